@@ -1,0 +1,265 @@
+//! The file system as Runstone sees it.
+//!
+//! Everything that the engine does to a disk goes through two object-safe traits, [`Vfs`]
+//! (names) and [`VfsFile`] (bytes). That one seam lets a simulator inject crashes, torn
+//! writes and lost syncs, lets an embedded database live in memory, and leaves a single
+//! place that touches the real disk.
+//!
+//! # Implementations
+//! - [`OsVfs`]: the real file system; the only place of the library crates that names
+//!   `std::fs`.
+//! - [`MemVfs`]: files in memory, shared by clones; nothing survives the process.
+//! - `SimVfs` (crate `runstone-sim`): a disk with a live and a durable image.
+//!
+//! # What a caller may rely on
+//! 1. A write is visible to every later read at once. It is **durable** only after a
+//!    [`VfsFile::sync`] that *started after* the write returned, and that returned `Ok`.
+//! 2. A name (create, link, rename, remove, a new directory) is durable only after a
+//!    [`Vfs::sync_dir`] of the directory that holds it, and only if the file behind it had
+//!    been synced before.
+//! 3. After a failed sync the truth is unknown: what it would have covered may be on disk
+//!    or not, and **later successful syncs do not cover it**. Never retry; write again
+//!    elsewhere.
+//! 4. Nothing else: neither order between writes, nor between files, nor atomic writes.
+//!
+//! Paths are interpreted by the implementation; the engine only joins plain ASCII names to
+//! the directory it was given.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "contract")]
+pub mod contract;
+mod mem;
+mod os;
+
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use mem::MemVfs;
+pub use os::OsVfs;
+
+/// How [`Vfs::open`] opens an existing file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads only: [`VfsFile::write_at`], `set_len` and `allocate` fail.
+    Read,
+    /// Reads and writes.
+    ReadWrite,
+}
+
+/// Which lock [`Vfs::lock`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// Many holders at once, but no exclusive one.
+    Shared,
+    /// One holder.
+    Exclusive,
+}
+
+/// What a directory entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// Anything else (a symbolic link, a socket, …). The engine leaves these alone.
+    Other,
+}
+
+/// One entry of [`Vfs::list`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The name, without its directory.
+    pub name: OsString,
+    /// What it names.
+    pub kind: FileKind,
+}
+
+/// A held lock; dropping it releases it. A crash of the holder releases it too.
+pub trait VfsLock: Send + Sync + Debug {}
+
+/// Names: files and directories.
+///
+/// Error kinds that every implementation shares, and the contract suite checks:
+/// `NotFound` for a missing name or parent, `AlreadyExists` where a new name is taken,
+/// `NotADirectory`, `IsADirectory`, `DirectoryNotEmpty`, `WouldBlock` for a lock that is
+/// held. A full disk is `StorageFull` or `QuotaExceeded`.
+pub trait Vfs: Send + Sync + Debug {
+    /// Opens an existing file.
+    ///
+    /// Errors: `NotFound`, `IsADirectory` (for [`Access::ReadWrite`]), or the device's.
+    /// Changes nothing on disk.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// Creates a new, empty file for reading and writing; never opens an existing one.
+    ///
+    /// After a crash the name may be missing until [`VfsFile::sync`] of the file and then
+    /// [`Vfs::sync_dir`] of its directory have returned `Ok`, in this order.
+    ///
+    /// Errors: `AlreadyExists`, `NotFound` (the directory), a full disk, or the device's.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// Renames a file, replacing the target file if there is one.
+    ///
+    /// Atomic: at any moment, also after a crash, the target is the old or the new file,
+    /// never absent. It orders nothing else: unless the file had been synced before, its
+    /// content may be lost while its new name survives. Durable after [`Vfs::sync_dir`] of
+    /// both directories. A failed rename may have happened.
+    ///
+    /// Errors: `NotFound` (the source, or a directory), `IsADirectory` (the target), or
+    /// the device's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives an existing file a second name; never replaces one.
+    ///
+    /// Durable like a creation. Errors: `NotFound`, `AlreadyExists`, a full disk, or the
+    /// device's.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes the name of a file; open handles stay usable.
+    ///
+    /// Until [`Vfs::sync_dir`] returned `Ok`, a crash may bring the name back, with any of
+    /// the file's older contents.
+    ///
+    /// Errors: `NotFound`, `IsADirectory`, or the device's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory. Durable like [`Vfs::remove`].
+    ///
+    /// Errors: `NotFound`, `NotADirectory`, `DirectoryNotEmpty`, or the device's.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Lists a directory in arbitrary order, without `.` and `..`.
+    ///
+    /// Errors: `NotFound`, `NotADirectory`, or the device's.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Creates one directory; its parent must exist.
+    ///
+    /// After a crash it may be missing until [`Vfs::sync_dir`] of the *parent* returned
+    /// `Ok`.
+    ///
+    /// Errors: `AlreadyExists`, `NotFound`, a full disk, or the device's.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes every change of names in this directory durable that happened before the
+    /// call, for files whose content had been synced. Says nothing about other
+    /// directories, nor about the content of files.
+    ///
+    /// Errors: `NotFound`, or the device's; a failure is a failed sync (rule 3 of the
+    /// crate's head).
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes a lock on an *existing* file without waiting; never creates one, never reads
+    /// or writes it. Locks exclude each other also within one process. A lock needs no
+    /// write permission, so a shared one works on a read-only medium.
+    ///
+    /// Errors: `WouldBlock` if a conflicting lock is held; `NotFound`; or the device's.
+    fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>>;
+}
+
+/// An open file: positioned reads and writes, no cursor.
+///
+/// A handle may be used by several threads at once. Dropping it closes the file and syncs
+/// nothing.
+pub trait VfsFile: Send + Sync + Debug {
+    /// Reads at `pos` into `buf`; returns the number of bytes read. May be short; 0 only
+    /// for an empty `buf` or at or beyond the end.
+    ///
+    /// Errors: `Interrupted` (call again), or the device's, which never means "the end".
+    fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize>;
+
+    /// Writes `buf` at `pos`; returns the number of bytes written, which may be fewer. A
+    /// gap behind the old end reads as zeros.
+    ///
+    /// Until a later [`VfsFile::sync`] returned `Ok`, a crash may keep any 512-byte sectors
+    /// of it and lose others, in any order, and the size on its own.
+    ///
+    /// Errors: `Interrupted` (nothing was written, call again), a full disk (some bytes may
+    /// have been written), or the device's (likewise).
+    fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize>;
+
+    /// As [`VfsFile::write_at`] for the concatenation of `bufs`; may write only the first.
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
+        match bufs.iter().find(|buf| !buf.is_empty()) {
+            Some(buf) => self.write_at(buf, pos),
+            None => Ok(0),
+        }
+    }
+
+    /// Makes the content and the size of this file durable, as of the call's start. Says
+    /// nothing about its name.
+    ///
+    /// Errors: any error is a failed sync; see rule 3 of the crate's head.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts the file to `len` bytes, or extends it with zeros.
+    ///
+    /// Durable after [`VfsFile::sync`]; before that a crash keeps the old or the new size,
+    /// and old bytes beyond a cut may come back.
+    ///
+    /// Errors: a full disk, or the device's; the size may or may not have changed.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reserves disk space for `len` bytes from `pos`, and extends the file to at least
+    /// `pos + len`. Bytes that were never written usually read as zeros; after a crash they
+    /// may read as anything. Existing bytes stay.
+    ///
+    /// Errors: a full disk (the size may have changed), `Unsupported` if the file system
+    /// cannot, or the device's.
+    fn allocate(&self, pos: u64, len: u64) -> io::Result<()>;
+
+    /// The size in bytes.
+    ///
+    /// Errors: the device's.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file has no bytes. Errors as [`VfsFile::len`].
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Writes all of `buf` at `pos`, continuing short and interrupted writes.
+///
+/// Errors: those of [`VfsFile::write_at`]; `WriteZero` if the file takes no more bytes. Some
+/// leading bytes may have been written.
+pub fn write_all_at(file: &dyn VfsFile, mut buf: &[u8], mut pos: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        match file.write_at(buf, pos) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                buf = buf.get(n..).unwrap_or_default();
+                pos += n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Fills `buf` from `pos` as far as the file reaches, continuing short and interrupted
+/// reads; returns the number of bytes read, less than `buf.len()` only at the end.
+///
+/// Errors: those of [`VfsFile::read_at`].
+pub fn read_full_at(file: &dyn VfsFile, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, pos + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+/// Whether an error says that the disk is full: `ENOSPC` or `EDQUOT`.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

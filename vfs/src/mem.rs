@@ -1,0 +1,4 @@
+//! Placeholder.
+/// Files in memory.
+#[derive(Debug)]
+pub struct MemVfs;

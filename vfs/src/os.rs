@@ -1,0 +1,4 @@
+//! Placeholder.
+/// The real file system.
+#[derive(Debug)]
+pub struct OsVfs;
