@@ -23,13 +23,17 @@
 //! 4. Nothing else: neither order between writes, nor between files, nor atomic writes.
 //!
 //! Paths are interpreted by the implementation; the engine only joins plain ASCII names to
-//! the directory it was given.
+//! the directory it was given. A path through a file is `NotADirectory` for every method.
+//!
+//! The observable part of this contract is executable: `contract` (feature `contract`) runs any
+//! implementation through it.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "contract")]
 pub mod contract;
 mod mem;
 mod os;
+mod whole;
 
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -39,14 +43,51 @@ use std::sync::Arc;
 
 pub use mem::MemVfs;
 pub use os::OsVfs;
+pub use whole::{is_disk_full, read_full_at, write_all_at, write_all_vectored_at};
 
 /// How [`Vfs::open`] opens an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Reads only: [`VfsFile::write_at`], `set_len` and `allocate` fail.
+    /// Reads, and syncs (which cover the writes of other handles). [`VfsFile::write_at`],
+    /// `write_vectored_at`, `set_len` and `allocate` fail with `PermissionDenied`, whatever
+    /// their arguments.
     Read,
     /// Reads and writes.
     ReadWrite,
+}
+
+impl Access {
+    /// For implementations: fails with `PermissionDenied` unless writing is allowed.
+    ///
+    /// ```
+    /// use runstone_vfs::Access;
+    ///
+    /// assert!(Access::ReadWrite.check_write().is_ok());
+    /// let refused = Access::Read.check_write().unwrap_err();
+    /// assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    /// ```
+    pub fn check_write(self) -> io::Result<()> {
+        match self {
+            Access::Read => Err(io::ErrorKind::PermissionDenied.into()),
+            Access::ReadWrite => Ok(()),
+        }
+    }
+}
+
+/// The greatest position and the greatest length of a file, in bytes. Every method of
+/// [`VfsFile`] refuses a greater one with `InvalidInput`.
+pub const POSITION_MAX: u64 = i64::MAX as u64;
+
+/// For implementations: fails with `InvalidInput` if `pos` is beyond [`POSITION_MAX`].
+///
+/// ```
+/// use runstone_vfs::{POSITION_MAX, check_position};
+///
+/// assert!(check_position(POSITION_MAX).is_ok());
+/// assert!(check_position(POSITION_MAX + 1).is_err());
+/// ```
+pub fn check_position(pos: u64) -> io::Result<()> {
+    if pos > POSITION_MAX { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(()) }
 }
 
 /// Which lock [`Vfs::lock`] takes.
@@ -84,14 +125,16 @@ pub trait VfsLock: Send + Sync + Debug {}
 /// Names: files and directories.
 ///
 /// Error kinds that every implementation shares, and the contract suite checks:
-/// `NotFound` for a missing name or parent, `AlreadyExists` where a new name is taken,
-/// `NotADirectory`, `IsADirectory`, `DirectoryNotEmpty`, `WouldBlock` for a lock that is
-/// held. A full disk is `StorageFull` or `QuotaExceeded`.
+/// `NotFound` for a missing name or parent, `AlreadyExists` where a new name is taken (by a
+/// file or a directory), `NotADirectory` for a file where a directory is needed (the path
+/// itself, or on the way), `IsADirectory` for a directory where a file is needed,
+/// `DirectoryNotEmpty`, `WouldBlock` for a lock that is held. A full disk is `StorageFull` or
+/// `QuotaExceeded`. Where a call takes two paths, what is wrong with the first is reported
+/// first.
 pub trait Vfs: Send + Sync + Debug {
     /// Opens an existing file.
     ///
-    /// Errors: `NotFound`, `IsADirectory` (for [`Access::ReadWrite`]), or the device's.
-    /// Changes nothing on disk.
+    /// Errors: `NotFound`, `IsADirectory`, or the device's. Changes nothing on disk.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>>;
 
     /// Creates a new, empty file for reading and writing; never opens an existing one.
@@ -107,19 +150,27 @@ pub trait Vfs: Send + Sync + Debug {
     /// Atomic: at any moment, also after a crash, the target is the old or the new file,
     /// never absent. It orders nothing else: unless the file had been synced before, its
     /// content may be lost while its new name survives. Durable after [`Vfs::sync_dir`] of
-    /// both directories. A failed rename may have happened.
+    /// both directories. A failed rename may have happened, unless the error is one of those
+    /// named below.
     ///
-    /// Errors: `NotFound` (the source, or a directory), `IsADirectory` (the target), or
-    /// the device's.
+    /// Open handles follow the file, not the name: those of the replaced file still reach it.
+    /// If both names are the same file already (one name twice, or two links), nothing changes
+    /// and both stay.
+    ///
+    /// Errors: `NotFound` (the source, or a directory on the way), `IsADirectory` (the source
+    /// or the target: directories are never renamed or replaced), or the device's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Gives an existing file a second name; never replaces one.
     ///
-    /// Durable like a creation. Errors: `NotFound`, `AlreadyExists`, a full disk, or the
-    /// device's.
+    /// Both names are equal: the file lives until the last of them is removed. Durable like a
+    /// creation.
+    ///
+    /// Errors: `NotFound` (the source, or a directory on the way), `IsADirectory` (the source),
+    /// `AlreadyExists`, a full disk, or the device's.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes the name of a file; open handles stay usable.
+    /// Removes the name of a file; open handles stay usable, and the name is free at once.
     ///
     /// Until [`Vfs::sync_dir`] returned `Ok`, a crash may bring the name back, with any of
     /// the file's older contents.
@@ -132,7 +183,8 @@ pub trait Vfs: Send + Sync + Debug {
     /// Errors: `NotFound`, `NotADirectory`, `DirectoryNotEmpty`, or the device's.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Lists a directory in arbitrary order, without `.` and `..`.
+    /// Lists a directory in arbitrary order, without `.` and `..`. Symbolic links are not
+    /// followed: they are [`FileKind::Other`].
     ///
     /// Errors: `NotFound`, `NotADirectory`, or the device's.
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
@@ -149,22 +201,28 @@ pub trait Vfs: Send + Sync + Debug {
     /// call, for files whose content had been synced. Says nothing about other
     /// directories, nor about the content of files.
     ///
-    /// Errors: `NotFound`, or the device's; a failure is a failed sync (rule 3 of the
-    /// crate's head).
+    /// Errors: `NotFound`, `NotADirectory`, or the device's; a failure of the device is a
+    /// failed sync (rule 3 of the crate's head).
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Takes a lock on an *existing* file without waiting; never creates one, never reads
-    /// or writes it. Locks exclude each other also within one process. A lock needs no
-    /// write permission, so a shared one works on a read-only medium.
+    /// or writes it. Locks exclude each other also within one process. They belong to the file,
+    /// not to the name: a file created anew under the name of a locked one is free. A lock
+    /// needs no write permission, so a shared one works on a read-only medium.
     ///
-    /// Errors: `WouldBlock` if a conflicting lock is held; `NotFound`; or the device's.
+    /// Errors: `WouldBlock` if a conflicting lock is held; `NotFound`; `IsADirectory`; or the
+    /// device's.
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>>;
 }
 
 /// An open file: positioned reads and writes, no cursor.
 ///
 /// A handle may be used by several threads at once. Dropping it closes the file and syncs
-/// nothing.
+/// nothing. All handles of a file see the same bytes and the same size.
+///
+/// Error kinds that every implementation shares: `PermissionDenied` for a change through a
+/// handle opened with [`Access::Read`], then `InvalidInput` for a position or a length beyond
+/// [`POSITION_MAX`], then `FileTooLarge` for a file that the file system cannot hold.
 pub trait VfsFile: Send + Sync + Debug {
     /// Reads at `pos` into `buf`; returns the number of bytes read. May be short; 0 only
     /// for an empty `buf` or at or beyond the end.
@@ -173,7 +231,8 @@ pub trait VfsFile: Send + Sync + Debug {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize>;
 
     /// Writes `buf` at `pos`; returns the number of bytes written, which may be fewer. A
-    /// gap behind the old end reads as zeros.
+    /// gap behind the old end reads as zeros. An empty `buf` changes nothing, not even the
+    /// size.
     ///
     /// Until a later [`VfsFile::sync`] returned `Ok`, a crash may keep any 512-byte sectors
     /// of it and lose others, in any order, and the size on its own.
@@ -182,16 +241,18 @@ pub trait VfsFile: Send + Sync + Debug {
     /// have been written), or the device's (likewise).
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize>;
 
-    /// As [`VfsFile::write_at`] for the concatenation of `bufs`; may write only the first.
+    /// As [`VfsFile::write_at`] for the concatenation of `bufs`; may write only the first that
+    /// is not empty, or a part of it. Returns 0 only if all are empty, or if the file takes no
+    /// more bytes.
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
         match bufs.iter().find(|buf| !buf.is_empty()) {
             Some(buf) => self.write_at(buf, pos),
-            None => Ok(0),
+            None => self.write_at(&[], pos),
         }
     }
 
-    /// Makes the content and the size of this file durable, as of the call's start. Says
-    /// nothing about its name.
+    /// Makes the content and the size of this file durable, as of the call's start, through
+    /// whichever handle they were written. Says nothing about its name.
     ///
     /// Errors: any error is a failed sync; see rule 3 of the crate's head.
     fn sync(&self) -> io::Result<()>;
@@ -205,11 +266,14 @@ pub trait VfsFile: Send + Sync + Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// Reserves disk space for `len` bytes from `pos`, and extends the file to at least
-    /// `pos + len`. Bytes that were never written usually read as zeros; after a crash they
-    /// may read as anything. Existing bytes stay.
+    /// `pos + len`; never makes it shorter. Bytes that were never written usually read as
+    /// zeros; after a crash they may read as anything. Existing bytes stay. A `len` of 0
+    /// changes nothing.
+    ///
+    /// The size is durable like that of [`VfsFile::set_len`].
     ///
     /// Errors: a full disk (the size may have changed), `Unsupported` if the file system
-    /// cannot, or the device's.
+    /// cannot (nothing has changed), or the device's.
     fn allocate(&self, pos: u64, len: u64) -> io::Result<()>;
 
     /// The size in bytes.
@@ -221,45 +285,4 @@ pub trait VfsFile: Send + Sync + Debug {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-}
-
-/// Writes all of `buf` at `pos`, continuing short and interrupted writes.
-///
-/// Errors: those of [`VfsFile::write_at`]; `WriteZero` if the file takes no more bytes. Some
-/// leading bytes may have been written.
-pub fn write_all_at(file: &dyn VfsFile, mut buf: &[u8], mut pos: u64) -> io::Result<()> {
-    while !buf.is_empty() {
-        match file.write_at(buf, pos) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => {
-                buf = buf.get(n..).unwrap_or_default();
-                pos += n as u64;
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
-/// Fills `buf` from `pos` as far as the file reaches, continuing short and interrupted
-/// reads; returns the number of bytes read, less than `buf.len()` only at the end.
-///
-/// Errors: those of [`VfsFile::read_at`].
-pub fn read_full_at(file: &dyn VfsFile, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, pos + done as u64) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(done)
-}
-
-/// Whether an error says that the disk is full: `ENOSPC` or `EDQUOT`.
-pub fn is_disk_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
