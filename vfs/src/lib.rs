@@ -74,20 +74,25 @@ impl Access {
     }
 }
 
-/// The greatest position and the greatest length of a file, in bytes. Every method of
-/// [`VfsFile`] refuses a greater one with `InvalidInput`.
-pub const POSITION_MAX: u64 = i64::MAX as u64;
+/// The greatest size of a file in bytes. Every method of [`VfsFile`] refuses a range that ends
+/// beyond it with `InvalidInput`.
+pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 
-/// For implementations: fails with `InvalidInput` if `pos` is beyond [`POSITION_MAX`].
+/// For implementations: fails with `InvalidInput` if `len` bytes from `pos` end beyond
+/// [`FILE_BYTES_MAX`].
 ///
 /// ```
-/// use runstone_vfs::{POSITION_MAX, check_position};
+/// use runstone_vfs::{FILE_BYTES_MAX, check_range};
 ///
-/// assert!(check_position(POSITION_MAX).is_ok());
-/// assert!(check_position(POSITION_MAX + 1).is_err());
+/// assert!(check_range(FILE_BYTES_MAX, 0).is_ok());
+/// assert!(check_range(FILE_BYTES_MAX, 1).is_err());
+/// assert!(check_range(u64::MAX, 0).is_err());
 /// ```
-pub fn check_position(pos: u64) -> io::Result<()> {
-    if pos > POSITION_MAX { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(()) }
+pub fn check_range(pos: u64, len: u64) -> io::Result<()> {
+    match pos.checked_add(len) {
+        Some(end) if end <= FILE_BYTES_MAX => Ok(()),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// Which lock [`Vfs::lock`] takes.
@@ -221,8 +226,8 @@ pub trait Vfs: Send + Sync + Debug {
 /// nothing. All handles of a file see the same bytes and the same size.
 ///
 /// Error kinds that every implementation shares: `PermissionDenied` for a change through a
-/// handle opened with [`Access::Read`], then `InvalidInput` for a position or a length beyond
-/// [`POSITION_MAX`], then `FileTooLarge` for a file that the file system cannot hold.
+/// handle opened with [`Access::Read`], then `InvalidInput` for a range that ends beyond
+/// [`FILE_BYTES_MAX`], also if it is empty. A file system may hold less: `FileTooLarge`.
 pub trait VfsFile: Send + Sync + Debug {
     /// Reads at `pos` into `buf`; returns the number of bytes read. May be short; 0 only
     /// for an empty `buf` or at or beyond the end.

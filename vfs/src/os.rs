@@ -33,7 +33,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{Access, DirEntry, FileKind, LockKind, Vfs, VfsFile, VfsLock, check_position};
+use crate::{Access, DirEntry, FileKind, LockKind, Vfs, VfsFile, VfsLock, check_range};
 
 /// The real file system, as the operating system presents it.
 ///
@@ -159,15 +159,15 @@ struct OsFile {
 impl OsFile {
     /// The operating systems disagree about the error of a write through a read-only handle
     /// (`EBADF`, `EINVAL`, access denied), so it never gets that far.
-    fn check_write(&self, pos: u64) -> io::Result<()> {
+    fn check_write(&self, pos: u64, len: u64) -> io::Result<()> {
         self.access.check_write()?;
-        check_position(pos)
+        check_range(pos, len)
     }
 }
 
 impl VfsFile for OsFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        check_position(pos)?;
+        check_range(pos, buf.len() as u64)?;
         #[cfg(unix)]
         return std::os::unix::fs::FileExt::read_at(&self.file, buf, pos);
         #[cfg(windows)]
@@ -175,7 +175,7 @@ impl VfsFile for OsFile {
     }
 
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize> {
-        self.check_write(pos)?;
+        self.check_write(pos, buf.len() as u64)?;
         #[cfg(unix)]
         return std::os::unix::fs::FileExt::write_at(&self.file, buf, pos);
         #[cfg(windows)]
@@ -189,7 +189,7 @@ impl VfsFile for OsFile {
         target_vendor = "apple"
     ))]
     fn write_vectored_at(&self, bufs: &[io::IoSlice<'_>], pos: u64) -> io::Result<usize> {
-        self.check_write(pos)?;
+        self.check_write(pos, bufs.iter().map(|buf| buf.len() as u64).sum())?;
         // One call takes about a thousand slices: if empty ones filled it, it would answer 0
         // although bytes remain.
         let first = bufs.iter().position(|buf| !buf.is_empty()).unwrap_or(bufs.len());
@@ -204,13 +204,12 @@ impl VfsFile for OsFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.check_write(len)?;
+        self.check_write(0, len)?;
         self.file.set_len(len)
     }
 
     fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
-        self.check_write(pos)?;
-        check_position(len)?;
+        self.check_write(pos, len)?;
         if len == 0 {
             return Ok(());
         }
@@ -254,9 +253,11 @@ fn refuse_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Turns a refusal that stems from `path` being a directory into `IsADirectory`: removing one
-/// is `EPERM` on Apple, and on Windows most calls on one are "access denied".
+/// is `EPERM` on Apple, on Windows most calls on one are "access denied", and on Linux renaming
+/// a file onto a directory above it is "directory not empty".
 fn name_the_directory(error: io::Error, path: &Path) -> io::Error {
-    let refused = error.kind() == io::ErrorKind::PermissionDenied;
+    let refused =
+        matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::DirectoryNotEmpty);
     if refused && fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
         return io::ErrorKind::IsADirectory.into();
     }

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::space::Space;
-use crate::{Access, LockKind, POSITION_MAX, VfsFile, VfsLock, check_position};
+use crate::{Access, LockKind, VfsFile, VfsLock, check_range};
 
 /// The unit of memory: small enough for small files, large enough that the map is cheap.
 const PAGE_LEN: usize = 4096;
@@ -74,9 +74,6 @@ impl Content {
 
     /// Writes as much as there is space for; an error only if that is nothing at all.
     fn write(&mut self, space: &Space, buf: &[u8], pos: u64) -> io::Result<usize> {
-        if buf.len() as u64 > POSITION_MAX - pos {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
         let mut done = 0;
         while let Some(rest) = buf.get(done..).filter(|rest| !rest.is_empty()) {
             let (index, start) = split(pos + done as u64);
@@ -122,9 +119,6 @@ impl Content {
         if len == 0 {
             return Ok(());
         }
-        if len > POSITION_MAX - pos {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
         let end = pos + len;
         if space.is_limited() {
             let range = pos / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
@@ -165,13 +159,13 @@ impl MemFile {
 
 impl VfsFile for MemFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        check_position(pos)?;
+        check_range(pos, buf.len() as u64)?;
         Ok(self.view(|content| content.read(buf, pos)))
     }
 
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize> {
         self.access.check_write()?;
-        check_position(pos)?;
+        check_range(pos, buf.len() as u64)?;
         self.change(|content, space| content.write(space, buf, pos))
     }
 
@@ -181,15 +175,14 @@ impl VfsFile for MemFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.access.check_write()?;
-        check_position(len)?;
+        check_range(0, len)?;
         self.change(|content, space| content.set_len(space, len));
         Ok(())
     }
 
     fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         self.access.check_write()?;
-        check_position(pos)?;
-        check_position(len)?;
+        check_range(pos, len)?;
         self.change(|content, space| content.allocate(space, pos, len))
     }
 
