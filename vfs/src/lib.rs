@@ -27,6 +27,36 @@
 //!
 //! The observable part of this contract is executable: `contract` (feature `contract`) runs any
 //! implementation through it.
+//!
+//! # Example: replacing a file
+//! The steps stand in the order the disk sees them. After a crash between any two of them the
+//! manifest is the old or the new one, whole. (The temporary file of an earlier crash must be
+//! removed first: [`Vfs::create`] never opens what exists.)
+//! ```
+//! use std::{io, path::Path};
+//! use runstone_vfs::{Access, MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
+//!
+//! fn replace(vfs: &dyn Vfs, dir: &Path, bytes: &[u8]) -> io::Result<()> {
+//!     let temporary = dir.join("MANIFEST.tmp");
+//!     let file = vfs.create(&temporary)?;
+//!     write_all_at(&*file, bytes, 0)?;
+//!     file.sync()?; // the content is durable, then
+//!     vfs.rename(&temporary, &dir.join("MANIFEST"))?;
+//!     vfs.sync_dir(dir) // the name
+//! }
+//!
+//! # fn main() -> io::Result<()> {
+//! let (vfs, dir) = (MemVfs::new(), Path::new("/"));
+//! replace(&vfs, dir, b"one")?;
+//! replace(&vfs, dir, b"two")?;
+//!
+//! let mut found = [0; 3];
+//! read_full_at(&*vfs.open(Path::new("/MANIFEST"), Access::Read)?, &mut found, 0)?;
+//! assert_eq!(&found, b"two");
+//! assert_eq!(vfs.list(dir)?.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "contract")]

@@ -1,8 +1,8 @@
 //! The real file system: the only place of the library crates that names `std::fs`.
 //!
 //! Invariants:
-//! - Nothing is cached between calls: each method is one system call, or one and a question
-//!   that makes the error kind the same on every platform.
+//! - Nothing is cached between calls: each method is the system call of its name, and at most
+//!   a question that makes the kind of its error the same on every platform.
 //! - No error is repaired or hidden. In particular, no sync is repeated after a failure.
 //! - Errors bear no path; the caller knows it and adds it.
 //!
@@ -25,7 +25,10 @@
 //!   would cut a file that another handle had just made longer.
 //! - Durable names on Windows: directories cannot be synced there, and the standard library's
 //!   rename does not ask to write through. What [`Vfs::sync_dir`] promises, NTFS's journal
-//!   gives on its own schedule.
+//!   gives on its own schedule. A lock there also keeps others from reading and writing.
+//!
+//! The contract suite was run on Linux only (ext4 and tmpfs). What stands here about Apple and
+//! Windows comes from documentation and the sources of the standard library.
 #![allow(clippy::disallowed_types, reason = "this file is the one home of the real files")]
 
 use std::fs::{self, File, OpenOptions};
@@ -63,7 +66,6 @@ use crate::{Access, DirEntry, FileKind, LockKind, Vfs, VfsFile, VfsLock, check_r
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct OsVfs;
 
 impl OsVfs {

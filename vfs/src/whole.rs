@@ -10,7 +10,22 @@ use crate::VfsFile;
 /// Writes all of `buf` at `pos`, continuing short and interrupted writes.
 ///
 /// Errors: those of [`VfsFile::write_at`]; `WriteZero` if the file takes no more bytes. Some
-/// leading bytes may have been written.
+/// leading bytes may have been written. As for any write, nothing is durable before a sync.
+///
+/// ```
+/// use std::path::Path;
+/// use runstone_vfs::{MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let file = MemVfs::new().create(Path::new("log"))?;
+/// write_all_at(&*file, b"record", 2)?;
+///
+/// let mut buf = [0xFF; 10];
+/// assert_eq!(read_full_at(&*file, &mut buf, 0)?, 8);
+/// assert_eq!(&buf, b"\0\0record\xFF\xFF");
+/// # Ok(())
+/// # }
+/// ```
 pub fn write_all_at(file: &dyn VfsFile, mut buf: &[u8], mut pos: u64) -> io::Result<()> {
     while !buf.is_empty() {
         match file.write_at(buf, pos) {
@@ -79,7 +94,8 @@ pub fn read_full_at(file: &dyn VfsFile, buf: &mut [u8], pos: u64) -> io::Result<
     Ok(done)
 }
 
-/// Whether an error says that the disk is full: `ENOSPC` or `EDQUOT`.
+/// Whether an error says that the disk is full: `ENOSPC` or `EDQUOT`. Of a write or an
+/// allocation this may be answered by trying again later; of a sync it is a failed sync.
 pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

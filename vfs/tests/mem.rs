@@ -77,6 +77,8 @@ fn everything_that_goes_gives_its_space_back() {
         write_all_at(&*file, &[7; 20_480], 10).unwrap();
         file.set_len(PAGE + 1).unwrap();
         assert_eq!(vfs.bytes_used(), NAME + 2 * PAGE);
+        file.set_len(PAGE).unwrap();
+        assert_eq!(vfs.bytes_used(), NAME + PAGE, "a cut between two pages");
         vfs.link(Path::new("a"), Path::new("b")).unwrap();
         vfs.remove(Path::new("a")).unwrap();
         let other = vfs.create(Path::new("c")).unwrap();

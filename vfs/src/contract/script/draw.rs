@@ -30,8 +30,8 @@ pub fn random_call(next_u64: &mut dyn FnMut() -> u64) -> Call {
         90 => Call::SyncDir { path: draw.dir() },
         91..99 => Call::Lock { path: draw.path(), kind: draw.lock_kind(), slot: draw.lock() },
         99..103 => Call::Unlock { slot: draw.lock() },
-        103..107 => Call::Close { slot: draw.file() },
-        107..135 => Call::Read { slot: draw.file(), pos: draw.pos(), len: draw.len() },
+        103 => Call::Close { slot: draw.file() },
+        104..135 => Call::Read { slot: draw.file(), pos: draw.pos(), len: draw.len() },
         135..159 => {
             Call::Write { slot: draw.file(), pos: draw.pos(), len: draw.len(), fill: draw.byte() }
         }
