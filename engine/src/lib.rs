@@ -1,1 +1,62 @@
-//! The engine.
+//! Runstone: an embedded, run-scoped key-value storage engine.
+//!
+//! All data belongs to a *run* (an agent's execution, a job, a session): a run begins, writes,
+//! ends, and can be read for ever after. All I/O goes through [`vfs::Vfs`], so that the engine
+//! is tested by seeded crash simulation (crate `runstone-sim`).
+//!
+//! ```
+//! use runstone::{Database, RunId, Value};
+//! let dir = tempfile::tempdir()?;
+//! let db = Database::open(dir.path())?;
+//! let run = RunId::new();
+//! db.begin_run(run, [("task", "demo")])?;
+//! db.put(run, "answer", 42)?;
+//! assert_eq!(db.get(run, "answer")?, Some(Value::Int(42)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it is not
+//! No network, no SQL, no transactions over several calls (a [`WriteBatch`] is atomic), no
+//! async runtime, no C code. At this stage all data must fit the memtable's budget; the log
+//! keeps everything and is read at opening.
+//!
+//! # Map
+//! [`Database`] is the door; [`KVStore`] a facade in bytes; [`Options`] every limit;
+//! [`Error`] what to do when a call fails. `docs/architecture.md` tells how it works inside,
+//! `docs/durability.md` what survives which crash.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod clock;
+mod codec;
+mod commit;
+mod database;
+mod error;
+mod kv;
+mod log;
+mod manifest;
+mod names;
+mod options;
+#[cfg(feature = "planted")]
+pub mod planted;
+mod recovery;
+mod runs;
+mod shell;
+mod store;
+mod sync;
+mod types;
+
+pub use batch::{RunOptions, WriteBatch};
+pub use clock::{Clock, Entropy};
+pub use commit::queue::Committed;
+pub use database::{Builder, Database, MaintainReport, RecoveryReport, Scan, Snapshot, Ticket};
+pub use error::{Error, Result};
+pub use kv::{KVBatch, KVScan, KVStore};
+pub use options::{DurabilityMode, Level, Limits, Options, WriteOptions};
+pub use runs::{RunFilter, RunIter, RunTracker};
+pub use runstone_vfs as vfs;
+pub use store::UnifiedStore;
+pub use types::{
+    EventEntry, Key, Namespace, Retention, RunId, RunMetadataEntry, RunStatus, StateMachineEntry,
+    Timestamp, TraceEntry, TypeTag, Value, ValueKind, VersionedValue,
+};

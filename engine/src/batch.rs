@@ -1,0 +1,350 @@
+//! Batches: several changes that are committed as one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::codec::body::RunBegin;
+use crate::codec::change::{Change, NEVER};
+use crate::codec::value::Stored;
+use crate::error::{Error, Result};
+use crate::options::{CHANGE_OVERHEAD_BYTES, Limits};
+use crate::types::{Namespace, PhysicalKey, Retention, RunId, RunStatus, TypeTag, Value};
+
+/// Changes of any number of runs and kinds that take effect together: after a crash, and for
+/// every reader, all of them or none. A batch takes one version.
+///
+/// The last write to a key wins when the batch is built. Changes are judged in the order in
+/// which they were added: a run may be begun, written and ended in one batch.
+///
+/// ```
+/// use runstone::{Database, RunId, RunStatus, WriteBatch};
+/// let db = Database::in_memory()?;
+/// let run = RunId::new();
+/// let mut batch = WriteBatch::new();
+/// batch.begin_run(run, [("kind", "import")]);
+/// batch.put(run, "rows", 3).put(run, "state", "done");
+/// batch.end_run(run, RunStatus::Completed);
+/// let version = db.write(batch)?;
+/// assert_eq!(db.get_run(run)?.expect("begun").last_version, version);
+/// # Ok::<(), runstone::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct WriteBatch {
+    /// In order; a write that a later one superseded is `None`.
+    changes: Vec<Option<Change>>,
+    places: BTreeMap<PhysicalKey, usize>,
+    /// The first mistake, reported when the batch is submitted.
+    mistake: Option<Error>,
+}
+
+impl WriteBatch {
+    /// An empty batch. An empty batch cannot be committed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The number of changes; a key counts once.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.changes.iter().flatten().count()
+    }
+
+    /// Whether there is no change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sets a plain key; without a TTL, so an older one is cleared.
+    pub fn put(&mut self, run: RunId, key: impl AsRef<[u8]>, value: impl Into<Value>) -> &mut Self {
+        self.put_tagged(run, TypeTag::KV, key, value, None)
+    }
+
+    /// Sets a plain key that expires after `ttl`, rounded up to a millisecond; `None` means
+    /// never, and a zero TTL is refused when the batch is committed.
+    pub fn put_with_ttl(
+        &mut self,
+        run: RunId,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Value>,
+        ttl: Option<Duration>,
+    ) -> &mut Self {
+        self.put_tagged(run, TypeTag::KV, key, value, ttl)
+    }
+
+    /// Sets a key of any kind but [`TypeTag::RunMetadata`].
+    pub fn put_tagged(
+        &mut self,
+        run: RunId,
+        tag: TypeTag,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Value>,
+        ttl: Option<Duration>,
+    ) -> &mut Self {
+        match ttl_ms(ttl) {
+            Ok(expiry_ms) => {
+                let key = self.key(run, tag, key.as_ref());
+                self.write(Change::Put { key, value: Stored::from(value.into()), expiry_ms });
+            }
+            Err(error) => self.note(error),
+        }
+        self
+    }
+
+    /// Deletes a plain key, without reading it.
+    pub fn delete(&mut self, run: RunId, key: impl AsRef<[u8]>) -> &mut Self {
+        self.delete_tagged(run, TypeTag::KV, key)
+    }
+
+    /// Deletes a key of any kind but [`TypeTag::RunMetadata`].
+    pub fn delete_tagged(&mut self, run: RunId, tag: TypeTag, key: impl AsRef<[u8]>) -> &mut Self {
+        let key = self.key(run, tag, key.as_ref());
+        self.write(Change::Delete { key });
+        self
+    }
+
+    /// Begins a run in its default namespace.
+    pub fn begin_run<N: Into<String>, V: Into<String>>(
+        &mut self,
+        run: RunId,
+        tags: impl IntoIterator<Item = (N, V)>,
+    ) -> &mut Self {
+        self.begin_run_with(run, RunOptions::default().tags(tags))
+    }
+
+    /// Begins a run.
+    pub fn begin_run_with(&mut self, run: RunId, options: RunOptions) -> &mut Self {
+        match options.into_begin(run) {
+            Ok(begin) => {
+                self.changes.push(Some(Change::BeginRun { run, begin: Box::new(begin) }));
+            }
+            Err(error) => self.note(error),
+        }
+        self
+    }
+
+    /// Ends a run. A status that is still active is refused when the batch is committed.
+    pub fn end_run(&mut self, run: RunId, status: RunStatus) -> &mut Self {
+        if status.is_active() {
+            self.note(Error::invalid("a run cannot end as running; name how it ended"));
+        }
+        self.changes.push(Some(Change::EndRun { run, status }));
+        self
+    }
+
+    fn key(&mut self, run: RunId, tag: TypeTag, user: &[u8]) -> PhysicalKey {
+        if tag == TypeTag::RunMetadata {
+            self.note(Error::wrong_tag(tag));
+        }
+        PhysicalKey::new(run, tag, user)
+    }
+
+    fn write(&mut self, change: Change) {
+        let (Change::Put { key, .. } | Change::Delete { key }) = &change else { return };
+        let superseded = self.places.insert(key.clone(), self.changes.len());
+        if let Some(place) = superseded.and_then(|at| self.changes.get_mut(at)) {
+            *place = None;
+        }
+        self.changes.push(Some(change));
+    }
+
+    fn note(&mut self, mistake: Error) {
+        self.mistake.get_or_insert(mistake);
+    }
+
+    /// The changes, checked against the limits, with the batch's size in bytes.
+    pub(crate) fn into_changes(self, limits: &Limits) -> Result<(Vec<Change>, u64)> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
+        let changes: Vec<_> = self.changes.into_iter().flatten().collect();
+        if changes.is_empty() {
+            return Err(Error::invalid("an empty batch; add a change"));
+        }
+        let mut bytes = 0;
+        for change in &changes {
+            bytes += check(change, limits)?;
+        }
+        limit("batch", limits.batch_bytes_max, bytes)?;
+        Ok((changes, bytes as u64))
+    }
+}
+
+/// The one admission check: sizes, in every mode and for every way in. Returns the most bytes
+/// that the change takes in a record.
+pub(crate) fn check(change: &Change, limits: &Limits) -> Result<usize> {
+    let key_bytes = |key: &PhysicalKey| {
+        let len = key.user_key().len();
+        if len == 0 {
+            return Err(Error::invalid("an empty key; keys have at least one byte"));
+        }
+        limit("key", limits.key_bytes_max, len).map(|()| len)
+    };
+    Ok(CHANGE_OVERHEAD_BYTES
+        + match change {
+            Change::Put { key, value, .. } => {
+                let key = key_bytes(key)?;
+                limit("value", limits.value_bytes_max, value.bytes().len())?;
+                key + value.bytes().len()
+            }
+            Change::Delete { key } => key_bytes(key)?,
+            Change::EndRun { .. } => 0,
+            Change::BeginRun { begin, .. } => {
+                let names = [
+                    ("tenant", begin.namespace.tenant()),
+                    ("application", begin.namespace.app()),
+                    ("agent", begin.namespace.agent()),
+                ];
+                let mut bytes = 128;
+                for (what, name) in names {
+                    limit(what, limits.name_bytes_max, name.len())?;
+                    bytes += name.len();
+                }
+                limit("number of tags (not bytes)", limits.tags_max, begin.tags.len())?;
+                for (name, value) in &begin.tags {
+                    limit("tag name", limits.name_bytes_max, name.len())?;
+                    limit("tag value", limits.name_bytes_max, value.len())?;
+                    bytes += name.len() + value.len() + 16;
+                }
+                bytes
+            }
+        })
+}
+
+fn limit(what: &'static str, limit: usize, actual: usize) -> Result<()> {
+    if actual <= limit {
+        return Ok(());
+    }
+    Err(Error::LimitExceeded { what, limit: limit as u64, actual: actual as u64 })
+}
+
+/// A time to live in milliseconds, rounded up; [`NEVER`] for none, or for one beyond the end
+/// of time.
+///
+/// Error: [`Error::InvalidArgument`] for zero.
+pub(crate) fn ttl_ms(ttl: Option<Duration>) -> Result<u64> {
+    match ttl {
+        None => Ok(NEVER),
+        Some(Duration::ZERO) => Err(Error::invalid(
+            "a time to live of zero; give at least a nanosecond, or none at all",
+        )),
+        Some(ttl) => Ok(u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER)),
+    }
+}
+
+/// How a run begins.
+///
+/// ```
+/// use runstone::{Database, Namespace, RunId, RunOptions};
+/// let db = Database::in_memory()?;
+/// let (parent, child) = (RunId::new(), RunId::new());
+/// db.begin_run(parent, [("", ""); 0])?;
+/// let options = RunOptions::default()
+///     .namespace(Namespace::new("acme", "mailer", "writer", child))
+///     .parent(parent)
+///     .tags([("attempt", "2")]);
+/// db.begin_run_with(child, options)?;
+/// assert_eq!(db.get_run(child)?.expect("begun").parent_run_id, Some(parent));
+/// # Ok::<(), runstone::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct RunOptions {
+    namespace: Option<Namespace>,
+    parent: Option<RunId>,
+    tags: BTreeMap<String, String>,
+}
+
+impl RunOptions {
+    /// Whom the run belongs to; its run id must be that of the run. The default is
+    /// [`Namespace::default_for`].
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// The run that this one is begun from. It must exist, whatever its status.
+    pub fn parent(mut self, parent: RunId) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
+    /// Adds tags; of two with the same name the later counts.
+    pub fn tags<N: Into<String>, V: Into<String>>(
+        mut self,
+        tags: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.tags.extend(tags.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    pub(crate) fn into_begin(self, run: RunId) -> Result<RunBegin> {
+        let namespace = self.namespace.unwrap_or_else(|| Namespace::default_for(run));
+        if namespace.run() != run {
+            return Err(Error::invalid(format!(
+                "the namespace is that of run {}, but run {run} is to begin",
+                namespace.run()
+            )));
+        }
+        Ok(RunBegin {
+            namespace,
+            parent: self.parent,
+            forked_from: None,
+            retention: Retention::Latest,
+            tags: self.tags,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t06_a_fraction_of_a_millisecond_is_rounded_up_and_zero_is_refused() {
+        assert_eq!(ttl_ms(Some(Duration::from_nanos(1))).unwrap(), 1);
+        assert_eq!(ttl_ms(Some(Duration::from_millis(900))).unwrap(), 900);
+        assert_eq!(ttl_ms(Some(Duration::from_micros(1001))).unwrap(), 2);
+        assert_eq!(ttl_ms(Some(Duration::MAX)).unwrap(), NEVER);
+        assert_eq!(ttl_ms(None).unwrap(), NEVER);
+        assert!(ttl_ms(Some(Duration::ZERO)).is_err());
+    }
+
+    #[test]
+    fn the_last_write_to_a_key_wins_and_takes_the_later_place() {
+        let run = RunId::from_bytes([1; 16]);
+        let mut batch = WriteBatch::new();
+        batch.put(run, "a", 1).put(run, "b", 2).delete(run, "a");
+        assert_eq!(batch.len(), 2);
+        let (changes, _) = batch.into_changes(&Limits::default()).unwrap();
+        assert!(matches!(&changes[0], Change::Put { key, .. } if key.user_key() == b"b"));
+        assert!(matches!(&changes[1], Change::Delete { key } if key.user_key() == b"a"));
+    }
+
+    #[test]
+    fn t30_sizes_are_admitted_at_the_limit_and_refused_one_beyond() {
+        let run = RunId::from_bytes([1; 16]);
+        let limits = Limits {
+            key_bytes_max: 10,
+            value_bytes_max: 20,
+            batch_bytes_max: 10 + 20 + CHANGE_OVERHEAD_BYTES,
+            ..Limits::default()
+        };
+        let try_put = |key: usize, value: usize| {
+            let mut batch = WriteBatch::new();
+            batch.put(run, vec![b'k'; key], vec![0; value]);
+            batch.into_changes(&limits).map(|_| ())
+        };
+        assert!(try_put(10, 20).is_ok() && try_put(1, 0).is_ok());
+        assert!(matches!(try_put(11, 0), Err(Error::LimitExceeded { what: "key", .. })));
+        assert!(matches!(try_put(1, 21), Err(Error::LimitExceeded { what: "value", .. })));
+        assert!(matches!(try_put(0, 1), Err(Error::InvalidArgument { .. })));
+        let mut two = WriteBatch::new();
+        two.put(run, vec![b'k'; 10], vec![0; 20]).put(run, "x", 1);
+        assert!(matches!(
+            two.into_changes(&limits),
+            Err(Error::LimitExceeded { what: "batch", .. })
+        ));
+    }
+}

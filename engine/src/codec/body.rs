@@ -1,0 +1,387 @@
+//! Structured bodies: the only file that names bincode.
+//!
+//! Each body is a flat struct behind a body-version byte. bincode never sees an enum or a
+//! map, always a slice whose checksum has passed, fixed-width integers, and a byte limit (its
+//! 1.3.3 is pinned; `docs/decisions/0002-bincode.md` says why). A body's layout never changes
+//! under its version byte: golden vectors in the tests pin it, and old decoders stay.
+
+use bincode::Options as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Malformed;
+use crate::types::{
+    EventEntry, Namespace, Retention, RunId, RunMetadataEntry, RunStatus, StateMachineEntry,
+    Timestamp, TraceEntry,
+};
+
+/// The version byte of every body that this file writes.
+const BODY_VERSION: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct EventBody {
+    sequence: u64,
+    timestamp_ms: u64,
+    event_type: String,
+    #[serde(with = "serde_bytes")]
+    payload: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateMachineBody {
+    version: u64,
+    updated_at_ms: u64,
+    state: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TraceBody {
+    timestamp_ms: u64,
+    has_parent: bool,
+    parent_id: String,
+    trace_id: String,
+    trace_type: String,
+    #[serde(with = "serde_bytes")]
+    content: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RunBeginBody {
+    has_parent: bool,
+    parent: [u8; 16],
+    has_fork: bool,
+    forked_from: [u8; 16],
+    retention: u8,
+    tenant: String,
+    app: String,
+    agent: String,
+    tag_names: Vec<String>,
+    tag_values: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RunMetadataBody {
+    run: [u8; 16],
+    status: u8,
+    created_at_ms: u64,
+    has_completed: bool,
+    completed_at_ms: u64,
+    first_version: u64,
+    last_version: u64,
+    #[serde(with = "serde_bytes")]
+    begin: Vec<u8>,
+}
+
+/// What a begin record says of its run; version and time are the record's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunBegin {
+    pub(crate) namespace: Namespace,
+    pub(crate) parent: Option<RunId>,
+    pub(crate) forked_from: Option<RunId>,
+    pub(crate) retention: Retention,
+    pub(crate) tags: std::collections::BTreeMap<String, String>,
+}
+
+fn encode<T: Serialize>(out: &mut Vec<u8>, body: &T) {
+    out.push(BODY_VERSION);
+    // Writing numbers and strings into a vector cannot fail; the assertion says so.
+    let written = bincode::DefaultOptions::new().with_fixint_encoding().serialize_into(out, body);
+    debug_assert!(written.is_ok(), "a flat body always encodes");
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, Malformed> {
+    let Some((version, body)) = bytes.split_first() else {
+        return Err(Malformed::new(what, "nothing"));
+    };
+    if *version != BODY_VERSION {
+        return Err(Malformed::new(what, format!("body version {version}")));
+    }
+    bincode::DefaultOptions::new()
+        .with_fixint_encoding()
+        .with_limit(body.len() as u64)
+        .deserialize(body)
+        .map_err(|e| Malformed::new(what, e))
+}
+
+fn optional(present: bool, bytes: [u8; 16]) -> Option<RunId> {
+    present.then(|| RunId::from_bytes(bytes))
+}
+
+fn id_bytes(id: Option<RunId>) -> [u8; 16] {
+    id.map_or([0; 16], |id| *id.as_bytes())
+}
+
+pub(crate) fn encode_event(out: &mut Vec<u8>, entry: EventEntry) {
+    let EventEntry { sequence, event_type, payload, timestamp } = entry;
+    encode(out, &EventBody { sequence, timestamp_ms: timestamp.as_millis(), event_type, payload });
+}
+
+pub(crate) fn decode_event(bytes: &[u8]) -> Result<EventEntry, Malformed> {
+    let body: EventBody = decode(bytes, "an event entry")?;
+    Ok(EventEntry {
+        sequence: body.sequence,
+        event_type: body.event_type,
+        payload: body.payload,
+        timestamp: Timestamp::from_millis(body.timestamp_ms),
+    })
+}
+
+pub(crate) fn encode_state_machine(out: &mut Vec<u8>, entry: StateMachineEntry) {
+    let StateMachineEntry { state, version, updated_at } = entry;
+    encode(out, &StateMachineBody { version, updated_at_ms: updated_at.as_millis(), state });
+}
+
+pub(crate) fn decode_state_machine(bytes: &[u8]) -> Result<StateMachineEntry, Malformed> {
+    let body: StateMachineBody = decode(bytes, "a state-machine entry")?;
+    Ok(StateMachineEntry {
+        state: body.state,
+        version: body.version,
+        updated_at: Timestamp::from_millis(body.updated_at_ms),
+    })
+}
+
+pub(crate) fn encode_trace(out: &mut Vec<u8>, entry: TraceEntry) {
+    let TraceEntry { trace_id, parent_id, trace_type, content, timestamp } = entry;
+    encode(
+        out,
+        &TraceBody {
+            timestamp_ms: timestamp.as_millis(),
+            has_parent: parent_id.is_some(),
+            parent_id: parent_id.unwrap_or_default(),
+            trace_id,
+            trace_type,
+            content,
+        },
+    );
+}
+
+pub(crate) fn decode_trace(bytes: &[u8]) -> Result<TraceEntry, Malformed> {
+    let body: TraceBody = decode(bytes, "a trace entry")?;
+    Ok(TraceEntry {
+        trace_id: body.trace_id,
+        parent_id: body.has_parent.then_some(body.parent_id),
+        trace_type: body.trace_type,
+        content: body.content,
+        timestamp: Timestamp::from_millis(body.timestamp_ms),
+    })
+}
+
+pub(crate) fn encode_run_begin(out: &mut Vec<u8>, begin: &RunBegin) {
+    let (tag_names, tag_values) = begin.tags.clone().into_iter().unzip();
+    encode(
+        out,
+        &RunBeginBody {
+            has_parent: begin.parent.is_some(),
+            parent: id_bytes(begin.parent),
+            has_fork: begin.forked_from.is_some(),
+            forked_from: id_bytes(begin.forked_from),
+            retention: begin.retention.to_byte(),
+            tenant: begin.namespace.tenant().to_owned(),
+            app: begin.namespace.app().to_owned(),
+            agent: begin.namespace.agent().to_owned(),
+            tag_names,
+            tag_values,
+        },
+    );
+}
+
+pub(crate) fn decode_run_begin(run: RunId, bytes: &[u8]) -> Result<RunBegin, Malformed> {
+    const WHAT: &str = "a run's begin record";
+    let body: RunBeginBody = decode(bytes, WHAT)?;
+    if body.tag_names.len() != body.tag_values.len() {
+        return Err(Malformed::new(WHAT, "tag names and values of different number"));
+    }
+    let count = body.tag_names.len();
+    let tags: std::collections::BTreeMap<_, _> =
+        body.tag_names.into_iter().zip(body.tag_values).collect();
+    if tags.len() != count {
+        return Err(Malformed::new(WHAT, "a tag that is named twice"));
+    }
+    let retention = Retention::from_byte(body.retention)
+        .ok_or_else(|| Malformed::new(WHAT, format!("retention {}", body.retention)))?;
+    Ok(RunBegin {
+        namespace: Namespace::new(body.tenant, body.app, body.agent, run),
+        parent: optional(body.has_parent, body.parent),
+        forked_from: optional(body.has_fork, body.forked_from),
+        retention,
+        tags,
+    })
+}
+
+pub(crate) fn encode_run_metadata(out: &mut Vec<u8>, entry: RunMetadataEntry) {
+    let mut begin = Vec::new();
+    encode_run_begin(
+        &mut begin,
+        &RunBegin {
+            namespace: entry.namespace,
+            parent: entry.parent_run_id,
+            forked_from: entry.forked_from,
+            retention: entry.retention,
+            tags: entry.tags,
+        },
+    );
+    encode(
+        out,
+        &RunMetadataBody {
+            run: *entry.run_id.as_bytes(),
+            status: entry.status.to_byte(),
+            created_at_ms: entry.created_at.as_millis(),
+            has_completed: entry.completed_at.is_some(),
+            completed_at_ms: entry.completed_at.unwrap_or_default().as_millis(),
+            first_version: entry.first_version,
+            last_version: entry.last_version,
+            begin,
+        },
+    );
+}
+
+pub(crate) fn decode_run_metadata(bytes: &[u8]) -> Result<RunMetadataEntry, Malformed> {
+    const WHAT: &str = "run metadata";
+    let body: RunMetadataBody = decode(bytes, WHAT)?;
+    let run_id = RunId::from_bytes(body.run);
+    let begin = decode_run_begin(run_id, &body.begin)?;
+    let status = RunStatus::from_byte(body.status)
+        .ok_or_else(|| Malformed::new(WHAT, format!("status {}", body.status)))?;
+    Ok(RunMetadataEntry {
+        run_id,
+        namespace: begin.namespace,
+        parent_run_id: begin.parent,
+        forked_from: begin.forked_from,
+        status,
+        created_at: Timestamp::from_millis(body.created_at_ms),
+        completed_at: body.has_completed.then(|| Timestamp::from_millis(body.completed_at_ms)),
+        first_version: body.first_version,
+        last_version: body.last_version,
+        tags: begin.tags,
+        retention: begin.retention,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t36_the_body_of_an_event_is_pinned_by_a_golden_vector() {
+        let entry = EventEntry {
+            sequence: 3,
+            event_type: "ab".into(),
+            payload: vec![9, 8],
+            timestamp: Timestamp::from_millis(5),
+        };
+        let mut out = Vec::new();
+        encode_event(&mut out, entry.clone());
+        let golden: &[u8] = &[
+            1, // body version
+            3, 0, 0, 0, 0, 0, 0, 0, // sequence
+            5, 0, 0, 0, 0, 0, 0, 0, // timestamp
+            2, 0, 0, 0, 0, 0, 0, 0, b'a', b'b', // event type
+            2, 0, 0, 0, 0, 0, 0, 0, 9, 8, // payload
+        ];
+        assert_eq!(out, golden);
+        assert_eq!(decode_event(golden), Ok(entry));
+    }
+
+    #[test]
+    fn t36_the_body_of_a_state_machine_is_pinned_by_a_golden_vector() {
+        let entry = StateMachineEntry {
+            state: "on".into(),
+            version: 2,
+            updated_at: Timestamp::from_millis(4),
+        };
+        let mut out = Vec::new();
+        encode_state_machine(&mut out, entry.clone());
+        let golden: &[u8] = &[
+            1, // body version
+            2, 0, 0, 0, 0, 0, 0, 0, // version
+            4, 0, 0, 0, 0, 0, 0, 0, // updated at
+            2, 0, 0, 0, 0, 0, 0, 0, b'o', b'n', // state
+        ];
+        assert_eq!(out, golden);
+        assert_eq!(decode_state_machine(golden), Ok(entry));
+    }
+
+    #[test]
+    fn t36_the_body_of_a_trace_is_pinned_by_a_golden_vector() {
+        let entry = TraceEntry {
+            trace_id: "t".into(),
+            parent_id: Some("p".into()),
+            trace_type: "x".into(),
+            content: vec![7],
+            timestamp: Timestamp::from_millis(6),
+        };
+        let mut out = Vec::new();
+        encode_trace(&mut out, entry.clone());
+        let golden: &[u8] = &[
+            1, // body version
+            6, 0, 0, 0, 0, 0, 0, 0, // timestamp
+            1, // has a parent
+            1, 0, 0, 0, 0, 0, 0, 0, b'p', // parent id
+            1, 0, 0, 0, 0, 0, 0, 0, b't', // trace id
+            1, 0, 0, 0, 0, 0, 0, 0, b'x', // trace type
+            1, 0, 0, 0, 0, 0, 0, 0, 7, // content
+        ];
+        assert_eq!(out, golden);
+        assert_eq!(decode_trace(golden), Ok(entry));
+    }
+
+    #[test]
+    fn t36_the_body_of_a_run_begin_is_pinned_by_a_golden_vector() {
+        let run = RunId::from_bytes([1; 16]);
+        let begin = RunBegin {
+            namespace: Namespace::new("t", "a", "g", run),
+            parent: Some(RunId::from_bytes([2; 16])),
+            forked_from: None,
+            retention: Retention::Latest,
+            tags: [("k".to_owned(), "v".to_owned())].into(),
+        };
+        let mut out = Vec::new();
+        encode_run_begin(&mut out, &begin);
+        let mut golden = vec![1, 1];
+        golden.extend([2; 16]); // parent
+        golden.push(0); // no fork
+        golden.extend([0; 16]);
+        golden.push(1); // retention: latest
+        for name in [b't', b'a', b'g'] {
+            golden.extend([1, 0, 0, 0, 0, 0, 0, 0, name]);
+        }
+        for tag in [b'k', b'v'] {
+            golden.extend([1, 0, 0, 0, 0, 0, 0, 0]); // one element
+            golden.extend([1, 0, 0, 0, 0, 0, 0, 0, tag]);
+        }
+        assert_eq!(out, golden);
+        assert_eq!(decode_run_begin(run, &golden), Ok(begin));
+    }
+
+    #[test]
+    fn a_body_cut_anywhere_or_of_a_later_version_is_malformed_and_never_panics() {
+        let mut out = Vec::new();
+        encode_event(
+            &mut out,
+            EventEntry {
+                sequence: 1,
+                event_type: "type".into(),
+                payload: b"payload".to_vec(),
+                timestamp: Timestamp::from_millis(1),
+            },
+        );
+        for cut in 0..out.len() {
+            assert!(decode_event(&out[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut longer = out.clone();
+        longer.push(0);
+        assert!(decode_event(&longer).is_err());
+        out[0] = 2;
+        assert!(decode_event(&out).is_err());
+    }
+
+    #[test]
+    fn a_forged_length_is_malformed_and_allocates_nothing() {
+        let mut forged = vec![1; 17];
+        forged.extend(u64::MAX.to_le_bytes());
+        assert!(decode_event(&forged).is_err());
+        let mut forged = vec![1; 17];
+        forged.extend((u64::MAX >> 1).to_le_bytes());
+        assert!(decode_event(&forged).is_err());
+    }
+}

@@ -1,0 +1,276 @@
+//! The changes of one commit, as the payload of its log record.
+//!
+//! ```text
+//! payload  one or more changes, back to back
+//! change   op, [run id 16, unless op bit 0x80 says "as in the change before"], then by op:
+//!   1 put           type tag 1, key, value kind 1, value
+//!   2 put expiring  as 1, then the absolute expiry in ms, a varint
+//!   3 delete        type tag 1, key
+//!   4 begin run     a body (codec/body.rs)
+//!   5 end run       status 1
+//! key, value, body  a varint length and the bytes
+//! ```
+//!
+//! Invariant: what [`encode`] writes, [`decode`] reads back, and nothing else passes.
+
+use super::body::{RunBegin, decode_run_begin, encode_run_begin};
+use super::value::Stored;
+use super::{Malformed, Reader, put_bytes, put_varint};
+use crate::types::{PhysicalKey, RunId, RunStatus, TypeTag};
+
+/// The expiry of a version that never expires.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+const OP_PUT: u8 = 1;
+const OP_PUT_EXPIRING: u8 = 2;
+const OP_DELETE: u8 = 3;
+const OP_BEGIN_RUN: u8 = 4;
+const OP_END_RUN: u8 = 5;
+const SAME_RUN: u8 = 0x80;
+
+/// One change of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Sets a key. `expiry_ms` is a time to live until the commit makes it absolute.
+    Put { key: PhysicalKey, value: Stored, expiry_ms: u64 },
+    /// Deletes a key.
+    Delete { key: PhysicalKey },
+    /// Begins a run.
+    BeginRun { run: RunId, begin: Box<RunBegin> },
+    /// Ends a run.
+    EndRun { run: RunId, status: RunStatus },
+}
+
+impl Change {
+    pub(crate) fn run(&self) -> RunId {
+        match self {
+            Change::Put { key, .. } | Change::Delete { key } => key.run(),
+            Change::BeginRun { run, .. } | Change::EndRun { run, .. } => *run,
+        }
+    }
+}
+
+/// Appends the payload of a commit with these changes.
+pub(crate) fn encode(out: &mut Vec<u8>, changes: &[Change]) {
+    let mut before = None;
+    for change in changes {
+        let run = change.run();
+        let same = if before == Some(run) { SAME_RUN } else { 0 };
+        before = Some(run);
+        let head = |out: &mut Vec<u8>, op: u8| {
+            out.push(op | same);
+            if same == 0 {
+                out.extend_from_slice(run.as_bytes());
+            }
+        };
+        match change {
+            Change::Put { key, value, expiry_ms } => {
+                head(out, if *expiry_ms == NEVER { OP_PUT } else { OP_PUT_EXPIRING });
+                out.push(key.tag_byte());
+                put_bytes(out, key.user_key());
+                out.push(value.kind().to_byte());
+                put_bytes(out, value.bytes());
+                if *expiry_ms != NEVER {
+                    put_varint(out, *expiry_ms);
+                }
+            }
+            Change::Delete { key } => {
+                head(out, OP_DELETE);
+                out.push(key.tag_byte());
+                put_bytes(out, key.user_key());
+            }
+            Change::BeginRun { begin, .. } => {
+                head(out, OP_BEGIN_RUN);
+                let mut body = Vec::new();
+                encode_run_begin(&mut body, begin);
+                put_bytes(out, &body);
+            }
+            Change::EndRun { status, .. } => {
+                head(out, OP_END_RUN);
+                out.push(status.to_byte());
+            }
+        }
+    }
+}
+
+fn key(reader: &mut Reader<'_>, run: RunId) -> Result<PhysicalKey, Malformed> {
+    let tag = reader.u8("a type tag")?;
+    let tag = TypeTag::from_byte(tag)
+        .ok_or_else(|| Malformed::new("a type tag", format!("tag {tag}")))?;
+    match reader.bytes("a key")? {
+        [] => Err(Malformed::new("a key of at least one byte", "an empty key")),
+        user => Ok(PhysicalKey::new(run, tag, user)),
+    }
+}
+
+/// Reads the payload of a commit.
+pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Change>, Malformed> {
+    let mut reader = Reader::new(payload);
+    let mut changes: Vec<Change> = Vec::new();
+    while !reader.is_empty() {
+        let op = reader.u8("an operation")?;
+        let run = match (op & SAME_RUN != 0, changes.last()) {
+            (false, _) => RunId::from_bytes(reader.array("a run id")?),
+            (true, Some(before)) => before.run(),
+            (true, None) => return Err(Malformed::new("a run id", "a reference to none")),
+        };
+        changes.push(match op & !SAME_RUN {
+            op @ (OP_PUT | OP_PUT_EXPIRING) => {
+                let key = key(&mut reader, run)?;
+                let kind = reader.u8("a value kind")?;
+                let value = Stored::from_disk(kind, reader.bytes("a value")?)?;
+                let expiry_ms = match op {
+                    OP_PUT => NEVER,
+                    _ => reader.varint("an expiry")?,
+                };
+                Change::Put { key, value, expiry_ms }
+            }
+            OP_DELETE => Change::Delete { key: key(&mut reader, run)? },
+            OP_BEGIN_RUN => {
+                let begin = decode_run_begin(run, reader.bytes("a run's begin record")?)?;
+                Change::BeginRun { run, begin: Box::new(begin) }
+            }
+            OP_END_RUN => {
+                let byte = reader.u8("a run status")?;
+                match RunStatus::from_byte(byte) {
+                    Some(status) if !status.is_active() => Change::EndRun { run, status },
+                    _ => return Err(Malformed::new("the status of an ended run", byte)),
+                }
+            }
+            other => return Err(Malformed::new("an operation", format!("operation {other}"))),
+        });
+    }
+    if changes.is_empty() {
+        return Err(Malformed::new("at least one change", "none"));
+    }
+    Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{
+        EventEntry, Namespace, Retention, RunMetadataEntry, StateMachineEntry, Timestamp,
+        TraceEntry, Value,
+    };
+    use proptest::prelude::*;
+
+    fn run(n: u8) -> RunId {
+        RunId::from_bytes([n; 16])
+    }
+
+    fn put(n: u8, user: &[u8], value: impl Into<Value>, expiry_ms: u64) -> Change {
+        let key = PhysicalKey::new(run(n), TypeTag::KV, user);
+        Change::Put { key, value: Stored::from(value.into()), expiry_ms }
+    }
+
+    fn sample() -> Vec<Change> {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let begin = RunBegin {
+            namespace: Namespace::new("tenant", "app", "agent", run(2)),
+            parent: Some(run(1)),
+            forked_from: None,
+            retention: Retention::Latest,
+            tags: [("a".to_owned(), "b".to_owned()), ("c".to_owned(), String::new())].into(),
+        };
+        let metadata = RunMetadataEntry {
+            run_id: run(2),
+            namespace: begin.namespace.clone(),
+            parent_run_id: Some(run(1)),
+            forked_from: None,
+            status: RunStatus::Failed,
+            created_at: at,
+            completed_at: Some(at),
+            first_version: 3,
+            last_version: 9,
+            tags: begin.tags.clone(),
+            retention: Retention::Latest,
+        };
+        vec![
+            Change::BeginRun { run: run(2), begin: Box::new(begin) },
+            put(2, b"null", (), NEVER),
+            put(2, b"bool", true, 77),
+            put(2, b"int", i64::MIN, NEVER),
+            put(1, b"float", -0.0, NEVER),
+            put(1, b"text", "grün", NEVER - 1),
+            put(1, &[0xff; 300], vec![0u8; 1000], 0),
+            put(
+                1,
+                b"event",
+                EventEntry {
+                    sequence: u64::MAX,
+                    event_type: "t".into(),
+                    payload: vec![1, 2],
+                    timestamp: at,
+                },
+                NEVER,
+            ),
+            put(
+                1,
+                b"state",
+                StateMachineEntry { state: "on".into(), version: 4, updated_at: at },
+                NEVER,
+            ),
+            put(
+                1,
+                b"trace",
+                TraceEntry {
+                    trace_id: "x".into(),
+                    parent_id: None,
+                    trace_type: "y".into(),
+                    content: vec![],
+                    timestamp: at,
+                },
+                NEVER,
+            ),
+            put(1, b"record", metadata, NEVER),
+            Change::Delete { key: PhysicalKey::new(run(1), TypeTag::Event, b"gone") },
+            Change::EndRun { run: run(2), status: RunStatus::Cancelled },
+        ]
+    }
+
+    #[test]
+    fn t13_every_kind_of_change_and_value_reads_back_with_its_expiry() {
+        let mut out = Vec::new();
+        encode(&mut out, &sample());
+        assert_eq!(decode(&out), Ok(sample()));
+    }
+
+    #[test]
+    fn a_payload_cut_anywhere_is_malformed_or_a_shorter_list_and_never_panics() {
+        let mut out = Vec::new();
+        encode(&mut out, &sample());
+        for cut in 0..out.len() {
+            if let Ok(changes) = decode(&out[..cut]) {
+                assert_eq!(changes, sample()[..changes.len()], "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn t32_an_empty_key_or_an_empty_commit_is_malformed() {
+        assert!(decode(&[]).is_err());
+        let mut out = vec![OP_DELETE];
+        out.extend([1; 16]);
+        out.extend([TypeTag::KV.to_byte(), 0]);
+        assert!(decode(&out).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _outcome = decode(&bytes);
+        }
+
+        #[test]
+        fn a_flipped_byte_is_malformed_or_other_changes_and_never_panics(
+            at in 0usize..1700, byte in any::<u8>(),
+        ) {
+            let mut out = Vec::new();
+            encode(&mut out, &sample());
+            let at = at % out.len();
+            out[at] = byte;
+            let _outcome = decode(&out);
+        }
+    }
+}

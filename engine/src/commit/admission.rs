@@ -1,0 +1,128 @@
+//! The preconditions of a commit: the run exists and is active, or does not exist yet; there
+//! is room in memory.
+//!
+//! Judged by the leader, in commit order, against published state plus every earlier commit
+//! of the same group. A refused commit takes no version and disturbs no other.
+//!
+//! Invariant: a batch is judged as a whole; if one change is refused, none takes effect.
+
+use std::collections::BTreeMap;
+
+use super::queue::Request;
+use crate::codec::change::Change;
+use crate::error::{Error, Result};
+use crate::runs::RunTracker;
+use crate::types::{RunId, RunStatus};
+
+/// What the accepted commits of a group have changed, before it is published.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    runs: BTreeMap<RunId, RunStatus>,
+    memory_bytes: u64,
+    /// The run that the last put went to: it was active, and nothing in the group ended it.
+    active: Option<RunId>,
+}
+
+/// The memory that may be used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub(crate) used: u64,
+    pub(crate) max: u64,
+}
+
+impl Budget {
+    /// Deletes and run ends may use this much more.
+    fn max_for(self, request: &Request) -> u64 {
+        if request.may_use_reserve { self.max + self.max / 16 } else { self.max }
+    }
+}
+
+impl Overlay {
+    /// Forgets what is known of runs: they are looked up again.
+    fn status(&self, tracker: &RunTracker, run: RunId) -> Option<RunStatus> {
+        self.runs.get(&run).copied().or_else(|| tracker.status(&run))
+    }
+
+    /// Judges a request; an accepted one is part of the overlay from then on.
+    ///
+    /// Errors: [`Error::RunNotFound`], [`Error::RunExists`], [`Error::RunEnded`],
+    /// [`Error::MemtableFull`].
+    pub(crate) fn admit(
+        &mut self,
+        request: &Request,
+        tracker: &RunTracker,
+        budget: Budget,
+    ) -> Result<()> {
+        let wanted = request.memory_bytes_max;
+        let used = budget.used + self.memory_bytes;
+        if used + wanted > budget.max_for(request) {
+            return Err(Error::MemtableFull { used, budget: budget.max, wanted });
+        }
+        let changes = request.changes.as_slice();
+        if let [Change::Put { key, .. } | Change::Delete { key }] = changes {
+            self.require_active(tracker, key.run())?;
+        } else {
+            self.admit_batch(changes, tracker)?;
+        }
+        self.memory_bytes += wanted;
+        Ok(())
+    }
+
+    fn require_active(&mut self, tracker: &RunTracker, run: RunId) -> Result<()> {
+        if self.active == Some(run) {
+            return Ok(());
+        }
+        match self.status(tracker, run) {
+            None => Err(Error::RunNotFound { run }),
+            Some(status) if !status.is_active() => Err(Error::RunEnded { run, status }),
+            Some(_) => {
+                self.active = Some(run);
+                Ok(())
+            }
+        }
+    }
+
+    fn admit_batch(&mut self, changes: &[Change], tracker: &RunTracker) -> Result<()> {
+        // What this batch changes itself, until it is accepted as a whole.
+        let mut own: BTreeMap<RunId, RunStatus> = BTreeMap::new();
+        let mut checked = None;
+        for change in changes {
+            let run = change.run();
+            let status = |overlay: &Self, own: &BTreeMap<_, _>, run| {
+                own.get(&run).copied().or_else(|| overlay.status(tracker, run))
+            };
+            match change {
+                Change::BeginRun { begin, .. } => {
+                    if let Some(status) = status(self, &own, run) {
+                        return Err(Error::RunExists { run, status });
+                    }
+                    if let Some(parent) = begin.parent
+                        && status(self, &own, parent).is_none()
+                    {
+                        return Err(Error::RunNotFound { run: parent });
+                    }
+                    own.insert(run, RunStatus::Running);
+                }
+                _ if checked == Some(run) && !matches!(change, Change::EndRun { .. }) => {}
+                _ => match status(self, &own, run) {
+                    None => return Err(Error::RunNotFound { run }),
+                    Some(status) if !status.is_active() => {
+                        return Err(Error::RunEnded { run, status });
+                    }
+                    Some(_) => {
+                        checked = Some(run);
+                        if let Change::EndRun { status, .. } = change {
+                            own.insert(run, *status);
+                            checked = None;
+                        }
+                    }
+                },
+            }
+        }
+        if !own.is_empty() {
+            self.active = None;
+            self.runs.append(&mut own);
+        }
+        Ok(())
+    }
+}

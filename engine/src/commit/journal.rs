@@ -1,0 +1,301 @@
+//! The manifest and the segment that is written, as one.
+//!
+//! Invariants: a segment counts if and only if the manifest names it, and the manifest names
+//! only files whose content and name had been synced, each with Ok, before. Nothing is
+//! appended before the session's epoch is durable. A file number is never used twice. Once a
+//! rotation has begun, the old segment is never appended to again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use runstone_vfs::{Vfs, VfsFile, write_all_at};
+
+use super::gate::{Health, SyncGate, SyncPoint};
+use crate::clock::Entropy;
+use crate::error::{Error, Result};
+use crate::log::segment::SegmentHeader;
+use crate::log::writer::{LogWriter, WriteFailure};
+use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
+use crate::names::OwnName;
+use crate::options::Options;
+
+/// Where a store lives, and what it draws from the world.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) dir: PathBuf,
+    /// The directories above that may not be durable yet, innermost first.
+    pub(crate) parents: Vec<PathBuf>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl Place {
+    pub(crate) fn path(&self, name: OwnName) -> PathBuf {
+        self.dir.join(name.file_name())
+    }
+
+    fn salt(&self) -> Result<[u8; 16]> {
+        self.entropy.bytes16().map_err(|e| Error::io("drawing a salt for", &self.dir, e))
+    }
+}
+
+impl From<ReplaceError> for WriteFailure {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Full(e) => WriteFailure::Full(e),
+            ReplaceError::Failed(e) => WriteFailure::Failed(e),
+        }
+    }
+}
+
+/// A segment that exists, synced with its name, and that no manifest names yet.
+#[derive(Debug)]
+pub(crate) struct NewSegment {
+    pub(crate) file: Arc<dyn VfsFile>,
+    pub(crate) path: PathBuf,
+    pub(crate) header: SegmentHeader,
+    /// Its length: header and records.
+    pub(crate) length: u64,
+}
+
+/// Makes a segment with these records, durable in content and name.
+pub(crate) fn create_segment(
+    place: &Place,
+    store_id: [u8; 16],
+    number: u64,
+    epoch: u64,
+    records: impl FnOnce(&SegmentHeader, &mut Vec<u8>),
+) -> std::result::Result<NewSegment, WriteFailure> {
+    let header = SegmentHeader {
+        store_id,
+        salt: place.salt().map_err(WriteFailure::Failed)?,
+        number,
+        epoch,
+    };
+    let path = place.path(OwnName::Segment(number));
+    let classify = |e: Error| match e {
+        Error::DiskFull { .. } => WriteFailure::Full(e),
+        _ => WriteFailure::Failed(e),
+    };
+    let failed =
+        |action: &'static str, path: &Path, e| WriteFailure::Failed(Error::io(action, path, e));
+
+    // 1. Its content, under a name never used before.
+    let file =
+        place.vfs.create(&path).map_err(|e| classify(Error::io_or_full("creating", &path, e)))?;
+    let mut bytes = header.encode();
+    records(&header, &mut bytes);
+    if let Err(e) = write_all_at(&*file, &bytes, 0) {
+        let error = Error::io_or_full("writing", &path, e);
+        // The space is wanted back; what cannot be removed now is removed by maintenance.
+        let _removed = place.vfs.remove(&path);
+        return Err(classify(error));
+    }
+
+    // 2. The content durable, then the name.
+    file.sync().map_err(|e| failed("syncing", &path, e))?;
+    place.vfs.sync_dir(&place.dir).map_err(|e| failed("syncing", &place.dir, e))?;
+    Ok(NewSegment { file, path, header, length: bytes.len() as u64 })
+}
+
+/// The manifest in force and the segment that is written.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    place: Place,
+    manifest: Manifest,
+    /// Whether this opening's epoch is durable.
+    session_begun: bool,
+    /// Whether the segment has been ended, and a new one must be made before the next record.
+    ended: bool,
+    writer: LogWriter,
+    /// Files of this store that nothing names and that could not be removed at once.
+    orphans: Vec<OwnName>,
+}
+
+impl Journal {
+    /// A journal whose manifest names `writer`'s segment last.
+    pub(crate) fn new(
+        place: Place,
+        manifest: Manifest,
+        writer: LogWriter,
+        session_begun: bool,
+        orphans: Vec<OwnName>,
+    ) -> Self {
+        debug_assert_eq!(
+            manifest.segments.last().map(|segment| segment.number),
+            Some(writer.number())
+        );
+        Journal { place, manifest, session_begun, ended: false, writer, orphans }
+    }
+
+    pub(crate) fn writer(&mut self) -> &mut LogWriter {
+        &mut self.writer
+    }
+
+    pub(crate) fn log(&self) -> &LogWriter {
+        &self.writer
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn session_begun(&self) -> bool {
+        self.session_begun
+    }
+
+    /// The point up to which the log has been written, for a sync.
+    pub(crate) fn sync_point(&self, batched: u64) -> SyncPoint {
+        SyncPoint {
+            file: Arc::clone(self.writer.file()),
+            path: self.writer.path().to_owned(),
+            segment: self.writer.number(),
+            written: self.writer.written(),
+            batched,
+        }
+    }
+
+    /// Takes a number that no file has had.
+    fn take_number(&mut self) -> u64 {
+        let number = self.manifest.next_file;
+        self.manifest.next_file += 1;
+        number
+    }
+
+    /// Puts a changed manifest in force. If it fails, the one in memory stays as it was, but
+    /// for the number that was used.
+    fn replace(&mut self, mut next: Manifest) -> std::result::Result<(), WriteFailure> {
+        let number = self.take_number();
+        next.next_file = self.manifest.next_file;
+        // An opening's first replacement also makes the directory durable: it may have been
+        // made by a process that was killed before it could.
+        let parents: &[PathBuf] = if self.session_begun { &[] } else { &self.place.parents };
+        let replaced = manifest::replace(&*self.place.vfs, &self.place.dir, &next, number, parents);
+        if replaced.is_err() {
+            self.orphans.push(OwnName::Temporary(number));
+        }
+        replaced?;
+        self.manifest = next;
+        Ok(())
+    }
+
+    /// Before the first record of an opening: makes its epoch durable.
+    pub(crate) fn begin_session(&mut self) -> std::result::Result<(), WriteFailure> {
+        if self.session_begun {
+            return Ok(());
+        }
+        let mut next = self.manifest.clone();
+        next.epoch += 1;
+        next.clean = false;
+        self.replace(next)?;
+        self.session_begun = true;
+        Ok(())
+    }
+
+    /// Ends the segment and goes on in a new one.
+    pub(crate) fn rotate(
+        &mut self,
+        gate: &SyncGate,
+        health: &Health,
+        batched: u64,
+        options: &Options,
+    ) -> std::result::Result<(), WriteFailure> {
+        // 1. The old segment: all its records written, its length exact, synced.
+        if !self.ended {
+            self.writer.write_buffer()?;
+            self.writer.trim()?;
+            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+            self.ended = true;
+        }
+        // 2. The new segment, durable with its name.
+        let number = self.take_number();
+        let segment = create_segment(
+            &self.place,
+            self.manifest.store_id,
+            number,
+            self.manifest.epoch,
+            |_, _| {},
+        );
+        if segment.is_err() {
+            self.orphans.push(OwnName::Segment(number));
+        }
+        let segment = segment?;
+        // 3. The manifest: the old one ends at its length, the new one is open.
+        let mut next = self.manifest.clone();
+        if let Some(last) = next.segments.last_mut() {
+            last.attested = self.writer.written();
+            last.open = false;
+        }
+        next.segments.push(SegmentEntry {
+            number,
+            salt: segment.header.salt,
+            attested: segment.length,
+            open: true,
+        });
+        if let Err(failure) = self.replace(next) {
+            if matches!(failure, WriteFailure::Full(_)) {
+                self.orphans.push(OwnName::Segment(number));
+            }
+            return Err(failure);
+        }
+        // 4. Only now is the new one appended to.
+        self.writer = LogWriter::new(
+            segment.file,
+            &segment.path,
+            &segment.header,
+            segment.length,
+            segment.length,
+            options,
+        );
+        gate.switch_to(number, segment.length);
+        self.ended = false;
+        Ok(())
+    }
+
+    /// Whether a record of at most `bytes` must go into a new segment.
+    pub(crate) fn needs_rotation(&self, bytes: u64, options: &Options) -> bool {
+        self.ended || (!self.writer.is_empty() && self.writer.end() + bytes > options.segment_bytes)
+    }
+
+    /// Whether the segment takes no more records.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The last step of a clean close: the log is written and synced; the manifest says so.
+    pub(crate) fn close(
+        &mut self,
+        gate: &SyncGate,
+        health: &Health,
+        batched: u64,
+    ) -> std::result::Result<(), WriteFailure> {
+        // 1. The log: written, cut to its length, synced.
+        self.writer.write_buffer()?;
+        self.writer.trim()?;
+        gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+        // 2. The manifest: clean, with that length.
+        let mut next = self.manifest.clone();
+        next.clean = true;
+        if let Some(last) = next.segments.last_mut() {
+            last.attested = self.writer.written();
+        }
+        self.replace(next)?;
+        self.session_begun = false;
+        Ok(())
+    }
+
+    /// The files that wait to be removed.
+    pub(crate) fn take_orphans(&mut self) -> Vec<OwnName> {
+        std::mem::take(&mut self.orphans)
+    }
+
+    /// Whether files wait to be removed.
+    pub(crate) fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    /// Gives back those that could not be.
+    pub(crate) fn put_orphans(&mut self, mut left: Vec<OwnName>) {
+        self.orphans.append(&mut left);
+    }
+}

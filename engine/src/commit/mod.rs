@@ -1,0 +1,18 @@
+//! The commit path: from a batch to a published version.
+//!
+//! ```text
+//! submit --> queue --> step (one leader) --------------------------------------> tickets
+//!                      admit -> encode -> one write -> one sync -> apply+publish
+//! ```
+//! - [`queue`]: what waits, who leads, and the tickets that carry outcomes.
+//! - [`admission`]: the preconditions, judged against published state and the group so far.
+//! - [`journal`]: the manifest and the segment that is written.
+//! - [`gate`]: all syncs, one at a time, and the poison that a failed one leaves.
+//! - [`pipeline`]: the leader's steps, in the order that the disk sees them.
+
+pub(crate) mod admission;
+pub(crate) mod gate;
+pub(crate) mod journal;
+pub(crate) mod pipeline;
+pub(crate) mod queue;
+pub(crate) mod upkeep;

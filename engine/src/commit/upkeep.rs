@@ -1,0 +1,227 @@
+//! The steps that are not commits: syncs that are due, flush, close, expiry, freeing.
+//!
+//! Each is bounded and explicit. A thread calls them in a program (`shell.rs`), the seed in a
+//! simulation. None holds the writer's lock during a background sync, so commits go on.
+
+use std::time::Duration;
+
+use super::pipeline::{Pipeline, Writer};
+use crate::error::Result;
+use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
+
+/// How many keys one step of maintenance visits.
+const MAINTAIN_KEYS: usize = 1024;
+
+/// What is left after a step of maintenance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MaintainReport {
+    /// Versions that were freed: expired ones, and superseded ones that no snapshot sees.
+    pub freed: usize,
+    /// Files that were removed.
+    pub files_removed: usize,
+    /// Expired versions and unreferenced files that are left. Maintenance has drained when a
+    /// step frees nothing.
+    pub left: usize,
+}
+
+impl Pipeline {
+    /// Does what is due: commits that wait, a sync, a watermark record. Returns when it wants
+    /// to be called again, on the monotonic clock.
+    ///
+    /// Errors: a full disk (it is tried again when next due), or that which poisoned.
+    pub(crate) fn tick(&self) -> Result<Option<Duration>> {
+        while self.queue.len() > 0 && self.step() > 0 {}
+        let now = self.store.clock().monotonic();
+        let mut writer = self.writer.lock();
+        self.health.check()?;
+        let is_due = writer.sync_due.is_some_and(|due| due <= now)
+            || self.unsynced_batched(&writer) >= self.policy.batch_size;
+        if is_due {
+            // 1. Hand everything to the operating system.
+            if let Err(error) = self.guard(writer.journal.writer().write_buffer()) {
+                if !self.health.is_poisoned() {
+                    writer.disk_full = true;
+                    writer.sync_due = Some(now + self.policy.async_interval);
+                }
+                return Err(error);
+            }
+            writer.disk_full = false;
+            // 2. Sync it, while commits go on.
+            let point = writer.journal.sync_point(writer.batched);
+            writer.sync_due = None;
+            drop(writer);
+            self.gate.sync(&point, &self.health)?;
+            writer = self.writer.lock();
+            self.note_synced(&mut writer);
+        }
+        self.watermark_if_idle(&mut writer)?;
+        let idle = Duration::from_millis(self.options.idle_watermark_ms);
+        let watermark_due = writer.unattested_since.map(|since| since + idle);
+        Ok([writer.sync_due, watermark_due].into_iter().flatten().min())
+    }
+
+    /// After a sync and a while without commits: a record that attests the sync, so that the
+    /// doubt about the last group is short.
+    fn watermark_if_idle(&self, writer: &mut Writer) -> Result<()> {
+        let now = self.store.clock().monotonic();
+        let idle = Duration::from_millis(self.options.idle_watermark_ms);
+        let is_idle = writer.sync_due.is_none()
+            && !writer.disk_full
+            && writer.unattested_since.is_some_and(|since| since + idle <= now);
+        if !is_idle {
+            return Ok(());
+        }
+        writer.unattested_since = None;
+        if !self.has_room_for_note(writer) {
+            return Ok(());
+        }
+        self.append_note(writer, RecordKind::Watermark)
+    }
+
+    /// Whether the segment takes another record without payload. If not, the next commit
+    /// begins a new segment, whose manifest attests this one.
+    fn has_room_for_note(&self, writer: &Writer) -> bool {
+        writer.journal.session_begun()
+            && !writer.journal.needs_rotation(RECORD_BYTES_MIN, &self.options)
+    }
+
+    /// Appends and writes a record that is no commit. On a full disk it leaves nothing.
+    fn append_note(&self, writer: &mut Writer, kind: RecordKind) -> Result<()> {
+        let mark = writer.journal.log().mark();
+        let head = writer.head(kind, self.gate.synced());
+        writer.journal.writer().append(head, |_| {});
+        let head = writer.head(kind, self.gate.synced());
+        writer.journal.writer().pad(head);
+        let written = self.guard(writer.journal.writer().write_buffer());
+        if written.is_err() && !self.health.is_poisoned() {
+            writer.journal.writer().truncate_to(mark);
+            writer.disk_full = mark > 0;
+        }
+        written
+    }
+
+    /// Logs the engine's time, so that what has expired by now stays gone.
+    fn append_clock_floor(&self, writer: &mut Writer) -> Result<()> {
+        let before = writer.last_time_ms;
+        writer.last_time_ms = before.max(self.store.clock().now_ms());
+        if writer.journal.needs_rotation(RECORD_BYTES_MIN, &self.options) {
+            let rotated =
+                writer.journal.rotate(&self.gate, &self.health, writer.batched, &self.options);
+            self.guard(rotated)?;
+            writer.sync_due = None;
+            self.note_synced(writer);
+        }
+        let written = self.append_note(writer, RecordKind::ClockFloor);
+        if written.is_err() {
+            writer.last_time_ms = before;
+        }
+        written
+    }
+
+    /// Makes everything acknowledged so far durable.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.health.check()?;
+        if !writer.journal.session_begun() || !writer.dirty {
+            return Ok(());
+        }
+        self.prepare(&mut writer)?;
+        self.append_clock_floor(&mut writer)?;
+        self.sync_all(&mut writer)?;
+        writer.dirty = false;
+        Ok(())
+    }
+
+    /// Ends the session: everything is written and synced, and the manifest says so.
+    ///
+    /// Nothing may be queued any more. On a full disk everything is as before.
+    pub(crate) fn close(&self) -> Result<()> {
+        while self.queue.len() > 0 && self.step() > 0 {}
+        let mut writer = self.writer.lock();
+        self.health.check()?;
+        if !writer.journal.session_begun() {
+            return Ok(());
+        }
+        self.prepare(&mut writer)?;
+        if writer.dirty && !writer.journal.is_ended() {
+            self.append_clock_floor(&mut writer)?;
+        }
+        let batched = writer.batched;
+        let closed = writer.journal.close(&self.gate, &self.health, batched);
+        self.guard(closed)?;
+        writer.dirty = false;
+        writer.sync_due = None;
+        writer.unattested_since = None;
+        Ok(())
+    }
+
+    /// One bounded step of maintenance: frees what expired and what no snapshot sees, and
+    /// removes files that nothing names.
+    pub(crate) fn maintain(&self) -> Result<MaintainReport> {
+        let mut report = MaintainReport::default();
+        let now_ms = self.store.clock().now_ms();
+        if self.store.next_expiry_ms().is_some_and(|expiry| expiry <= now_ms) {
+            let mut writer = self.writer.lock();
+            self.health.check()?;
+            // The floor is in the log before anything that expired leaves memory.
+            if writer.last_time_ms < now_ms {
+                self.prepare(&mut writer)?;
+                self.append_clock_floor(&mut writer)?;
+                self.note_unsynced(&mut writer);
+            }
+            let floor = writer.last_time_ms;
+            drop(writer);
+            let (freed, left) = self.store.expire(floor, MAINTAIN_KEYS);
+            report.freed += freed;
+            report.left += left;
+        }
+        let (freed, _) = self.store.collect_garbage(MAINTAIN_KEYS);
+        report.freed += freed;
+        let (removed, left) = self.remove_orphans()?;
+        report.files_removed = removed;
+        report.left += left;
+        Ok(report)
+    }
+
+    /// Whether there is, or will be, something for maintenance to do.
+    pub(crate) fn wants_maintenance(&self) -> bool {
+        self.store.next_expiry_ms().is_some()
+            || self.store.superseded_key_count() > 0
+            || self.writer.lock().journal.has_orphans()
+            || self.writer.lock().disk_full
+    }
+
+    /// A record without a commit waits for a sync, as an asynchronous commit does.
+    fn note_unsynced(&self, writer: &mut Writer) {
+        writer.dirty = true;
+        if writer.sync_due.is_none() {
+            let due = self.store.clock().monotonic() + self.policy.async_interval;
+            writer.sync_due = Some(due);
+            self.bell.ring();
+        }
+    }
+
+    /// Removes files of this store that a failed step has left. Returns how many, and how many
+    /// could not be removed.
+    fn remove_orphans(&self) -> Result<(usize, usize)> {
+        let mut writer = self.writer.lock();
+        self.health.check()?;
+        let orphans = writer.journal.take_orphans();
+        let place = writer.journal.place().clone();
+        drop(writer);
+        let (mut removed, mut left) = (0, Vec::new());
+        for orphan in orphans {
+            match place.vfs.remove(&place.path(orphan)) {
+                Ok(()) => removed += 1,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(_) => left.push(orphan),
+            }
+        }
+        let count = left.len();
+        if count > 0 {
+            self.writer.lock().journal.put_orphans(left);
+        }
+        Ok((removed, count))
+    }
+}

@@ -1,0 +1,394 @@
+//! Opening a database: the options, and the steps in the order that the disk sees them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use runstone_vfs::{LockKind, OsVfs, Vfs, VfsLock};
+
+use super::{Core, Database, RecoveryReport};
+use crate::clock::{Clock, EngineClock, Entropy};
+use crate::commit::gate::{Health, SyncGate};
+use crate::commit::journal::{Journal, Place};
+use crate::commit::pipeline::{Pipeline, Writer};
+use crate::commit::queue::Queue;
+use crate::error::{Error, Result};
+use crate::log::segment::SegmentHeader;
+use crate::log::writer::LogWriter;
+use crate::manifest::Manifest;
+use crate::names::OwnName;
+use crate::options::{DurabilityMode, Options};
+use crate::recovery::{self, Listing, Replay};
+use crate::shell::{Bell, Shell, SystemClock, SystemEntropy};
+use crate::store::UnifiedStore;
+use crate::sync::{Arc, AtomicBool, Mutex};
+
+/// How a database is opened.
+///
+/// ```
+/// use runstone::{Database, DurabilityMode};
+/// let dir = tempfile::tempdir()?;
+/// let db = Database::builder()
+///     .durability(DurabilityMode::Batched { interval_ms: 10, batch_size: 500 })
+///     .memtable_bytes_max(256 << 20)
+///     .open(dir.path())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    options: Options,
+    vfs: Arc<dyn Vfs>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder {
+            options: Options::default(),
+            vfs: Arc::new(OsVfs::new()),
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
+
+impl Builder {
+    /// All options at once.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// When commits are acknowledged; the default is [`DurabilityMode::Strict`].
+    pub fn durability(mut self, mode: DurabilityMode) -> Self {
+        self.options.durability = mode;
+        self
+    }
+
+    /// The budget of the memtable, in bytes.
+    pub fn memtable_bytes_max(mut self, bytes: u64) -> Self {
+        self.options.memtable_bytes_max = bytes;
+        self
+    }
+
+    /// The size at which a log segment is ended, in bytes.
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.options.segment_bytes = bytes;
+        self
+    }
+
+    /// Whether a thread does what is due; see [`Options::background`].
+    pub fn background(mut self, background: bool) -> Self {
+        self.options.background = background;
+        self
+    }
+
+    /// The file system; the default is the real one.
+    pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Self {
+        self.vfs = vfs;
+        self
+    }
+
+    /// The clock; the default is the system's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The source of store ids and salts; the default is the system's.
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Opens the database in this directory.
+    ///
+    /// Errors: those of [`Database::open`], and [`Error::InvalidArgument`] for options that
+    /// contradict each other.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        self.options.validate()?;
+        let dir = path.as_ref();
+        let start = self.clock.monotonic();
+        let place = self.place(dir);
+
+        // 1. The directory and the lock, before anything is read.
+        self.make_dir(dir)?;
+        let lock = self.lock_for_writing(dir)?;
+
+        // 2. What is there. Reading changes nothing.
+        let listing = Listing::read(&*self.vfs, dir)?;
+        let found = Manifest::read(&*self.vfs, dir)?;
+        let number = listing.next_number(found.as_ref());
+        let mut report = RecoveryReport {
+            foreign_files: listing.foreign as u64,
+            clean: found.as_ref().is_none_or(|manifest| manifest.clean),
+            created: found.is_none(),
+            ..RecoveryReport::default()
+        };
+        let mut replay = match &found {
+            Some(manifest) => recovery::replay(&*self.vfs, dir, manifest)?,
+            None => {
+                listing.refuse_lost_manifest(&*self.vfs, dir)?;
+                Replay::default()
+            }
+        };
+
+        // 3. What an unclean stop, or a creation, calls for. Durable before anything is shown.
+        let (manifest, writer) = match found {
+            Some(manifest) if manifest.clean => self.resume(dir, manifest, &listing)?,
+            Some(manifest) => {
+                let (manifest, segment) = recovery::repair(&place, &manifest, &replay, number)?;
+                self.started(manifest, segment)
+            }
+            None => {
+                self.remove_unfinished(dir, &listing)?;
+                let (manifest, segment) = recovery::create(&place, number)?;
+                self.started(manifest, segment)
+            }
+        };
+
+        // 4. What nothing names any more goes last; what cannot be removed, maintenance tries.
+        let mut orphans = Vec::new();
+        if !report.created {
+            for orphan in listing.orphans(&*self.vfs, dir, &manifest)? {
+                match self.vfs.remove(&place.path(orphan)) {
+                    Ok(()) => report.files_removed += 1,
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(_) => orphans.push(orphan),
+                }
+            }
+        }
+
+        // 5. The state in memory.
+        let clock = EngineClock::new(Arc::clone(&self.clock), replay.last_time_ms);
+        self.report_replay(&mut report, &manifest, &replay, &clock);
+        report.elapsed = self.clock.monotonic().saturating_sub(start);
+        let session_begun = !manifest.clean;
+        let gate = SyncGate::default();
+        gate.switch_to(writer.number(), writer.written());
+        let memtable = std::mem::take(&mut replay.memtable);
+        let store =
+            UnifiedStore::new(memtable, replay.last_version, clock, self.options.snapshots_max);
+        let journal = Journal::new(place, manifest, writer, session_begun, orphans);
+        let pipeline = Arc::new(Pipeline {
+            policy: self.options.policy(),
+            options: self.options.clone(),
+            queue: Queue::default(),
+            writer: Mutex::new(Writer::new(journal, replay.last_version, replay.last_time_ms)),
+            gate,
+            health: Health::default(),
+            store: store.clone(),
+            runs: replay.runs.clone(),
+            bell: Bell::default(),
+        });
+        let shell = match self.options.background {
+            false => None,
+            true => Some(
+                Shell::start(Arc::clone(&pipeline))
+                    .map_err(|e| Error::io("starting a thread for", dir, e))?,
+            ),
+        };
+        #[cfg(feature = "tracing")]
+        tracing::info!(?report, dir = %dir.display(), "opened");
+        Ok(Database {
+            core: Arc::new(Core {
+                options: self.options,
+                dir: dir.to_owned(),
+                store,
+                runs: replay.runs,
+                pipeline: Some(pipeline),
+                report,
+                closed: AtomicBool::new(false),
+                lock: Mutex::new(Some(lock)),
+                shell: Mutex::new(shell),
+            }),
+        })
+    }
+
+    /// Opens an existing database for reading only.
+    ///
+    /// Errors: those of [`Database::open_read_only`].
+    pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Database> {
+        self.options.validate()?;
+        let dir = path.as_ref();
+        let start = self.clock.monotonic();
+        let lock = self.lock(dir, LockKind::Shared)?;
+        let listing = Listing::read(&*self.vfs, dir)?;
+        let Some(manifest) = Manifest::read(&*self.vfs, dir)? else {
+            listing.refuse_lost_manifest(&*self.vfs, dir)?;
+            let path = dir.join(OwnName::Manifest.file_name());
+            return Err(Error::io("opening", path, io::ErrorKind::NotFound.into()));
+        };
+        let mut replay = recovery::replay(&*self.vfs, dir, &manifest)?;
+        let mut report = RecoveryReport {
+            foreign_files: listing.foreign as u64,
+            clean: manifest.clean,
+            ..RecoveryReport::default()
+        };
+        let clock = EngineClock::new(Arc::clone(&self.clock), replay.last_time_ms);
+        self.report_replay(&mut report, &manifest, &replay, &clock);
+        report.elapsed = self.clock.monotonic().saturating_sub(start);
+        let memtable = std::mem::take(&mut replay.memtable);
+        let store =
+            UnifiedStore::new(memtable, replay.last_version, clock, self.options.snapshots_max);
+        Ok(Database {
+            core: Arc::new(Core {
+                options: self.options,
+                dir: dir.to_owned(),
+                store,
+                runs: replay.runs,
+                pipeline: None,
+                report,
+                closed: AtomicBool::new(false),
+                lock: Mutex::new(Some(lock)),
+                shell: Mutex::new(None),
+            }),
+        })
+    }
+
+    fn place(&self, dir: &Path) -> Place {
+        // Every directory above may have been made by a process that was killed before it
+        // could make it durable.
+        let parents =
+            dir.ancestors()
+                .skip(1)
+                .map(|parent| {
+                    if parent.as_os_str().is_empty() {
+                        PathBuf::from(".")
+                    } else {
+                        parent.to_owned()
+                    }
+                })
+                .collect();
+        Place {
+            vfs: Arc::clone(&self.vfs),
+            dir: dir.to_owned(),
+            parents,
+            entropy: Arc::clone(&self.entropy),
+        }
+    }
+
+    /// Makes the directory, and those above it, where they are missing. They become durable
+    /// with the first replacement of the manifest.
+    fn make_dir(&self, dir: &Path) -> Result<()> {
+        let mut missing = Vec::new();
+        for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            match self.vfs.list(path) {
+                Ok(_) => break,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => missing.push(path),
+                // It is there, and need not be readable.
+                Err(e) if path != dir && e.kind() == io::ErrorKind::PermissionDenied => break,
+                Err(e) => return Err(Error::io("listing", path, e)),
+            }
+        }
+        if !missing.is_empty() && !self.options.create_if_missing {
+            return Err(Error::io("opening", dir, io::ErrorKind::NotFound.into()));
+        }
+        for path in missing.into_iter().rev() {
+            match self.vfs.create_dir(path) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io_or_full("creating", path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn lock_for_writing(&self, dir: &Path) -> Result<Box<dyn VfsLock>> {
+        let path = dir.join(OwnName::Lock.file_name());
+        match self.vfs.create(&path) {
+            // Its name becomes durable with the directory, which needs the file to be.
+            Ok(file) => file.sync().map_err(|e| Error::io("syncing", &path, e))?,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Error::io_or_full("creating", &path, e)),
+        }
+        self.lock(dir, LockKind::Exclusive)
+    }
+
+    fn lock(&self, dir: &Path, kind: LockKind) -> Result<Box<dyn VfsLock>> {
+        let path = dir.join(OwnName::Lock.file_name());
+        self.vfs.lock(&path, kind).map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => Error::Locked { path: path.clone() },
+            _ => Error::io("locking", &path, e),
+        })
+    }
+
+    /// After a clean close: goes on where it ended. Nothing is written before the first commit.
+    fn resume(
+        &self,
+        dir: &Path,
+        mut manifest: Manifest,
+        listing: &Listing,
+    ) -> Result<(Manifest, LogWriter)> {
+        manifest.next_file = listing.next_number(Some(&manifest));
+        let Some(last) = manifest.segments.last() else {
+            return Err(Error::corruption(dir, 0, "a manifest with a segment", "one without"));
+        };
+        let path = dir.join(OwnName::Segment(last.number).file_name());
+        let file = self
+            .vfs
+            .open(&path, runstone_vfs::Access::ReadWrite)
+            .map_err(|e| Error::io("opening", &path, e))?;
+        let length = file.len().map_err(|e| Error::io("reading the length of", &path, e))?;
+        let header = SegmentHeader {
+            store_id: manifest.store_id,
+            salt: last.salt,
+            number: last.number,
+            epoch: manifest.epoch,
+        };
+        let writer = LogWriter::new(file, &path, &header, last.attested, length, &self.options);
+        Ok((manifest, writer))
+    }
+
+    fn started(
+        &self,
+        manifest: Manifest,
+        segment: crate::commit::journal::NewSegment,
+    ) -> (Manifest, LogWriter) {
+        let length = segment.length;
+        let writer = LogWriter::new(
+            segment.file,
+            &segment.path,
+            &segment.header,
+            length,
+            length,
+            &self.options,
+        );
+        (manifest, writer)
+    }
+
+    /// Removes what an unfinished creation left; no record was ever in it.
+    fn remove_unfinished(&self, dir: &Path, listing: &Listing) -> Result<()> {
+        for own in &listing.own {
+            let path = dir.join(own.file_name());
+            match self.vfs.remove(&path) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("removing", &path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn report_replay(
+        &self,
+        report: &mut RecoveryReport,
+        manifest: &Manifest,
+        replay: &Replay,
+        clock: &EngineClock,
+    ) {
+        report.epoch = manifest.epoch;
+        report.replayed_commits = replay.commits;
+        report.replayed_bytes = replay.bytes;
+        report.segments = manifest.segments.len() as u64;
+        report.torn_bytes = replay.torn_bytes;
+        report.unproven_commits = replay.tail_commits();
+        if !report.clean {
+            report.interrupted_runs = replay.runs.list_active();
+        }
+        let ahead = clock.wall_ms().saturating_sub(replay.last_time_ms);
+        let jumped = replay.last_time_ms > 0 && ahead > self.options.clock_jump_report_ms;
+        report.clock_jump_ms = jumped.then_some(ahead);
+    }
+}

@@ -1,0 +1,279 @@
+//! The database: the only owner of state, and the public face of the engine.
+//!
+//! Invariants: every change goes through the commit path; a handle that was closed refuses
+//! everything, a poisoned one every write; the lock is the last thing that is released.
+
+mod builder;
+mod ops;
+mod run_ops;
+mod snapshot;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use runstone_vfs::VfsLock;
+
+pub use builder::Builder;
+pub use ops::{Scan, Ticket};
+pub use snapshot::Snapshot;
+
+use crate::commit::pipeline::Pipeline;
+pub use crate::commit::upkeep::MaintainReport;
+use crate::error::{Error, Result};
+use crate::options::{DurabilityMode, Options};
+use crate::runs::RunTracker;
+use crate::shell::Shell;
+use crate::store::UnifiedStore;
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::types::RunId;
+
+/// What an opening found, and what it did about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// The epoch that the manifest names. (epoch, version) is never given twice.
+    pub epoch: u64,
+    /// The store was made by this opening.
+    pub created: bool,
+    /// The store had been closed, or was made by this opening.
+    pub clean: bool,
+    /// Commits read from the log.
+    pub replayed_commits: u64,
+    /// Bytes of records read from the log.
+    pub replayed_bytes: u64,
+    /// Log segments read.
+    pub segments: u64,
+    /// Bytes of a torn tail that were cut off: from the last intact record to the last byte
+    /// that is not zero.
+    pub torn_bytes: u64,
+    /// Commits that nothing proved to be durable, and that were written again. A read-only
+    /// opening shows them and leaves them as they are.
+    pub unproven_commits: u64,
+    /// Runs that were active at an unclean stop, for the application to resume or to end.
+    pub interrupted_runs: Vec<RunId>,
+    /// Files of this store that nothing named, and that were removed.
+    pub files_removed: u64,
+    /// Files in the directory that are not this store's; they are left alone.
+    pub foreign_files: u64,
+    /// How far the wall clock is ahead of the log, if that is beyond `clock_jump_report_ms`.
+    pub clock_jump_ms: Option<u64>,
+    /// How long the opening took.
+    pub elapsed: Duration,
+}
+
+/// What all handles share.
+#[derive(Debug)]
+struct Core {
+    options: Options,
+    dir: PathBuf,
+    store: UnifiedStore,
+    runs: RunTracker,
+    /// `None` if opened read-only.
+    pipeline: Option<Arc<Pipeline>>,
+    report: RecoveryReport,
+    closed: AtomicBool,
+    /// Held while closing; the lock goes last.
+    lock: Mutex<Option<Box<dyn VfsLock>>>,
+    shell: Mutex<Option<Shell>>,
+}
+
+/// An open database.
+///
+/// A handle is cheap to clone, and all clones are the same database; it is closed by
+/// [`Database::close`], or when the last clone is dropped. All methods may be called from
+/// several threads at once; concurrent writes share one log write and one sync.
+///
+/// ```
+/// use runstone::{Database, RunId, Value};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Database::open(dir.path().join("store"))?;
+/// let run = RunId::new();
+/// db.begin_run(run, [("task", "greet")])?;
+/// db.put(run, "greeting", "hello")?;
+/// db.end_run(run)?;
+/// db.close()?;
+///
+/// let db = Database::open(dir.path().join("store"))?;
+/// assert_eq!(db.get(run, "greeting")?, Some(Value::from("hello")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Database {
+    core: Arc<Core>,
+}
+
+impl Database {
+    /// Opens the database in this directory, with the default options; makes it if it is
+    /// missing. Every write is durable when it is acknowledged ([`DurabilityMode::Strict`]).
+    ///
+    /// Whatever is shown after it returned is durable. A crash during the opening changes no
+    /// later answer.
+    ///
+    /// Errors: [`Error::Locked`] if it is open already; [`Error::Corruption`] if stored bytes
+    /// were damaged; [`Error::UnsupportedFormat`]; [`Error::DiskFull`]; [`Error::Io`]. Nothing
+    /// is lost by trying again.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(path)
+    }
+
+    /// As [`Database::open`], in another durability mode.
+    pub fn open_with_mode(path: impl AsRef<Path>, mode: DurabilityMode) -> Result<Self> {
+        Self::builder().durability(mode).open(path)
+    }
+
+    /// Opens an existing database for reading: takes a shared lock and writes nothing. What
+    /// it shows may lie beyond what was proven durable; the report says how much.
+    ///
+    /// Errors: as [`Database::open`]; [`Error::Io`] with `NotFound` if there is none.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open_read_only(path)
+    }
+
+    /// A database in memory, for tests: the same engine, on files that are gone with it.
+    ///
+    /// Errors: none in practice.
+    pub fn in_memory() -> Result<Self> {
+        Self::builder().vfs(Arc::new(runstone_vfs::MemVfs::new())).open("/memory")
+    }
+
+    /// Options for an opening.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The published data of all runs.
+    #[must_use]
+    pub fn storage(&self) -> &UnifiedStore {
+        &self.core.store
+    }
+
+    /// The runs.
+    #[must_use]
+    pub fn run_tracker(&self) -> &RunTracker {
+        &self.core.runs
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.core.dir
+    }
+
+    /// When commits are acknowledged.
+    #[must_use]
+    pub fn durability_mode(&self) -> DurabilityMode {
+        self.core.options.durability
+    }
+
+    /// The options of this opening.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.core.options
+    }
+
+    /// What the opening found, and what it did about it.
+    #[must_use]
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.core.report
+    }
+
+    /// Makes everything acknowledged so far durable, whatever its mode, and what has expired
+    /// by now stay gone. Writes nothing if nothing was written since the last flush.
+    ///
+    /// Errors: [`Error::DiskFull`] (try again), [`Error::Poisoned`], [`Error::Closed`].
+    pub fn flush(&self) -> Result<()> {
+        match self.writing() {
+            Ok(pipeline) => pipeline.flush(),
+            Err(Error::ReadOnly) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Closes the database for all clones: waits for running commits, makes everything
+    /// acknowledged durable, and releases the lock. Later calls return [`Error::Closed`].
+    ///
+    /// Errors: [`Error::DiskFull`]: nothing was closed, try again; [`Error::Poisoned`]: it is
+    /// closed, and the next opening recovers; [`Error::Closed`].
+    pub fn close(&self) -> Result<()> {
+        self.core.close()
+    }
+
+    /// Whether the database was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.core.closed.load(Ordering::Acquire)
+    }
+
+    /// Does what is due: commits of tickets that nobody waits for, a sync, a watermark record.
+    /// Returns when it wants to be called again, on the monotonic clock.
+    ///
+    /// The background thread calls it; call it yourself if the options switch that off.
+    ///
+    /// Errors: as [`Database::flush`].
+    pub fn tick(&self) -> Result<Option<Duration>> {
+        self.writing()?.tick()
+    }
+
+    /// One bounded step of maintenance: frees what expired and what no snapshot sees, and
+    /// removes files that a failed step left.
+    ///
+    /// The background thread calls it; call it yourself if the options switch that off.
+    ///
+    /// Errors: as [`Database::flush`].
+    pub fn maintain(&self) -> Result<MaintainReport> {
+        self.writing()?.maintain()
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// The commit path. Errors: [`Error::Closed`], [`Error::ReadOnly`].
+    fn writing(&self) -> Result<&Arc<Pipeline>> {
+        self.check_open()?;
+        self.core.pipeline.as_ref().ok_or(Error::ReadOnly)
+    }
+}
+
+impl Core {
+    fn close(&self) -> Result<()> {
+        let mut lock = self.lock.lock();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        let outcome = match &self.pipeline {
+            None => Ok(()),
+            Some(pipeline) => {
+                pipeline.queue.set_closed(true);
+                let outcome = pipeline.close();
+                if let Err(Error::DiskFull { .. }) = &outcome {
+                    pipeline.queue.set_closed(false);
+                    return outcome;
+                }
+                outcome
+            }
+        };
+        self.release(&mut lock);
+        outcome
+    }
+
+    /// Ends everything, with the lock last.
+    fn release(&self, lock: &mut Option<Box<dyn VfsLock>>) {
+        self.closed.store(true, Ordering::Release);
+        drop(self.shell.lock().take());
+        drop(lock.take());
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // As close, as far as it can: there is nobody to tell of an error. `close` tells.
+        if let Err(_error @ Error::DiskFull { .. }) = self.close() {
+            #[cfg(feature = "tracing")]
+            tracing::warn!(error = %_error, "dropped with unwritten commits");
+            let mut lock = self.lock.lock();
+            self.release(&mut lock);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Reads and writes of keys.
+
+use std::ops::{Bound, RangeBounds};
+use std::time::Duration;
+
+use super::{Database, Snapshot};
+use crate::batch::{self, WriteBatch};
+use crate::codec::change::Change;
+use crate::codec::value::Stored;
+use crate::commit::pipeline::Pipeline;
+use crate::commit::queue::{Changes, Committed, Reply, Request, TicketState};
+use crate::error::{Error, Result};
+use crate::options::WriteOptions;
+use crate::runs;
+use crate::store::RangeIter;
+use crate::store::memtable::{DELETE_BYTES_MAX, put_bytes_max};
+use crate::sync::Arc;
+use crate::types::{PhysicalKey, RunId, TypeTag, Value, VersionedValue};
+
+impl Database {
+    /// Sets a key, and clears an older TTL. Returns the commit's version.
+    ///
+    /// Durable as the database's mode says. One log record, one sync at most.
+    ///
+    /// Errors: [`Error::RunNotFound`], [`Error::RunEnded`]; [`Error::InvalidArgument`] for an
+    /// empty key; [`Error::LimitExceeded`]; [`Error::MemtableFull`] and [`Error::DiskFull`]
+    /// (retryable, nothing was committed); [`Error::OutcomeUnknown`] if a write or sync failed,
+    /// [`Error::Poisoned`] ever after; [`Error::ReadOnly`]; [`Error::Closed`].
+    pub fn put(&self, run: RunId, key: impl AsRef<[u8]>, value: impl Into<Value>) -> Result<u64> {
+        self.put_with(run, key, value, None, WriteOptions::default())
+    }
+
+    /// As [`Database::put`], with a time to live, rounded up to a millisecond. The key is gone
+    /// from the millisecond of its expiry on, for every read, and stays gone whatever the
+    /// clock does. `None` means never.
+    ///
+    /// Errors: those of [`Database::put`]; [`Error::InvalidArgument`] for a TTL of zero.
+    pub fn put_with_ttl(
+        &self,
+        run: RunId,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Value>,
+        ttl: Option<Duration>,
+    ) -> Result<u64> {
+        self.put_with(run, key, value, ttl, WriteOptions::default())
+    }
+
+    /// As [`Database::put_with_ttl`], with a durability of its own.
+    ///
+    /// Errors: those of [`Database::put_with_ttl`].
+    pub fn put_with(
+        &self,
+        run: RunId,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Value>,
+        ttl: Option<Duration>,
+        options: WriteOptions,
+    ) -> Result<u64> {
+        let key = PhysicalKey::new(run, TypeTag::KV, key.as_ref());
+        let expiry_ms = batch::ttl_ms(ttl)?;
+        let change = Change::Put { key, value: Stored::from(value.into()), expiry_ms };
+        self.commit_one(change, false, options).map(|committed| committed.version)
+    }
+
+    /// Deletes a key; returns the value that was visible just before.
+    ///
+    /// Always logs and takes a version, whether or not there was a value.
+    ///
+    /// Errors: those of [`Database::put`].
+    pub fn delete(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let key = PhysicalKey::new(run, TypeTag::KV, key.as_ref());
+        self.commit_one(Change::Delete { key }, true, WriteOptions::default())
+            .map(|committed| committed.previous.map(|previous| previous.value))
+    }
+
+    /// Deletes a key without reading it. Returns the commit's version.
+    ///
+    /// Errors: those of [`Database::put`].
+    pub fn remove(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<u64> {
+        let key = PhysicalKey::new(run, TypeTag::KV, key.as_ref());
+        self.commit_one(Change::Delete { key }, false, WriteOptions::default())
+            .map(|committed| committed.version)
+    }
+
+    /// Commits a batch. Returns its version.
+    ///
+    /// Errors: those of [`Database::put`] and [`Database::begin_run`]; none of the batch's
+    /// changes takes effect then.
+    pub fn write(&self, batch: WriteBatch) -> Result<u64> {
+        self.write_with(batch, WriteOptions::default())
+    }
+
+    /// As [`Database::write`], with a durability of its own.
+    ///
+    /// Errors: those of [`Database::write`].
+    pub fn write_with(&self, batch: WriteBatch, options: WriteOptions) -> Result<u64> {
+        let pipeline = self.writing()?;
+        let (ticket, request) = self.request_batch(batch, options)?;
+        pipeline.commit(&ticket, request).map(|committed| committed.version)
+    }
+
+    /// Puts a batch in the queue and returns at once; the ticket carries the outcome. Batches
+    /// are committed in the order in which they were submitted.
+    ///
+    /// ```
+    /// use runstone::{Database, RunId, WriteBatch, WriteOptions};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, [("", ""); 0])?;
+    /// let tickets: Vec<_> = (0..8i64)
+    ///     .map(|n| {
+    ///         let mut batch = WriteBatch::new();
+    ///         batch.put(run, format!("key {n}"), n);
+    ///         db.submit(batch, WriteOptions::default())
+    ///     })
+    ///     .collect::<Result<_, _>>()?;
+    /// for ticket in tickets {
+    ///     ticket.wait()?;
+    /// }
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    ///
+    /// Errors: what can be told without the queue: [`Error::InvalidArgument`],
+    /// [`Error::LimitExceeded`], [`Error::ReadOnly`], [`Error::Closed`]. The ticket tells the
+    /// rest.
+    pub fn submit(&self, batch: WriteBatch, options: WriteOptions) -> Result<Ticket> {
+        let pipeline = self.writing()?;
+        let (state, request) = self.request_batch(batch, options)?;
+        pipeline.enqueue(request)?;
+        Ok(Ticket { state, pipeline: Arc::clone(pipeline) })
+    }
+
+    /// Commits one group of what was submitted, if no thread is at it; returns how many
+    /// commits got their outcome. Waiting for a ticket does this by itself.
+    ///
+    /// Errors: [`Error::ReadOnly`], [`Error::Closed`]; the tickets tell the rest.
+    pub fn step(&self) -> Result<usize> {
+        Ok(self.writing()?.step())
+    }
+
+    /// The value of a key, if it is there and has not expired.
+    ///
+    /// Never waits for a sync.
+    ///
+    /// Errors: [`Error::RunNotFound`], [`Error::InvalidArgument`] for an empty key,
+    /// [`Error::Closed`].
+    pub fn get(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let key = self.readable(run, key.as_ref())?;
+        self.core.store.read_value(&key, None)
+    }
+
+    /// The value of a key with the version, time and expiry of its commit.
+    ///
+    /// Errors: those of [`Database::get`].
+    pub fn get_versioned(
+        &self,
+        run: RunId,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Option<VersionedValue>> {
+        let key = self.readable(run, key.as_ref())?;
+        self.core.store.read(&key, None)
+    }
+
+    /// Whether a key is there and has not expired.
+    ///
+    /// Errors: those of [`Database::get`].
+    pub fn exists(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = self.readable(run, key.as_ref())?;
+        Ok(self.core.store.contains(&key, None))
+    }
+
+    /// The keys that begin with `prefix`, with their values, in byte order; all of the run
+    /// for an empty prefix. Holds the whole answer in memory: see [`Database::scan_prefix`].
+    ///
+    /// Errors: [`Error::RunNotFound`], [`Error::LimitExceeded`] for too many iterators,
+    /// [`Error::Closed`].
+    pub fn list(&self, run: RunId, prefix: impl AsRef<[u8]>) -> Result<Vec<(Vec<u8>, Value)>> {
+        let scan = self.scan_prefix(run, prefix)?;
+        scan.map(|item| item.map(|(key, value)| (key, value.value))).collect()
+    }
+
+    /// The keys in a range of bytes, lazily, from either end; it sees the moment of its
+    /// creation, whatever is written meanwhile.
+    ///
+    /// ```
+    /// use runstone::{Database, RunId};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, [("", ""); 0])?;
+    /// for key in ["a", "b", "c"] {
+    ///     db.put(run, key, key)?;
+    /// }
+    /// let mut scan = db.scan(run, "b"..)?;
+    /// assert_eq!(scan.next_back().expect("c")?.0, b"c");
+    /// assert_eq!(scan.next().expect("b")?.0, b"b");
+    /// assert!(scan.next().is_none());
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    ///
+    /// Errors: those of [`Database::list`].
+    pub fn scan<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, run: RunId, range: R) -> Result<Scan> {
+        self.snapshot()?.scan(run, range)
+    }
+
+    /// The keys that begin with `prefix`, lazily, from either end.
+    ///
+    /// Errors: those of [`Database::list`].
+    pub fn scan_prefix(&self, run: RunId, prefix: impl AsRef<[u8]>) -> Result<Scan> {
+        self.snapshot()?.scan_prefix(run, prefix)
+    }
+
+    /// Fixes what is published now, for reading later: one version, one time.
+    ///
+    /// What it sees stays in memory while it lives.
+    ///
+    /// Errors: [`Error::LimitExceeded`] if `snapshots_max` are alive, [`Error::Closed`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.check_open()?;
+        Ok(Snapshot::new(self.core.store.pin()?, self.core.runs.clone()))
+    }
+
+    fn readable(&self, run: RunId, key: &[u8]) -> Result<PhysicalKey> {
+        self.check_open()?;
+        self.core.runs.require(run)?;
+        user_key(run, key)
+    }
+
+    /// Commits one change and waits for the outcome.
+    pub(super) fn commit_one(
+        &self,
+        change: Change,
+        want_previous: bool,
+        options: WriteOptions,
+    ) -> Result<Committed> {
+        let pipeline = self.writing()?;
+        let bytes = batch::check(&change, &self.core.options.limits)? as u64;
+        let (ticket, request) = self.request(Changes::One(change), bytes, want_previous, options);
+        pipeline.commit(&ticket, request)
+    }
+
+    fn request_batch(
+        &self,
+        batch: WriteBatch,
+        options: WriteOptions,
+    ) -> Result<(Arc<TicketState>, Request)> {
+        let (changes, bytes) = batch.into_changes(&self.core.options.limits)?;
+        Ok(self.request(Changes::Many(changes), bytes, false, options))
+    }
+
+    fn request(
+        &self,
+        changes: Changes,
+        payload_bytes_max: u64,
+        want_previous: bool,
+        options: WriteOptions,
+    ) -> (Arc<TicketState>, Request) {
+        let ticket = Arc::new(TicketState::default());
+        let (memory_bytes_max, may_use_reserve) = memory_of(changes.as_slice());
+        let request = Request {
+            changes,
+            level: options.durability.unwrap_or(self.core.options.durability.level()),
+            want_previous,
+            payload_bytes_max,
+            memory_bytes_max,
+            may_use_reserve,
+            reply: Reply::new(&ticket),
+        };
+        (ticket, request)
+    }
+}
+
+/// The most memory that changes can add, and whether they may use the reserve.
+fn memory_of(changes: &[Change]) -> (u64, bool) {
+    let mut bytes = 0;
+    let mut may_use_reserve = true;
+    for change in changes {
+        bytes += match change {
+            Change::Put { key, value, expiry_ms } => {
+                may_use_reserve = false;
+                put_bytes_max(key, value, *expiry_ms != crate::codec::change::NEVER)
+            }
+            Change::Delete { .. } => DELETE_BYTES_MAX,
+            Change::BeginRun { begin, .. } => {
+                may_use_reserve = false;
+                runs::run_bytes(begin)
+            }
+            Change::EndRun { .. } => 0,
+        };
+    }
+    (bytes, may_use_reserve)
+}
+
+/// A key to be read. Error: [`Error::InvalidArgument`] for an empty one.
+pub(super) fn user_key(run: RunId, key: &[u8]) -> Result<PhysicalKey> {
+    if key.is_empty() {
+        return Err(Error::invalid("an empty key; keys have at least one byte"));
+    }
+    Ok(PhysicalKey::new(run, TypeTag::KV, key))
+}
+
+/// The outcome of a submitted batch, once it has one.
+///
+/// Dropping it does not take the batch back. No async runtime is needed, and none is in the
+/// way: [`Ticket::poll`] never blocks.
+#[derive(Debug)]
+#[must_use = "the ticket tells whether the batch was committed"]
+pub struct Ticket {
+    state: Arc<TicketState>,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Ticket {
+    /// Waits for the outcome, committing itself what is in the queue if no thread is at it.
+    ///
+    /// Errors: those of [`Database::write`].
+    pub fn wait(self) -> Result<Committed> {
+        self.pipeline.wait(&self.state)
+    }
+
+    /// The outcome, if there is one yet; it is given once.
+    ///
+    /// Errors: those of [`Database::write`].
+    pub fn poll(&self) -> Option<Result<Committed>> {
+        self.state.take()
+    }
+}
+
+/// A lazy walk over a range of keys, from both ends, in byte order.
+///
+/// It owns what it needs and sees the moment of its creation; after the first error it stops
+/// for good.
+#[derive(Debug)]
+pub struct Scan {
+    inner: RangeIter,
+}
+
+impl Scan {
+    pub(super) fn new(inner: RangeIter) -> Self {
+        Scan { inner }
+    }
+}
+
+fn present(item: Result<(PhysicalKey, VersionedValue)>) -> Result<(Vec<u8>, VersionedValue)> {
+    item.map(|(key, value)| (key.user_key().to_vec(), value))
+}
+
+impl Iterator for Scan {
+    type Item = Result<(Vec<u8>, VersionedValue)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.inner.next().map(present)
+    }
+}
+
+impl DoubleEndedIterator for Scan {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.inner.next_back().map(present)
+    }
+}
+
+/// The bounds of a range of user keys, as the store orders them.
+pub(super) fn bounds<K: AsRef<[u8]>, R: RangeBounds<K>>(
+    run: RunId,
+    range: &R,
+) -> (Bound<PhysicalKey>, Bound<PhysicalKey>) {
+    let key = |key: &K| PhysicalKey::new(run, TypeTag::KV, key.as_ref());
+    let from = match range.start_bound() {
+        Bound::Included(start) => Bound::Included(key(start)),
+        Bound::Excluded(start) => Bound::Included(key(start).successor()),
+        Bound::Unbounded => Bound::Included(PhysicalKey::new(run, TypeTag::KV, &[])),
+    };
+    let to = match range.end_bound() {
+        Bound::Included(end) => Bound::Excluded(key(end).successor()),
+        Bound::Excluded(end) => Bound::Excluded(key(end)),
+        Bound::Unbounded => Bound::Excluded(PhysicalKey::end_of(run, TypeTag::KV)),
+    };
+    (from, to)
+}

@@ -1,0 +1,128 @@
+//! Snapshots: one version and one time, for reading.
+
+use std::ops::{Bound, RangeBounds};
+
+use super::ops::{Scan, bounds, user_key};
+use crate::error::{Error, Result};
+use crate::runs::RunTracker;
+use crate::store::Pin;
+use crate::store::RangeIter;
+use crate::store::pins::ReadPoint;
+use crate::sync::Arc;
+use crate::types::{PhysicalKey, RunId, Timestamp, TypeTag, Value, VersionedValue};
+
+/// What was published at one moment. It owns what it needs, has no lifetime, and stays
+/// readable when the database is closed; clones are the same moment.
+///
+/// ```
+/// use runstone::{Database, RunId, Value};
+/// let db = Database::in_memory()?;
+/// let run = RunId::new();
+/// db.begin_run(run, [("", ""); 0])?;
+/// db.put(run, "k", 1)?;
+/// let before = db.snapshot()?;
+/// db.put(run, "k", 2)?;
+/// assert_eq!(before.get(run, "k")?, Some(Value::Int(1)));
+/// assert_eq!(db.get(run, "k")?, Some(Value::Int(2)));
+/// # Ok::<(), runstone::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pin: Arc<Pin>,
+    runs: RunTracker,
+}
+
+impl Snapshot {
+    pub(super) fn new(pin: Pin, runs: RunTracker) -> Self {
+        Snapshot { pin: Arc::new(pin), runs }
+    }
+
+    fn point(&self) -> ReadPoint {
+        self.pin.point()
+    }
+
+    /// The version of the newest commit that it sees; 0 if there was none.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.point().version
+    }
+
+    /// Its time: what had expired by then is not seen, what expires later is.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        Timestamp::from_millis(self.point().now_ms)
+    }
+
+    /// As [`Database::get`](crate::Database::get), at this moment.
+    ///
+    /// Errors: [`Error::RunNotFound`] if the run had not begun, [`Error::InvalidArgument`].
+    pub fn get(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let key = self.readable(run, key.as_ref())?;
+        self.pin.store().read_value(&key, Some(self.point()))
+    }
+
+    /// As [`Database::get_versioned`](crate::Database::get_versioned), at this moment.
+    ///
+    /// Errors: those of [`Snapshot::get`].
+    pub fn get_versioned(
+        &self,
+        run: RunId,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Option<VersionedValue>> {
+        let key = self.readable(run, key.as_ref())?;
+        self.pin.store().read(&key, Some(self.point()))
+    }
+
+    /// As [`Database::exists`](crate::Database::exists), at this moment.
+    ///
+    /// Errors: those of [`Snapshot::get`].
+    pub fn exists(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = self.readable(run, key.as_ref())?;
+        Ok(self.pin.store().contains(&key, Some(self.point())))
+    }
+
+    /// As [`Database::list`](crate::Database::list), at this moment.
+    ///
+    /// Errors: those of [`Snapshot::scan_prefix`].
+    pub fn list(&self, run: RunId, prefix: impl AsRef<[u8]>) -> Result<Vec<(Vec<u8>, Value)>> {
+        let scan = self.scan_prefix(run, prefix)?;
+        scan.map(|item| item.map(|(key, value)| (key, value.value))).collect()
+    }
+
+    /// As [`Database::scan`](crate::Database::scan), at this moment. The iterator outlives the
+    /// snapshot.
+    ///
+    /// Errors: [`Error::RunNotFound`], [`Error::LimitExceeded`] for too many iterators.
+    pub fn scan<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, run: RunId, range: R) -> Result<Scan> {
+        let (from, to) = bounds(run, &range);
+        self.range(run, from, to)
+    }
+
+    /// As [`Database::scan_prefix`](crate::Database::scan_prefix), at this moment.
+    ///
+    /// Errors: those of [`Snapshot::scan`].
+    pub fn scan_prefix(&self, run: RunId, prefix: impl AsRef<[u8]>) -> Result<Scan> {
+        let prefix = prefix.as_ref();
+        let from = PhysicalKey::new(run, TypeTag::KV, prefix);
+        let to = PhysicalKey::end_of_prefix(run, TypeTag::KV, prefix);
+        self.range(run, Bound::Included(from), Bound::Excluded(to))
+    }
+
+    fn range(&self, run: RunId, from: Bound<PhysicalKey>, to: Bound<PhysicalKey>) -> Result<Scan> {
+        self.require(run)?;
+        let pin = self.pin.store().pin_at(self.point())?;
+        Ok(Scan::new(RangeIter::new(pin, from, to)))
+    }
+
+    fn readable(&self, run: RunId, key: &[u8]) -> Result<PhysicalKey> {
+        self.require(run)?;
+        user_key(run, key)
+    }
+
+    fn require(&self, run: RunId) -> Result<()> {
+        if self.runs.existed_at(&run, self.point().version) {
+            return Ok(());
+        }
+        Err(Error::RunNotFound { run })
+    }
+}

@@ -1,0 +1,7 @@
+//! The write-ahead log: framing ([`record`], [`segment`]), reading ([`scan`]) and appending
+//! ([`writer`]). Policy (when to write, sync, rotate) stands in `commit`.
+
+pub(crate) mod record;
+pub(crate) mod scan;
+pub(crate) mod segment;
+pub(crate) mod writer;

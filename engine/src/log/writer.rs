@@ -1,0 +1,224 @@
+//! Appending to a segment.
+//!
+//! Invariants: `written` is where the last record that the operating system has taken whole
+//! ends; the buffer holds whole records that follow it, in order; a failed write leaves both
+//! as they were. After a full disk the file is cut back to `written` and that is synced, so
+//! that no half record stays; if it cannot be, the caller must poison.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use runstone_vfs::{VfsFile, is_disk_full, write_all_at};
+
+use super::record::{RECORD_BYTES_MIN, RECORD_HEAD_BYTES, RecordHead, RecordKind, Seal};
+use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::error::Error;
+use crate::options::Options;
+
+/// Sectors are this long.
+const SECTOR_BYTES: u64 = 512;
+/// How much is zeroed by one call.
+static ZERO_CHUNK: [u8; 64 << 10] = [0; 64 << 10];
+
+/// How a write failed.
+#[derive(Debug)]
+pub(crate) enum WriteFailure {
+    /// The disk is full; everything is as before, and it may be tried again.
+    Full(Error),
+    /// Anything else: what is on disk is unknown, and nothing more may be written.
+    Failed(Error),
+}
+
+/// The segment that is appended to.
+#[derive(Debug)]
+pub(crate) struct LogWriter {
+    file: Arc<dyn VfsFile>,
+    path: PathBuf,
+    number: u64,
+    seal: Seal,
+    written: u64,
+    buffer: Vec<u8>,
+    /// The file reaches at least this far.
+    allocated: u64,
+    preallocate: Preallocate,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Preallocate {
+    bytes: u64,
+    segment_bytes: u64,
+    zero_fill: bool,
+    unsupported: bool,
+    padded: bool,
+}
+
+impl LogWriter {
+    /// Goes on at `written` in a file that is `allocated` bytes long.
+    pub(crate) fn new(
+        file: Arc<dyn VfsFile>,
+        path: &Path,
+        header: &SegmentHeader,
+        written: u64,
+        allocated: u64,
+        options: &Options,
+    ) -> Self {
+        LogWriter {
+            file,
+            path: path.to_owned(),
+            number: header.number,
+            seal: header.seal(),
+            written,
+            buffer: Vec::new(),
+            allocated: allocated.max(written),
+            preallocate: Preallocate {
+                bytes: options.preallocate_bytes,
+                segment_bytes: options.segment_bytes,
+                zero_fill: options.zero_fill,
+                unsupported: false,
+                padded: options.pad_to_sector,
+            },
+        }
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn VfsFile> {
+        &self.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// How far the operating system has the log.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Where the next record will stand.
+    pub(crate) fn end(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// The bytes that wait in memory.
+    pub(crate) fn buffered(&self) -> u64 {
+        self.buffer.len() as u64
+    }
+
+    /// Whether the segment has no records yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.end() == SEGMENT_HEADER_BYTES
+    }
+
+    /// A mark for [`LogWriter::truncate_to`].
+    pub(crate) fn mark(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Forgets the buffered records behind a mark.
+    pub(crate) fn truncate_to(&mut self, mark: usize) {
+        self.buffer.truncate(mark);
+    }
+
+    /// Appends a record to the buffer.
+    pub(crate) fn append(&mut self, head: RecordHead, payload: impl FnOnce(&mut Vec<u8>)) {
+        let offset = self.end();
+        self.seal.append(&mut self.buffer, offset, head, payload);
+    }
+
+    /// Ends the buffered records at a sector, if the options ask for it.
+    pub(crate) fn pad(&mut self, head: RecordHead) {
+        let over = self.end() % SECTOR_BYTES;
+        if !self.preallocate.padded || over == 0 {
+            return;
+        }
+        let mut gap = SECTOR_BYTES - over;
+        if gap < RECORD_BYTES_MIN {
+            gap += SECTOR_BYTES;
+        }
+        let payload = usize::try_from(gap).unwrap_or(0).saturating_sub(RECORD_HEAD_BYTES);
+        self.append(RecordHead { kind: RecordKind::Padding, ..head }, |out| {
+            out.resize(out.len() + payload, 0);
+        });
+        debug_assert!(self.end().is_multiple_of(SECTOR_BYTES));
+    }
+
+    /// Hands the buffer to the operating system. One write, beside preallocation.
+    ///
+    /// On a full disk the file is cut back and the buffer kept; see the module's head.
+    pub(crate) fn write_buffer(&mut self) -> Result<(), WriteFailure> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let outcome = self
+            .preallocate_to(self.end())
+            .and_then(|()| write_all_at(&*self.file, &self.buffer, self.written));
+        match outcome {
+            Ok(()) => {
+                self.written = self.end();
+                self.allocated = self.allocated.max(self.written);
+                self.buffer.clear();
+                Ok(())
+            }
+            Err(e) if is_disk_full(&e) => {
+                self.cut_back()?;
+                Err(WriteFailure::Full(Error::io_or_full("writing", &self.path, e)))
+            }
+            Err(e) => Err(WriteFailure::Failed(Error::io("writing", &self.path, e))),
+        }
+    }
+
+    /// Cuts the preallocated range off. Durable with the next sync.
+    pub(crate) fn trim(&mut self) -> Result<(), WriteFailure> {
+        if self.allocated == self.written {
+            return Ok(());
+        }
+        self.file
+            .set_len(self.written)
+            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &self.path, e)))?;
+        self.allocated = self.written;
+        Ok(())
+    }
+
+    /// After a full disk: removes what was written in part, durably.
+    fn cut_back(&mut self) -> Result<(), WriteFailure> {
+        self.file
+            .set_len(self.written)
+            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &self.path, e)))?;
+        self.file.sync().map_err(|e| WriteFailure::Failed(Error::io("syncing", &self.path, e)))?;
+        self.allocated = self.written;
+        Ok(())
+    }
+
+    /// Makes the file reach `end`, and some way further.
+    fn preallocate_to(&mut self, end: u64) -> std::io::Result<()> {
+        let plan = self.preallocate;
+        if end <= self.allocated || plan.bytes == 0 || plan.unsupported {
+            return Ok(());
+        }
+        let target = (end + plan.bytes).min(plan.segment_bytes).max(end);
+        if plan.zero_fill {
+            // The records that follow at once overwrite their part; zeros begin behind them.
+            let mut at = end.max(self.allocated);
+            while at < target {
+                let len = (target - at).min(ZERO_CHUNK.len() as u64);
+                let zeros = ZERO_CHUNK.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+                write_all_at(&*self.file, zeros, at)?;
+                at += len;
+            }
+        } else {
+            match self.file.allocate(self.allocated, target - self.allocated) {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::Unsupported => {
+                    self.preallocate.unsupported = true;
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        self.allocated = target;
+        Ok(())
+    }
+}

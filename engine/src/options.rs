@@ -1,0 +1,308 @@
+//! Every option and limit, in one place.
+//!
+//! Invariants, checked by [`Options::validate`] before anything is opened: what is admitted at
+//! the door fits into every later stage (a batch into a record, a record into the memtable's
+//! budget), and every buffer, queue and loop has a bound that stands here.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// When a commit is acknowledged, for the whole database.
+///
+/// Whatever the mode, commits are ordered and encoded in one log, and what is recovered after
+/// a crash is a prefix of that order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DurabilityMode {
+    /// Acknowledged means synced: it survives a power cut.
+    #[default]
+    Strict,
+    /// Acknowledged means handed to the operating system: it survives the process. A power
+    /// cut loses at most `2 * batch_size` commits, none acknowledged longer ago than
+    /// `interval_ms` plus one sync.
+    Batched {
+        /// The longest wait for a sync, in milliseconds.
+        interval_ms: u64,
+        /// The number of unsynced commits that asks for a sync.
+        batch_size: u64,
+    },
+    /// Acknowledged means ordered in memory. Written and synced at the latest after
+    /// `interval_ms`.
+    Async {
+        /// The longest wait for a write and sync, in milliseconds.
+        interval_ms: u64,
+    },
+}
+
+impl DurabilityMode {
+    /// The level that commits have unless they ask for another.
+    #[must_use]
+    pub const fn level(self) -> Level {
+        match self {
+            DurabilityMode::Strict => Level::Strict,
+            DurabilityMode::Batched { .. } => Level::Batched,
+            DurabilityMode::Async { .. } => Level::Async,
+        }
+    }
+}
+
+/// The durability of one commit; the intervals and sizes are the database's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As [`DurabilityMode::Async`].
+    Async,
+    /// As [`DurabilityMode::Batched`].
+    Batched,
+    /// As [`DurabilityMode::Strict`].
+    Strict,
+}
+
+/// Options of one write.
+///
+/// ```
+/// use runstone::{Level, WriteOptions};
+/// let durable = WriteOptions { durability: Some(Level::Strict) };
+/// assert_ne!(durable, WriteOptions::default());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// The durability of this write; `None` takes the database's.
+    pub durability: Option<Level>,
+}
+
+/// What is admitted at the door, the same in every durability mode. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest user key. Empty keys are always refused.
+    pub key_bytes_max: usize,
+    /// The longest encoded value.
+    pub value_bytes_max: usize,
+    /// The largest batch: its keys and encoded values, and 64 bytes for each change.
+    pub batch_bytes_max: usize,
+    /// The most tags of a run.
+    pub tags_max: usize,
+    /// The longest tag name, tag value, tenant, application or agent.
+    pub name_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            key_bytes_max: 16 << 10,
+            value_bytes_max: 8 << 20,
+            batch_bytes_max: 12 << 20,
+            tags_max: 64,
+            name_bytes_max: 1 << 10,
+        }
+    }
+}
+
+/// All options of a database. Sizes are in bytes, times in milliseconds.
+///
+/// Usually set through [`Database::builder`](crate::Database::builder).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// When commits are acknowledged.
+    pub durability: DurabilityMode,
+    /// What is admitted.
+    pub limits: Limits,
+    /// A log segment is ended when the next record would pass this size. A larger record
+    /// gets a segment of its own.
+    pub segment_bytes: u64,
+    /// The log file is extended by this much ahead of the records; 0 switches it off. A sync
+    /// that need not change the file's size is cheaper.
+    pub preallocate_bytes: u64,
+    /// Fills the preallocated range with zeros instead of only reserving it: dearer once,
+    /// cheaper at each sync on file systems that track unwritten extents.
+    pub zero_fill: bool,
+    /// Pads each group to 512-byte sectors, so that no append ever touches a sector that
+    /// holds durable records. Costs space; survives a disk that ruins the sector it writes.
+    pub pad_to_sector: bool,
+    /// The memtable's budget. Deletes and run ends may use a sixteenth more.
+    pub memtable_bytes_max: u64,
+    /// The most bytes of asynchronous commits that wait in memory before they are handed to
+    /// the operating system.
+    pub log_buffer_bytes_max: u64,
+    /// The most commits of one group.
+    pub group_commits_max: usize,
+    /// A group is cut when its records reach this size.
+    pub group_bytes_max: u64,
+    /// The most commits that wait; a submission beyond it works the queue off first.
+    pub queue_commits_max: usize,
+    /// The most snapshots and iterators alive at once.
+    pub snapshots_max: usize,
+    /// For writes at [`Level::Batched`] in a database of another mode: the longest wait.
+    pub batched_interval_ms: u64,
+    /// For writes at [`Level::Batched`] in a database of another mode: the batch size.
+    pub batched_size: u64,
+    /// For writes at [`Level::Async`] in a database of another mode: the longest wait.
+    pub async_interval_ms: u64,
+    /// The log counts as idle this long after its last sync, and gets a watermark record.
+    pub idle_watermark_ms: u64,
+    /// The period of background maintenance (expiry, freeing of superseded versions).
+    pub maintenance_interval_ms: u64,
+    /// An opening that finds the wall clock further ahead of the log than this reports it.
+    pub clock_jump_report_ms: u64,
+    /// Creates the directory and the store if they are missing.
+    pub create_if_missing: bool,
+    /// Whether a thread calls `tick` and `maintain` when they are due. Without it the caller
+    /// must, or `Batched` and `Async` commits are synced only by later writes.
+    pub background: bool,
+    /// The planted bugs that this database has (calibration of the simulator only).
+    #[cfg(feature = "planted")]
+    pub planted: crate::planted::Planted,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            durability: DurabilityMode::Strict,
+            limits: Limits::default(),
+            segment_bytes: 32 << 20,
+            preallocate_bytes: 1 << 20,
+            zero_fill: true,
+            pad_to_sector: false,
+            memtable_bytes_max: 1 << 30,
+            log_buffer_bytes_max: 1 << 20,
+            group_commits_max: 1024,
+            group_bytes_max: 4 << 20,
+            queue_commits_max: 4096,
+            snapshots_max: 4096,
+            batched_interval_ms: 100,
+            batched_size: 1024,
+            async_interval_ms: 100,
+            idle_watermark_ms: 20,
+            maintenance_interval_ms: 1000,
+            clock_jump_report_ms: 366 * 24 * 3600 * 1000,
+            create_if_missing: true,
+            background: true,
+            #[cfg(feature = "planted")]
+            planted: crate::planted::Planted::default(),
+        }
+    }
+}
+
+/// The bytes that one change adds to a batch's size, beside its key and value.
+pub(crate) const CHANGE_OVERHEAD_BYTES: usize = 64;
+/// The most bytes that any record may have: lengths on disk are checked against it.
+pub(crate) const RECORD_BYTES_MAX: u64 = 1 << 30;
+/// The smallest segment: a header and one small record.
+pub(crate) const SEGMENT_BYTES_MIN: u64 = 512;
+
+impl Options {
+    /// Checks the relations between the options.
+    ///
+    /// Error: [`Error::InvalidArgument`] names the first that does not hold.
+    pub fn validate(&self) -> Result<()> {
+        let limits = &self.limits;
+        let rules: [(bool, &str); 12] = [
+            (limits.key_bytes_max >= 1, "key_bytes_max must be at least 1"),
+            (
+                limits.key_bytes_max + limits.value_bytes_max + CHANGE_OVERHEAD_BYTES
+                    <= limits.batch_bytes_max,
+                "batch_bytes_max must hold one key and value of the largest size and 64 bytes",
+            ),
+            (
+                (limits.batch_bytes_max as u64) < RECORD_BYTES_MAX / 4,
+                "batch_bytes_max must be below 256 MiB",
+            ),
+            (
+                (limits.batch_bytes_max as u64) < self.memtable_bytes_max / 2,
+                "memtable_bytes_max must be more than twice batch_bytes_max",
+            ),
+            (
+                limits.tags_max.saturating_mul(2 * limits.name_bytes_max + 16)
+                    + 4 * limits.name_bytes_max
+                    + 512
+                    <= limits.batch_bytes_max,
+                "batch_bytes_max must hold a run record with all its tags",
+            ),
+            (self.segment_bytes >= SEGMENT_BYTES_MIN, "segment_bytes must be at least 512"),
+            (self.segment_bytes <= RECORD_BYTES_MAX, "segment_bytes must be at most 1 GiB"),
+            (self.group_commits_max >= 1, "group_commits_max must be at least 1"),
+            (self.queue_commits_max >= 1, "queue_commits_max must be at least 1"),
+            (self.snapshots_max >= 1, "snapshots_max must be at least 1"),
+            (
+                self.policy().batch_size >= 1,
+                "the batch size of Batched durability must be at least 1",
+            ),
+            (
+                self.log_buffer_bytes_max <= RECORD_BYTES_MAX,
+                "log_buffer_bytes_max must be at most 1 GiB",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, what)) => Err(Error::invalid(what)),
+            None => Ok(()),
+        }
+    }
+
+    /// The intervals and sizes that hold for this database.
+    pub(crate) fn policy(&self) -> SyncPolicy {
+        let mut policy = SyncPolicy {
+            batch_size: self.batched_size,
+            batched_interval: Duration::from_millis(self.batched_interval_ms),
+            async_interval: Duration::from_millis(self.async_interval_ms),
+        };
+        match self.durability {
+            DurabilityMode::Strict => {}
+            DurabilityMode::Batched { interval_ms, batch_size } => {
+                policy.batch_size = batch_size;
+                policy.batched_interval = Duration::from_millis(interval_ms);
+            }
+            DurabilityMode::Async { interval_ms } => {
+                policy.async_interval = Duration::from_millis(interval_ms);
+            }
+        }
+        policy
+    }
+}
+
+/// When unsynced commits must be synced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SyncPolicy {
+    pub(crate) batch_size: u64,
+    pub(crate) batched_interval: Duration,
+    pub(crate) async_interval: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_options_are_valid() {
+        assert!(Options::default().validate().is_ok());
+    }
+
+    #[test]
+    fn a_batch_limit_that_cannot_hold_one_put_is_refused() {
+        let mut options = Options::default();
+        options.limits.batch_bytes_max =
+            options.limits.key_bytes_max + options.limits.value_bytes_max + CHANGE_OVERHEAD_BYTES;
+        assert!(options.validate().is_ok());
+        options.limits.batch_bytes_max -= 1;
+        assert!(options.validate().is_err());
+    }
+
+    #[test]
+    fn a_batch_size_of_zero_is_refused() {
+        let options = Options {
+            durability: DurabilityMode::Batched { interval_ms: 10, batch_size: 0 },
+            ..Options::default()
+        };
+        assert!(options.validate().is_err());
+    }
+
+    #[test]
+    fn the_mode_sets_the_intervals_of_its_own_level_only() {
+        let options = Options {
+            durability: DurabilityMode::Batched { interval_ms: 7, batch_size: 3 },
+            ..Options::default()
+        };
+        let policy = options.policy();
+        assert_eq!(policy.batch_size, 3);
+        assert_eq!(policy.batched_interval, Duration::from_millis(7));
+        assert_eq!(policy.async_interval, Duration::from_millis(100));
+    }
+}

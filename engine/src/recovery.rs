@@ -1,0 +1,413 @@
+//! Recovery: from the files of a store to its state.
+//!
+//! [`replay`] only reads, and returns a value; [`repair`] writes what an unclean stop calls
+//! for; `Database` applies both. In the order in which the disk is judged:
+//!
+//! 1. The manifest says which segments count and how far each is *attested* (synced, with Ok,
+//!    before the manifest was written). Below that, everything must be intact.
+//! 2. After a clean close that is all there is.
+//! 3. Otherwise the last segment is open: it is read to the first record that is not intact,
+//!    at E. The *proven watermark* W is the greatest of the attested length and the synced
+//!    offsets of its intact records. If an intact record behind E says that E had been synced,
+//!    that is damage, and refused. Otherwise what stands at E is a torn tail.
+//! 4. What lies between W and E may be page cache that no sync can save. It was read once, and
+//!    the bytes that were judged are written into a *new* segment, synced, with the directory;
+//!    then one manifest says "the old segment up to W, then the new one". Until that is in
+//!    force nothing has changed; after it the tail is superseded, and nothing torn can ever
+//!    become valid later.
+//!
+//! Invariants: a segment that was not closed cleanly is never written again; a read error is
+//! an error, never the end of the log; nothing is skipped.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+
+use runstone_vfs::{Access, FileKind, Vfs};
+
+use crate::codec::change;
+use crate::commit::journal::{NewSegment, Place, create_segment};
+use crate::commit::pipeline::apply;
+use crate::error::{Error, Result};
+use crate::log::record::{RecordHead, RecordKind};
+use crate::log::scan::{Next, Record, SegmentScan};
+use crate::log::segment::hex;
+use crate::log::writer::WriteFailure;
+use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
+use crate::names::OwnName;
+use crate::runs::RunTracker;
+use crate::store::memtable::Memtable;
+use crate::store::pins::Pins;
+
+/// A record behind the watermark, to be written again.
+#[derive(Debug)]
+pub(crate) struct TailRecord {
+    offset: u64,
+    head: RecordHead,
+    payload: Vec<u8>,
+}
+
+/// What stood in the files.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    pub(crate) memtable: Memtable,
+    pub(crate) runs: RunTracker,
+    pub(crate) last_version: u64,
+    pub(crate) last_time_ms: u64,
+    pub(crate) commits: u64,
+    pub(crate) bytes: u64,
+    /// How far the open segment counts without its tail.
+    pub(crate) watermark: u64,
+    /// The records between watermark and end.
+    pub(crate) tail: VecDeque<TailRecord>,
+    /// Bytes behind the last intact record that are not zero: from there to the last of them.
+    pub(crate) torn_bytes: u64,
+}
+
+impl Replay {
+    /// How many commits lie behind the watermark.
+    pub(crate) fn tail_commits(&self) -> u64 {
+        self.tail.iter().filter(|record| record.head.kind == RecordKind::Commit).count() as u64
+    }
+
+    fn apply(&mut self, record: &Record<'_>, path: &Path) -> Result<()> {
+        let RecordHead { kind, version, time_ms, .. } = record.head;
+        let is_commit = kind == RecordKind::Commit;
+        let expected = self.last_version + u64::from(is_commit);
+        if version != expected || time_ms < self.last_time_ms {
+            return Err(Error::corruption(
+                path,
+                record.offset,
+                format_args!("version {expected} at {} ms or later", self.last_time_ms),
+                format_args!("version {version} at {time_ms} ms"),
+            ));
+        }
+        self.last_version = version;
+        self.last_time_ms = time_ms;
+        self.bytes += record.bytes.len() as u64;
+        if !is_commit {
+            return Ok(());
+        }
+        self.commits += 1;
+        let changes = change::decode(record.payload)
+            .map_err(|m| Error::corruption(path, record.offset, m.expected, m.found))?;
+        let no_pins = Pins::default();
+        for change in changes {
+            match apply(change, version, time_ms) {
+                Ok(applied) => {
+                    self.runs.touch(std::iter::once((applied.key.run(), version)));
+                    self.memtable.apply(applied.key, applied.version, &no_pins);
+                }
+                Err(run_change) => self.runs.apply(run_change),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads everything that the manifest names.
+///
+/// Errors: [`Error::Corruption`] for a missing, foreign or damaged segment;
+/// [`Error::UnsupportedFormat`]; [`Error::Io`].
+pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<Replay> {
+    let mut replay = Replay::default();
+    for entry in &manifest.segments {
+        let path = dir.join(OwnName::Segment(entry.number).file_name());
+        let mut scan = open_segment(vfs, &path, manifest, entry)?;
+        loop {
+            match scan.next()? {
+                Next::Record(record) => {
+                    replay.apply(&record, &path)?;
+                    if entry.open && !manifest.clean {
+                        replay.keep_tail(&record, entry.attested);
+                    }
+                }
+                Next::End => break,
+                Next::Stop(stop) => {
+                    judge_stop(&mut scan, &path, entry, stop, replay.last_version)?;
+                    replay.torn_bytes = scan.bytes_behind()?;
+                    break;
+                }
+            }
+        }
+        let end = scan.position();
+        replay.watermark = replay.tail.front().map_or(end, |record| record.offset);
+    }
+    Ok(replay)
+}
+
+impl Replay {
+    /// Keeps a record of the open segment until a later one attests it.
+    fn keep_tail(&mut self, record: &Record<'_>, attested: u64) {
+        let proven = attested.max(record.head.synced);
+        while self.tail.front().is_some_and(|kept| kept.offset < proven) {
+            self.tail.pop_front();
+        }
+        if record.offset >= attested {
+            self.tail.push_back(TailRecord {
+                offset: record.offset,
+                head: record.head,
+                payload: record.payload.to_vec(),
+            });
+        }
+    }
+}
+
+/// Opens a segment that the manifest names, and compares what it says of itself.
+fn open_segment(
+    vfs: &dyn Vfs,
+    path: &Path,
+    manifest: &Manifest,
+    entry: &SegmentEntry,
+) -> Result<SegmentScan> {
+    let file = match vfs.open(path, Access::Read) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::corruption(
+                path,
+                0,
+                "the log segment that the manifest names",
+                "no such file",
+            ));
+        }
+        Err(e) => return Err(Error::io("opening", path, e)),
+    };
+    let end = (!entry.open || manifest.clean).then_some(entry.attested);
+    let scan = SegmentScan::open(file, path, end)?;
+    let header = scan.header();
+    if header.store_id != manifest.store_id {
+        return Err(Error::corruption(
+            path,
+            16,
+            format_args!("a segment of store {}", hex(&manifest.store_id)),
+            format_args!("one of store {}", hex(&header.store_id)),
+        ));
+    }
+    if header.number != entry.number || header.salt != entry.salt {
+        return Err(Error::corruption(
+            path,
+            32,
+            format_args!("segment {} with salt {}", entry.number, hex(&entry.salt)),
+            format_args!("segment {} with salt {}", header.number, hex(&header.salt)),
+        ));
+    }
+    if scan.file_end() < entry.attested {
+        return Err(Error::corruption(
+            path,
+            scan.file_end(),
+            format_args!("{} bytes, as the manifest attests", entry.attested),
+            format_args!("the end of the file at {} bytes", scan.file_end()),
+        ));
+    }
+    Ok(scan)
+}
+
+/// Whether a record that is not intact is the end of the log; otherwise the error.
+fn judge_stop(
+    scan: &mut SegmentScan,
+    path: &Path,
+    entry: &SegmentEntry,
+    stop: crate::log::record::NotIntact,
+    last_version: u64,
+) -> Result<()> {
+    let at = scan.position();
+    if at < entry.attested {
+        return Err(Error::corruption(
+            path,
+            at,
+            format_args!("{} (attested up to {} by the manifest)", stop.expected, entry.attested),
+            stop.found,
+        ));
+    }
+    if let Some((proof, synced)) = scan.find_proof_behind(last_version)? {
+        return Err(Error::corruption(
+            path,
+            at,
+            format_args!("{} (the record at {proof} attests {synced} bytes)", stop.expected),
+            stop.found,
+        ));
+    }
+    Ok(())
+}
+
+/// What an unclean stop leaves to be made durable: the tail in a new segment, and a manifest
+/// that supersedes the old tail. Nothing has changed until the manifest is in force.
+///
+/// Errors: [`Error::DiskFull`] or [`Error::Io`]; opening may be tried again.
+pub(crate) fn repair(
+    place: &Place,
+    found: &Manifest,
+    replay: &Replay,
+    number: u64,
+) -> Result<(Manifest, NewSegment)> {
+    // 1. The tail, from the bytes that were judged, under a number never used before.
+    let segment = create_segment(place, found.store_id, number, found.epoch + 1, |header, out| {
+        let seal = header.seal();
+        for record in &replay.tail {
+            if matches!(record.head.kind, RecordKind::Commit | RecordKind::ClockFloor) {
+                let offset = out.len() as u64;
+                let head = RecordHead { synced: 0, ..record.head };
+                seal.append(out, offset, head, |out| out.extend_from_slice(&record.payload));
+            }
+        }
+    })
+    .map_err(into_error)?;
+
+    // 2. The manifest: the old segment up to its watermark, then the new one.
+    let mut next = found.clone();
+    next.epoch += 1;
+    next.clean = false;
+    next.next_file = number + 2;
+    if let Some(last) = next.segments.last_mut() {
+        last.attested = replay.watermark;
+        last.open = false;
+        if replay.watermark == crate::log::segment::SEGMENT_HEADER_BYTES {
+            // It holds nothing: it need not be kept.
+            next.segments.pop();
+        }
+    }
+    next.segments.push(SegmentEntry {
+        number,
+        salt: segment.header.salt,
+        attested: segment.length,
+        open: true,
+    });
+    replace(place, &next, number + 1)?;
+    Ok((next, segment))
+}
+
+/// A new store: a first segment, durable with its name; then the manifest, which makes it
+/// valid.
+///
+/// Errors: [`Error::DiskFull`] or [`Error::Io`]; opening may be tried again.
+pub(crate) fn create(place: &Place, number: u64) -> Result<(Manifest, NewSegment)> {
+    let store_id =
+        place.entropy.bytes16().map_err(|e| Error::io("drawing an id for", &place.dir, e))?;
+    let segment = create_segment(place, store_id, number, 1, |_, _| {}).map_err(into_error)?;
+    let manifest = Manifest {
+        store_id,
+        epoch: 1,
+        next_file: number + 2,
+        clean: false,
+        segments: vec![SegmentEntry {
+            number,
+            salt: segment.header.salt,
+            attested: segment.length,
+            open: true,
+        }],
+    };
+    replace(place, &manifest, number + 1)?;
+    Ok((manifest, segment))
+}
+
+fn replace(place: &Place, manifest: &Manifest, number: u64) -> Result<()> {
+    manifest::replace(&*place.vfs, &place.dir, manifest, number, &place.parents).map_err(|error| {
+        match error {
+            ReplaceError::Full(e) | ReplaceError::Failed(e) => e,
+        }
+    })
+}
+
+fn into_error(failure: WriteFailure) -> Error {
+    match failure {
+        WriteFailure::Full(error) | WriteFailure::Failed(error) => error,
+    }
+}
+
+/// What stands in a store's directory.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Segments and temporary files, in order.
+    pub(crate) own: Vec<OwnName>,
+    /// How many files are not the store's.
+    pub(crate) foreign: usize,
+}
+
+impl Listing {
+    /// Error: [`Error::Io`].
+    pub(crate) fn read(vfs: &dyn Vfs, dir: &Path) -> Result<Self> {
+        let entries = vfs.list(dir).map_err(|e| Error::io("listing", dir, e))?;
+        let mut listing = Listing::default();
+        for entry in entries {
+            match OwnName::parse(&entry.name).filter(|_| entry.kind == FileKind::File) {
+                Some(own @ (OwnName::Segment(_) | OwnName::Temporary(_))) => listing.own.push(own),
+                Some(OwnName::Manifest | OwnName::Lock) => {}
+                None => listing.foreign += 1,
+            }
+        }
+        listing.own.sort_unstable();
+        Ok(listing)
+    }
+
+    /// A number that no file bears, and none has borne as far as the manifest knows.
+    pub(crate) fn next_number(&self, manifest: Option<&Manifest>) -> u64 {
+        let borne = self.own.iter().filter_map(|own| own.number()).max().unwrap_or(0);
+        manifest.map_or(1, |manifest| manifest.next_file).max(borne + 1)
+    }
+
+    /// Refuses a directory without a manifest in which a log holds records: the manifest was
+    /// lost, and a new store would hide them.
+    ///
+    /// Errors: [`Error::Corruption`], [`Error::UnsupportedFormat`], [`Error::Io`].
+    pub(crate) fn refuse_lost_manifest(&self, vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+        for own in &self.own {
+            let OwnName::Segment(_) = own else { continue };
+            let path = dir.join(own.file_name());
+            let file = vfs.open(&path, Access::Read).map_err(|e| Error::io("opening", &path, e))?;
+            let mut scan = match SegmentScan::open(file, &path, None) {
+                Ok(scan) => scan,
+                // Without a header no record can be judged: an unfinished creation.
+                Err(Error::Corruption { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            if scan.has_any_record()? {
+                return Err(Error::corruption(
+                    dir.join(OwnName::Manifest.file_name()),
+                    0,
+                    format_args!("a manifest, since {} holds records", own.file_name()),
+                    "no such file",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that the manifest does not name and that are this store's: they bear its id,
+    /// or no valid header at all. Those of other stores are left alone.
+    ///
+    /// Error: [`Error::Io`].
+    pub(crate) fn orphans(
+        &self,
+        vfs: &dyn Vfs,
+        dir: &Path,
+        manifest: &Manifest,
+    ) -> Result<Vec<OwnName>> {
+        let mut orphans = Vec::new();
+        for own in &self.own {
+            let path = dir.join(own.file_name());
+            let named = |number: u64| manifest.segments.iter().any(|s| s.number == number);
+            let other_store = match own {
+                OwnName::Segment(number) if named(*number) => continue,
+                OwnName::Segment(_) => match vfs.open(&path, Access::Read) {
+                    Ok(file) => match SegmentScan::open(file, &path, None) {
+                        Ok(scan) => scan.header().store_id != manifest.store_id,
+                        Err(Error::Corruption { .. }) => false,
+                        // It may be this store's from a later version, or unreadable for now.
+                        Err(_) => true,
+                    },
+                    Err(_) => true,
+                },
+                OwnName::Temporary(_) => match Manifest::read_file(vfs, &path) {
+                    Ok(Some(other)) => other.store_id != manifest.store_id,
+                    Ok(None) | Err(Error::Corruption { .. }) => false,
+                    Err(_) => true,
+                },
+                OwnName::Manifest | OwnName::Lock => continue,
+            };
+            if !other_store {
+                orphans.push(*own);
+            }
+        }
+        Ok(orphans)
+    }
+}

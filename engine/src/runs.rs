@@ -1,0 +1,338 @@
+//! The runs: which there are, and where each stands.
+//!
+//! Invariants: a run is here if and only if its begin record is published; a run id is never
+//! used twice; an ended run never becomes active again; `last_version` is that of the run's
+//! own last change. Only the commit path changes anything here, after the log.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+
+use crate::codec::body::RunBegin;
+use crate::error::{Error, Result};
+use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
+use crate::types::{RunId, RunMetadataEntry, RunStatus, Timestamp};
+
+/// What a run's record costs in memory beside its names and tags.
+const RUN_BYTES: u64 = 512;
+
+/// One run; its counters move while it is active, the rest is fixed by begin and end.
+#[derive(Debug)]
+pub(crate) struct Run {
+    begin: RunBegin,
+    created_at_ms: u64,
+    first_version: u64,
+    last_version: AtomicU64,
+    changes: AtomicU64,
+    end: Option<(RunStatus, u64)>,
+}
+
+impl Run {
+    fn status(&self) -> RunStatus {
+        self.end.map_or(RunStatus::Running, |(status, _)| status)
+    }
+
+    fn entry(&self, run_id: RunId) -> RunMetadataEntry {
+        RunMetadataEntry {
+            run_id,
+            namespace: self.begin.namespace.clone(),
+            parent_run_id: self.begin.parent,
+            forked_from: self.begin.forked_from,
+            status: self.status(),
+            created_at: Timestamp::from_millis(self.created_at_ms),
+            completed_at: self.end.map(|(_, at)| Timestamp::from_millis(at)),
+            first_version: self.first_version,
+            last_version: self.last_version.load(Ordering::Acquire),
+            tags: self.begin.tags.clone(),
+            retention: self.begin.retention,
+        }
+    }
+}
+
+/// The memory that a run's record takes, in bytes.
+pub(crate) fn run_bytes(begin: &RunBegin) -> u64 {
+    let names = begin.namespace.tenant().len()
+        + begin.namespace.app().len()
+        + begin.namespace.agent().len();
+    let tags: usize = begin.tags.iter().map(|(name, value)| name.len() + value.len() + 128).sum();
+    RUN_BYTES + (names + tags) as u64
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    all: BTreeMap<RunId, Run>,
+    active: BTreeSet<RunId>,
+    bytes: u64,
+}
+
+/// The runs of a database. Clones share them.
+///
+/// Public to read; runs begin and end through the log, by
+/// [`Database::begin_run`](crate::Database::begin_run) and
+/// [`Database::end_run`](crate::Database::end_run).
+///
+/// ```
+/// use runstone::{Database, RunId};
+/// let db = Database::in_memory()?;
+/// let run = RunId::new();
+/// db.begin_run(run, [("kind", "demo")])?;
+/// assert!(db.run_tracker().is_active(&run));
+/// assert_eq!(db.run_tracker().list_active(), [run]);
+/// # Ok::<(), runstone::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RunTracker {
+    runs: Arc<RwLock<Runs>>,
+}
+
+/// A change of the runs, ready to be applied.
+#[derive(Debug)]
+pub(crate) enum RunChange {
+    Begin { run: RunId, begin: Box<RunBegin>, version: u64, time_ms: u64 },
+    End { run: RunId, status: RunStatus, version: u64, time_ms: u64 },
+}
+
+impl RunTracker {
+    /// A tracker without runs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The record of a run, if it is active.
+    #[must_use]
+    pub fn get_active(&self, run: &RunId) -> Option<RunMetadataEntry> {
+        self.get(run).filter(|entry| entry.status.is_active())
+    }
+
+    /// The record of a run, whatever its status.
+    #[must_use]
+    pub fn get(&self, run: &RunId) -> Option<RunMetadataEntry> {
+        self.runs.read().all.get(run).map(|found| found.entry(*run))
+    }
+
+    /// The active runs, in the order of their ids.
+    #[must_use]
+    pub fn list_active(&self) -> Vec<RunId> {
+        self.runs.read().active.iter().copied().collect()
+    }
+
+    /// Whether the run is active.
+    #[must_use]
+    pub fn is_active(&self, run: &RunId) -> bool {
+        self.runs.read().active.contains(run)
+    }
+
+    /// How many runs are active.
+    #[must_use]
+    pub fn active_count(&self) -> usize {
+        self.runs.read().active.len()
+    }
+
+    /// How many runs there are, whatever their status.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.runs.read().all.len()
+    }
+
+    /// How many changes the run has had, its begin and end included; kept, not counted.
+    #[must_use]
+    pub fn change_count(&self, run: &RunId) -> Option<u64> {
+        self.runs.read().all.get(run).map(|found| found.changes.load(Ordering::Acquire))
+    }
+
+    /// The memory that the records take, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.runs.read().bytes
+    }
+
+    pub(crate) fn status(&self, run: &RunId) -> Option<RunStatus> {
+        self.runs.read().all.get(run).map(Run::status)
+    }
+
+    /// Whether the run had begun at a version.
+    pub(crate) fn existed_at(&self, run: &RunId, version: u64) -> bool {
+        self.runs.read().all.get(run).is_some_and(|found| found.first_version <= version)
+    }
+
+    pub(crate) fn require(&self, run: RunId) -> Result<()> {
+        if self.runs.read().all.contains_key(&run) {
+            return Ok(());
+        }
+        Err(Error::RunNotFound { run })
+    }
+
+    /// Applies a begin or an end; the commit path has checked that it is legal.
+    pub(crate) fn apply(&self, change: RunChange) {
+        let mut runs = self.runs.write();
+        match change {
+            RunChange::Begin { run, begin, version, time_ms } => {
+                runs.bytes += run_bytes(&begin);
+                runs.active.insert(run);
+                let record = Run {
+                    begin: *begin,
+                    created_at_ms: time_ms,
+                    first_version: version,
+                    last_version: AtomicU64::new(version),
+                    changes: AtomicU64::new(1),
+                    end: None,
+                };
+                let before = runs.all.insert(run, record);
+                debug_assert!(before.is_none(), "a run id is never used twice");
+            }
+            RunChange::End { run, status, version, time_ms } => {
+                runs.active.remove(&run);
+                if let Some(found) = runs.all.get_mut(&run) {
+                    debug_assert!(found.end.is_none(), "a run ends once");
+                    found.end = Some((status, time_ms));
+                    found.last_version.store(version, Ordering::Release);
+                    found.changes.fetch_add(1, Ordering::AcqRel);
+                }
+            }
+        }
+    }
+
+    /// Notes that a commit changed keys of these runs.
+    pub(crate) fn touch(&self, touched: impl Iterator<Item = (RunId, u64)>) {
+        let runs = self.runs.read();
+        let mut last: Option<(RunId, &Run)> = None;
+        for (run, version) in touched {
+            let found = match last {
+                Some((id, found)) if id == run => Some(found),
+                _ => runs.all.get(&run),
+            };
+            if let Some(found) = found {
+                last = Some((run, found));
+                found.last_version.store(version, Ordering::Release);
+                found.changes.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// A lazy listing of the runs that pass a filter, in the order of their ids.
+    pub(crate) fn iter(&self, filter: RunFilter) -> RunIter {
+        RunIter {
+            tracker: self.clone(),
+            filter,
+            from: Bound::Unbounded,
+            buffer: VecDeque::new(),
+            exhausted: false,
+        }
+    }
+}
+
+/// Which runs a listing shows; each part that is set must hold.
+///
+/// ```
+/// use runstone::{RunFilter, RunStatus};
+/// let failed_nightlies = RunFilter {
+///     status: Some(RunStatus::Failed),
+///     tag: Some(("kind".into(), "nightly".into())),
+/// };
+/// assert_ne!(failed_nightlies, RunFilter::default());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Only runs of this status.
+    pub status: Option<RunStatus>,
+    /// Only runs with this tag of this value.
+    pub tag: Option<(String, String)>,
+}
+
+impl RunFilter {
+    fn passes(&self, run: &Run) -> bool {
+        self.status.is_none_or(|status| run.status() == status)
+            && self.tag.as_ref().is_none_or(|(name, value)| run.begin.tags.get(name) == Some(value))
+    }
+}
+
+/// A lazy listing of runs; see [`Database::runs`](crate::Database::runs).
+///
+/// Each run is shown as it stands when the listing reaches it.
+#[derive(Debug)]
+pub struct RunIter {
+    tracker: RunTracker,
+    filter: RunFilter,
+    from: Bound<RunId>,
+    buffer: VecDeque<RunMetadataEntry>,
+    exhausted: bool,
+}
+
+/// The most runs that are passed under one read lock.
+const CHUNK_RUNS: usize = 256;
+
+impl Iterator for RunIter {
+    type Item = RunMetadataEntry;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.buffer.is_empty() && !self.exhausted {
+            let runs = self.tracker.runs.read();
+            let range = runs.all.range((self.from, Bound::Unbounded));
+            let mut visited = 0;
+            for (id, run) in range.take(CHUNK_RUNS) {
+                visited += 1;
+                self.from = Bound::Excluded(*id);
+                if self.filter.passes(run) {
+                    self.buffer.push_back(run.entry(*id));
+                }
+            }
+            self.exhausted = visited < CHUNK_RUNS;
+        }
+        self.buffer.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Namespace, Retention};
+
+    fn begin(tracker: &RunTracker, n: u16, tags: &[(&str, &str)]) -> RunId {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&n.to_be_bytes());
+        let run = RunId::from_bytes(bytes);
+        let tags = tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let begin = RunBegin {
+            namespace: Namespace::default_for(run),
+            parent: None,
+            forked_from: None,
+            retention: Retention::Latest,
+            tags,
+        };
+        let begin = Box::new(begin);
+        tracker.apply(RunChange::Begin { run, begin, version: u64::from(n), time_ms: 5 });
+        run
+    }
+
+    #[test]
+    fn a_listing_pages_through_many_runs_in_order_and_filters_by_status_and_tag() {
+        let tracker = RunTracker::new();
+        let all: Vec<_> = (1..=1000)
+            .map(|n| begin(&tracker, n, &[("odd", if n % 2 == 1 { "yes" } else { "no" })]))
+            .collect();
+        for run in all.iter().take(500) {
+            tracker.apply(RunChange::End {
+                run: *run,
+                status: RunStatus::Failed,
+                version: 2000,
+                time_ms: 9,
+            });
+        }
+        let listed: Vec<_> = tracker.iter(RunFilter::default()).map(|e| e.run_id).collect();
+        assert_eq!(listed, all);
+        let filter =
+            RunFilter { status: Some(RunStatus::Failed), tag: Some(("odd".into(), "yes".into())) };
+        assert_eq!(tracker.iter(filter).count(), 250);
+        assert_eq!(tracker.active_count(), 500);
+    }
+
+    #[test]
+    fn t20_last_version_is_that_of_the_runs_own_last_change() {
+        let tracker = RunTracker::new();
+        let (a, b) = (begin(&tracker, 1, &[]), begin(&tracker, 2, &[]));
+        tracker.touch([(a, 3), (b, 4), (a, 5)].into_iter());
+        assert_eq!(tracker.get(&a).map(|e| e.last_version), Some(5));
+        assert_eq!(tracker.get(&b).map(|e| e.last_version), Some(4));
+        assert_eq!(tracker.change_count(&a), Some(3));
+    }
+}

@@ -1,0 +1,163 @@
+//! The shell around the core: the system's clock, the system's entropy, the background thread.
+//!
+//! The only file of the engine that starts a thread, reads the system's clock, or draws a
+//! random number. Everything that the thread does is a step of the core (`tick`, `maintain`),
+//! which a simulator calls itself.
+#![allow(clippy::disallowed_methods)] // this is the substitute that clippy.toml points to
+
+use std::io;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::clock::{Clock, Entropy};
+use crate::commit::pipeline::Pipeline;
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use crate::types::RunId;
+
+impl RunId {
+    /// A new id; ids of one machine order by the time at which they were made.
+    #[must_use]
+    #[allow(clippy::new_without_default)] // a default that differs each time would surprise
+    pub fn new() -> Self {
+        RunId::from_uuid(uuid::Uuid::now_v7())
+    }
+}
+
+/// The system's clock.
+#[derive(Debug)]
+pub(crate) struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    pub(crate) fn new() -> Self {
+        SystemClock { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn wall_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// The system's entropy.
+#[derive(Debug)]
+pub(crate) struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn bytes16(&self) -> io::Result<[u8; 16]> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        Ok(bytes)
+    }
+}
+
+#[derive(Debug, Default)]
+struct BellState {
+    rung: bool,
+    parked: bool,
+    stopped: bool,
+}
+
+/// Wakes the background thread. Ringing costs one load if there is none.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    attended: AtomicBool,
+    state: Mutex<BellState>,
+    changed: Condvar,
+}
+
+impl Bell {
+    /// Something has become due, or due earlier.
+    pub(crate) fn ring(&self) {
+        if !self.attended.load(Ordering::Acquire) {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.rung = true;
+        if state.parked {
+            self.changed.notify_one();
+        }
+    }
+
+    fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits until rung, stopped, or the time is over; `false` if stopped.
+    fn wait(&self, timeout: Option<Duration>) -> bool {
+        let mut state = self.state.lock();
+        if !state.rung && !state.stopped {
+            state.parked = true;
+            state = match timeout {
+                Some(timeout) => self.changed.wait_timeout(state, timeout),
+                None => self.changed.wait(state),
+            };
+            state.parked = false;
+        }
+        state.rung = false;
+        !state.stopped
+    }
+}
+
+/// The background thread of a database; dropping it stops the thread and waits for it.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    pipeline: Arc<Pipeline>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Shell {
+    /// Starts the thread.
+    ///
+    /// Error: the operating system's.
+    pub(crate) fn start(pipeline: Arc<Pipeline>) -> io::Result<Self> {
+        pipeline.bell.attended.store(true, Ordering::Release);
+        let inner = Arc::clone(&pipeline);
+        let thread = std::thread::Builder::new()
+            .name("runstone".to_owned())
+            .spawn(move || attend(&inner))?;
+        Ok(Shell { pipeline, thread: Some(thread) })
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.pipeline.bell.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has poisoned the database; there is no more to say.
+            let _joined = thread.join();
+        }
+    }
+}
+
+/// Calls the steps when they are due.
+fn attend(pipeline: &Pipeline) {
+    let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
+    let start = Instant::now();
+    let mut maintain_at = period;
+    loop {
+        // A full disk is tried again after the period; a poisoned database needs no upkeep.
+        let due = pipeline.tick().unwrap_or(None);
+        if pipeline.health.is_poisoned() {
+            return;
+        }
+        if start.elapsed() >= maintain_at {
+            let report = pipeline.maintain().unwrap_or_default();
+            let more = report.freed > 0 && report.left > 0;
+            maintain_at = start.elapsed() + if more { Duration::ZERO } else { period };
+        }
+        let to_tick = due.map(|due| due.saturating_sub(pipeline.store.clock().monotonic()));
+        let to_maintain =
+            pipeline.wants_maintenance().then(|| maintain_at.saturating_sub(start.elapsed()));
+        if !pipeline.bell.wait([to_tick, to_maintain].into_iter().flatten().min()) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Iteration over a range of keys of one run.
+//!
+//! Invariants: the iterator owns its pin, so it sees one version and one time for life,
+//! whatever is written meanwhile; it is lazy, reading a bounded chunk at a time under the
+//! store's read lock; the two ends meet and never pass each other.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+use super::memtable::Version;
+use super::{Pin, expires_at, unreadable};
+use crate::error::Result;
+use crate::types::{PhysicalKey, Timestamp, VersionedValue};
+
+/// The most entries of one chunk; the first chunk is smaller, and each next one larger.
+const CHUNK_ENTRIES_MAX: usize = 256;
+/// A chunk ends when its values reach this many bytes.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
+/// The most keys that are passed under one read lock, visible or not.
+const CHUNK_VISITS_MAX: usize = 4096;
+
+/// A key with its value.
+pub(crate) type RangeItem = (PhysicalKey, VersionedValue);
+
+/// The visible entries of a range, from both ends.
+#[derive(Debug)]
+pub(crate) struct RangeIter {
+    pin: Pin,
+    /// What has not been read into a buffer yet.
+    from: Bound<PhysicalKey>,
+    to: Bound<PhysicalKey>,
+    front: VecDeque<Result<RangeItem>>,
+    back: VecDeque<Result<RangeItem>>,
+    chunk_entries: usize,
+    exhausted: bool,
+    failed: bool,
+}
+
+impl RangeIter {
+    pub(crate) fn new(pin: Pin, from: Bound<PhysicalKey>, to: Bound<PhysicalKey>) -> Self {
+        RangeIter {
+            pin,
+            from,
+            to,
+            front: VecDeque::new(),
+            back: VecDeque::new(),
+            chunk_entries: 16,
+            exhausted: false,
+            failed: false,
+        }
+    }
+
+    /// Reads the next chunk from one end of what is left.
+    fn fill(&mut self, backward: bool) {
+        let (entries_max, mut bytes, mut visits) = (self.chunk_entries, 0, 0);
+        self.chunk_entries = (self.chunk_entries * 2).min(CHUNK_ENTRIES_MAX);
+        let mut last = None;
+        let mut chunk = VecDeque::new();
+        let bounds = (self.from.as_ref(), self.to.as_ref());
+        let point = self.pin.point();
+        self.pin.store().walk(bounds, point, backward, |key, version| {
+            visits += 1;
+            if let Some((item, size)) = version.and_then(|version| item(key, version)) {
+                bytes += size;
+                chunk.push_back(item);
+            }
+            let more =
+                chunk.len() < entries_max && bytes < CHUNK_BYTES_MAX && visits < CHUNK_VISITS_MAX;
+            if !more {
+                last = Some(key.clone());
+            }
+            more
+        });
+        match last {
+            None => self.exhausted = true,
+            Some(last) if backward => self.to = Bound::Excluded(last),
+            Some(last) => self.from = Bound::Excluded(last),
+        }
+        if backward {
+            self.back.append(&mut chunk);
+        } else {
+            self.front.append(&mut chunk);
+        }
+    }
+
+    fn step(&mut self, backward: bool) -> Option<Result<RangeItem>> {
+        loop {
+            if self.failed {
+                return None;
+            }
+            let (near, far) = match backward {
+                false => (&mut self.front, &mut self.back),
+                true => (&mut self.back, &mut self.front),
+            };
+            // What the other end has read ahead lies beyond all that is unread.
+            let item = match near.pop_front() {
+                Some(item) => Some(item),
+                None if self.exhausted => far.pop_back(),
+                None => {
+                    self.fill(backward);
+                    continue;
+                }
+            };
+            self.failed = matches!(item, Some(Err(_)));
+            return item;
+        }
+    }
+}
+
+fn item(key: &PhysicalKey, version: &Version) -> Option<(Result<RangeItem>, usize)> {
+    let stored = version.value.as_ref()?;
+    let item = stored.to_value().map_err(|m| unreadable(key, m)).map(|value| {
+        let versioned = VersionedValue {
+            value,
+            version: version.version,
+            timestamp: Timestamp::from_millis(version.time_ms),
+            expires_at: expires_at(version),
+        };
+        (key.clone(), versioned)
+    });
+    Some((item, stored.bytes().len()))
+}
+
+impl Iterator for RangeIter {
+    type Item = Result<RangeItem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(false)
+    }
+}
+
+impl DoubleEndedIterator for RangeIter {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(true)
+    }
+}

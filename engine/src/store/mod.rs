@@ -1,0 +1,287 @@
+//! The storage: what is published, and who reads it at which point.
+//!
+//! [`UnifiedStore`] is one ordered map of versions; today a memtable that recovery rebuilds
+//! from the log, later with sorted tables underneath. It knows neither log nor runs.
+//!
+//! Invariants: a group of commits is applied and published under one write lock, so readers
+//! see it whole or not at all; versions are published in order; a reader never waits for a
+//! sync, only for the time that a group takes to be applied in memory.
+
+mod iter;
+pub(crate) mod memtable;
+pub(crate) mod pins;
+
+use std::ops::Bound;
+
+pub(crate) use iter::RangeIter;
+use memtable::{Memtable, Version};
+use pins::{Pins, ReadPoint};
+
+use crate::clock::EngineClock;
+use crate::error::{Error, Result};
+use crate::sync::{Arc, Mutex, RwLock};
+use crate::types::{Key, PhysicalKey, Timestamp, Value, VersionedValue};
+
+/// One change of the store, ready to be applied.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) key: PhysicalKey,
+    pub(crate) version: Version,
+}
+
+#[derive(Debug)]
+struct State {
+    memtable: Memtable,
+    published: u64,
+}
+
+/// The published data of all runs. Clones share it.
+///
+/// Public to read; every change goes through the log, by [`Database`](crate::Database).
+#[derive(Clone, Debug)]
+pub struct UnifiedStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: RwLock<State>,
+    pins: Mutex<Pins>,
+    pins_max: usize,
+    clock: EngineClock,
+}
+
+impl UnifiedStore {
+    pub(crate) fn new(
+        memtable: Memtable,
+        published: u64,
+        clock: EngineClock,
+        pins_max: usize,
+    ) -> Self {
+        let state = RwLock::new(State { memtable, published });
+        UnifiedStore { inner: Arc::new(Inner { state, pins: Mutex::default(), pins_max, clock }) }
+    }
+
+    /// The version of the newest published commit; 0 before the first.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.inner.state.read().published
+    }
+
+    /// The memory that keys and values take, in bytes, with their places in the maps.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.inner.state.read().memtable.bytes()
+    }
+
+    /// The number of keys held, of all runs, with those that have expired and not yet been
+    /// freed.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.inner.state.read().memtable.len()
+    }
+
+    /// The number of keys that hold superseded versions, which snapshots still see or which
+    /// maintenance has not yet freed.
+    #[must_use]
+    pub fn superseded_key_count(&self) -> usize {
+        self.inner.state.read().memtable.garbage_len()
+    }
+
+    /// The engine's time now: it never goes backwards, whatever the wall clock does.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.inner.clock.now_ms())
+    }
+
+    /// The newest published version of a key, if it is there and has not expired.
+    ///
+    /// The key's namespace is not compared: a run belongs to one namespace, and the run id
+    /// says which. Errors: none as yet.
+    ///
+    /// ```
+    /// use runstone::{Database, Key, Namespace, RunId, Value};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, [("", ""); 0])?;
+    /// db.put(run, "k", 7)?;
+    /// let key = Key::new_kv(Namespace::default_for(run), "k");
+    /// assert_eq!(db.storage().get(&key)?.expect("just put").value, Value::Int(7));
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    pub fn get(&self, key: &Key) -> Result<Option<VersionedValue>> {
+        self.read(&PhysicalKey::new(key.run(), key.type_tag(), key.user_key()), None)
+    }
+
+    pub(crate) fn clock(&self) -> &EngineClock {
+        &self.inner.clock
+    }
+
+    /// The newest version of a key, or that at a point.
+    pub(crate) fn read(
+        &self,
+        key: &PhysicalKey,
+        point: Option<ReadPoint>,
+    ) -> Result<Option<VersionedValue>> {
+        self.with_visible(key, point, |version, value| {
+            Ok(VersionedValue {
+                value,
+                version: version.version,
+                timestamp: Timestamp::from_millis(version.time_ms),
+                expires_at: expires_at(version),
+            })
+        })
+    }
+
+    /// The value alone: as [`UnifiedStore::read`], and cheaper.
+    pub(crate) fn read_value(
+        &self,
+        key: &PhysicalKey,
+        point: Option<ReadPoint>,
+    ) -> Result<Option<Value>> {
+        self.with_visible(key, point, |_, value| Ok(value))
+    }
+
+    fn with_visible<T>(
+        &self,
+        key: &PhysicalKey,
+        point: Option<ReadPoint>,
+        make: impl FnOnce(&Version, Value) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let state = self.inner.state.read();
+        let found = match point {
+            Some(point) => state.memtable.get(key, point),
+            None => {
+                // The clock is asked only if there is something that could expire.
+                let newest = state.memtable.newest_at(key, state.published);
+                newest.filter(|version| {
+                    version.value.is_some()
+                        && (version.expiry_ms == crate::codec::change::NEVER
+                            || self.inner.clock.now_ms() < version.expiry_ms)
+                })
+            }
+        };
+        let Some(version) = found else { return Ok(None) };
+        let Some(stored) = version.value.as_ref() else { return Ok(None) };
+        let value = stored.to_value().map_err(|m| unreadable(key, m))?;
+        make(version, value).map(Some)
+    }
+
+    /// Whether a key is visible.
+    pub(crate) fn contains(&self, key: &PhysicalKey, point: Option<ReadPoint>) -> bool {
+        let state = self.inner.state.read();
+        let point = point.unwrap_or_else(|| ReadPoint {
+            version: state.published,
+            now_ms: self.inner.clock.now_ms(),
+        });
+        state.memtable.get(key, point).is_some()
+    }
+
+    /// Pins the present: everything published so far, at this time.
+    ///
+    /// Error: [`Error::LimitExceeded`] if `snapshots_max` pins are alive.
+    pub(crate) fn pin(&self) -> Result<Pin> {
+        let state = self.inner.state.read();
+        let point = ReadPoint { version: state.published, now_ms: self.inner.clock.now_ms() };
+        self.pin_at(point)
+    }
+
+    /// Pins a point that is pinned already.
+    pub(crate) fn pin_at(&self, point: ReadPoint) -> Result<Pin> {
+        let mut pins = self.inner.pins.lock();
+        if pins.len() >= self.inner.pins_max {
+            return Err(Error::LimitExceeded {
+                what: "the number of snapshots and iterators (not bytes)",
+                limit: self.inner.pins_max as u64,
+                actual: pins.len() as u64 + 1,
+            });
+        }
+        let id = pins.add(point);
+        Ok(Pin { store: self.clone(), point, id })
+    }
+
+    /// Applies a group and publishes it up to `version`. `with` runs under the same write
+    /// lock, for what must become visible together with the group.
+    pub(crate) fn publish(
+        &self,
+        version: u64,
+        group: impl Iterator<Item = Applied>,
+        with: impl FnOnce(),
+    ) {
+        let mut state = self.inner.state.write();
+        let pins = self.inner.pins.lock();
+        for Applied { key, version } in group {
+            state.memtable.apply(key, version, &pins);
+        }
+        debug_assert!(version >= state.published, "versions are published in order");
+        state.published = version;
+        with();
+    }
+
+    /// Frees what superseded versions it can, visiting at most `limit` keys; returns whether
+    /// some are left to look at.
+    pub(crate) fn collect_garbage(&self, limit: usize) -> (usize, usize) {
+        let mut state = self.inner.state.write();
+        let pins = self.inner.pins.lock();
+        let freed = state.memtable.collect_garbage(limit, &pins);
+        (freed, state.memtable.garbage_len())
+    }
+
+    /// Frees what expired at or before `floor_ms`; returns how many, and how many expired
+    /// ones are left.
+    pub(crate) fn expire(&self, floor_ms: u64, limit: usize) -> (usize, usize) {
+        let mut state = self.inner.state.write();
+        let pins = self.inner.pins.lock();
+        let freed = state.memtable.expire(floor_ms, limit, &pins);
+        (freed, state.memtable.expired_len(floor_ms))
+    }
+
+    /// When the next version expires, in engine time.
+    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
+        self.inner.state.read().memtable.next_expiry_ms()
+    }
+
+    /// Walks a range; see [`Memtable::walk`].
+    fn walk(
+        &self,
+        bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
+        point: ReadPoint,
+        backward: bool,
+        visit: impl FnMut(&PhysicalKey, Option<&Version>) -> bool,
+    ) {
+        self.inner.state.read().memtable.walk(bounds, point, backward, visit);
+    }
+}
+
+fn expires_at(version: &Version) -> Option<Timestamp> {
+    (version.expiry_ms != crate::codec::change::NEVER)
+        .then(|| Timestamp::from_millis(version.expiry_ms))
+}
+
+fn unreadable(key: &PhysicalKey, malformed: crate::codec::Malformed) -> Error {
+    Error::corruption(format!("memtable key {key:?}"), 0, malformed.expected, malformed.found)
+}
+
+/// A read point that stays readable while this lives.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    store: UnifiedStore,
+    point: ReadPoint,
+    id: u64,
+}
+
+impl Pin {
+    pub(crate) fn point(&self) -> ReadPoint {
+        self.point
+    }
+
+    pub(crate) fn store(&self) -> &UnifiedStore {
+        &self.store
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.store.inner.pins.lock().remove(self.point, self.id);
+    }
+}

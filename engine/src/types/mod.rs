@@ -1,0 +1,16 @@
+//! The data model: runs, namespaces, keys, values. Pure data, no I/O.
+//!
+//! Invariant: every enum that reaches the disk has a hand-assigned tag byte, given here and
+//! never derived, so that formats can evolve.
+
+mod key;
+mod physical_key;
+mod run;
+mod value;
+
+pub use key::{Key, Namespace, RunId, TypeTag};
+pub(crate) use physical_key::PhysicalKey;
+pub use run::{Retention, RunMetadataEntry, RunStatus};
+pub use value::{
+    EventEntry, StateMachineEntry, Timestamp, TraceEntry, Value, ValueKind, VersionedValue,
+};
