@@ -1,1 +1,5 @@
 //! The simulator.
+
+pub mod digest;
+pub mod disk;
+pub mod rng;

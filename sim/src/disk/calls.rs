@@ -1,0 +1,454 @@
+//! What each call does to the disk, faults included: POSIX semantics when there are none.
+
+use std::io;
+use std::path::Path;
+
+use runstone_vfs::{Access, DirEntry, FileKind, LockKind};
+
+use super::dir::{Body, DirNode, NameChange, Place};
+use super::faults::{Fault, FaultKind, SyncFlavour, io_error};
+use super::inode::{FileNode, SECTOR, sectors};
+use super::state::{Disk, Outcome};
+
+/// The largest position that a real file system takes (`off_t`).
+const POS_MAX: u64 = i64::MAX.unsigned_abs();
+
+fn fail<T>(kind: io::ErrorKind) -> io::Result<T> {
+    Err(kind.into())
+}
+
+// Names.
+impl Disk {
+    pub(super) fn open(&mut self, path: &Path, access: Access) -> Outcome<u64> {
+        let node = self.tree.find(path)?;
+        self.tree.file(node)?;
+        if self.read_only && access == Access::ReadWrite {
+            return fail(io::ErrorKind::ReadOnlyFilesystem);
+        }
+        Ok((node, node))
+    }
+
+    /// Where a new name would be.
+    fn vacant(&self, path: &Path) -> io::Result<(u64, String)> {
+        match self.tree.locate(path)? {
+            Place::Entry { dir, name, node: None } => Ok((dir, name)),
+            Place::Entry { .. } | Place::Dir(_) => fail(io::ErrorKind::AlreadyExists),
+        }
+    }
+
+    /// The entry of an existing name; a place without a last name is busy.
+    fn taken(&self, path: &Path) -> io::Result<(u64, String, u64)> {
+        match self.tree.locate(path)? {
+            Place::Entry { dir, name, node: Some(node) } => Ok((dir, name, node)),
+            Place::Entry { .. } => fail(io::ErrorKind::NotFound),
+            Place::Dir(_) => fail(io::ErrorKind::ResourceBusy),
+        }
+    }
+
+    pub(super) fn create(&mut self, path: &Path) -> Outcome<u64> {
+        let (dir, name) = self.vacant(path)?;
+        self.need_room()?;
+        let node = self.tree.add(Body::File(FileNode::default()));
+        let seq = self.next_seq();
+        self.tree.change(seq, NameChange::Create, vec![(dir, name, Some(node))])?;
+        Ok((node, node))
+    }
+
+    pub(super) fn create_dir(&mut self, path: &Path) -> Outcome<()> {
+        let (dir, name) = self.vacant(path)?;
+        self.need_room()?;
+        let node = self.tree.add(Body::Dir(DirNode::default()));
+        let seq = self.next_seq();
+        self.tree.change(seq, NameChange::Mkdir, vec![(dir, name, Some(node))])?;
+        Ok(((), node))
+    }
+
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> Outcome<()> {
+        let node = self.tree.find(from)?;
+        let (dir, name) = self.vacant(to)?;
+        if self.tree.node(node)?.is_dir() {
+            return fail(io::ErrorKind::PermissionDenied);
+        }
+        self.need_room()?;
+        let seq = self.next_seq();
+        self.tree.change(seq, NameChange::Link, vec![(dir, name, Some(node))])?;
+        Ok(((), node))
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Outcome<()> {
+        let (from_dir, from_name, node) = self.taken(from)?;
+        let is_dir = self.tree.node(node)?.is_dir();
+        let (to_dir, to_name, target) = match self.tree.locate(to)? {
+            Place::Entry { dir, name, node } => (dir, name, node),
+            Place::Dir(_) if is_dir => return fail(io::ErrorKind::ResourceBusy),
+            Place::Dir(_) => return fail(io::ErrorKind::IsADirectory),
+        };
+        if target == Some(node) {
+            return Ok(((), node));
+        }
+        if is_dir && self.is_below(node, to_dir) {
+            return fail(io::ErrorKind::InvalidInput);
+        }
+        match target.map(|target| self.tree.dir(target)) {
+            Some(Ok(_)) if !is_dir => return fail(io::ErrorKind::IsADirectory),
+            Some(Err(_)) if is_dir => return fail(io::ErrorKind::NotADirectory),
+            Some(Ok(dir)) if !dir.live.is_empty() => {
+                return fail(io::ErrorKind::DirectoryNotEmpty);
+            }
+            _ => {}
+        }
+        let seq = self.next_seq();
+        let effects = vec![(from_dir, from_name, None), (to_dir, to_name, Some(node))];
+        self.tree.change(seq, NameChange::Rename, effects)?;
+        self.tree.sweep();
+        Ok(((), node))
+    }
+
+    /// Whether `dir` is `top` or a directory somewhere below it.
+    fn is_below(&self, top: u64, dir: u64) -> bool {
+        let children = |id| self.tree.dir(id).map(|d| d.live.values()).into_iter().flatten();
+        top == dir
+            || children(top).any(|&child| {
+                self.tree.node(child).is_ok_and(|node| node.is_dir()) && self.is_below(child, dir)
+            })
+    }
+
+    pub(super) fn remove(&mut self, path: &Path) -> Outcome<()> {
+        let (dir, name, node) = match self.taken(path) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                return fail(io::ErrorKind::IsADirectory);
+            }
+            taken => taken?,
+        };
+        if self.tree.node(node)?.is_dir() {
+            return fail(io::ErrorKind::IsADirectory);
+        }
+        let seq = self.next_seq();
+        self.tree.change(seq, NameChange::Remove, vec![(dir, name, None)])?;
+        self.tree.sweep();
+        Ok(((), node))
+    }
+
+    pub(super) fn remove_dir(&mut self, path: &Path) -> Outcome<()> {
+        let (dir, name, node) = self.taken(path)?;
+        if !self.tree.dir(node)?.live.is_empty() {
+            return fail(io::ErrorKind::DirectoryNotEmpty);
+        }
+        let seq = self.next_seq();
+        self.tree.change(seq, NameChange::Rmdir, vec![(dir, name, None)])?;
+        self.tree.sweep();
+        Ok(((), node))
+    }
+
+    pub(super) fn list(&mut self, path: &Path) -> Outcome<Vec<DirEntry>> {
+        let node = self.tree.find(path)?;
+        let mut entries: Vec<DirEntry> = vec![];
+        for (name, &child) in &self.tree.dir(node)?.live {
+            let is_dir = self.tree.node(child)?.is_dir();
+            let kind = if is_dir { FileKind::Dir } else { FileKind::File };
+            entries.push(DirEntry { name: name.into(), kind });
+        }
+        if self.config.list_shuffled {
+            self.rng.shuffle(&mut entries);
+        }
+        for entry in &entries {
+            self.trace.digest.bytes(entry.name.as_encoded_bytes());
+        }
+        let count = entries.len() as u64;
+        Ok((entries, count))
+    }
+
+    pub(super) fn sync_dir(&mut self, path: &Path, fault: Option<Fault>) -> Outcome<()> {
+        let id = self.tree.find(path)?;
+        let (files_first, dirs_first) =
+            (self.config.names_need_synced_files, self.config.names_need_synced_dirs);
+        let dir = self.tree.dir_mut(id)?;
+        let report_late = std::mem::take(&mut dir.late_error);
+        match fault.map(|fault| (fault.kind, fault)) {
+            Some((FaultKind::SyncLies, _)) if !report_late => {
+                self.count("sync_lied", 1);
+                Ok(((), 0))
+            }
+            Some((FaultKind::SyncLate, _)) if !report_late => {
+                dir.late_error = true;
+                let doomed = self.tree.doom_dir(id);
+                self.count("name_doomed", doomed);
+                Ok(((), 0))
+            }
+            None if report_late => {
+                if self.config.reported_error_dooms.hit(&mut self.rng) {
+                    let doomed = self.tree.doom_dir(id);
+                    self.count("name_doomed", doomed);
+                } else {
+                    self.tree.sync_dir(id, files_first, dirs_first);
+                }
+                Err(io_error())
+            }
+            None => {
+                self.tree.sync_dir(id, files_first, dirs_first);
+                self.tree.sweep();
+                Ok(((), 0))
+            }
+            Some((_, fault)) => {
+                if fault.flavour != SyncFlavour::Harmless {
+                    let doomed = self.tree.doom_dir(id);
+                    self.count("name_doomed", doomed);
+                }
+                Err(fault.error())
+            }
+        }
+    }
+
+    pub(super) fn lock(&mut self, path: &Path, kind: LockKind) -> Outcome<(u64, u64)> {
+        let node = self.tree.find(path)?;
+        self.tree.file(node)?;
+        let token = self.locks.take(node, kind)?;
+        Ok(((node, token), node))
+    }
+}
+
+// Content.
+impl Disk {
+    pub(super) fn read(
+        &mut self,
+        node: u64,
+        buf: &mut [u8],
+        pos: u64,
+        fault: Option<Fault>,
+    ) -> Outcome<usize> {
+        if pos > POS_MAX {
+            return fail(io::ErrorKind::InvalidInput);
+        }
+        let want = (self.tree.file(node)?.len().saturating_sub(pos)).min(buf.len() as u64);
+        let mut n = want;
+        if let Some(fault) = fault {
+            match fault.kind {
+                FaultKind::Short => n = fault.share(want, want.min(1), want),
+                FaultKind::BadSectorForever if want > 0 => {
+                    let touched = sectors(pos, want);
+                    let count = touched.end - touched.start;
+                    let bad = touched.start + fault.share(count, 0, count - 1);
+                    self.bad_sectors.insert((node, bad));
+                }
+                _ => return Err(fault.error()),
+            }
+        }
+        let range = sectors(pos, n);
+        let mut bad =
+            self.bad_sectors.range((node, range.start)..(node, range.end.max(range.start)));
+        if bad.next().is_some() {
+            self.count("read_of_bad_sector", 1);
+            return Err(io_error());
+        }
+        self.maybe_evict(node)?;
+        let n = super::inode::at(n);
+        let n = self.tree.file(node)?.read(&mut buf[..n], pos);
+        self.trace.digest.bytes(&buf[..n]);
+        Ok((n, n as u64))
+    }
+
+    /// Memory pressure drops doomed pages (rule F1).
+    fn maybe_evict(&mut self, node: u64) -> io::Result<()> {
+        let Disk { tree, config, rng, .. } = self;
+        let file = tree.file_mut(node)?;
+        if file.ops.iter().all(|op| !op.doomed) || !config.evict_doomed.hit(rng) {
+            return Ok(());
+        }
+        let mut evicted = 0;
+        for sector in file.doomed_sectors() {
+            if rng.coin() {
+                file.evict(sector, rng.chance(1, 4));
+                evicted += 1;
+            }
+        }
+        self.count("sector_evicted", evicted);
+        Ok(())
+    }
+
+    pub(super) fn write(
+        &mut self,
+        node: u64,
+        bytes: Vec<u8>,
+        pos: u64,
+        fault: Option<Fault>,
+    ) -> Outcome<usize> {
+        let len = bytes.len() as u64;
+        self.trace.digest.bytes(&bytes);
+        if pos > POS_MAX {
+            return fail(io::ErrorKind::InvalidInput);
+        }
+        if pos.checked_add(len).is_none_or(|end| end > self.config.file_bytes_max) && len > 0 {
+            return fail(io::ErrorKind::FileTooLarge);
+        }
+        let (n, error) = match fault.map(|fault| (fault.kind, fault)) {
+            Some((FaultKind::Interrupted, fault)) => return Err(fault.error()),
+            Some((FaultKind::Short, fault)) => (fault.share(len, len.min(1), len), None),
+            Some((FaultKind::NoSpace | FaultKind::Quota, fault)) => {
+                (fault.share(len, 0, len.saturating_sub(1)), Some(fault.error()))
+            }
+            Some((FaultKind::Io, fault)) => (fault.share(len, 0, len), Some(fault.error())),
+            _ => (len, None),
+        };
+        let room = self.room_to(node, pos + n)?.saturating_sub(pos).min(n);
+        if room == 0 && n > 0 {
+            return fail(io::ErrorKind::StorageFull);
+        }
+        self.put(node, bytes, pos, room)?;
+        if fault.is_some_and(|fault| fault.kind == FaultKind::BackgroundFails) {
+            let now = self.seq;
+            let file = self.tree.file_mut(node)?;
+            file.doom_from(0);
+            file.unreported = Some(now);
+            self.count("background_failed", 1);
+        }
+        match error {
+            Some(error) => Err(error),
+            None => Ok((super::inode::at(room), room)),
+        }
+    }
+
+    /// Puts the first `n` bytes into the file; then, perhaps, background writeback.
+    fn put(&mut self, node: u64, mut bytes: Vec<u8>, pos: u64, n: u64) -> io::Result<()> {
+        if n == 0 {
+            return Ok(());
+        }
+        bytes.truncate(super::inode::at(n));
+        let seq = self.next_seq();
+        let Disk { tree, config, rng, bad_sectors, .. } = self;
+        let file = tree.file_mut(node)?;
+        file.write(seq, pos, bytes);
+        if !bad_sectors.is_empty() {
+            // A device gives a sector that is written whole a new place.
+            for sector in pos.div_ceil(SECTOR)..(pos + n) / SECTOR {
+                bad_sectors.remove(&(node, sector));
+            }
+        }
+        if config.early_writeback.hit(rng) {
+            for sector in sectors(pos, n) {
+                if rng.coin() {
+                    file.flushed.insert(sector, seq);
+                }
+            }
+            if rng.coin() {
+                file.size_flushed = seq;
+            }
+            self.count("early_writeback", 1);
+        } else if config.early_flush.hit(rng) {
+            file.writeback(config.sector_history);
+            self.count("early_flush", 1);
+        }
+        Ok(())
+    }
+
+    /// The end that the file may grow to, at most `end` or its size, on a disk that may be
+    /// full.
+    fn room_to(&self, node: u64, end: u64) -> io::Result<u64> {
+        let len = self.tree.file(node)?.len();
+        match self.config.capacity {
+            Some(capacity) if end > len => {
+                Ok(end.min(len + capacity.saturating_sub(self.used_bytes())))
+            }
+            _ => Ok(end.max(len)),
+        }
+    }
+
+    /// A full disk takes no new names.
+    fn need_room(&self) -> io::Result<()> {
+        match self.config.capacity {
+            Some(capacity) if self.used_bytes() >= capacity => fail(io::ErrorKind::StorageFull),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes of all files that have a name or a handle.
+    pub(super) fn used_bytes(&self) -> u64 {
+        let held = self.tree.nodes.values().filter(|node| node.links > 0 || node.opens > 0);
+        held.filter_map(|node| node.file()).map(FileNode::len).sum()
+    }
+
+    pub(super) fn set_len(&mut self, node: u64, len: u64) -> Outcome<()> {
+        if len > POS_MAX {
+            return fail(io::ErrorKind::InvalidInput);
+        }
+        if len > self.config.file_bytes_max {
+            return fail(io::ErrorKind::FileTooLarge);
+        }
+        let seq = self.next_seq();
+        // No room is needed: what an extension adds is a hole.
+        self.tree.file_mut(node)?.resize(seq, len);
+        Ok(((), len))
+    }
+
+    pub(super) fn allocate(&mut self, node: u64, pos: u64, len: u64) -> Outcome<()> {
+        let end = match pos.checked_add(len) {
+            Some(end) if end <= POS_MAX && len > 0 => end,
+            _ => return fail(io::ErrorKind::InvalidInput),
+        };
+        if end > self.config.file_bytes_max {
+            return fail(io::ErrorKind::FileTooLarge);
+        }
+        if self.room_to(node, end)? < end {
+            return fail(io::ErrorKind::StorageFull);
+        }
+        let seq = self.next_seq();
+        self.tree.file_mut(node)?.allocate(seq, end);
+        Ok(((), end))
+    }
+
+    pub(super) fn len(&mut self, node: u64) -> Outcome<u64> {
+        let len = self.tree.file(node)?.len();
+        Ok((len, len))
+    }
+
+    /// A sync of a file by a handle that was opened after change number `opened`.
+    pub(super) fn sync(&mut self, node: u64, opened: u64, fault: Option<Fault>) -> Outcome<()> {
+        let Disk { tree, config, rng, .. } = self;
+        let file = tree.file_mut(node)?;
+        let told = match file.unreported {
+            Some(failed) => opened < failed || !config.error_unseen_by_new_handles.hit(rng),
+            None => false,
+        };
+        let earlier_error = std::mem::take(&mut file.late_error) || told;
+        if told {
+            file.unreported = None;
+        }
+        match fault.map(|fault| (fault.kind, fault)) {
+            None if !earlier_error => {
+                file.sync(config.sector_history);
+                Ok(((), 0))
+            }
+            None => {
+                if config.reported_error_dooms.hit(rng) {
+                    file.doom_from(0);
+                } else {
+                    file.sync(config.sector_history);
+                }
+                self.count("sync_reported_earlier_error", 1);
+                Err(io_error())
+            }
+            Some((FaultKind::SyncLies, _)) if !earlier_error => {
+                self.count("sync_lied", 1);
+                Ok(((), 0))
+            }
+            Some((FaultKind::SyncLate, _)) if !earlier_error => {
+                file.doom_from(0);
+                file.late_error = true;
+                self.count("sync_failed_late", 1);
+                Ok(((), 0))
+            }
+            Some((_, fault)) => {
+                match fault.flavour {
+                    SyncFlavour::Doomed => {
+                        file.doom_from(0);
+                        file.doom_next = config.doom_next_write.hit(rng);
+                    }
+                    SyncFlavour::Reverted => file.revert(false),
+                    SyncFlavour::SizeKept => file.revert(true),
+                    SyncFlavour::Harmless => {}
+                }
+                self.count("sync_failed", 1);
+                Err(fault.error())
+            }
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! Choosing a legal state after a power cut (rules D, S, N).
+//!
+//! Every choice is made from the disk's own stream, at the crash, and is stable afterwards.
+//! The choice for one file is a pure function of its pending operations, the model and the
+//! stream; [`FileNode::build`] turns it into bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::config::{CrashModel, DiskConfig, NameModel, Odds};
+use super::dir::{Body, DirNode, NameChange, NameOp, Node, ROOT, apply};
+use super::inode::{Change, Choice, Cut, FileNode, SECTOR, at, sectors};
+use super::report::{CrashReport, FileLoss, LostWrite};
+use super::state::Disk;
+use crate::rng::Rng;
+
+/// A model that the caller asked for, and the place of the operation that it speaks of.
+pub(super) type Forced = (CrashModel, Option<u64>);
+
+/// What holds for all files of one power cut.
+struct Plan {
+    model: CrashModel,
+    names: NameModel,
+    /// The operation that `AloneLost` and `AloneKept` speak of, or at which a prefix ends.
+    pivot: u64,
+    /// How much of the pivot a torn write keeps, in parts of 65,536.
+    part: u64,
+}
+
+/// The numbers of all pending operations, in order.
+pub(super) fn pending(disk: &Disk) -> Vec<u64> {
+    let data = disk.tree.files().flat_map(|(_, file)| file.ops.iter().map(|op| op.seq));
+    let names = disk.tree.ops.iter().map(|op| op.seq);
+    data.chain(names).collect::<BTreeSet<u64>>().into_iter().collect()
+}
+
+/// Cuts the power: afterwards the disk holds one legal state, all of it durable.
+pub(super) fn power_cut(disk: &mut Disk, forced: Option<Forced>, report: &mut CrashReport) {
+    let plan = draw_plan(disk, forced);
+    report.model = Some(plan.model);
+    report.names = Some(plan.names);
+    let paths = paths_before(disk);
+    let mut contents = choose_contents(disk, &plan, &paths, report);
+    garbage_sector(disk, &mut contents, &paths, report);
+    let entries = choose_names(disk, &plan, &paths, report);
+    reuse_inodes(disk, &entries, &mut contents, report);
+    settle(disk, entries, contents);
+    leave_stray(disk, report);
+}
+
+fn draw_plan(disk: &mut Disk, forced: Option<Forced>) -> Plan {
+    let seqs = pending(disk);
+    let Disk { config, rng, .. } = disk;
+    let drawn = draw_weighted(&config.models, rng).unwrap_or(CrashModel::DropAll);
+    let names = draw_weighted(&config.name_models, rng).unwrap_or(NameModel::None);
+    let model = forced.map_or(drawn, |(model, _)| model);
+    let nth = rng.below(seqs.len() as u64 + 1);
+    let nth = forced.and_then(|(_, nth)| nth).unwrap_or(nth);
+    let pivot = seqs.get(at(nth)).copied().unwrap_or(disk.seq + 1);
+    let names = match model {
+        CrashModel::DropAll => NameModel::None,
+        CrashModel::KeepAll | CrashModel::NamesOnly => NameModel::All,
+        CrashModel::PrefixTornLast => NameModel::Prefix,
+        _ => names,
+    };
+    Plan { model, names, pivot, part: rng.below(1 << 16) }
+}
+
+fn draw_weighted<T: Copy>(weights: &BTreeMap<T, u32>, rng: &mut Rng) -> Option<T> {
+    let parts: Vec<u32> = weights.values().copied().collect();
+    rng.weighted(&parts).and_then(|i| weights.keys().nth(i).copied())
+}
+
+/// A path for every node, live ones first.
+fn paths_before(disk: &Disk) -> BTreeMap<u64, PathBuf> {
+    let mut paths = BTreeMap::from([(ROOT, PathBuf::from("/"))]);
+    for durable in [false, true] {
+        for (path, id) in disk.tree.paths(durable) {
+            paths.entry(id).or_insert(path);
+        }
+    }
+    paths
+}
+
+fn path_of(paths: &BTreeMap<u64, PathBuf>, id: u64) -> PathBuf {
+    paths.get(&id).cloned().unwrap_or_else(|| PathBuf::from(format!("(inode {id})")))
+}
+
+/// The content of every file.
+fn choose_contents(
+    disk: &mut Disk,
+    plan: &Plan,
+    paths: &BTreeMap<u64, PathBuf>,
+    report: &mut CrashReport,
+) -> BTreeMap<u64, Vec<u8>> {
+    let Disk { config, rng, tree, .. } = disk;
+    let mut contents = BTreeMap::new();
+    let mut lost_sectors = 0;
+    let mut garbage_sectors = 0;
+    let stale: Vec<&FileNode> = tree.files().map(|(_, file)| file).collect();
+    for (id, file) in tree.files() {
+        let model = if plan.model == CrashModel::Mix {
+            let mut weights = config.models.clone();
+            weights.remove(&CrashModel::Mix);
+            draw_weighted(&weights, rng).unwrap_or(CrashModel::Sectors)
+        } else {
+            plan.model
+        };
+        let choice = clamp(file, choose(file, model, plan, config, rng));
+        let mut content = file.build(&choice);
+        let garbage = hollow_garbage(file, &choice, model, config, rng);
+        for &sector in &garbage {
+            fill_garbage(&mut content, sector, &stale, rng);
+        }
+        if !file.is_clean() || !garbage.is_empty() {
+            let lost = lost_writes(file, &choice);
+            lost_sectors += lost.iter().map(|write| write.lost_sectors.len() as u64).sum::<u64>();
+            garbage_sectors += garbage.len() as u64;
+            let sizes = (file.durable.len() as u64, file.len(), content.len() as u64);
+            report.files.push(FileLoss { path: path_of(paths, id), model, sizes, lost, garbage });
+        }
+        contents.insert(id, content);
+    }
+    disk.count("sector_lost", lost_sectors);
+    disk.count("sector_garbage", garbage_sectors);
+    contents
+}
+
+/// Chooses a version of every sector, and of the size.
+fn choose(
+    file: &FileNode,
+    model: CrashModel,
+    plan: &Plan,
+    config: &DiskConfig,
+    rng: &mut Rng,
+) -> Choice {
+    let mut choice = Choice::default();
+    match model {
+        CrashModel::DropAll | CrashModel::NamesOnly => {}
+        CrashModel::SizesOnly | CrashModel::ZeroFill | CrashModel::GarbageFill => {
+            choice.size_seq = u64::MAX;
+        }
+        CrashModel::KeepAll => {
+            choice.cuts = latest(file, |_| true);
+            choice.size_seq = u64::MAX;
+        }
+        CrashModel::AloneLost => {
+            choice.cuts = latest(file, |seq| seq != plan.pivot);
+            choice.size_seq = match file.resizes().next_back() {
+                Some(last) if last == plan.pivot => last - 1,
+                _ => u64::MAX,
+            };
+        }
+        CrashModel::AloneKept => {
+            choice.cuts = latest(file, |seq| seq <= plan.pivot);
+            choice.cuts.retain(|_, cut| cut.seq == plan.pivot);
+            if file.resizes().any(|seq| seq == plan.pivot) {
+                choice.size_seq = plan.pivot;
+            }
+        }
+        CrashModel::PrefixTornLast => prefix(file, plan, config, rng, &mut choice),
+        CrashModel::BytePrefix => byte_prefix(file, config, rng, &mut choice),
+        CrashModel::Sectors | CrashModel::Mix => {
+            for (sector, versions) in file.versions() {
+                let kept = rng.index(versions.len() + 1);
+                if let Some(&seq) = kept.checked_sub(1).and_then(|i| versions.get(i)) {
+                    choice.cuts.insert(sector, Cut { seq, torn: None });
+                }
+            }
+            choose_size(file, config, rng, &mut choice);
+        }
+    }
+    choice
+}
+
+/// The latest version of each sector among the operations that pass.
+fn latest(file: &FileNode, passes: impl Fn(u64) -> bool) -> BTreeMap<u64, Cut> {
+    let newest = |versions: Vec<u64>| versions.into_iter().rev().find(|&seq| passes(seq));
+    let versions = file.versions().into_iter();
+    versions
+        .filter_map(|(sector, versions)| newest(versions).map(|seq| (sector, seq)))
+        .map(|(sector, seq)| (sector, Cut { seq, torn: None }))
+        .collect()
+}
+
+/// Rule S1: any version of the size, or the one that belongs to the newest data kept.
+fn choose_size(file: &FileNode, config: &DiskConfig, rng: &mut Rng, choice: &mut Choice) {
+    let resizes: Vec<u64> = file.resizes().collect();
+    let drawn = rng.index(resizes.len() + 1);
+    let newest = choice.cuts.values().map(|cut| cut.seq).max();
+    choice.size_seq = match newest {
+        Some(newest) if !config.size_independent.hit(rng) => newest,
+        _ => drawn.checked_sub(1).and_then(|i| resizes.get(i)).copied().unwrap_or(0),
+    };
+}
+
+/// Everything before the pivot, and some leading bytes of the pivot.
+fn prefix(file: &FileNode, plan: &Plan, config: &DiskConfig, rng: &mut Rng, choice: &mut Choice) {
+    choice.cuts = latest(file, |seq| seq < plan.pivot);
+    choice.size_seq = plan.pivot - 1;
+    for op in file.ops.iter().filter(|op| op.seq == plan.pivot) {
+        if let Change::Write { pos, bytes } = &op.change {
+            let kept = (bytes.len() as u64 * plan.part) >> 16;
+            tear(choice, op.seq, *pos, kept);
+            if file.resizes().any(|seq| seq == op.seq) && kept > 0 {
+                choice.size_seq = op.seq;
+                choice.size_cap = Some(pos + kept);
+            }
+        }
+    }
+    if config.size_independent.hit(rng) {
+        choice.size_cap = None;
+        choose_size(file, config, rng, choice);
+    }
+}
+
+/// Every write keeps some number of its leading bytes.
+fn byte_prefix(file: &FileNode, config: &DiskConfig, rng: &mut Rng, choice: &mut Choice) {
+    let mut last_torn = None;
+    for op in &file.ops {
+        match &op.change {
+            Change::Write { pos, bytes } => {
+                let len = bytes.len() as u64;
+                let kept = match rng.below(3) {
+                    0 => 0,
+                    1 => len,
+                    _ => rng.below(len + 1),
+                };
+                tear(choice, op.seq, *pos, kept);
+                last_torn = (kept > 0).then_some((op.seq, pos + kept)).or(last_torn);
+            }
+            Change::Resize { from, to } if to < from && to % SECTOR != 0 && rng.coin() => {
+                choice.cuts.insert(to / SECTOR, Cut { seq: op.seq, torn: None });
+            }
+            Change::Resize { .. } => {}
+        }
+    }
+    choose_size(file, config, rng, choice);
+    let torn = last_torn.filter(|_| rng.coin());
+    if let Some((seq, end)) = torn.filter(|(seq, _)| file.resizes().any(|resize| resize == *seq)) {
+        choice.size_seq = seq;
+        choice.size_cap = Some(end);
+    }
+}
+
+/// Gives the sectors of the first `kept` bytes of a write the version of that write.
+fn tear(choice: &mut Choice, seq: u64, pos: u64, kept: u64) {
+    let end = pos + kept;
+    for sector in sectors(pos, kept) {
+        let torn = (end < (sector + 1) * SECTOR).then_some(end);
+        choice.cuts.insert(sector, Cut { seq, torn });
+    }
+}
+
+/// What background writeback has already put on disk stays (rule D3).
+fn clamp(file: &FileNode, mut choice: Choice) -> Choice {
+    for (&sector, &seq) in &file.flushed {
+        let cut = choice.cuts.entry(sector).or_insert(Cut { seq, torn: None });
+        if cut.seq <= seq {
+            *cut = Cut { seq, torn: None };
+        }
+    }
+    if choice.size_seq <= file.size_flushed {
+        choice.size_seq = file.size_flushed;
+        choice.size_cap = None;
+    }
+    choice
+}
+
+/// Which hollow sectors read garbage (rule S2).
+fn hollow_garbage(
+    file: &FileNode,
+    choice: &Choice,
+    model: CrashModel,
+    config: &DiskConfig,
+    rng: &mut Rng,
+) -> Vec<u64> {
+    let prealloc = config.prealloc_garbage.hit(rng);
+    let (lost, unwritten) = file.hollow_sectors(choice);
+    let odds = match model {
+        CrashModel::GarbageFill => Odds::ALWAYS,
+        CrashModel::ZeroFill => Odds::NEVER,
+        _ => config.lost_data_garbage,
+    };
+    let mut garbage: Vec<u64> = lost.into_iter().filter(|_| odds.hit(rng)).collect();
+    if prealloc && model != CrashModel::ZeroFill {
+        garbage.extend(unwritten);
+    }
+    garbage.sort_unstable();
+    garbage.dedup();
+    garbage
+}
+
+/// Fills a sector with random bytes, with ones, or with what some other block held.
+fn fill_garbage(content: &mut [u8], sector: u64, stale: &[&FileNode], rng: &mut Rng) {
+    let start = at(sector * SECTOR).min(content.len());
+    let end = content.len().min(start + at(SECTOR));
+    let target = &mut content[start..end];
+    match rng.below(4) {
+        0 => target.fill(0xFF),
+        1 => {
+            let other = rng.pick(stale).map_or(&[][..], |file| file.live.as_slice());
+            let blocks = other.len() / at(SECTOR) + 1;
+            let from = rng.index(blocks) * at(SECTOR);
+            let block = other.get(from..).unwrap_or_default();
+            let n = block.len().min(target.len());
+            target[..n].copy_from_slice(&block[..n]);
+        }
+        _ => rng.fill(target),
+    }
+}
+
+/// Rule D4: one sector of an unsynced write is garbage, with its durable neighbours.
+fn garbage_sector(
+    disk: &mut Disk,
+    contents: &mut BTreeMap<u64, Vec<u8>>,
+    paths: &BTreeMap<u64, PathBuf>,
+    report: &mut CrashReport,
+) {
+    if !disk.config.garbage_sector.hit(&mut disk.rng) {
+        return;
+    }
+    let mut touched = vec![];
+    for (id, file) in disk.tree.files() {
+        let size = contents.get(&id).map_or(0, |content| content.len() as u64);
+        let inside = |sector: &u64| sector * SECTOR < size;
+        touched.extend(file.versions().into_keys().filter(inside).map(|sector| (id, sector)));
+    }
+    if let Some(&(id, sector)) = disk.rng.pick(&touched) {
+        if let Some(content) = contents.get_mut(&id) {
+            let stale: Vec<&FileNode> = disk.tree.files().map(|(_, file)| file).collect();
+            fill_garbage(content, sector, &stale, &mut disk.rng);
+        }
+        let path = path_of(paths, id);
+        report.notes.push(format!("garbage sector {sector} of {}", path.display()));
+        disk.count("garbage_sector_world", 1);
+    }
+}
+
+/// Which pending writes the choice does not wholly contain.
+fn lost_writes(file: &FileNode, choice: &Choice) -> Vec<LostWrite> {
+    let mut lost = vec![];
+    for op in &file.ops {
+        let Change::Write { pos, bytes } = &op.change else { continue };
+        let len = bytes.len() as u64;
+        let cut_of = |sector| choice.cuts.get(&sector).copied();
+        let is_lost = |s: &u64| cut_of(*s).is_none_or(|cut| cut.seq < op.seq);
+        let lost_sectors: Vec<u64> = sectors(*pos, len).filter(is_lost).collect();
+        let torn = sectors(*pos, len).filter_map(cut_of).filter(|cut| cut.seq == op.seq);
+        let torn_at = torn.filter_map(|cut| cut.torn).find(|&byte| byte < pos + len);
+        if !lost_sectors.is_empty() || torn_at.is_some() {
+            lost.push(LostWrite { seq: op.seq, pos: *pos, len, lost_sectors, torn_at });
+        }
+    }
+    lost
+}
+
+/// Whether each pending change of names is kept (rule N2).
+fn kept_names(disk: &mut Disk, plan: &Plan) -> Vec<bool> {
+    let ops = &disk.tree.ops;
+    let stop = disk.rng.below(ops.len() as u64 + 1);
+    let stop = ops.get(at(stop)).map_or(u64::MAX, |op| op.seq);
+    let stop = if plan.model == CrashModel::PrefixTornLast { plan.pivot } else { stop };
+    let rng = &mut disk.rng;
+    let keep = |op: &NameOp| match (plan.model, plan.names) {
+        (CrashModel::AloneLost, _) => op.seq != plan.pivot,
+        (CrashModel::AloneKept, _) => op.seq == plan.pivot,
+        (_, NameModel::None) => false,
+        (_, NameModel::All) => true,
+        (_, NameModel::Prefix) => op.seq < stop,
+        (_, NameModel::Subset) => rng.coin(),
+    };
+    ops.iter().map(keep).collect()
+}
+
+/// The entries of every directory.
+fn choose_names(
+    disk: &mut Disk,
+    plan: &Plan,
+    paths: &BTreeMap<u64, PathBuf>,
+    report: &mut CrashReport,
+) -> BTreeMap<u64, BTreeMap<String, u64>> {
+    let mut entries = BTreeMap::new();
+    for (&id, node) in &disk.tree.nodes {
+        if let Body::Dir(dir) = &node.body {
+            entries.insert(id, dir.durable.clone());
+        }
+    }
+    let kept = kept_names(disk, plan);
+    let both_odds = disk.config.rename_keeps_both;
+    let (mut lost, mut both_names) = (0, 0);
+    for (op, kept) in disk.tree.ops.iter().zip(kept) {
+        let is_file = |id: u64| disk.tree.nodes.get(&id).is_some_and(|node| !node.is_dir());
+        let of_file = op.effects.iter().filter_map(|e| e.value).all(is_file);
+        let is_rename = op.change == NameChange::Rename && op.effects.len() == 2;
+        let both = is_rename && both_odds.hit(&mut disk.rng) && of_file && kept;
+        let text = || name_text(op, paths);
+        if !kept {
+            lost += 1;
+            report.names_lost.push(text());
+            continue;
+        }
+        both_names += u64::from(both);
+        report.names_kept.push(if both { format!("{}, both names", text()) } else { text() });
+        for effect in op.effects.iter().filter(|e| !both || e.value.is_some()) {
+            if let Some(names) = entries.get_mut(&effect.dir) {
+                apply(names, &effect.name, effect.value);
+            }
+        }
+    }
+    disk.count("name_lost", lost);
+    disk.count("both_names", both_names);
+    entries
+}
+
+fn name_text(op: &NameOp, paths: &BTreeMap<u64, PathBuf>) -> String {
+    let names: Vec<String> = op
+        .effects
+        .iter()
+        .map(|effect| path_of(paths, effect.dir).join(&effect.name).display().to_string())
+        .collect();
+    let doomed = if op.doomed { " (doomed)" } else { "" };
+    format!("{:?} {} [{}]{doomed}", op.change, names.join(" -> "), op.seq)
+}
+
+/// Rule N5: a removed file that comes back may show the bytes of a later one.
+fn reuse_inodes(
+    disk: &mut Disk,
+    entries: &BTreeMap<u64, BTreeMap<String, u64>>,
+    contents: &mut BTreeMap<u64, Vec<u8>>,
+    report: &mut CrashReport,
+) {
+    let mut back = BTreeSet::new();
+    for (name, &id) in entries.values().flatten() {
+        let removed = disk.tree.nodes.get(&id).is_some_and(|node| node.links == 0);
+        if removed && contents.contains_key(&id) && back.insert(id) {
+            let hit = disk.config.inode_reuse.hit(&mut disk.rng);
+            let later: Vec<u64> = contents.range(id + 1..).map(|(&later, _)| later).collect();
+            let later = disk.rng.pick(&later).and_then(|later| contents.get(later)).cloned();
+            if let Some(content) = later.filter(|_| hit) {
+                contents.insert(id, content);
+                report.notes.push(format!("{name} came back with the content of a later file"));
+                disk.count("inode_reused", 1);
+            }
+        }
+    }
+    disk.count("name_came_back", back.len() as u64);
+}
+
+/// Makes the chosen state the durable and the live one.
+fn settle(
+    disk: &mut Disk,
+    mut entries: BTreeMap<u64, BTreeMap<String, u64>>,
+    mut contents: BTreeMap<u64, Vec<u8>>,
+) {
+    for (id, node) in &mut disk.tree.nodes {
+        match &mut node.body {
+            Body::Dir(dir) => dir.durable = entries.remove(id).unwrap_or_default(),
+            Body::File(file) => file.settle(contents.remove(id).unwrap_or_default()),
+        }
+    }
+    disk.tree.settle();
+    let nodes = &disk.tree.nodes;
+    disk.bad_sectors.retain(|(id, _)| nodes.contains_key(id));
+}
+
+/// Rule V: something unknown lies about.
+fn leave_stray(disk: &mut Disk, report: &mut CrashReport) {
+    const NAMES: [&str; 6] =
+        ["lost+found", ".fuse_hidden0001", "core.4711", "000042.log~", "MANIFEST.orig", "old"];
+    if !disk.config.stray_files.hit(&mut disk.rng) {
+        return;
+    }
+    let dirs: Vec<u64> =
+        disk.tree.nodes.iter().filter(|(_, n)| n.is_dir()).map(|(&id, _)| id).collect();
+    let dir = disk.rng.pick(&dirs).copied().unwrap_or(ROOT);
+    let name = disk.rng.pick(&NAMES).copied().unwrap_or("old");
+    if disk.tree.dir(dir).is_ok_and(|entries| entries.live.contains_key(name)) {
+        return;
+    }
+    let body = if name == "lost+found" || name == "old" {
+        Body::Dir(DirNode { synced: true, ..DirNode::default() })
+    } else {
+        let len = disk.rng.index(1024);
+        Body::File(FileNode::durable(disk.rng.bytes(len)))
+    };
+    let id = disk.tree.add(body);
+    if let Some(Node { links, .. }) = disk.tree.nodes.get_mut(&id) {
+        *links = 1;
+    }
+    if let Ok(dir) = disk.tree.dir_mut(dir) {
+        dir.live.insert(name.to_owned(), id);
+        dir.durable.insert(name.to_owned(), id);
+    }
+    report.notes.push(format!("stray {name}"));
+    disk.count("stray_file", 1);
+}

@@ -1,0 +1,235 @@
+//! The whole disk behind its lock, and the gate that every call passes.
+//!
+//! # Invariants
+//! - A call that meets a crashed disk, or comes from a handle of an earlier life, is not
+//!   counted, not traced, and has no effect (rule H).
+//! - Each call does, in this order: count, trace, crash point, fault, effect, result.
+//! - Nothing here blocks, waits or looks at a clock; all randomness comes from two streams.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+
+use super::config::DiskConfig;
+use super::crash;
+use super::dir::Tree;
+use super::faults::{CallKind, Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
+use super::lock::Locks;
+use super::report::{CrashKind, CrashPoint, CrashReport, When};
+use super::trace::{Call, Trace};
+use crate::rng::Rng;
+
+/// The error that every call returns once the disk has crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SimulatedCrash;
+
+impl fmt::Display for SimulatedCrash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("simulated crash")
+    }
+}
+
+impl std::error::Error for SimulatedCrash {}
+
+fn simulated_crash() -> io::Error {
+    io::Error::other(SimulatedCrash)
+}
+
+/// Whether an error says that the simulated disk has crashed, or that the handle is of an
+/// earlier life: no fault of the program under test.
+pub fn is_simulated_crash(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<SimulatedCrash>())
+}
+
+/// What a call's effect gives: the value, and a number for the digest.
+pub(super) type Outcome<T> = io::Result<(T, u64)>;
+
+/// A disk.
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    pub(super) config: DiskConfig,
+    pub(super) tree: Tree,
+    pub(super) locks: Locks,
+    pub(super) faults: Faults,
+    pub(super) trace: Trace,
+    pub(super) stats: Stats,
+    pub(super) rng: Rng,
+    /// The number of the latest change.
+    pub(super) seq: u64,
+    /// How many calls were served.
+    pub(super) calls: u64,
+    /// How often the disk has crashed; handles of an earlier life are dead.
+    pub(super) generation: u64,
+    pub(super) crashed: bool,
+    pub(super) armed: Option<(CrashPoint, CrashKind)>,
+    pub(super) report: Option<CrashReport>,
+    /// The device has given up (rule F3).
+    pub(super) read_only: bool,
+    /// Unreadable sectors, by node and sector.
+    pub(super) bad_sectors: BTreeSet<(u64, u64)>,
+}
+
+impl Disk {
+    pub(super) fn new(config: DiskConfig, plan: FaultPlan, rng: Rng, fault_rng: Rng) -> Disk {
+        Disk {
+            config,
+            tree: Tree::new(),
+            locks: Locks::default(),
+            faults: Faults::new(plan, fault_rng),
+            trace: Trace::default(),
+            stats: Stats::default(),
+            rng,
+            seq: 0,
+            calls: 0,
+            generation: 0,
+            crashed: false,
+            armed: None,
+            report: None,
+            read_only: false,
+            bad_sectors: BTreeSet::new(),
+        }
+    }
+
+    /// The number of the next change.
+    pub(super) fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    /// Counts an event for the statistics.
+    pub(super) fn count(&mut self, event: &str, n: u64) {
+        if n == 0 {
+            return;
+        }
+        if let Some(count) = self.stats.events.get_mut(event) {
+            *count += n;
+        } else {
+            self.stats.events.insert(event.to_owned(), n);
+        }
+    }
+
+    /// Whether a handle of this generation is alive.
+    pub(super) fn is_alive(&self, generation: u64) -> bool {
+        !self.crashed && self.generation == generation
+    }
+
+    /// Serves one call.
+    pub(super) fn serve<T>(
+        &mut self,
+        generation: Option<u64>,
+        call: Call<'_>,
+        run: impl FnOnce(&mut Disk, Option<Fault>) -> Outcome<T>,
+    ) -> io::Result<T> {
+        if !self.is_alive(generation.unwrap_or(self.generation)) {
+            return Err(simulated_crash());
+        }
+        let index = self.calls;
+        self.calls += 1;
+        *self.stats.calls.entry(call.kind).or_default() += 1;
+        self.trace.call(&call);
+        if let Some((point, kind)) = self.armed.filter(|(point, _)| point.call == index) {
+            match (point.when, kind) {
+                (When::Before, _) => {}
+                (When::Inside, _) => self.run_partly(call.kind, kind, run),
+                (When::After, _) => drop(self.perform(index, call.kind, run)),
+            }
+            self.crash(kind, Some((call.kind, point.when)), None);
+            self.trace.result(index, &call, Err(&simulated_crash()));
+            return Err(simulated_crash());
+        }
+        let result = self.perform(index, call.kind, run);
+        let seen = result.as_ref().map(|(_, number)| *number);
+        self.trace.result(index, &call, seen);
+        result.map(|(value, _)| value)
+    }
+
+    /// The effect of a call that a crash interrupts.
+    ///
+    /// At a power cut all that a call changes is unsynced, so the crash model chooses freely
+    /// among its parts; and a sync that has not returned has promised nothing. A killed
+    /// process leaves what the kernel had done: leading bytes of a write, and of another
+    /// call everything or nothing.
+    fn run_partly<T>(
+        &mut self,
+        call: CallKind,
+        kind: CrashKind,
+        run: impl FnOnce(&mut Disk, Option<Fault>) -> Outcome<T>,
+    ) {
+        let is_sync = matches!(call, CallKind::Sync | CallKind::SyncDir);
+        let fault = match (kind, call) {
+            (CrashKind::Power, _) if is_sync => return,
+            (CrashKind::Process, CallKind::Write) => {
+                let part = u16::try_from(self.rng.below(1 << 16)).unwrap_or(u16::MAX);
+                Some(Fault { part, ..Fault::new(FaultKind::Short) })
+            }
+            (CrashKind::Process, _) if self.rng.coin() => return,
+            _ => None,
+        };
+        // Nobody lives to see the result.
+        drop(run(self, fault));
+    }
+
+    /// Runs a call, with the fault that is due.
+    fn perform<T>(
+        &mut self,
+        index: u64,
+        call: CallKind,
+        run: impl FnOnce(&mut Disk, Option<Fault>) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let is_sync = matches!(call, CallKind::Sync | CallKind::SyncDir);
+        let read_only = self.read_only && call.changes();
+        let verdict = self.faults.decide(index, call, &mut self.stats);
+        self.read_only |= verdict.then_read_only;
+        let fault = match verdict {
+            _ if read_only => Some(Fault::new(FaultKind::ReadOnly)),
+            Verdict { fault: None, then_read_only: true } => Some(Fault::new(FaultKind::ReadOnly)),
+            Verdict { fault, .. } => fault,
+        };
+        match fault {
+            None => run(self, None),
+            Some(fault) if is_sync => run(self, Some(fault)),
+            Some(fault) if fault.kind == FaultKind::ReadOnly => Err(fault.error()),
+            Some(fault) if matches!(call, CallKind::Read | CallKind::Write) => {
+                run(self, Some(fault))
+            }
+            Some(fault) => {
+                let resizes = matches!(call, CallKind::SetLen | CallKind::Allocate);
+                if fault.has_effect() && (fault.kind == FaultKind::Io || resizes) {
+                    run(self, None)?;
+                }
+                Err(fault.error())
+            }
+        }
+    }
+
+    /// Crashes now. The state after it is chosen here, and stable from here on.
+    pub(super) fn crash(
+        &mut self,
+        kind: CrashKind,
+        at: Option<(CallKind, When)>,
+        forced: Option<crash::Forced>,
+    ) {
+        let mut report = CrashReport::new(kind, self.calls, at);
+        self.crashed = true;
+        self.generation += 1;
+        self.armed = None;
+        self.locks.clear();
+        match kind {
+            CrashKind::Power => {
+                crash::power_cut(self, forced, &mut report);
+                self.read_only = false;
+                self.count("power_cut", 1);
+            }
+            CrashKind::Process => {
+                for node in self.tree.nodes.values_mut() {
+                    node.opens = 0;
+                }
+                self.tree.sweep();
+                self.count("process_crash", 1);
+            }
+        }
+        let code = if kind == CrashKind::Power { 0xC0 } else { 0xC1 };
+        self.trace.event(code, || report.to_string().trim_end().to_owned());
+        self.report = Some(report);
+    }
+}

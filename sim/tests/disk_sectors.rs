@@ -1,0 +1,378 @@
+//! The sector model against an oracle that is written down independently of it.
+//!
+//! For short scripts of writes and sizes on one file, the oracle enumerates every legal state
+//! after a power cut by brute force over bytes. No crash may produce a state outside of it,
+//! and every state in it must be produced by some seed: a model that never shows a legal
+//! adverse state would hide bugs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use runstone_sim::disk::{CrashKind, CrashModel, DiskConfig, NameModel, Odds, SimVfs};
+use runstone_vfs::{Access, Vfs};
+
+const SECTOR: usize = 512;
+
+/// One step of a script. Positions and lengths are bytes.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Writes at a position so many bytes of this value.
+    Write(usize, usize, u8),
+    SetLen(usize),
+    Sync,
+}
+
+use Step::{SetLen, Sync, Write};
+
+/// Everything about a file that the rules speak of, in the plainest form. Operations are
+/// numbered from 1; number 0 is what is durable.
+struct Oracle {
+    /// The versions of each sector, filled up with zeros.
+    sectors: BTreeMap<usize, Vec<(usize, Vec<u8>)>>,
+    /// The sizes, the durable one first.
+    sizes: Vec<(usize, usize)>,
+    /// The truncations among them.
+    cuts: Vec<(usize, usize)>,
+    live: Vec<u8>,
+}
+
+impl Oracle {
+    fn of(script: &[Step]) -> Oracle {
+        let (sectors, sizes, cuts, live) = (BTreeMap::new(), vec![(0, 0)], vec![], vec![]);
+        let mut oracle = Oracle { sectors, sizes, cuts, live };
+        for (op, step) in (1..).zip(script) {
+            match *step {
+                Write(pos, len, byte) => {
+                    if pos + len > oracle.live.len() {
+                        oracle.live.resize(pos + len, 0);
+                        oracle.sizes.push((op, pos + len));
+                    }
+                    oracle.live[pos..pos + len].fill(byte);
+                    for sector in pos / SECTOR..(pos + len).div_ceil(SECTOR) {
+                        oracle.push(op, sector);
+                    }
+                }
+                SetLen(len) if len == oracle.live.len() => {}
+                SetLen(len) => {
+                    let cuts = len < oracle.live.len();
+                    oracle.live.resize(len, 0);
+                    oracle.sizes.push((op, len));
+                    if cuts {
+                        oracle.cuts.push((op, len));
+                        if len % SECTOR != 0 {
+                            oracle.push(op, len / SECTOR);
+                        }
+                    }
+                }
+                Sync => {
+                    oracle.sectors.clear();
+                    oracle.cuts.clear();
+                    oracle.sizes = vec![(0, oracle.live.len())];
+                    for sector in 0..oracle.live.len().div_ceil(SECTOR) {
+                        oracle.push(0, sector);
+                    }
+                }
+            }
+        }
+        oracle
+    }
+
+    /// The sector as memory holds it now is a new version.
+    fn push(&mut self, op: usize, sector: usize) {
+        let mut bytes = self.live[(sector * SECTOR).min(self.live.len())..].to_vec();
+        bytes.resize(SECTOR, 0);
+        let versions = self.sectors.entry(sector).or_insert_with(|| vec![(0, vec![0; SECTOR])]);
+        if op == 0 {
+            versions.clear();
+        }
+        versions.push((op, bytes));
+    }
+
+    /// Every legal content, by D2, S1 and S3, with lost data reading zeros.
+    fn legal(&self) -> BTreeSet<Vec<u8>> {
+        let mut all = BTreeSet::new();
+        let none = vec![(0, vec![0; SECTOR])];
+        for (size_op, size) in &self.sizes {
+            let mut images: Vec<Vec<u8>> = vec![vec![]];
+            for sector in 0..size.div_ceil(SECTOR) {
+                let mut next = vec![];
+                for (op, bytes) in self.sectors.get(&sector).unwrap_or(&none) {
+                    let mut bytes = bytes.clone();
+                    // A truncation that persisted removes what was older, beyond it.
+                    for (_, len) in self.cuts.iter().filter(|(cut, _)| cut > op && cut <= size_op) {
+                        let from = len.saturating_sub(sector * SECTOR).min(SECTOR);
+                        bytes[from..].fill(0);
+                    }
+                    next.extend(images.iter().map(|image| [&image[..], &bytes[..]].concat()));
+                }
+                images = next;
+            }
+            for mut image in images {
+                image.resize(*size, 0);
+                all.insert(image);
+            }
+        }
+        all
+    }
+}
+
+fn config() -> DiskConfig {
+    DiskConfig {
+        lost_data_garbage: Odds::NEVER,
+        prealloc_garbage: Odds::NEVER,
+        stray_files: Odds::NEVER,
+        ..DiskConfig::default()
+    }
+    .only(CrashModel::Sectors)
+    .only_names(NameModel::All)
+}
+
+fn run(disk: &SimVfs, script: &[Step]) {
+    let file = disk.create(Path::new("/f")).unwrap();
+    file.sync().unwrap();
+    disk.sync_dir(Path::new("/")).unwrap();
+    for step in script {
+        match *step {
+            Write(pos, len, byte) => {
+                assert_eq!(file.write_at(&vec![byte; len], pos as u64).unwrap(), len);
+            }
+            SetLen(len) => file.set_len(len as u64).unwrap(),
+            Sync => file.sync().unwrap(),
+        }
+    }
+}
+
+fn crashed(seed: u64, config: DiskConfig, script: &[Step]) -> Vec<u8> {
+    let disk = SimVfs::with_config(seed, config);
+    run(&disk, script);
+    disk.crash_now(CrashKind::Power);
+    disk.restart();
+    disk.live_image().remove(Path::new("/f")).unwrap()
+}
+
+/// A content for a message: each run of bytes as (value, length).
+fn runs(content: &[u8]) -> Vec<(u8, usize)> {
+    content.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect()
+}
+
+const SCRIPTS: &[&[Step]] = &[
+    &[Write(0, 1024, 1)],
+    &[Write(0, 512, 1), Write(0, 512, 2), Write(0, 512, 3)],
+    &[Write(0, 1024, 1), Sync, Write(256, 512, 2)],
+    &[Write(0, 700, 1), Sync, Write(700, 500, 2), Write(1200, 100, 3)],
+    // A cut in the middle of a sector, and newer data over it.
+    &[Write(0, 1024, 1), Sync, SetLen(100), Write(300, 100, 2)],
+    // A cut at a boundary, and growth again: old data never returns below a persisted cut.
+    &[Write(0, 1536, 1), Sync, SetLen(512), SetLen(1536)],
+    &[Write(0, 1536, 1), Sync, SetLen(512), Write(1024, 512, 2)],
+    &[Write(0, 1536, 1), Sync, Write(512, 512, 2), SetLen(700), SetLen(1300), Write(600, 10, 3)],
+    &[Write(0, 512, 1), SetLen(0), Write(0, 256, 2), SetLen(128), Write(100, 500, 3)],
+    &[SetLen(1000), Write(900, 200, 1), Sync, SetLen(10), SetLen(0), Write(1, 1, 2)],
+    // A gap, and sizes that shrink and grow without data.
+    &[Write(1024, 10, 1), SetLen(2000), SetLen(5), SetLen(600)],
+];
+
+#[test]
+fn d2_s1_s3_every_crash_state_is_legal_and_every_legal_state_is_reached() {
+    for script in SCRIPTS {
+        let legal = Oracle::of(script).legal();
+        let mut seen = BTreeSet::new();
+        for seed in 0..(legal.len() as u64 * 200).max(500) {
+            let content = crashed(seed, config(), script);
+            let state = runs(&content);
+            assert!(legal.contains(&content), "seed {seed}, {script:?}: not legal: {state:?}");
+            seen.insert(content);
+        }
+        let never: Vec<_> = legal.difference(&seen).map(|content| runs(content)).collect();
+        assert!(never.is_empty(), "{script:?}: never reached: {never:?}");
+    }
+}
+
+#[test]
+fn d2_every_model_without_torn_bytes_stays_inside_the_sector_model() {
+    let models = [
+        CrashModel::DropAll,
+        CrashModel::KeepAll,
+        CrashModel::ZeroFill,
+        CrashModel::AloneLost,
+        CrashModel::AloneKept,
+        CrashModel::NamesOnly,
+        CrashModel::SizesOnly,
+    ];
+    for script in SCRIPTS {
+        let legal = Oracle::of(script).legal();
+        for model in models {
+            for seed in 0..60 {
+                let content = crashed(seed, config().only(model), script);
+                assert!(legal.contains(&content), "{model:?} {script:?} {:?}", runs(&content));
+            }
+        }
+    }
+}
+
+#[test]
+fn d3_byte_prefix_models_show_every_leading_part_and_nothing_else() {
+    for model in [CrashModel::BytePrefix, CrashModel::PrefixTornLast] {
+        let mut lengths = BTreeSet::new();
+        for seed in 0..3000 {
+            let script = [Write(0, 10, 1), Sync, Write(10, 20, 2)];
+            let content = crashed(seed, config().only(model), &script);
+            assert_eq!(content[..10], [1; 10], "D5");
+            let tail = &content[10..];
+            let kept = tail.iter().take_while(|&&byte| byte == 2).count();
+            assert!(tail[kept..].iter().all(|&byte| byte == 0), "{model:?}: {tail:?}");
+            lengths.insert(kept);
+        }
+        assert_eq!(lengths.len(), 21, "{model:?}: {lengths:?}");
+    }
+}
+
+#[test]
+fn d1_d5_what_a_sync_covered_survives_every_model_and_seed() {
+    for model in CrashModel::ALL {
+        for seed in 0..200 {
+            let config = DiskConfig::default().only(model);
+            let script = [Write(0, 1300, 1), Sync, Write(1300, 1000, 2), SetLen(4000)];
+            let content = crashed(seed, config, &script);
+            assert!(content.len() >= 1300, "{model:?} {seed}");
+            assert_eq!(content[..1300], [1; 1300], "{model:?} {seed}");
+        }
+    }
+}
+
+#[test]
+fn d1_a_write_is_visible_at_once_and_lost_without_a_sync() {
+    let lost = (0..500).filter(|&seed| crashed(seed, config(), &[Write(0, 512, 1)]) != [1; 512]);
+    assert!(lost.count() > 0);
+    let disk = SimVfs::new(1);
+    run(&disk, &[Write(0, 512, 1)]);
+    assert_eq!(disk.live_image()[Path::new("/f")], [1; 512]);
+    assert!(!disk.is_durable(Path::new("/f")));
+}
+
+#[test]
+fn d3_early_writeback_saves_a_write_that_nobody_synced() {
+    let script = [Write(0, 1024, 1)];
+    let config = DiskConfig { early_writeback: Odds::ALWAYS, ..config() }.only(CrashModel::DropAll);
+    let outcomes: BTreeSet<_> =
+        (0..500).map(|seed| crashed(seed, config.clone(), &script)).collect();
+    assert_eq!(outcomes, Oracle::of(&script).legal());
+    let flush = Odds::ALWAYS;
+    let config = DiskConfig { early_flush: flush, early_writeback: Odds::NEVER, ..config };
+    assert_eq!(crashed(1, config, &script), [1; 1024]);
+}
+
+#[test]
+fn d4_a_garbage_sector_takes_durable_neighbours_and_only_when_switched_on() {
+    let script = [Write(0, 600, 1), Sync, Write(600, 10, 2)];
+    let world = DiskConfig { garbage_sector: Odds::ALWAYS, ..config() };
+    let mut struck = 0;
+    for seed in 0..500 {
+        let content = crashed(seed, world.clone(), &script);
+        assert_eq!(content[..512], [1; 512], "only the sector that was touched");
+        struck += u32::from(content[512..600] != [1; 88]);
+        let content = crashed(seed, config(), &script);
+        assert_eq!(content[..600], [1; 600]);
+    }
+    // One garbage in sixteen is the block's own bytes.
+    assert!(struck > 300, "{struck}");
+}
+
+#[test]
+fn s1_the_size_comes_without_its_data_and_data_without_its_size() {
+    let script = [Write(0, 512, 1), Sync, Write(0, 1024, 2)];
+    let outcomes: BTreeSet<_> = (0..500).map(|seed| crashed(seed, config(), &script)).collect();
+    assert!(outcomes.contains(&[[1; 512], [0; 512]].concat()));
+    assert!(outcomes.contains(&vec![2; 512]));
+}
+
+#[test]
+fn s2_lost_data_reads_zeros_or_garbage_where_there_was_no_older_version() {
+    let world = DiskConfig { lost_data_garbage: Odds::one_in(2), ..config() };
+    let world = world.only(CrashModel::SizesOnly);
+    let world = DiskConfig { early_writeback: Odds::NEVER, early_flush: Odds::NEVER, ..world };
+    let script = [Write(0, 700, 1), Sync, Write(700, 1000, 2)];
+    let mut garbage = 0;
+    for seed in 0..500 {
+        let content = crashed(seed, world.clone(), &script);
+        assert_eq!(content.len(), 1700);
+        assert_eq!(content[..700], [1; 700]);
+        // The sector that was durable in part keeps its zero tail.
+        assert_eq!(content[700..1024], [0; 324]);
+        garbage += u32::from(content[1024..].iter().any(|&byte| byte != 0));
+    }
+    assert!((200..490).contains(&garbage), "{garbage}");
+}
+
+#[test]
+fn s2_a_preallocated_range_may_read_garbage_even_after_a_sync_but_never_where_written() {
+    let world = DiskConfig { prealloc_garbage: Odds::one_in(2), ..config() };
+    let mut garbage = 0;
+    for seed in 0..500 {
+        let disk = SimVfs::with_config(seed, world.clone());
+        let file = disk.create(Path::new("/f")).unwrap();
+        file.write_at(&[1; 100], 0).unwrap();
+        file.allocate(0, 4096).unwrap();
+        file.write_at(&[2; 512], 1024).unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        assert_eq!(disk.live_image()[Path::new("/f")][1536..], [0; 2560], "zeros until a crash");
+        disk.crash_now(CrashKind::Power);
+        disk.restart();
+        let content = disk.live_image().remove(Path::new("/f")).unwrap();
+        assert_eq!(content.len(), 4096);
+        assert_eq!(content[..100], [1; 100]);
+        assert_eq!(content[100..512], [0; 412]);
+        assert_eq!(content[1024..1536], [2; 512]);
+        garbage += u32::from(content[1536..].iter().any(|&byte| byte != 0));
+        // Stable from here on: a second cut finds the same.
+        disk.crash_now(CrashKind::Power);
+        assert_eq!(disk.live_image()[Path::new("/f")], content);
+    }
+    assert!((150..350).contains(&garbage), "{garbage}");
+}
+
+#[test]
+fn s2_a_truncation_returns_a_preallocated_range_to_zeros() {
+    let world = DiskConfig { prealloc_garbage: Odds::ALWAYS, ..config() };
+    for seed in 0..100 {
+        for syncs in 0..4 {
+            let disk = SimVfs::with_config(seed, world.clone());
+            let file = disk.create(Path::new("/f")).unwrap();
+            file.allocate(0, 2048).unwrap();
+            if syncs & 1 == 1 {
+                file.sync().unwrap();
+            }
+            file.set_len(512).unwrap();
+            if syncs & 2 == 2 {
+                file.sync().unwrap();
+            }
+            file.set_len(2048).unwrap();
+            file.sync().unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            disk.crash_now(CrashKind::Power);
+            assert_eq!(disk.live_image()[Path::new("/f")][512..], [0; 1536], "{syncs}");
+        }
+    }
+}
+
+#[test]
+fn v_after_a_crash_the_state_is_stable() {
+    for seed in 0..300 {
+        let disk = SimVfs::new(seed);
+        run(&disk, &[Write(0, 3000, 1), Sync, Write(100, 4000, 2), SetLen(50), Write(90, 9, 3)]);
+        disk.crash_now(CrashKind::Power);
+        let first = disk.live_image();
+        assert_eq!(first, disk.durable_image());
+        for _ in 0..3 {
+            disk.restart();
+            let file = disk.open(Path::new("/f"), Access::Read).unwrap();
+            let mut bytes = vec![0; first[Path::new("/f")].len()];
+            file.read_at(&mut bytes, 0).unwrap();
+            assert_eq!(bytes, first[Path::new("/f")]);
+            disk.crash_now(CrashKind::Power);
+            let after = disk.live_image();
+            assert!(first.iter().all(|(path, content)| after.get(path) == Some(content)));
+        }
+    }
+}
