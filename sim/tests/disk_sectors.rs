@@ -4,6 +4,7 @@
 //! after a power cut by brute force over bytes. No crash may produce a state outside of it,
 //! and every state in it must be produced by some seed: a model that never shows a legal
 //! adverse state would hide bugs.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

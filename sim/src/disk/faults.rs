@@ -193,7 +193,7 @@ impl Fault {
 
     /// How many of `len` bytes take place, between `min` and `max`.
     pub(super) fn share(self, len: u64, min: u64, max: u64) -> u64 {
-        ((len * (u64::from(self.part) + 1)) >> 16).clamp(min, max.max(min))
+        (((len + 1) * u64::from(self.part)) >> 16).clamp(min, max.max(min))
     }
 
     /// The error that the caller sees.

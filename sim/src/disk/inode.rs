@@ -173,10 +173,12 @@ impl FileNode {
         if self.ops.iter().any(|op| op.doomed) {
             self.writeback_around_doomed(history);
         } else {
+            if history > 0 {
+                self.versions().into_keys().for_each(|sector| self.remember(sector, history));
+            }
             for op in std::mem::take(&mut self.ops) {
                 match op.change {
                     Change::Write { pos, bytes } => {
-                        self.remember(sectors(pos, bytes.len() as u64), history);
                         overlay(&mut self.durable, pos, &bytes);
                         self.forget_unwritten(sectors(pos, bytes.len() as u64));
                     }
@@ -203,20 +205,16 @@ impl FileNode {
         self.unwritten.retain(|range| range.first < range.end);
     }
 
-    /// Keeps the durable version of sectors that are about to be replaced.
-    fn remember(&mut self, range: std::ops::Range<u64>, history: u32) {
-        if history == 0 {
-            return;
-        }
-        for sector in range {
-            let start = at(sector * SECTOR);
-            let end = self.durable.len().min(start + at(SECTOR));
-            if let Some(old) = self.durable.get(start..end).filter(|old| !old.is_empty()) {
-                let versions = self.history.entry(sector).or_default();
-                versions.push_back(old.to_vec());
-                while versions.len() as u64 > u64::from(history) {
-                    versions.pop_front();
-                }
+    /// Keeps the durable version of a sector that is about to be replaced.
+    fn remember(&mut self, sector: u64, history: u32) {
+        let start = at(sector * SECTOR);
+        let end = self.durable.len().min(start + at(SECTOR));
+        let old = self.durable.get(start..end).filter(|old| !old.is_empty() && history > 0);
+        if let Some(old) = old {
+            let versions = self.history.entry(sector).or_default();
+            versions.push_back(old.to_vec());
+            while versions.len() as u64 > u64::from(history) {
+                versions.pop_front();
             }
         }
     }
@@ -260,7 +258,7 @@ impl FileNode {
         }
         for &sector in choice.cuts.keys() {
             self.forget_unwritten(sector..sector + 1);
-            self.remember(sector..sector + 1, history);
+            self.remember(sector, history);
         }
         let mut image = self.build(&choice);
         for &sector in choice.cuts.keys() {
