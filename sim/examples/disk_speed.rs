@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use runstone_sim::disk::{CrashKind, DiskConfig, FaultPlan, Odds, SimVfs};
 use runstone_sim::rng::Streams;
-use runstone_vfs::{Vfs, VfsFile};
+use runstone_vfs::Vfs;
 
 const SEEDS: u64 = 500;
 

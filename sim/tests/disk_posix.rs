@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 
 use runstone_sim::disk::SimVfs;
-use runstone_vfs::{Access, FileKind, LockKind, Vfs, VfsFile};
+use runstone_vfs::{Access, FileKind, LockKind, Vfs};
 
 fn path(text: &str) -> &Path {
     Path::new(text)

@@ -252,8 +252,14 @@ impl FileNode {
                 Change::Resize { .. } => choice.size_seq = op.seq,
             }
         }
-        if self.size_of(&choice) < reach.min(self.len()) {
-            // Data that a sync promised is worth nothing without the size that shows it.
+        // Data that a sync promised needs every size that shows it: neither a smaller durable
+        // one nor a doomed cut below it may stay possible.
+        let pending = self.ops.iter().filter(|op| op.seq > choice.size_seq && op.seq <= last_write);
+        let sizes = pending.filter_map(|op| match op.change {
+            Change::Resize { to, .. } => Some(to),
+            Change::Write { .. } => None,
+        });
+        if sizes.fold(self.size_of(&choice), u64::min) < reach.min(self.len()) {
             choice.size_seq = choice.size_seq.max(last_write);
         }
         for &sector in choice.cuts.keys() {
@@ -282,13 +288,20 @@ impl FileNode {
         for (seq, to) in &cuts {
             self.clip_unwritten(*seq, *to);
         }
+        let durable = self.durable.len() as u64;
         self.ops.retain_mut(|op| match &mut op.change {
             Change::Resize { .. } => op.seq > choice.size_seq,
             Change::Write { pos, bytes } => {
                 for (_, to) in cuts.iter().filter(|(seq, _)| *seq > op.seq) {
                     bytes.truncate(at(to.saturating_sub(*pos)));
                 }
-                !bytes.is_empty() && !choice.cuts.contains_key(&(*pos / SECTOR))
+                if choice.cuts.contains_key(&(*pos / SECTOR)) {
+                    // A saved sector ends at the durable size; a doomed tail stays doomed.
+                    let saved = durable.saturating_sub(*pos).min(bytes.len() as u64);
+                    bytes.drain(..if op.doomed { at(saved) } else { bytes.len() });
+                    *pos += saved;
+                }
+                !bytes.is_empty()
             }
         });
         for range in &mut self.unwritten {
