@@ -130,6 +130,15 @@ fn h_dead_handles_have_no_effect_and_locks_are_released() {
         let error = disk.lock(path("/f"), LockKind::Shared).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "the dead one released nothing");
         drop(again);
+        // Nor does a dead handle count against the file when it goes at last.
+        let dead = file.clone();
+        let alive = disk.open(path("/f"), Access::Read).unwrap();
+        disk.remove(path("/f")).unwrap();
+        drop((dead, file));
+        assert_eq!(alive.len().unwrap(), 600);
+        let file = alive;
+        disk.crash_now(kind);
+        disk.restart();
         let error = file.sync().unwrap_err();
         assert!(is_simulated_crash(&error), "dead for ever");
     }

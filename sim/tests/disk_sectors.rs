@@ -13,7 +13,7 @@ use runstone_sim::disk::{
     CallKind, CrashKind, CrashModel, DiskConfig, Fault, FaultKind, NameModel, Odds, SimVfs,
 };
 use runstone_sim::rng::Rng;
-use runstone_vfs::{Access, Vfs};
+use runstone_vfs::{Access, Vfs, VfsFile};
 
 const SECTOR: usize = 512;
 
@@ -439,6 +439,50 @@ fn s2_a_truncation_returns_a_preallocated_range_to_zeros() {
             disk.sync_dir(Path::new("/")).unwrap();
             disk.crash_now(CrashKind::Power);
             assert_eq!(disk.live_image()[Path::new("/f")][512..], [0; 1536], "{syncs}");
+        }
+    }
+}
+
+#[test]
+fn s2_an_allocation_that_was_lost_or_cut_gives_no_garbage() {
+    let world = DiskConfig { prealloc_garbage: Odds::ALWAYS, ..config() };
+    let after = |model, script: &dyn Fn(&dyn VfsFile)| {
+        let disk = SimVfs::with_config(1, world.clone().only(model));
+        run(&disk, &[Write(0, 2048, 1), Sync]);
+        script(&*disk.open(Path::new("/f"), Access::ReadWrite).unwrap());
+        disk.crash_now(CrashKind::Power);
+        disk.live_image().remove(Path::new("/f")).unwrap()
+    };
+    // The allocation is lost with the cut before it: the old data is durable (D5).
+    let lost = after(CrashModel::DropAll, &|file| {
+        file.set_len(0).unwrap();
+        file.allocate(0, 2048).unwrap();
+    });
+    assert_eq!(lost, [1; 2048]);
+    // The allocation is synced, and cut away again by what persists.
+    let cut = after(CrashModel::KeepAll, &|file| {
+        file.allocate(0, 4096).unwrap();
+        file.sync().unwrap();
+        file.set_len(2048).unwrap();
+        file.set_len(4096).unwrap();
+    });
+    assert_eq!(cut[2048..], [0; 2048]);
+}
+
+#[test]
+fn d3_the_report_says_where_a_write_was_torn() {
+    for seed in 0..200 {
+        let disk = SimVfs::with_config(seed, config().only(CrashModel::BytePrefix));
+        run(&disk, &[SetLen(100), Sync, Write(10, 20, 2)]);
+        disk.crash_now(CrashKind::Power);
+        let content = disk.live_image().remove(Path::new("/f")).unwrap();
+        let kept = content.iter().filter(|&&byte| byte == 2).count() as u64;
+        let report = disk.crash_report().unwrap();
+        let lost = report.files.iter().flat_map(|file| &file.lost).next();
+        match lost {
+            None => assert_eq!(kept, 20),
+            Some(write) if write.torn_at.is_none() => assert_eq!(kept, 0),
+            Some(write) => assert_eq!(write.torn_at, Some(10 + kept)),
         }
     }
 }

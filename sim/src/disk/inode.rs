@@ -233,7 +233,7 @@ impl FileNode {
         self.unwritten = rest;
     }
 
-    /// Sectors with an undoomed write become durable as they are in memory; doomed writes to
+    /// Sectors with an undoomed write become durable with all their writes; doomed writes to
     /// other sectors stay as they are, for ever (rule F1).
     fn writeback_around_doomed(&mut self, history: u32) {
         let mut choice = Choice::default();
@@ -266,11 +266,7 @@ impl FileNode {
             self.forget_unwritten(sector..sector + 1);
             self.remember(sector, history);
         }
-        let mut image = self.build(&choice);
-        for &sector in choice.cuts.keys() {
-            copy_sector(&self.live, &mut image, sector);
-        }
-        self.durable = image;
+        self.durable = self.build(&choice);
         self.drop_covered(&choice);
     }
 
