@@ -134,6 +134,7 @@ fn h_dead_handles_have_no_effect_and_locks_are_released() {
         let dead = file.clone();
         let alive = disk.open(path("/f"), Access::Read).unwrap();
         disk.remove(path("/f")).unwrap();
+        disk.sync_dir(path("/")).unwrap();
         drop((dead, file));
         assert_eq!(alive.len().unwrap(), 600);
         let file = alive;

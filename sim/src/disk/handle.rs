@@ -9,7 +9,7 @@ use std::sync::Arc;
 use runstone_vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
 
 use super::SimVfs;
-use super::faults::CallKind;
+use super::call::CallKind;
 use super::trace::Call;
 
 /// The text of a path in traces and digests: the same on every platform for names that are.

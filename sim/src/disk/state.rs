@@ -10,10 +10,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 
+use super::call::CallKind;
 use super::config::DiskConfig;
 use super::crash;
 use super::dir::Tree;
-use super::faults::{CallKind, Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
+use super::faults::{Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
 use super::lock::Locks;
 use super::report::{CrashKind, CrashPoint, CrashReport, When};
 use super::trace::{Call, Trace};
@@ -39,6 +40,11 @@ fn simulated_crash() -> io::Error {
 /// earlier life: no fault of the program under test.
 pub fn is_simulated_crash(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<SimulatedCrash>())
+}
+
+/// An error of a kind.
+pub(super) fn fail<T>(kind: io::ErrorKind) -> io::Result<T> {
+    Err(kind.into())
 }
 
 /// What a call's effect gives: the value, and a number for the digest.
