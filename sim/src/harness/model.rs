@@ -70,15 +70,17 @@ pub(crate) fn tags(n: u8) -> Vec<(String, String)> {
 
 /// What was refused at the door, whatever the state: sizes and arguments.
 pub(crate) fn check_door(changes: &[ChangeSpec]) -> Result<(), Refusal> {
+    // A zero TTL is a mistake even in a put that a later one supersedes.
+    let is_zero = |change: &ChangeSpec| matches!(change, ChangeSpec::Put { ttl_ms: Some(0), .. });
+    if changes.iter().any(is_zero) {
+        return Err(Refusal::Invalid);
+    }
     let mut bytes = 0;
     for change in final_changes(changes) {
         bytes += 64;
         match change {
-            ChangeSpec::Put { key, value, ttl_ms, .. } => {
+            ChangeSpec::Put { key, value, .. } => {
                 let key = key_bytes(key).len();
-                if ttl_ms == Some(0) {
-                    return Err(Refusal::Invalid);
-                }
                 check_key(key)?;
                 let size = encoded_bytes(&value.value());
                 if size > VALUE_BYTES_MAX {
@@ -119,12 +121,23 @@ fn check_key(len: usize) -> Result<(), Refusal> {
     }
 }
 
-/// The bytes that count against the limit; structured values are far below it.
+/// The bytes that count against the limit, by the documented formats.
 fn encoded_bytes(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),
-        _ => 200,
+        Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Int(_) | Value::Float(_) => 8,
+        // A version byte, fixed-width numbers, and strings behind their eight-byte lengths.
+        Value::EventEntry(entry) => 1 + 16 + 16 + entry.event_type.len() + entry.payload.len(),
+        Value::StateMachineEntry(entry) => 1 + 16 + 8 + entry.state.len(),
+        Value::TraceEntry(entry) => {
+            let parent = entry.parent_id.as_ref().map_or(0, String::len);
+            let strings = entry.trace_id.len() + entry.trace_type.len() + entry.content.len();
+            1 + 8 + 1 + 32 + parent + strings
+        }
+        _ => usize::MAX,
     }
 }
 

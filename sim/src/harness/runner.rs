@@ -14,13 +14,11 @@ use runstone::{
 
 use super::case::{Case, ChangeSpec, LevelSpec, NestedCrash, Op, World, key_bytes, run_id, status};
 use super::generate;
-use super::model::{self, Model, Refusal};
+use super::model::{self, Model};
 use super::oracle;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
-use crate::disk::{
-    CrashKind, CrashModel, CrashPoint, FaultKind, FaultMode, FaultPlan, SimVfs, Stats,
-};
+use crate::disk::{CrashKind, CrashPoint, FaultKind, FaultMode, FaultPlan, SimVfs, Stats};
 use crate::rng::{Stream, Streams};
 
 /// Where the store lives: two levels deep, so that parents matter.
@@ -151,6 +149,8 @@ struct Runner<'a> {
     /// The engine's time less the monotonic clock.
     offset: i128,
     poisoned: bool,
+    /// The disk was full since everything was durable: intervals promise nothing (C14).
+    was_full: bool,
     /// How many faults had struck when the session began.
     faults_before: usize,
     epoch: u64,
@@ -192,6 +192,7 @@ impl<'a> Runner<'a> {
             time_max: 0,
             offset: 0,
             poisoned: false,
+            was_full: false,
             faults_before: 0,
             epoch: 0,
             epoch_max: 0,
@@ -518,10 +519,9 @@ impl<'a> Runner<'a> {
         let crashed = self.disk.is_crashed();
         match &error {
             Error::OutcomeUnknown { .. } => {
-                if predicted.is_ok() {
-                    self.unknown.push(changes.to_vec());
-                    self.epoch_max = self.epoch_max.max(self.epoch);
-                }
+                // Whether it is legal depends on the unknown ones before it.
+                self.unknown.push(changes.to_vec());
+                self.epoch_max = self.epoch_max.max(self.epoch);
                 self.poisoned = true;
                 self.expect_fault("C6", &error, crashed)
             }
@@ -529,7 +529,10 @@ impl<'a> Runner<'a> {
                 self.poisoned = true;
                 self.expect_fault("C6", &error, crashed)
             }
-            Error::DiskFull { .. } if self.may_be_full() => Ok(()),
+            Error::DiskFull { .. } if self.may_be_full() => {
+                self.was_full = true;
+                Ok(())
+            }
             Error::MemtableFull { .. } if self.case.options.may_be_full() => Ok(()),
             _ => match predicted {
                 Err(refusal) if refusal.matches(&error) => Ok(()),
@@ -540,7 +543,8 @@ impl<'a> Runner<'a> {
     }
 
     fn expect_fault(&self, clause: &'static str, error: &Error, crashed: bool) -> Checked {
-        if crashed || self.faults_since_open() {
+        // A failure of an earlier session may be reported only now.
+        if crashed || self.faults_since_open() || !self.disk.injected().is_empty() {
             return Ok(());
         }
         self.fail(clause, format!("nothing had failed, but: {error}"))
@@ -586,12 +590,13 @@ impl<'a> Runner<'a> {
         self.durable = self.model.version();
         self.written = self.durable;
         self.acknowledged.clear();
+        self.was_full = false;
     }
 
     fn tick(&mut self) -> Checked {
         let outcome = self.db()?.tick();
         let now = self.clock.now().1;
-        if outcome.is_ok() && !self.faults_since_open() {
+        if outcome.is_ok() && !self.faults_since_open() && !self.was_full {
             // C14: nothing acknowledged longer ago than its interval is left.
             let due = |level: &Level, at: u64| {
                 let interval = self.case.options.interval(*level).as_millis();
@@ -617,7 +622,10 @@ impl<'a> Runner<'a> {
         self.settle()?;
         match outcome {
             Ok(()) => Ok(()),
-            Err(Error::DiskFull { .. }) if self.may_be_full() => Ok(()),
+            Err(Error::DiskFull { .. }) if self.may_be_full() => {
+                self.was_full = true;
+                Ok(())
+            }
             Err(error @ Error::Poisoned { .. }) => {
                 self.poisoned = true;
                 self.expect_fault("C6", &error, self.disk.is_crashed())
@@ -687,7 +695,10 @@ impl<'a> Runner<'a> {
             }
             Err(_) if self.disk.is_crashed() => Ok(()),
             // Nothing was closed; the disk is freed, and it goes on.
-            Err(Error::DiskFull { .. }) if self.may_be_full() => Ok(()),
+            Err(Error::DiskFull { .. }) if self.may_be_full() => {
+                self.was_full = true;
+                Ok(())
+            }
             Err(error @ Error::Poisoned { .. }) => {
                 self.expect_fault("C6", &error, false)?;
                 self.poisoned = true;
@@ -701,7 +712,7 @@ impl<'a> Runner<'a> {
     /// A read-only opening of a closed store shows the same and writes nothing.
     fn read_only(&mut self) -> Checked {
         self.disk.enable_faults(false);
-        let before = self.disk.live_image();
+        let before = self.changing_calls();
         let opened = self.builder().open_read_only(DIR);
         let outcome = match opened {
             Ok(db) => {
@@ -714,12 +725,18 @@ impl<'a> Runner<'a> {
             Err(_) if self.disk.is_crashed() || !self.is_strict() => Ok(()),
             Err(error) => Err(format!("a read-only opening failed: {error}")),
         };
-        let outcome = match self.disk.live_image() == before || self.disk.is_crashed() {
+        let outcome = match self.changing_calls() == before {
             true => outcome,
             false => Err("a read-only opening changed the disk".to_owned()),
         };
         self.disk.enable_faults(true);
         if self.is_strict() { self.require("C8", outcome) } else { Ok(()) }
+    }
+
+    /// How many calls have changed the disk, or could have.
+    fn changing_calls(&self) -> u64 {
+        let calls = self.disk.stats().calls;
+        calls.iter().filter(|(kind, _)| kind.changes()).map(|(_, count)| count).sum()
     }
 
     fn drop_reopen(&mut self) -> Checked {
@@ -763,7 +780,11 @@ impl<'a> Runner<'a> {
         let second = self.builder().open(DIR);
         match second {
             Err(Error::Locked { .. }) => Ok(()),
-            Err(Error::Io { .. }) if self.disk.is_crashed() || self.faults_since_open() => Ok(()),
+            Err(Error::Io { .. } | Error::DiskFull { .. })
+                if self.disk.is_crashed() || self.faults_since_open() =>
+            {
+                Ok(())
+            }
             other => self.fail("C9", format!("a second opening gave {other:?}")),
         }
     }
@@ -812,7 +833,6 @@ impl<'a> Runner<'a> {
                 let call = self.disk.calls() + u64::from(nested.after_calls);
                 self.disk.arm_crash(CrashPoint { call, when: nested.when }, nested.kind);
             }
-            let injected = self.disk.injected().len();
             let opened = self.builder().open(DIR);
             if self.disk.is_crashed() {
                 drop(opened);
@@ -830,14 +850,15 @@ impl<'a> Runner<'a> {
                 Err(error) => error,
             };
             self.say(|| format!("      open: {error}"));
+            // A failure of before may be reported only now.
             let had_fault =
-                self.disk.injected().len() > injected || self.disk.config().capacity.is_some();
+                !self.disk.injected().is_empty() || self.disk.config().capacity.is_some();
             match error {
                 Error::Corruption { .. } | Error::UnsupportedFormat { .. } if !self.is_strict() => {
                     self.refusals += 1;
                     return Err(Stop::Refused);
                 }
-                Error::Io { .. } | Error::DiskFull { .. } if had_fault => {
+                Error::Io { .. } | Error::DiskFull { .. } if had_fault && tries < 16 => {
                     // A failed opening may have made writes that a later sync cannot save.
                     if stopped == Stopped::Clean {
                         stopped = Stopped::Process;
@@ -847,7 +868,6 @@ impl<'a> Runner<'a> {
                         self.disk.heal();
                     }
                 }
-                Error::Io { .. } if tries > 0 && tries < 8 => tries += 1,
                 error => {
                     return self.fail("C5", format!("an opening was refused: {error}"));
                 }
@@ -893,6 +913,9 @@ impl<'a> Runner<'a> {
         self.digest.u64(now);
         self.say(|| format!("      opened: version {version}, {:?}", db.recovery_report()));
         let matched = self.matching_history(db, version, now)?;
+        if stopped != Stopped::Clean || !self.is_strict() {
+            self.snapshots.clear();
+        }
         if self.is_strict() {
             self.verify_floor(version, stopped)?;
             if let Some(expected) = expected
@@ -1052,6 +1075,7 @@ impl<'a> Runner<'a> {
     /// C9, C10, C12: after the last operation the store is usable and leaves nothing behind.
     fn finish(&mut self) -> Checked {
         self.disk.disarm_crash();
+        self.nested.clear();
         self.disk.heal();
         if self.poisoned {
             self.leave_poisoned()?;
@@ -1101,7 +1125,18 @@ impl<'a> Runner<'a> {
             (Some(run), None) => ChangeSpec::Begin { run, parent: None, tags: 0 },
             (None, None) => return Ok(()),
         };
-        self.write(probe, LevelSpec::Strict)?;
+        // An error that a failing disk kept back may still be reported, once for each file.
+        for _ in 0..6 {
+            self.write(probe, LevelSpec::Strict)?;
+            if !self.poisoned {
+                break;
+            }
+            self.leave_poisoned()?;
+            self.disk.heal();
+            if self.model.check(&[probe]).is_err() {
+                return Ok(());
+            }
+        }
         let accepted = self.durable == self.model.version() || self.case.options.mode != 0;
         if self.poisoned || !accepted && !self.case.options.may_be_full() {
             return self.fail("C10", "a write was refused after the faults had stopped");
