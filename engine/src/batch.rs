@@ -166,7 +166,7 @@ impl WriteBatch {
         for change in &changes {
             bytes += check(change, limits)?;
         }
-        limit("batch", limits.batch_bytes_max, bytes)?;
+        limit("batch bytes", limits.batch_bytes_max, bytes)?;
         Ok((changes, bytes as u64))
     }
 }
@@ -179,32 +179,32 @@ pub(crate) fn check(change: &Change, limits: &Limits) -> Result<usize> {
         if len == 0 {
             return Err(Error::invalid("an empty key; keys have at least one byte"));
         }
-        limit("key", limits.key_bytes_max, len).map(|()| len)
+        limit("key bytes", limits.key_bytes_max, len).map(|()| len)
     };
     Ok(CHANGE_OVERHEAD_BYTES
         + match change {
             Change::Put { key, value, .. } => {
                 let key = key_bytes(key)?;
-                limit("value", limits.value_bytes_max, value.bytes().len())?;
+                limit("value bytes", limits.value_bytes_max, value.bytes().len())?;
                 key + value.bytes().len()
             }
             Change::Delete { key } => key_bytes(key)?,
             Change::EndRun { .. } => 0,
             Change::BeginRun { begin, .. } => {
                 let names = [
-                    ("tenant", begin.namespace.tenant()),
-                    ("application", begin.namespace.app()),
-                    ("agent", begin.namespace.agent()),
+                    ("tenant bytes", begin.namespace.tenant()),
+                    ("application bytes", begin.namespace.app()),
+                    ("agent bytes", begin.namespace.agent()),
                 ];
                 let mut bytes = 128;
                 for (what, name) in names {
                     limit(what, limits.name_bytes_max, name.len())?;
                     bytes += name.len();
                 }
-                limit("number of tags (not bytes)", limits.tags_max, begin.tags.len())?;
+                limit("tags", limits.tags_max, begin.tags.len())?;
                 for (name, value) in &begin.tags {
-                    limit("tag name", limits.name_bytes_max, name.len())?;
-                    limit("tag value", limits.name_bytes_max, value.len())?;
+                    limit("tag name bytes", limits.name_bytes_max, name.len())?;
+                    limit("tag value bytes", limits.name_bytes_max, value.len())?;
                     bytes += name.len() + value.len() + 16;
                 }
                 bytes
@@ -337,14 +337,14 @@ mod tests {
             batch.into_changes(&limits).map(|_| ())
         };
         assert!(try_put(10, 20).is_ok() && try_put(1, 0).is_ok());
-        assert!(matches!(try_put(11, 0), Err(Error::LimitExceeded { what: "key", .. })));
-        assert!(matches!(try_put(1, 21), Err(Error::LimitExceeded { what: "value", .. })));
+        assert!(matches!(try_put(11, 0), Err(Error::LimitExceeded { what: "key bytes", .. })));
+        assert!(matches!(try_put(1, 21), Err(Error::LimitExceeded { what: "value bytes", .. })));
         assert!(matches!(try_put(0, 1), Err(Error::InvalidArgument { .. })));
         let mut two = WriteBatch::new();
         two.put(run, vec![b'k'; 10], vec![0; 20]).put(run, "x", 1);
         assert!(matches!(
             two.into_changes(&limits),
-            Err(Error::LimitExceeded { what: "batch", .. })
+            Err(Error::LimitExceeded { what: "batch bytes", .. })
         ));
     }
 }

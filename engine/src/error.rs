@@ -44,15 +44,15 @@ pub enum Error {
         /// What is wrong with it, and what would be right.
         what: String,
     },
-    /// An argument is longer than the options allow. Checked once, before the log, the same
+    /// An argument is larger than the options allow. Checked once, before the log, the same
     /// in every durability mode.
     #[error(
-        "{what} of {actual} bytes exceeds the limit of {limit} bytes; split it, or raise the limit in the options"
+        "{what}: {actual} is beyond the limit of {limit}; use less, or raise the limit in the options"
     )]
     LimitExceeded {
-        /// Which limit.
+        /// Which limit, and its unit, as in "key bytes".
         what: &'static str,
-        /// The limit, in bytes unless `what` says otherwise.
+        /// The limit.
         limit: u64,
         /// What was given.
         actual: u64,

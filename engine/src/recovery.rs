@@ -56,6 +56,7 @@ pub(crate) struct Replay {
     pub(crate) last_time_ms: u64,
     pub(crate) commits: u64,
     pub(crate) bytes: u64,
+    pub(crate) segments: u64,
     /// How far the open segment counts without its tail.
     pub(crate) watermark: u64,
     /// The records between watermark and end.
@@ -121,6 +122,7 @@ pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<R
     for entry in &manifest.segments {
         let path = dir.join(OwnName::Segment(entry.number).file_name());
         let mut scan = open_segment(vfs, &path, manifest, entry)?;
+        replay.segments += 1;
         replay.proven_in_last = 0;
         loop {
             match scan.next()? {

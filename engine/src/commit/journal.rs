@@ -161,6 +161,21 @@ impl Journal {
         self.session_begun
     }
 
+    /// Hands the buffer to the operating system. After a full disk the file has been cut back,
+    /// and that is durable before anybody is told; the buffer is kept.
+    pub(crate) fn write_buffer(
+        &mut self,
+        gate: &SyncGate,
+        health: &Health,
+        batched: u64,
+    ) -> std::result::Result<(), WriteFailure> {
+        let written = self.writer.write_buffer();
+        if let Err(WriteFailure::Full(_)) = &written {
+            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+        }
+        written
+    }
+
     /// The point up to which the log has been written, for a sync.
     pub(crate) fn sync_point(&self, batched: u64) -> SyncPoint {
         SyncPoint {
@@ -220,7 +235,7 @@ impl Journal {
     ) -> std::result::Result<(), WriteFailure> {
         // 1. The old segment: all its records written, its length exact, synced.
         if !self.ended {
-            self.writer.write_buffer()?;
+            self.write_buffer(gate, health, batched)?;
             self.writer.trim()?;
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
             self.ended = true;
@@ -292,7 +307,7 @@ impl Journal {
         batched: u64,
     ) -> std::result::Result<(), WriteFailure> {
         // 1. The log: written, cut to its length, synced.
-        self.writer.write_buffer()?;
+        self.write_buffer(gate, health, batched)?;
         self.writer.trim()?;
         gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
         // 2. The manifest: clean, with that length.

@@ -240,7 +240,7 @@ impl Pipeline {
         self.health.check()?;
         // Published commits that a full disk kept in the buffer come first.
         if writer.disk_full {
-            self.guard(writer.journal.writer().write_buffer())?;
+            self.write_log(writer)?;
             writer.disk_full = false;
         }
         // The epoch is durable before its first commit.
@@ -263,9 +263,15 @@ impl Pipeline {
         writer.batched.saturating_sub(self.gate.synced_batched())
     }
 
+    /// Hands the buffer to the operating system.
+    pub(crate) fn write_log(&self, writer: &mut Writer) -> Result<()> {
+        let (gate, health) = (&self.gate, &self.health);
+        self.guard(writer.journal.write_buffer(gate, health, writer.batched))
+    }
+
     /// Writes the buffer and syncs, under the writer's lock.
     pub(crate) fn sync_all(&self, writer: &mut Writer) -> Result<()> {
-        self.guard(writer.journal.writer().write_buffer())?;
+        self.write_log(writer)?;
         self.gate.sync(&writer.journal.sync_point(writer.batched), &self.health)?;
         writer.sync_due = None;
         self.note_synced(writer);
@@ -346,7 +352,10 @@ impl Pipeline {
     pub(crate) fn rotate(&self, writer: &mut Writer) -> Result<()> {
         let last = (writer.last_version, writer.last_time_ms);
         let (gate, health) = (&self.gate, &self.health);
-        self.guard(writer.journal.rotate(gate, health, writer.batched, last, &self.options))?;
+        let rotated = writer.journal.rotate(gate, health, writer.batched, last, &self.options);
+        // Published commits may wait in the buffer: until they are written, none follows.
+        writer.disk_full = rotated.is_err() && writer.journal.log().buffered() > 0;
+        self.guard(rotated)?;
         writer.sync_due = None;
         self.note_synced(writer);
         Ok(())
@@ -427,7 +436,8 @@ impl Pipeline {
         let Some(level) = group.level else { return Ok(()) };
         let overfull = writer.journal.log().buffered() > self.options.log_buffer_bytes_max;
         if level > Level::Async || overfull {
-            writer.journal.writer().write_buffer()?;
+            let (gate, health) = (&self.gate, &self.health);
+            writer.journal.write_buffer(gate, health, writer.batched)?;
         }
         writer.batched += group.batched;
         writer.dirty = true;

@@ -39,7 +39,7 @@ impl Pipeline {
             || self.unsynced_batched(&writer) >= self.policy.batch_size;
         if is_due {
             // 1. Hand everything to the operating system.
-            if let Err(error) = self.guard(writer.journal.writer().write_buffer()) {
+            if let Err(error) = self.write_log(&mut writer) {
                 if !self.health.is_poisoned() {
                     writer.disk_full = true;
                     writer.sync_due = Some(now + self.policy.async_interval);
@@ -93,7 +93,7 @@ impl Pipeline {
         writer.journal.writer().append(head, |_| {});
         let head = writer.head(kind, self.gate.synced());
         writer.journal.writer().pad(head);
-        let written = self.guard(writer.journal.writer().write_buffer());
+        let written = self.write_log(writer);
         if written.is_err() && !self.health.is_poisoned() {
             writer.journal.writer().truncate_to(mark);
             writer.disk_full = mark > 0;

@@ -388,7 +388,7 @@ impl Builder {
         report.epoch = manifest.epoch;
         report.replayed_commits = replay.commits;
         report.replayed_bytes = replay.bytes;
-        report.segments = manifest.segments.len() as u64;
+        report.segments = replay.segments;
         report.torn_bytes = replay.torn_bytes;
         report.unproven_commits = replay.tail_commits();
         if !report.clean {

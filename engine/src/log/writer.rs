@@ -2,8 +2,8 @@
 //!
 //! Invariants: `written` is where the last record that the operating system has taken whole
 //! ends; the buffer holds whole records that follow it, in order; a failed write leaves both
-//! as they were. After a full disk the file is cut back to `written` and that is synced, so
-//! that no half record stays; if it cannot be, the caller must poison.
+//! as they were. After a full disk the file is cut back to `written`, so that no half record
+//! stays; the caller must sync that before it goes on, or poison.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -171,7 +171,7 @@ impl LogWriter {
                 Ok(())
             }
             Err(e) if is_disk_full(&e) => {
-                self.cut_back()?;
+                self.trim_partial()?;
                 Err(WriteFailure::Full(Error::io_or_full("writing", &self.path, e)))
             }
             Err(e) => Err(WriteFailure::Failed(Error::io("writing", &self.path, e))),
@@ -190,14 +190,10 @@ impl LogWriter {
         Ok(())
     }
 
-    /// After a full disk: removes what was written in part, durably.
-    fn cut_back(&mut self) -> Result<(), WriteFailure> {
-        self.file
-            .set_len(self.written)
-            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &self.path, e)))?;
-        self.file.sync().map_err(|e| WriteFailure::Failed(Error::io("syncing", &self.path, e)))?;
-        self.allocated = self.written;
-        Ok(())
+    /// After a full disk: removes what was written in part, however far that reached.
+    fn trim_partial(&mut self) -> Result<(), WriteFailure> {
+        self.allocated = u64::MAX;
+        self.trim()
     }
 
     /// Makes the file reach `end`, and some way further.

@@ -191,7 +191,7 @@ impl UnifiedStore {
         let mut pins = self.inner.pins.lock();
         if pins.len() >= self.inner.pins_max {
             return Err(Error::LimitExceeded {
-                what: "the number of snapshots and iterators (not bytes)",
+                what: "snapshots and iterators alive",
                 limit: self.inner.pins_max as u64,
                 actual: pins.len() as u64 + 1,
             });

@@ -277,7 +277,9 @@ fn reuse_inodes(
         let removed = disk.tree.nodes.get(&id).is_some_and(|node| node.links == 0);
         if removed && contents.contains_key(&id) && back.insert(id) {
             let hit = disk.config.inode_reuse.hit(&mut disk.rng);
-            let later: Vec<u64> = contents.range(id + 1..).map(|(&later, _)| later).collect();
+            // A file that was made while this one still had its name cannot have its inode.
+            let from = disk.tree.nodes.get(&id).map_or(u64::MAX, |node| node.reusable_by);
+            let later: Vec<u64> = contents.range(from..).map(|(&later, _)| later).collect();
             let later = disk.rng.pick(&later).and_then(|later| contents.get(later)).cloned();
             if let Some(content) = later.filter(|_| hit) {
                 contents.insert(id, content);

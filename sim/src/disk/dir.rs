@@ -45,13 +45,16 @@ pub(super) struct Node {
     pub(super) body: Body,
     /// How many live names it has.
     pub(super) links: u64,
+    /// The first node that was made after its last live name had gone: only then can its
+    /// inode have been given to another file.
+    pub(super) reusable_by: u64,
     /// How many handles and locks hold it.
     pub(super) opens: u64,
 }
 
 impl Node {
     pub(super) fn new(body: Body) -> Node {
-        Node { body, links: 0, opens: 0 }
+        Node { body, links: 0, reusable_by: u64::MAX, opens: 0 }
     }
 
     pub(super) fn file(&self) -> Option<&FileNode> {
@@ -216,6 +219,7 @@ impl Tree {
         effects: Vec<(u64, String, Option<u64>)>,
     ) -> io::Result<()> {
         let mut pending = Vec::with_capacity(effects.len());
+        let next_node = self.next_node;
         for (dir, name, value) in effects {
             if let Some(node) = value.and_then(|id| self.nodes.get_mut(&id)) {
                 node.links += 1;
@@ -227,6 +231,7 @@ impl Tree {
             };
             if let Some(node) = old.and_then(|id| self.nodes.get_mut(&id)) {
                 node.links = node.links.saturating_sub(1);
+                node.reusable_by = if node.links == 0 { next_node } else { u64::MAX };
             }
             pending.push(Effect { dir, name, value, covered: false });
         }

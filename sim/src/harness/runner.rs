@@ -930,7 +930,8 @@ impl<'a> Runner<'a> {
             self.verify_report(db, &matched, stopped)?;
         }
         if self.case.world != World::Strict {
-            self.timelines.push(std::mem::take(&mut self.model));
+            // Its unknown commits may be on the disk as well.
+            self.timelines.push(self.extended(0));
         }
         self.model = matched;
         self.unknown.clear();
@@ -963,23 +964,24 @@ impl<'a> Runner<'a> {
         self.fail("C2", first.unwrap_or_default())
     }
 
+    /// The history with the unknown commits, but for those whose bit is set.
+    fn extended(&self, skip: u32) -> Model {
+        let mut model = self.model.clone();
+        for (i, changes) in self.unknown.iter().enumerate() {
+            if skip >> i & 1 == 0 && model.check(changes).is_ok() {
+                model.commit(changes, self.now_ms());
+            }
+        }
+        model
+    }
+
     /// The histories that may be shown, up to where they are cut.
     fn candidates(&self) -> Vec<Model> {
-        let time = self.now_ms();
-        let extend = |skip: u32| {
-            let mut model = self.model.clone();
-            for (i, changes) in self.unknown.iter().enumerate() {
-                if skip >> i & 1 == 0 && model.check(changes).is_ok() {
-                    model.commit(changes, time);
-                }
-            }
-            model
-        };
-        let mut candidates = vec![extend(0)];
+        let mut candidates = vec![self.extended(0)];
         if self.case.options.may_be_full() {
             // Any of the unknown ones may have been refused for want of memory.
             let count = u32::try_from(self.unknown.len()).unwrap_or(0).min(8);
-            candidates.extend((1..1 << count).map(extend));
+            candidates.extend((1..1 << count).map(|skip| self.extended(skip)));
         }
         if self.case.world != World::Strict {
             candidates.extend(self.timelines.iter().cloned());
@@ -1072,6 +1074,23 @@ impl<'a> Runner<'a> {
 
     // ----- the end -----
 
+    /// C10: maintenance drains in a bounded number of steps.
+    fn drain(&mut self) -> Checked {
+        for _ in 0..64 {
+            match self.db()?.maintain() {
+                Ok(report) if report.left == 0 => return Ok(()),
+                Ok(_) => {}
+                outcome => {
+                    // An error that was kept back is reported now.
+                    self.upkeep("maintain", outcome.map(|_| ()))?;
+                    self.leave_poisoned()?;
+                    self.disk.heal();
+                }
+            }
+        }
+        self.fail("C10", "maintenance does not drain")
+    }
+
     /// C9, C10, C12: after the last operation the store is usable and leaves nothing behind.
     fn finish(&mut self) -> Checked {
         self.disk.disarm_crash();
@@ -1109,12 +1128,7 @@ impl<'a> Runner<'a> {
             }
         }
         self.open_twice()?;
-        let drained = (0..64).any(|_| {
-            self.db.as_ref().is_some_and(|db| db.maintain().is_ok_and(|report| report.left == 0))
-        });
-        if !drained && !self.disk.is_crashed() {
-            return self.fail("C10", "maintenance does not drain");
-        }
+        self.drain()?;
         if self.is_strict() {
             let leaks = oracle::leaks(&self.disk.live_image(), Path::new(DIR));
             self.require("C12", leaks)?;
