@@ -148,9 +148,6 @@ pub struct Options {
     /// Whether a thread calls `tick` and `maintain` when they are due. Without it the caller
     /// must, or `Batched` and `Async` commits are synced only by later writes.
     pub background: bool,
-    /// The planted bugs that this database has (calibration of the simulator only).
-    #[cfg(feature = "planted")]
-    pub planted: crate::planted::Planted,
 }
 
 impl Default for Options {
@@ -176,8 +173,6 @@ impl Default for Options {
             clock_jump_report_ms: 366 * 24 * 3600 * 1000,
             create_if_missing: true,
             background: true,
-            #[cfg(feature = "planted")]
-            planted: crate::planted::Planted::default(),
         }
     }
 }

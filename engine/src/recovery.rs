@@ -25,7 +25,7 @@ use std::path::Path;
 
 use runstone_vfs::{Access, FileKind, Vfs};
 
-use crate::codec::change;
+use crate::codec::change::{self, Change, NEVER};
 use crate::commit::journal::{NewSegment, Place, SegmentPlan, create_segment};
 use crate::commit::pipeline::apply;
 use crate::error::{Error, Result};
@@ -57,6 +57,9 @@ pub(crate) struct Replay {
     pub(crate) commits: u64,
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
+    /// Where the last intact record of the last segment ends.
+    #[cfg(feature = "planted")]
+    pub(crate) end: u64,
     /// How far the open segment counts without its tail.
     pub(crate) watermark: u64,
     /// The records between watermark and end.
@@ -95,7 +98,16 @@ impl Replay {
         let changes = change::decode(record.payload)
             .map_err(|m| Error::corruption(path, record.offset, m.expected, m.found))?;
         let no_pins = Pins::default();
-        for change in changes {
+        let count = changes.len();
+        for (i, mut change) in changes.into_iter().enumerate() {
+            if planted!(HalfBatchApplied) && i > 0 && i + 1 == count {
+                break;
+            }
+            if let (true, Change::Put { expiry_ms, .. }) =
+                (planted!(ExpiryNotReplayed), &mut change)
+            {
+                *expiry_ms = NEVER;
+            }
             match apply(change, version, time_ms) {
                 Ok(applied) => {
                     self.runs.touch(std::iter::once((applied.key.run(), version)));
@@ -125,7 +137,11 @@ pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<R
         replay.segments += 1;
         replay.proven_in_last = 0;
         loop {
-            match scan.next()? {
+            let next = match scan.next() {
+                Err(_) if planted!(ReadErrorEndsLog) => Next::End,
+                next => next?,
+            };
+            match next {
                 Next::Record(record) => {
                     replay.apply(&record, &path)?;
                     replay.proven_in_last += u64::from(is_content(record.head.kind));
@@ -142,6 +158,10 @@ pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<R
             }
         }
         let end = scan.position();
+        #[cfg(feature = "planted")]
+        {
+            replay.end = end;
+        }
         replay.watermark = replay.tail.front().map_or(end, |record| record.offset);
         let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).count();
         replay.proven_in_last -= tail as u64;
@@ -224,6 +244,9 @@ fn judge_stop(
     last_version: u64,
 ) -> Result<()> {
     let at = scan.position();
+    if planted!(TornTailFatal) {
+        return Err(Error::corruption(path, at, stop.expected, stop.found));
+    }
     if at < entry.attested {
         return Err(Error::corruption(
             path,

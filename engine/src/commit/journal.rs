@@ -111,7 +111,9 @@ pub(crate) fn create_segment(
 
     // 2. The content durable, then the name.
     file.sync().map_err(|e| failed("syncing", &path, e))?;
-    place.vfs.sync_dir(&place.dir).map_err(|e| failed("syncing", &place.dir, e))?;
+    if !planted!(NoDirectorySync) {
+        place.vfs.sync_dir(&place.dir).map_err(|e| failed("syncing", &place.dir, e))?;
+    }
     Ok(NewSegment { file, path, header, length: bytes.len() as u64 })
 }
 
@@ -237,7 +239,9 @@ impl Journal {
         if !self.ended {
             self.write_buffer(gate, health, batched)?;
             self.writer.trim()?;
-            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+            if !planted!(RotationWithoutSync) {
+                gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+            }
             self.ended = true;
         }
         // 2. The new segment, durable with its name.
@@ -309,7 +313,9 @@ impl Journal {
         // 1. The log: written, cut to its length, synced.
         self.write_buffer(gate, health, batched)?;
         self.writer.trim()?;
-        gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+        if !planted!(CloseWithoutSync) {
+            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+        }
         // 2. The manifest: clean, with that length.
         let mut next = self.manifest.clone();
         next.clean = true;

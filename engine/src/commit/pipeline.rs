@@ -215,7 +215,9 @@ impl Pipeline {
                 WriteFailure::Full(error) => {
                     // Neither record nor version stays; what was published before does.
                     writer.journal.writer().truncate_to(mark);
-                    (writer.last_version, writer.last_time_ms) = before;
+                    if !planted!(VersionKeptAfterFullDisk) {
+                        (writer.last_version, writer.last_time_ms) = before;
+                    }
                     writer.disk_full = writer.journal.log().buffered() > 0;
                     error
                 }
@@ -441,7 +443,7 @@ impl Pipeline {
         }
         writer.batched += group.batched;
         writer.dirty = true;
-        if level == Level::Strict {
+        if level == Level::Strict && !planted!(AcknowledgedBeforeDurable) {
             let point = writer.journal.sync_point(writer.batched);
             self.gate.sync(&point, &self.health).map_err(WriteFailure::Failed)?;
             writer.sync_due = None;

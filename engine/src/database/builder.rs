@@ -138,6 +138,10 @@ impl Builder {
         let padded = self.options.pad_to_sector;
         let (manifest, writer) = match found {
             Some(manifest) if manifest.clean => self.resume(dir, manifest, &listing)?,
+            #[cfg(feature = "planted")]
+            Some(manifest) if planted!(TailTrusted) || planted!(AppendAfterTornTail) => {
+                self.resume_planted(dir, manifest, &listing, &replay)?
+            }
             Some(manifest) => {
                 let (manifest, segment) =
                     recovery::repair(&place, &manifest, &replay, number, padded)?;
@@ -163,9 +167,13 @@ impl Builder {
         }
 
         // 5. The state in memory.
-        let clock = EngineClock::new(Arc::clone(&self.clock), replay.last_time_ms);
+        let floor_ms = if planted!(ClockNotFloored) { 0 } else { replay.last_time_ms };
+        let clock = EngineClock::new(Arc::clone(&self.clock), floor_ms);
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
+        if planted!(VersionResetOnOpen) {
+            replay.last_version = 0;
+        }
         let session_begun = !manifest.clean;
         let gate = SyncGate::default();
         gate.switch_to(writer.number(), writer.written());
@@ -346,6 +354,30 @@ impl Builder {
         };
         let writer = LogWriter::new(file, &path, &header, last.attested, length, &self.options);
         Ok((manifest, writer))
+    }
+
+    /// The planted bugs that go on in the old segment after an unclean stop.
+    #[cfg(feature = "planted")]
+    fn resume_planted(
+        &self,
+        dir: &Path,
+        mut manifest: Manifest,
+        listing: &Listing,
+        replay: &Replay,
+    ) -> Result<(Manifest, LogWriter)> {
+        manifest.clean = true;
+        if let Some(last) = manifest.segments.last_mut() {
+            let path = dir.join(OwnName::Segment(last.number).file_name());
+            let file = self
+                .vfs
+                .open(&path, runstone_vfs::Access::Read)
+                .map_err(|e| Error::io("opening", &path, e))?;
+            let length = file.len().map_err(|e| Error::io("reading the length of", &path, e))?;
+            let torn = planted!(AppendAfterTornTail) && replay.torn_bytes > 0;
+            last.attested =
+                if torn { length.next_multiple_of(8) } else { replay.end.max(last.attested) };
+        }
+        self.resume(dir, manifest, listing)
     }
 
     fn started(

@@ -200,7 +200,9 @@ impl Disk {
             }
             Some(fault) => {
                 let resizes = matches!(call, CallKind::SetLen | CallKind::Allocate);
-                if fault.has_effect() && (fault.kind == FaultKind::Io || resizes) {
+                // A lock or a handle that could not be had is not held.
+                let takes_place = call.changes() && fault.has_effect();
+                if takes_place && (fault.kind == FaultKind::Io || resizes) {
                     run(self, None)?;
                 }
                 Err(fault.error())

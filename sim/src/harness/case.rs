@@ -359,9 +359,6 @@ pub struct CaseOptions {
     pub queue_commits_max: usize,
     /// Whether due steps are made after every operation.
     pub diligent: bool,
-    /// The planted bug, by its number; 0 is none.
-    #[serde(default)]
-    pub planted: u8,
 }
 
 impl CaseOptions {
@@ -417,8 +414,6 @@ impl CaseOptions {
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,
             background: false,
-            #[cfg(feature = "planted")]
-            planted: runstone::planted::Planted::from_number(self.planted),
             ..Options::default()
         }
     }

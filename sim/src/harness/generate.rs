@@ -67,7 +67,6 @@ fn options(rng: &mut Rng, world: World) -> CaseOptions {
         group_commits_max: pick(rng, &[1, 2, 5, 64]),
         queue_commits_max: pick(rng, &[1, 3, 64]),
         diligent: rng.coin(),
-        planted: 0,
     }
 }
 
