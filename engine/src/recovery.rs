@@ -26,7 +26,7 @@ use std::path::Path;
 use runstone_vfs::{Access, FileKind, Vfs};
 
 use crate::codec::change;
-use crate::commit::journal::{NewSegment, Place, create_segment};
+use crate::commit::journal::{NewSegment, Place, SegmentPlan, create_segment};
 use crate::commit::pipeline::apply;
 use crate::error::{Error, Result};
 use crate::log::record::{RecordHead, RecordKind};
@@ -60,6 +60,8 @@ pub(crate) struct Replay {
     pub(crate) watermark: u64,
     /// The records between watermark and end.
     pub(crate) tail: VecDeque<TailRecord>,
+    /// How many commits and clock floors of the last segment lie below the watermark.
+    pub(crate) proven_in_last: u64,
     /// Bytes behind the last intact record that are not zero: from there to the last of them.
     pub(crate) torn_bytes: u64,
 }
@@ -105,6 +107,11 @@ impl Replay {
     }
 }
 
+/// Whether a record says something that must not be lost, beside what was synced.
+fn is_content(kind: RecordKind) -> bool {
+    matches!(kind, RecordKind::Commit | RecordKind::ClockFloor)
+}
+
 /// Reads everything that the manifest names.
 ///
 /// Errors: [`Error::Corruption`] for a missing, foreign or damaged segment;
@@ -114,10 +121,12 @@ pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<R
     for entry in &manifest.segments {
         let path = dir.join(OwnName::Segment(entry.number).file_name());
         let mut scan = open_segment(vfs, &path, manifest, entry)?;
+        replay.proven_in_last = 0;
         loop {
             match scan.next()? {
                 Next::Record(record) => {
                     replay.apply(&record, &path)?;
+                    replay.proven_in_last += u64::from(is_content(record.head.kind));
                     if entry.open && !manifest.clean {
                         replay.keep_tail(&record, entry.attested);
                     }
@@ -132,6 +141,8 @@ pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<R
         }
         let end = scan.position();
         replay.watermark = replay.tail.front().map_or(end, |record| record.offset);
+        let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).count();
+        replay.proven_in_last -= tail as u64;
     }
     Ok(replay)
 }
@@ -239,12 +250,20 @@ pub(crate) fn repair(
     found: &Manifest,
     replay: &Replay,
     number: u64,
+    padded: bool,
 ) -> Result<(Manifest, NewSegment)> {
     // 1. The tail, from the bytes that were judged, under a number never used before.
-    let segment = create_segment(place, found.store_id, number, found.epoch + 1, |header, out| {
+    let plan = SegmentPlan {
+        store_id: found.store_id,
+        number,
+        epoch: found.epoch + 1,
+        last: (replay.last_version, replay.last_time_ms),
+        padded,
+    };
+    let segment = create_segment(place, plan, |header, out| {
         let seal = header.seal();
         for record in &replay.tail {
-            if matches!(record.head.kind, RecordKind::Commit | RecordKind::ClockFloor) {
+            if is_content(record.head.kind) {
                 let offset = out.len() as u64;
                 let head = RecordHead { synced: 0, ..record.head };
                 seal.append(out, offset, head, |out| out.extend_from_slice(&record.payload));
@@ -261,7 +280,7 @@ pub(crate) fn repair(
     if let Some(last) = next.segments.last_mut() {
         last.attested = replay.watermark;
         last.open = false;
-        if replay.watermark == crate::log::segment::SEGMENT_HEADER_BYTES {
+        if replay.proven_in_last == 0 {
             // It holds nothing: it need not be kept.
             next.segments.pop();
         }
@@ -280,10 +299,11 @@ pub(crate) fn repair(
 /// valid.
 ///
 /// Errors: [`Error::DiskFull`] or [`Error::Io`]; opening may be tried again.
-pub(crate) fn create(place: &Place, number: u64) -> Result<(Manifest, NewSegment)> {
+pub(crate) fn create(place: &Place, number: u64, padded: bool) -> Result<(Manifest, NewSegment)> {
     let store_id =
         place.entropy.bytes16().map_err(|e| Error::io("drawing an id for", &place.dir, e))?;
-    let segment = create_segment(place, store_id, number, 1, |_, _| {}).map_err(into_error)?;
+    let plan = SegmentPlan { store_id, number, epoch: 1, last: (0, 0), padded };
+    let segment = create_segment(place, plan, |_, _| {}).map_err(into_error)?;
     let manifest = Manifest {
         store_id,
         epoch: 1,

@@ -96,6 +96,23 @@ mod tests {
     }
 
     #[test]
+    fn golden_values_never_change() {
+        let values = [
+            of(|_| {}),
+            of(|d| d.bytes(b"runstone, a run-scoped store")),
+            of(|d| {
+                d.u8(1);
+                d.u32(2);
+                d.u64(3);
+            }),
+        ];
+        assert_eq!(
+            values.map(|value| format!("{value:016x}")),
+            ["12434abb3690b023", "dc2429388f51ddcf", "a96adfa85ac6bf16"]
+        );
+    }
+
+    #[test]
     fn order_length_and_boundaries_all_count() {
         let digests = [
             of(|_| {}),

@@ -1,5 +1,15 @@
-//! The simulator.
+//! Seeded crash simulation of Runstone, and a simulated disk for testing other programs.
+//!
+//! - [`disk`]: a disk with a live and a durable image for every file and every name, that
+//!   crashes anywhere and keeps what its seed says. Public: test your own program on it.
+//! - [`harness`]: a workload generator, a reference model and an oracle; it runs the real
+//!   engine on that disk and checks what is recovered against the crash contract.
+//! - [`rng`] and [`digest`]: the random streams of a seed, and the digest of what it did.
+//!
+//! The command line (`runstone-sim sweep | replay | shrink | digest`) is a thin shell around
+//! [`harness`]; `docs/simulation.md` tells how to use it.
 
 pub mod digest;
 pub mod disk;
+pub mod harness;
 pub mod rng;

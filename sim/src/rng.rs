@@ -224,6 +224,37 @@ mod tests {
         assert_eq!(splitmix64(&mut state), 3_203_168_211_198_807_973);
     }
 
+    /// Every seed that anybody ever noted down means what it meant only as long as this holds.
+    #[test]
+    fn golden_draws_never_change() {
+        let mut rng = Streams::new(42).stream(Stream::Workload);
+        let raw: Vec<String> = (0..3).map(|_| format!("{:016x}", rng.next_u64())).collect();
+        let below: Vec<u64> = (0..8).map(|_| rng.below(10)).collect();
+        let ranged: Vec<u64> = (0..8).map(|_| rng.range(100..=103)).collect();
+        let chances: Vec<bool> = (0..8).map(|_| rng.chance(1, 3)).collect();
+        let weighted: Vec<_> =
+            (0..8).map(|_| rng.weighted(&[1, 0, 3])).map(|w| w.unwrap()).collect();
+        let mut items = [0, 1, 2, 3, 4, 5, 6, 7];
+        rng.shuffle(&mut items);
+        let bytes = rng.bytes(11);
+        let all =
+            format!("{raw:?} {below:?} {ranged:?} {chances:?} {weighted:?} {items:?} {bytes:?}");
+        assert_eq!(
+            all,
+            "[\"407b55eaa9ce8c53\", \"283afcaad1564d8c\", \"85445113d10e1f54\"] \
+             [2, 1, 4, 7, 8, 5, 1, 6] [101, 101, 103, 100, 100, 102, 103, 102] \
+             [false, true, false, true, false, false, true, false] [2, 2, 2, 2, 2, 0, 2, 2] \
+             [7, 4, 0, 1, 3, 5, 6, 2] [40, 61, 130, 241, 246, 76, 100, 125, 161, 220, 15]"
+        );
+    }
+
+    #[test]
+    fn streams_of_other_names_and_seeds_differ() {
+        let first = |root, name| Streams::new(root).named(name).next_u64();
+        let all = [first(1, "a"), first(1, "b"), first(2, "a"), first(2, "b"), first(1, "")];
+        assert_eq!(all.into_iter().collect::<std::collections::BTreeSet<u64>>().len(), 5);
+    }
+
     #[test]
     fn every_number_below_the_bound_is_drawn_and_no_other() {
         let mut rng = Rng::from_seed(1);

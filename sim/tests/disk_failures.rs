@@ -1,4 +1,5 @@
 //! Failing calls (rules F1 to F4): what a failed sync leaves behind, and every other error.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;

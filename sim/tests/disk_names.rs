@@ -1,5 +1,6 @@
 //! Names at a power cut (rules N1 to N6, V): what can happen does for some seed, and what
 //! was promised holds for all.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -4,12 +4,16 @@
 //! after a power cut by brute force over bytes. No crash may produce a state outside of it,
 //! and every state in it must be produced by some seed: a model that never shows a legal
 //! adverse state would hide bugs.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use runstone_sim::disk::{CrashKind, CrashModel, DiskConfig, NameModel, Odds, SimVfs};
-use runstone_vfs::{Access, Vfs};
+use runstone_sim::disk::{
+    CallKind, CrashKind, CrashModel, DiskConfig, Fault, FaultKind, NameModel, Odds, SimVfs,
+};
+use runstone_sim::rng::Rng;
+use runstone_vfs::{Access, Vfs, VfsFile};
 
 const SECTOR: usize = 512;
 
@@ -20,9 +24,11 @@ enum Step {
     Write(usize, usize, u8),
     SetLen(usize),
     Sync,
+    /// A sync that fails and dooms what it would have covered (rule F1).
+    FailedSync,
 }
 
-use Step::{SetLen, Sync, Write};
+use Step::{FailedSync, SetLen, Sync, Write};
 
 /// Everything about a file that the rules speak of, in the plainest form. Operations are
 /// numbered from 1; number 0 is what is durable.
@@ -34,12 +40,18 @@ struct Oracle {
     /// The truncations among them.
     cuts: Vec<(usize, usize)>,
     live: Vec<u8>,
+    /// The last write to each sector.
+    written: BTreeMap<usize, usize>,
+    /// Operations up to this one are doomed.
+    doomed: usize,
 }
 
 impl Oracle {
     fn of(script: &[Step]) -> Oracle {
         let (sectors, sizes, cuts, live) = (BTreeMap::new(), vec![(0, 0)], vec![], vec![]);
-        let mut oracle = Oracle { sectors, sizes, cuts, live };
+        let written = BTreeMap::new();
+        let mut oracle = Oracle { sectors, sizes, cuts, live, written, doomed: 0 };
+        let mut reach = (0, 0);
         for (op, step) in (1..).zip(script) {
             match *step {
                 Write(pos, len, byte) => {
@@ -48,8 +60,10 @@ impl Oracle {
                         oracle.sizes.push((op, pos + len));
                     }
                     oracle.live[pos..pos + len].fill(byte);
+                    reach = (op, reach.1.max(pos + len));
                     for sector in pos / SECTOR..(pos + len).div_ceil(SECTOR) {
                         oracle.push(op, sector);
+                        oracle.written.insert(sector, op);
                     }
                 }
                 SetLen(len) if len == oracle.live.len() => {}
@@ -64,17 +78,54 @@ impl Oracle {
                         }
                     }
                 }
+                FailedSync => {
+                    oracle.doomed = op;
+                    reach = (0, 0);
+                }
                 Sync => {
-                    oracle.sectors.clear();
-                    oracle.cuts.clear();
-                    oracle.sizes = vec![(0, oracle.live.len())];
-                    for sector in 0..oracle.live.len().div_ceil(SECTOR) {
-                        oracle.push(0, sector);
-                    }
+                    oracle.sync(reach);
+                    reach = (0, 0);
                 }
             }
         }
         oracle
+    }
+
+    /// Covers what is not doomed. `reach` is the last operation that wrote since the last
+    /// sync, and the end of what was written.
+    fn sync(&mut self, reach: (usize, usize)) {
+        // The size: the last one that is not doomed, or the one that shows what was written.
+        let mut durable = self.sizes.iter().rposition(|(op, _)| *op > self.doomed).unwrap_or(0);
+        let shown = reach.1.min(self.live.len());
+        if self.sizes[durable..].iter().any(|(op, size)| *op <= reach.0 && *size < shown) {
+            let shows = self.sizes.iter().rposition(|(op, _)| *op <= reach.0).unwrap_or(0);
+            durable = durable.max(shows);
+        }
+        let (size_op, _) = self.sizes[durable];
+        self.sizes.drain(..durable);
+        // Cuts that are durable now have removed what is older than they are.
+        for (cut, len) in std::mem::take(&mut self.cuts) {
+            if cut > size_op {
+                self.cuts.push((cut, len));
+                continue;
+            }
+            for (sector, versions) in &mut self.sectors {
+                for (_, bytes) in versions.iter_mut().filter(|(op, _)| *op < cut) {
+                    bytes[len.saturating_sub(sector * SECTOR).min(SECTOR)..].fill(0);
+                }
+            }
+        }
+        // Sectors with a write that is not doomed are saved whole; a cut through a sector is
+        // no write.
+        for (sector, versions) in &mut self.sectors {
+            if self.written.get(sector).is_some_and(|op| *op > self.doomed) {
+                // A doomed tail beyond the durable size may be there or not.
+                let whole = versions.pop().map(|(_, bytes)| bytes).unwrap_or_default();
+                let mut part = whole.clone();
+                part[self.sizes[0].1.saturating_sub(sector * SECTOR).min(SECTOR)..].fill(0);
+                *versions = vec![(0, whole), (0, part)];
+            }
+        }
     }
 
     /// The sector as memory holds it now is a new version.
@@ -82,9 +133,6 @@ impl Oracle {
         let mut bytes = self.live[(sector * SECTOR).min(self.live.len())..].to_vec();
         bytes.resize(SECTOR, 0);
         let versions = self.sectors.entry(sector).or_insert_with(|| vec![(0, vec![0; SECTOR])]);
-        if op == 0 {
-            versions.clear();
-        }
         versions.push((op, bytes));
     }
 
@@ -120,6 +168,7 @@ fn config() -> DiskConfig {
     DiskConfig {
         lost_data_garbage: Odds::NEVER,
         prealloc_garbage: Odds::NEVER,
+        doom_next_write: Odds::NEVER,
         stray_files: Odds::NEVER,
         ..DiskConfig::default()
     }
@@ -138,6 +187,10 @@ fn run(disk: &SimVfs, script: &[Step]) {
             }
             SetLen(len) => file.set_len(len as u64).unwrap(),
             Sync => file.sync().unwrap(),
+            FailedSync => {
+                disk.fail_nth(CallKind::Sync, 0, Fault::new(FaultKind::Io));
+                file.sync().unwrap_err();
+            }
         }
     }
 }
@@ -168,6 +221,11 @@ const SCRIPTS: &[&[Step]] = &[
     &[Write(0, 1536, 1), Sync, Write(512, 512, 2), SetLen(700), SetLen(1300), Write(600, 10, 3)],
     &[Write(0, 512, 1), SetLen(0), Write(0, 256, 2), SetLen(128), Write(100, 500, 3)],
     &[SetLen(1000), Write(900, 200, 1), Sync, SetLen(10), SetLen(0), Write(1, 1, 2)],
+    // Doomed: by itself, carried along, cut, grown.
+    &[Write(0, 1024, 1), Sync, Write(0, 1024, 2), FailedSync, Sync, Write(100, 9, 3), Sync],
+    &[Write(0, 600, 1), Sync, SetLen(2000), FailedSync, Sync, Write(1500, 9, 3), Sync],
+    &[Write(0, 1200, 1), Sync, SetLen(300), FailedSync, Sync, SetLen(700), Sync],
+    &[Write(0, 1024, 1), Sync, Write(0, 600, 2), FailedSync, SetLen(200), Sync, SetLen(900)],
     // A gap, and sizes that shrink and grow without data.
     &[Write(1024, 10, 1), SetLen(2000), SetLen(5), SetLen(600)],
 ];
@@ -185,6 +243,35 @@ fn d2_s1_s3_every_crash_state_is_legal_and_every_legal_state_is_reached() {
         }
         let never: Vec<_> = legal.difference(&seen).map(|content| runs(content)).collect();
         assert!(never.is_empty(), "{script:?}: never reached: {never:?}");
+    }
+}
+
+fn random_script(rng: &mut Rng) -> Vec<Step> {
+    let pos = |rng: &mut Rng| match rng.below(3) {
+        0 => rng.index(5) * SECTOR,
+        _ => rng.index(2200),
+    };
+    let step = |byte| match rng.below(12) {
+        0..6 => Write(pos(rng), 1 + rng.index(900), byte),
+        6..9 => SetLen(pos(rng)),
+        9..11 => Sync,
+        _ => FailedSync,
+    };
+    (1..=10).map(step).collect()
+}
+
+#[test]
+fn d2_s1_s3_f1_random_scripts_never_leave_the_legal_set() {
+    let mut rng = Rng::from_seed(5);
+    // A flush before a failing sync saves a size that the oracle takes for doomed.
+    let config = DiskConfig { early_flush: Odds::NEVER, ..config() };
+    for _ in 0..400 {
+        let script = random_script(&mut rng);
+        let legal = Oracle::of(&script).legal();
+        for seed in 0..20 {
+            let content = crashed(seed, config.clone(), &script);
+            assert!(legal.contains(&content), "seed {seed}, {script:?}: {:?}", runs(&content));
+        }
     }
 }
 
@@ -352,6 +439,50 @@ fn s2_a_truncation_returns_a_preallocated_range_to_zeros() {
             disk.sync_dir(Path::new("/")).unwrap();
             disk.crash_now(CrashKind::Power);
             assert_eq!(disk.live_image()[Path::new("/f")][512..], [0; 1536], "{syncs}");
+        }
+    }
+}
+
+#[test]
+fn s2_an_allocation_that_was_lost_or_cut_gives_no_garbage() {
+    let world = DiskConfig { prealloc_garbage: Odds::ALWAYS, ..config() };
+    let after = |model, script: &dyn Fn(&dyn VfsFile)| {
+        let disk = SimVfs::with_config(1, world.clone().only(model));
+        run(&disk, &[Write(0, 2048, 1), Sync]);
+        script(&*disk.open(Path::new("/f"), Access::ReadWrite).unwrap());
+        disk.crash_now(CrashKind::Power);
+        disk.live_image().remove(Path::new("/f")).unwrap()
+    };
+    // The allocation is lost with the cut before it: the old data is durable (D5).
+    let lost = after(CrashModel::DropAll, &|file| {
+        file.set_len(0).unwrap();
+        file.allocate(0, 2048).unwrap();
+    });
+    assert_eq!(lost, [1; 2048]);
+    // The allocation is synced, and cut away again by what persists.
+    let cut = after(CrashModel::KeepAll, &|file| {
+        file.allocate(0, 4096).unwrap();
+        file.sync().unwrap();
+        file.set_len(2048).unwrap();
+        file.set_len(4096).unwrap();
+    });
+    assert_eq!(cut[2048..], [0; 2048]);
+}
+
+#[test]
+fn d3_the_report_says_where_a_write_was_torn() {
+    for seed in 0..200 {
+        let disk = SimVfs::with_config(seed, config().only(CrashModel::BytePrefix));
+        run(&disk, &[SetLen(100), Sync, Write(10, 20, 2)]);
+        disk.crash_now(CrashKind::Power);
+        let content = disk.live_image().remove(Path::new("/f")).unwrap();
+        let kept = content.iter().filter(|&&byte| byte == 2).count() as u64;
+        let report = disk.crash_report().unwrap();
+        let lost = report.files.iter().flat_map(|file| &file.lost).next();
+        match lost {
+            None => assert_eq!(kept, 20),
+            Some(write) if write.torn_at.is_none() => assert_eq!(kept, 0),
+            Some(write) => assert_eq!(write.torn_at, Some(10 + kept)),
         }
     }
 }

@@ -13,8 +13,9 @@ use runstone_vfs::{Vfs, VfsFile, write_all_at};
 use super::gate::{Health, SyncGate, SyncPoint};
 use crate::clock::Entropy;
 use crate::error::{Error, Result};
+use crate::log::record::{RecordHead, RecordKind};
 use crate::log::segment::SegmentHeader;
-use crate::log::writer::{LogWriter, WriteFailure};
+use crate::log::writer::{LogWriter, WriteFailure, pad};
 use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
 use crate::names::OwnName;
 use crate::options::Options;
@@ -58,14 +59,25 @@ pub(crate) struct NewSegment {
     pub(crate) length: u64,
 }
 
+/// What a new segment is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentPlan {
+    pub(crate) store_id: [u8; 16],
+    pub(crate) number: u64,
+    pub(crate) epoch: u64,
+    /// The version and time of the last commit before its end.
+    pub(crate) last: (u64, u64),
+    /// Whether appends must not touch the sectors of what is in it at first.
+    pub(crate) padded: bool,
+}
+
 /// Makes a segment with these records, durable in content and name.
 pub(crate) fn create_segment(
     place: &Place,
-    store_id: [u8; 16],
-    number: u64,
-    epoch: u64,
+    plan: SegmentPlan,
     records: impl FnOnce(&SegmentHeader, &mut Vec<u8>),
 ) -> std::result::Result<NewSegment, WriteFailure> {
+    let SegmentPlan { store_id, number, epoch, last: (version, time_ms), padded } = plan;
     let header = SegmentHeader {
         store_id,
         salt: place.salt().map_err(WriteFailure::Failed)?,
@@ -85,6 +97,11 @@ pub(crate) fn create_segment(
         place.vfs.create(&path).map_err(|e| classify(Error::io_or_full("creating", &path, e)))?;
     let mut bytes = header.encode();
     records(&header, &mut bytes);
+    if padded {
+        let end = bytes.len() as u64;
+        let head = RecordHead { kind: RecordKind::Padding, version, time_ms, synced: 0 };
+        pad(header.seal(), &mut bytes, end, head);
+    }
     if let Err(e) = write_all_at(&*file, &bytes, 0) {
         let error = Error::io_or_full("writing", &path, e);
         // The space is wanted back; what cannot be removed now is removed by maintenance.
@@ -198,6 +215,7 @@ impl Journal {
         gate: &SyncGate,
         health: &Health,
         batched: u64,
+        last: (u64, u64),
         options: &Options,
     ) -> std::result::Result<(), WriteFailure> {
         // 1. The old segment: all its records written, its length exact, synced.
@@ -211,9 +229,13 @@ impl Journal {
         let number = self.take_number();
         let segment = create_segment(
             &self.place,
-            self.manifest.store_id,
-            number,
-            self.manifest.epoch,
+            SegmentPlan {
+                store_id: self.manifest.store_id,
+                number,
+                epoch: self.manifest.epoch,
+                last,
+                padded: options.pad_to_sector,
+            },
             |_, _| {},
         );
         if segment.is_err() {

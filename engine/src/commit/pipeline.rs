@@ -327,14 +327,10 @@ impl Pipeline {
                 continue;
             }
             if must_rotate {
-                let rotated =
-                    writer.journal.rotate(&self.gate, &self.health, writer.batched, &self.options);
-                if let Err(error) = self.guard(rotated) {
+                if let Err(error) = self.rotate(writer) {
                     pending.push_front(request);
                     return Err(error);
                 }
-                self.note_synced(writer);
-                writer.sync_due = None;
                 mark = writer.journal.log().mark();
             }
             self.encode(writer, group, request);
@@ -344,6 +340,16 @@ impl Pipeline {
             writer.journal.writer().pad(head);
         }
         Ok(mark)
+    }
+
+    /// Ends the segment, with everything in it synced, and goes on in a new one.
+    pub(crate) fn rotate(&self, writer: &mut Writer) -> Result<()> {
+        let last = (writer.last_version, writer.last_time_ms);
+        let (gate, health) = (&self.gate, &self.health);
+        self.guard(writer.journal.rotate(gate, health, writer.batched, last, &self.options))?;
+        writer.sync_due = None;
+        self.note_synced(writer);
+        Ok(())
     }
 
     fn budget(&self) -> Budget {

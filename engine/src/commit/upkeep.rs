@@ -106,11 +106,7 @@ impl Pipeline {
         let before = writer.last_time_ms;
         writer.last_time_ms = before.max(self.store.clock().now_ms());
         if writer.journal.needs_rotation(RECORD_BYTES_MIN, &self.options) {
-            let rotated =
-                writer.journal.rotate(&self.gate, &self.health, writer.batched, &self.options);
-            self.guard(rotated)?;
-            writer.sync_due = None;
-            self.note_synced(writer);
+            self.rotate(writer)?;
         }
         let written = self.append_note(writer, RecordKind::ClockFloor);
         if written.is_err() {

@@ -135,15 +135,17 @@ impl Builder {
         };
 
         // 3. What an unclean stop, or a creation, calls for. Durable before anything is shown.
+        let padded = self.options.pad_to_sector;
         let (manifest, writer) = match found {
             Some(manifest) if manifest.clean => self.resume(dir, manifest, &listing)?,
             Some(manifest) => {
-                let (manifest, segment) = recovery::repair(&place, &manifest, &replay, number)?;
+                let (manifest, segment) =
+                    recovery::repair(&place, &manifest, &replay, number, padded)?;
                 self.started(manifest, segment)
             }
             None => {
                 self.remove_unfinished(dir, &listing)?;
-                let (manifest, segment) = recovery::create(&place, number)?;
+                let (manifest, segment) = recovery::create(&place, number, padded)?;
                 self.started(manifest, segment)
             }
         };
@@ -296,6 +298,11 @@ impl Builder {
     }
 
     fn lock_for_writing(&self, dir: &Path) -> Result<Box<dyn VfsLock>> {
+        // As a rule it is there, and taking it writes nothing.
+        match self.lock(dir, LockKind::Exclusive) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            outcome => return outcome,
+        }
         let path = dir.join(OwnName::Lock.file_name());
         match self.vfs.create(&path) {
             // Its name becomes durable with the directory, which needs the file to be.

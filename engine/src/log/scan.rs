@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use runstone_vfs::{VfsFile, read_full_at};
 
-use super::record::{NotIntact, RECORD_ALIGN, RECORD_BYTES_MIN, RecordHead, Seal, parse_head};
+use super::record::{
+    NotIntact, RECORD_ALIGN, RECORD_BYTES_MIN, RecordHead, RecordKind, Seal, parse_head,
+};
 use super::segment::{HEADER_LEN, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::error::{Error, Result};
 
@@ -174,14 +176,18 @@ impl SegmentScan {
         Ok(None)
     }
 
-    /// Whether an intact record stands anywhere from the position on.
+    /// Whether an intact record stands anywhere from the position on. Padding does not count:
+    /// it is all that a new segment may hold.
     ///
     /// Errors: as [`SegmentScan::find_proof_behind`].
     pub(crate) fn has_any_record(&mut self) -> Result<bool> {
-        if let Next::Record(_) = self.next()? {
-            return Ok(true);
+        let counts = |head: &RecordHead| head.kind != RecordKind::Padding;
+        while let Next::Record(record) = self.next()? {
+            if counts(&record.head) {
+                return Ok(true);
+            }
         }
-        Ok(self.find_behind(self.position, |_| true)?.is_some())
+        Ok(self.find_behind(self.position, counts)?.is_some())
     }
 
     /// How many bytes from the position on there are, up to the last that is not zero.

@@ -20,6 +20,22 @@ const SECTOR_BYTES: u64 = 512;
 /// How much is zeroed by one call.
 static ZERO_CHUNK: [u8; 64 << 10] = [0; 64 << 10];
 
+/// Appends to `out`, which ends at file offset `end`, a padding record up to a sector's end.
+pub(crate) fn pad(seal: Seal, out: &mut Vec<u8>, end: u64, head: RecordHead) {
+    let over = end % SECTOR_BYTES;
+    if over == 0 {
+        return;
+    }
+    let mut gap = SECTOR_BYTES - over;
+    if gap < RECORD_BYTES_MIN {
+        gap += SECTOR_BYTES;
+    }
+    let payload = usize::try_from(gap).unwrap_or(0).saturating_sub(RECORD_HEAD_BYTES);
+    let head = RecordHead { kind: RecordKind::Padding, ..head };
+    let length = seal.append(out, end, head, |out| out.resize(out.len() + payload, 0));
+    debug_assert!((end + length).is_multiple_of(SECTOR_BYTES));
+}
+
 /// How a write failed.
 #[derive(Debug)]
 pub(crate) enum WriteFailure {
@@ -109,7 +125,8 @@ impl LogWriter {
 
     /// Whether the segment has no records yet.
     pub(crate) fn is_empty(&self) -> bool {
-        self.end() == SEGMENT_HEADER_BYTES
+        let header_end = if self.preallocate.padded { SECTOR_BYTES } else { SEGMENT_HEADER_BYTES };
+        self.end() <= header_end
     }
 
     /// A mark for [`LogWriter::truncate_to`].
@@ -130,19 +147,10 @@ impl LogWriter {
 
     /// Ends the buffered records at a sector, if the options ask for it.
     pub(crate) fn pad(&mut self, head: RecordHead) {
-        let over = self.end() % SECTOR_BYTES;
-        if !self.preallocate.padded || over == 0 {
-            return;
+        if self.preallocate.padded {
+            let end = self.end();
+            pad(self.seal, &mut self.buffer, end, head);
         }
-        let mut gap = SECTOR_BYTES - over;
-        if gap < RECORD_BYTES_MIN {
-            gap += SECTOR_BYTES;
-        }
-        let payload = usize::try_from(gap).unwrap_or(0).saturating_sub(RECORD_HEAD_BYTES);
-        self.append(RecordHead { kind: RecordKind::Padding, ..head }, |out| {
-            out.resize(out.len() + payload, 0);
-        });
-        debug_assert!(self.end().is_multiple_of(SECTOR_BYTES));
     }
 
     /// Hands the buffer to the operating system. One write, beside preallocation.

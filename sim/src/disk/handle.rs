@@ -1,19 +1,21 @@
 //! The two traits on the simulated disk: each method is one call through the gate.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{MAIN_SEPARATOR, Path};
 use std::sync::Arc;
 
 use runstone_vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
 
 use super::SimVfs;
-use super::faults::CallKind;
+use super::call::CallKind;
 use super::trace::Call;
 
 /// The text of a path in traces and digests: the same on every platform for names that are.
-fn text(path: &Path) -> std::borrow::Cow<'_, str> {
-    path.to_string_lossy()
+fn text(path: &Path) -> Cow<'_, str> {
+    let text = path.to_string_lossy();
+    if MAIN_SEPARATOR == '/' { text } else { Cow::Owned(text.replace(MAIN_SEPARATOR, "/")) }
 }
 
 impl SimVfs {

@@ -40,10 +40,11 @@ pub(super) struct Op {
 
 /// Sectors that were preallocated and never written.
 #[derive(Clone, Debug)]
-struct Unwritten {
+pub(super) struct Unwritten {
     first: u64,
     end: u64,
-    seq: u64,
+    /// The allocation; 0 if it is durable.
+    pub(super) seq: u64,
 }
 
 /// Which version of a sector is chosen.
@@ -89,7 +90,8 @@ pub(super) struct FileNode {
     pub(super) doom_next: bool,
     /// Older durable versions of sectors, the latest last (world R).
     pub(super) history: BTreeMap<u64, VecDeque<Vec<u8>>>,
-    unwritten: Vec<Unwritten>,
+    /// Preallocated and never written.
+    pub(super) unwritten: Vec<Unwritten>,
 }
 
 /// The sectors that `pos..pos + len` touches.
@@ -173,10 +175,12 @@ impl FileNode {
         if self.ops.iter().any(|op| op.doomed) {
             self.writeback_around_doomed(history);
         } else {
+            if history > 0 {
+                self.versions().into_keys().for_each(|sector| self.remember(sector, history));
+            }
             for op in std::mem::take(&mut self.ops) {
                 match op.change {
                     Change::Write { pos, bytes } => {
-                        self.remember(sectors(pos, bytes.len() as u64), history);
                         overlay(&mut self.durable, pos, &bytes);
                         self.forget_unwritten(sectors(pos, bytes.len() as u64));
                     }
@@ -195,7 +199,7 @@ impl FileNode {
     }
 
     /// A resize that is durable now ends the never-written ranges that are older than it.
-    fn clip_unwritten(&mut self, seq: u64, to: u64) {
+    pub(super) fn clip_unwritten(&mut self, seq: u64, to: u64) {
         let end = to.div_ceil(SECTOR);
         for range in self.unwritten.iter_mut().filter(|range| range.seq < seq) {
             range.end = range.end.min(end);
@@ -203,26 +207,22 @@ impl FileNode {
         self.unwritten.retain(|range| range.first < range.end);
     }
 
-    /// Keeps the durable version of sectors that are about to be replaced.
-    fn remember(&mut self, range: std::ops::Range<u64>, history: u32) {
-        if history == 0 {
-            return;
-        }
-        for sector in range {
-            let start = at(sector * SECTOR);
-            let end = self.durable.len().min(start + at(SECTOR));
-            if let Some(old) = self.durable.get(start..end).filter(|old| !old.is_empty()) {
-                let versions = self.history.entry(sector).or_default();
-                versions.push_back(old.to_vec());
-                while versions.len() as u64 > u64::from(history) {
-                    versions.pop_front();
-                }
+    /// Keeps the durable version of a sector that is about to be replaced.
+    pub(super) fn remember(&mut self, sector: u64, history: u32) {
+        let start = at(sector * SECTOR);
+        let end = self.durable.len().min(start + at(SECTOR));
+        let old = self.durable.get(start..end).filter(|old| !old.is_empty() && history > 0);
+        if let Some(old) = old {
+            let versions = self.history.entry(sector).or_default();
+            versions.push_back(old.to_vec());
+            while versions.len() as u64 > u64::from(history) {
+                versions.pop_front();
             }
         }
     }
 
     /// Removes sectors that now hold written data from the never-written ranges.
-    fn forget_unwritten(&mut self, written: std::ops::Range<u64>) {
+    pub(super) fn forget_unwritten(&mut self, written: std::ops::Range<u64>) {
         if self.unwritten.is_empty() {
             return;
         }
@@ -233,141 +233,6 @@ impl FileNode {
             rest.extend([before, after].into_iter().filter(|part| part.first < part.end));
         }
         self.unwritten = rest;
-    }
-
-    /// Sectors with an undoomed write become durable as they are in memory; doomed writes to
-    /// other sectors stay as they are, for ever (rule F1).
-    fn writeback_around_doomed(&mut self, history: u32) {
-        let mut choice = Choice::default();
-        let mut reach = 0;
-        let mut last_write = 0;
-        for op in self.ops.iter().filter(|op| !op.doomed) {
-            match &op.change {
-                Change::Write { pos, bytes } => {
-                    let len = bytes.len() as u64;
-                    for sector in sectors(*pos, len) {
-                        choice.cuts.insert(sector, Cut { seq: u64::MAX, torn: None });
-                    }
-                    reach = reach.max(pos + len);
-                    last_write = op.seq;
-                }
-                Change::Resize { .. } => choice.size_seq = op.seq,
-            }
-        }
-        if self.size_of(&choice) < reach.min(self.len()) {
-            // Data that a sync promised is worth nothing without the size that shows it.
-            choice.size_seq = choice.size_seq.max(last_write);
-        }
-        for &sector in choice.cuts.keys() {
-            self.forget_unwritten(sector..sector + 1);
-            self.remember(sector..sector + 1, history);
-        }
-        let mut image = self.build(&choice);
-        for &sector in choice.cuts.keys() {
-            copy_sector(&self.live, &mut image, sector);
-        }
-        self.durable = image;
-        self.drop_covered(&choice);
-    }
-
-    /// Drops the operations that `choice`, now durable, contains or makes void.
-    fn drop_covered(&mut self, choice: &Choice) {
-        let cuts: Vec<(u64, u64)> = self
-            .ops
-            .iter()
-            .filter(|op| op.seq <= choice.size_seq)
-            .filter_map(|op| match op.change {
-                Change::Resize { from, to } if to < from => Some((op.seq, to)),
-                _ => None,
-            })
-            .collect();
-        for (seq, to) in &cuts {
-            self.clip_unwritten(*seq, *to);
-        }
-        self.ops.retain_mut(|op| match &mut op.change {
-            Change::Resize { .. } => op.seq > choice.size_seq,
-            Change::Write { pos, bytes } => {
-                for (_, to) in cuts.iter().filter(|(seq, _)| *seq > op.seq) {
-                    bytes.truncate(at(to.saturating_sub(*pos)));
-                }
-                !bytes.is_empty() && !choice.cuts.contains_key(&(*pos / SECTOR))
-            }
-        });
-        for range in &mut self.unwritten {
-            if range.seq <= choice.size_seq {
-                range.seq = 0;
-            }
-        }
-    }
-
-    /// Dooms every operation from `seq` on, a sector at a time.
-    pub(super) fn doom_from(&mut self, seq: u64) {
-        let mut ops = Vec::with_capacity(self.ops.len());
-        for op in self.ops.drain(..) {
-            match op.change {
-                Change::Write { pos, bytes } if !op.doomed && op.seq >= seq => {
-                    let mut start = pos;
-                    let mut rest = bytes.as_slice();
-                    while !rest.is_empty() {
-                        let len = at(SECTOR - start % SECTOR).min(rest.len());
-                        let (piece, tail) = rest.split_at(len);
-                        let change = Change::Write { pos: start, bytes: piece.to_vec() };
-                        ops.push(Op { seq: op.seq, doomed: true, change });
-                        start += len as u64;
-                        rest = tail;
-                    }
-                }
-                change => ops.push(Op { doomed: op.doomed || op.seq >= seq, change, ..op }),
-            }
-        }
-        self.ops = ops;
-    }
-
-    /// A failed sync whose pages are thrown away: reads fall back at once.
-    pub(super) fn revert(&mut self, keep_size: bool) {
-        if keep_size {
-            self.durable.resize(self.live.len(), 0);
-        }
-        self.ops.clear();
-        self.flushed.clear();
-        self.size_flushed = 0;
-        self.unwritten.retain(|range| range.seq == 0);
-        self.live.clone_from(&self.durable);
-    }
-
-    /// The sectors whose every pending write is doomed, in order.
-    pub(super) fn doomed_sectors(&self) -> Vec<u64> {
-        let mut state: BTreeMap<u64, bool> = BTreeMap::new();
-        for op in &self.ops {
-            if let Change::Write { pos, bytes } = &op.change {
-                for sector in sectors(*pos, bytes.len() as u64) {
-                    *state.entry(sector).or_insert(true) &= op.doomed;
-                }
-            }
-        }
-        state.into_iter().filter(|(_, doomed)| *doomed).map(|(sector, _)| sector).collect()
-    }
-
-    /// Drops a doomed sector from memory; the next read finds what is on disk: the durable
-    /// version, or (`kept`, where the durable size reaches) the doomed one.
-    pub(super) fn evict(&mut self, sector: u64, kept: bool) {
-        let start = at(sector * SECTOR);
-        let end = self.live.len().min(start + at(SECTOR));
-        if kept && end <= self.durable.len() && start < end {
-            copy_sector(&self.live, &mut self.durable, sector);
-        } else if kept || start >= end {
-            return;
-        } else {
-            let old = self.durable.get(start..).unwrap_or_default();
-            let n = old.len().min(end - start);
-            self.live[start..start + n].copy_from_slice(&old[..n]);
-            self.live[start + n..end].fill(0);
-        }
-        self.ops.retain(|op| match &op.change {
-            Change::Write { pos, .. } => pos / SECTOR != sector,
-            Change::Resize { .. } => true,
-        });
-        self.flushed.remove(&sector);
     }
 
     /// The versions that each sector may have beside its durable one, in order.
@@ -495,7 +360,7 @@ fn write_chosen(image: &mut Vec<u8>, seq: u64, pos: u64, bytes: &[u8], choice: &
 }
 
 /// Copies one sector between images, as far as both reach.
-fn copy_sector(from: &[u8], to: &mut [u8], sector: u64) {
+pub(super) fn copy_sector(from: &[u8], to: &mut [u8], sector: u64) {
     let start = at(sector * SECTOR);
     let end = from.len().min(to.len()).min(start + at(SECTOR));
     if start < end {

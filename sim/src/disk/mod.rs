@@ -74,14 +74,18 @@
 //! Same seed, same calls: same results, same digest, on every platform. No hash map, no
 //! clock, no thread, no address takes part.
 
-mod calls;
+mod call;
+mod choice;
 mod config;
 mod crash;
 mod dir;
+mod doom;
 mod faults;
+mod files;
 mod handle;
 mod inode;
 mod lock;
+mod names;
 mod report;
 mod rot;
 mod state;
@@ -93,10 +97,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use call::CallKind;
 pub use config::{CrashModel, DiskConfig, NameModel, Odds};
-pub use faults::{
-    CallKind, Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour,
-};
+pub use faults::{Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour};
 pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};
 pub use rot::Rot;
 pub use state::is_simulated_crash;

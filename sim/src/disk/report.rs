@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::call::CallKind;
 use super::config::{CrashModel, NameModel};
-use super::faults::CallKind;
 
 /// What kind of crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 //! Each function damages what reads see and what is durable alike. None of it is ever mixed
 //! with a check of durability: rule D5 holds outside this world only.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -176,40 +177,41 @@ impl SimVfs {
         Ok(())
     }
 
-    /// Damages `n` random places of random files; says what it did. An empty disk, and a
-    /// damage that changes no byte, are left out.
+    /// Damages `n` random places of random files; says what it did. Fewer only if the disk
+    /// gives nothing to damage: a damage that changes no byte is drawn again, 32 times.
     pub fn rot(&self, n: u64) -> Vec<Rot> {
+        const TRIES: usize = 32;
         let mut done = vec![];
         for _ in 0..n {
             let before = self.durable_image();
-            let files: Vec<(&PathBuf, u64)> = before
-                .iter()
-                .filter(|(_, content)| !content.is_empty())
-                .map(|(path, content)| (path, content.len() as u64))
-                .collect();
-            let drawn = {
-                let mut disk = self.disk();
-                let rng = &mut disk.rng;
-                let (a, b) = (rng.pick(&files).copied(), rng.pick(&files).copied());
-                a.zip(b).map(|(a, b)| (rng.below(5), a, b, rng.below(a.1 * 8), rng.below(b.1)))
-            };
-            let Some((what, (path, _), (other, _), bit, pos)) = drawn else { break };
-            let sector = bit / 8 / SECTOR;
-            let rot = match what {
-                0 => Rot::Flipped { path: path.clone(), bit },
-                1 => Rot::Zeroed { path: path.clone(), sector },
-                2 => Rot::Swapped { path: path.clone(), sectors: (sector, pos / SECTOR) },
-                3 => Rot::Restored { path: path.clone(), sector },
-                _ => Rot::Misdirected {
-                    from: (path.clone(), sector),
-                    to: (other.clone(), pos / SECTOR),
-                },
-            };
-            if self.apply_rot(&rot).is_ok() && self.durable_image() != before {
-                done.push(rot);
-            }
+            let changed = |rot: &Rot| self.apply_rot(rot).is_ok() && self.durable_image() != before;
+            done.extend((0..TRIES).map_while(|_| self.draw_rot(&before)).find(changed));
         }
         done
+    }
+
+    fn draw_rot(&self, image: &BTreeMap<PathBuf, Vec<u8>>) -> Option<Rot> {
+        let files: Vec<(&PathBuf, u64)> = image
+            .iter()
+            .filter(|(_, content)| !content.is_empty())
+            .map(|(path, content)| (path, content.len() as u64))
+            .collect();
+        let rng = &mut self.disk().rng;
+        let &(path, len) = rng.pick(&files)?;
+        let &(other, other_len) = rng.pick(&files)?;
+        let bit = rng.below(len * 8);
+        let sector = bit / 8 / SECTOR;
+        let path = path.clone();
+        Some(match rng.below(5) {
+            0 => Rot::Flipped { path, bit },
+            1 => Rot::Zeroed { path, sector },
+            2 => Rot::Swapped { path, sectors: (sector, rng.below(len) / SECTOR) },
+            3 => Rot::Restored { path, sector },
+            _ => Rot::Misdirected {
+                from: (path, sector),
+                to: (other.clone(), rng.below(other_len) / SECTOR),
+            },
+        })
     }
 
     /// Repeats one damage (a replay, a shrinker).

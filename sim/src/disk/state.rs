@@ -10,10 +10,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 
+use super::call::CallKind;
 use super::config::DiskConfig;
 use super::crash;
 use super::dir::Tree;
-use super::faults::{CallKind, Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
+use super::faults::{Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
 use super::lock::Locks;
 use super::report::{CrashKind, CrashPoint, CrashReport, When};
 use super::trace::{Call, Trace};
@@ -39,6 +40,11 @@ fn simulated_crash() -> io::Error {
 /// earlier life: no fault of the program under test.
 pub fn is_simulated_crash(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<SimulatedCrash>())
+}
+
+/// An error of a kind.
+pub(super) fn fail<T>(kind: io::ErrorKind) -> io::Result<T> {
+    Err(kind.into())
 }
 
 /// What a call's effect gives: the value, and a number for the digest.
@@ -228,8 +234,23 @@ impl Disk {
                 self.count("process_crash", 1);
             }
         }
+        self.feed_state();
         let code = if kind == CrashKind::Power { 0xC0 } else { 0xC1 };
         self.trace.event(code, || report.to_string().trim_end().to_owned());
         self.report = Some(report);
+    }
+
+    /// Feeds what the crash has left to the digest: two runs that differ here are told apart
+    /// before anybody reads the difference.
+    fn feed_state(&mut self) {
+        let Disk { tree, trace, .. } = self;
+        for (path, id) in tree.paths(false) {
+            for name in path.iter().skip(1) {
+                trace.digest.bytes(name.as_encoded_bytes());
+            }
+            if let Ok(file) = tree.file(id) {
+                trace.digest.bytes(&file.live);
+            }
+        }
     }
 }

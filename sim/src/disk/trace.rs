@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::faults::CallKind;
+use super::call::CallKind;
 use crate::digest::Digest;
 
 /// One call, as the trace sees it.

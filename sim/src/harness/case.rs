@@ -1,0 +1,444 @@
+//! A case: everything that a run of the simulation depends on, as data.
+//!
+//! Invariant: the same case gives the same run, call for call. A case is generated from a
+//! seed, saved as text, replayed, and shrunk by deleting parts of it.
+
+use std::time::Duration;
+
+use runstone::{
+    DurabilityMode, EventEntry, Level, Limits, Options, RunId, RunStatus, StateMachineEntry,
+    Timestamp, TraceEntry, Value,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{CrashKind, CrashModel, DiskConfig, FaultMode, When};
+
+/// Which promises the disk keeps, and so which oracle judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum World {
+    /// The disk keeps its word; calls may fail, and say so. Every clause of the contract.
+    Strict,
+    /// Syncs say Ok and do nothing, or report their error one sync late: C2, C3, C9, C10,
+    /// C12, or a typed refusal.
+    Lying,
+    /// One sector that an unsynced write touched is garbage: C2, C3, or a typed error.
+    GarbageSector,
+    /// Durable bytes rot: never a wrong value; a typed error is right.
+    Rot,
+}
+
+impl World {
+    /// All worlds.
+    pub const ALL: [World; 4] = [World::Strict, World::Lying, World::GarbageSector, World::Rot];
+
+    /// The name, as reports write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            World::Strict => "strict",
+            World::Lying => "lying",
+            World::GarbageSector => "garbage-sector",
+            World::Rot => "rot",
+        }
+    }
+}
+
+/// The durability of one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LevelSpec {
+    /// As the database.
+    Default,
+    /// [`Level::Async`].
+    Async,
+    /// [`Level::Batched`].
+    Batched,
+    /// [`Level::Strict`].
+    Strict,
+}
+
+impl LevelSpec {
+    /// As the engine's option.
+    pub fn level(self) -> Option<Level> {
+        match self {
+            LevelSpec::Default => None,
+            LevelSpec::Async => Some(Level::Async),
+            LevelSpec::Batched => Some(Level::Batched),
+            LevelSpec::Strict => Some(Level::Strict),
+        }
+    }
+}
+
+/// A value, by its recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValueSpec {
+    /// Which kind, from 0.
+    pub kind: u8,
+    /// How many bytes, where the kind has a size.
+    pub size: u32,
+    /// What makes it different from others.
+    pub salt: u32,
+}
+
+impl ValueSpec {
+    /// The value.
+    pub fn value(self) -> Value {
+        let salt = u64::from(self.salt);
+        let filled = |len: u32| -> Vec<u8> {
+            let mut state = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            (0..len)
+                .map(|_| {
+                    state = state.rotate_left(7).wrapping_mul(0x2545_f491_4f6c_dd1d);
+                    (state >> 56).to_le_bytes()[0]
+                })
+                .collect()
+        };
+        let text = |len: u32| "x".repeat(usize::try_from(len).unwrap_or(0));
+        match self.kind {
+            0 => Value::Null,
+            1 => Value::Bool(self.salt % 2 == 1),
+            2 => Value::Int(i64::from(self.salt) - (1 << 31)),
+            3 => Value::Float(f64::from_bits(salt << 32 | salt)),
+            4 => Value::String(format!("{}{}", self.salt, text(self.size.saturating_sub(10)))),
+            5 => Value::from(EventEntry {
+                sequence: salt,
+                event_type: format!("event {salt}"),
+                payload: filled(self.size.min(64)),
+                timestamp: Timestamp::from_millis(salt),
+            }),
+            6 => Value::from(StateMachineEntry {
+                state: format!("state {salt}"),
+                version: salt,
+                updated_at: Timestamp::from_millis(salt),
+            }),
+            7 => Value::from(TraceEntry {
+                trace_id: format!("trace {salt}"),
+                parent_id: (self.salt % 2 == 0).then(|| "parent".to_owned()),
+                trace_type: "call".to_owned(),
+                content: filled(self.size.min(64)),
+                timestamp: Timestamp::from_millis(salt),
+            }),
+            _ => Value::Bytes(filled(self.size)),
+        }
+    }
+}
+
+/// How many different keys there are.
+pub const KEYS: u8 = 24;
+/// The longest key that is admitted in simulations.
+pub const KEY_BYTES_MAX: usize = 40;
+/// The longest value that is admitted in simulations.
+pub const VALUE_BYTES_MAX: usize = 1500;
+/// The largest batch that is admitted in simulations.
+pub const BATCH_BYTES_MAX: usize = 4096;
+
+/// The bytes of a key: odd ones, at a limit, one beyond, prefixes of one another.
+pub fn key_bytes(key: u8) -> Vec<u8> {
+    match key {
+        0 => b"a".to_vec(),
+        1 => b"ab".to_vec(),
+        2 => b"abc".to_vec(),
+        3 => b"a\x00".to_vec(),
+        4 => b"a\xff".to_vec(),
+        5 => vec![0],
+        6 => vec![0xff],
+        7 => vec![0xff, 0xff],
+        8 => vec![b'k'; KEY_BYTES_MAX],
+        9 => vec![b'k'; 22],
+        10 => vec![b'k'; 23],
+        11 => b"ab\xff\xff".to_vec(),
+        12 => vec![b'k'; KEY_BYTES_MAX + 1],
+        13 => Vec::new(),
+        n => format!("key-{n:02}").into_bytes(),
+    }
+}
+
+/// A run's id.
+pub fn run_id(run: u8) -> RunId {
+    let mut bytes = [0x10; 16];
+    // Ids that differ first, last, or in the middle.
+    match run % 3 {
+        0 => bytes[0] = run,
+        1 => bytes[15] = run,
+        _ => bytes[7] = run,
+    }
+    RunId::from_bytes(bytes)
+}
+
+/// A change within a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeSpec {
+    /// Sets a key, with a time to live in milliseconds.
+    Put {
+        /// The run.
+        run: u8,
+        /// The key.
+        key: u8,
+        /// The value.
+        value: ValueSpec,
+        /// The time to live; 0 is refused.
+        ttl_ms: Option<u32>,
+    },
+    /// Deletes a key.
+    Delete {
+        /// The run.
+        run: u8,
+        /// The key.
+        key: u8,
+    },
+    /// Begins a run.
+    Begin {
+        /// The run.
+        run: u8,
+        /// Its parent.
+        parent: Option<u8>,
+        /// How many tags it has.
+        tags: u8,
+    },
+    /// Ends a run.
+    End {
+        /// The run.
+        run: u8,
+        /// 0 completed, 1 failed, 2 cancelled.
+        status: u8,
+    },
+}
+
+/// The status of a number.
+pub fn status(n: u8) -> RunStatus {
+    match n % 3 {
+        0 => RunStatus::Completed,
+        1 => RunStatus::Failed,
+        _ => RunStatus::Cancelled,
+    }
+}
+
+/// A crash within a recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NestedCrash {
+    /// How many calls of the opening are served before.
+    pub after_calls: u32,
+    /// Where in the call.
+    pub when: When,
+    /// What survives.
+    pub kind: CrashKind,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// One change, by the method of its own, waited for.
+    Write {
+        /// The change.
+        change: ChangeSpec,
+        /// Its durability.
+        level: LevelSpec,
+    },
+    /// A delete without the read.
+    Remove {
+        /// The run.
+        run: u8,
+        /// The key.
+        key: u8,
+    },
+    /// A batch, waited for.
+    Batch {
+        /// Its changes.
+        changes: Vec<ChangeSpec>,
+        /// Its durability.
+        level: LevelSpec,
+    },
+    /// A batch that is put into the queue.
+    Submit {
+        /// Its changes.
+        changes: Vec<ChangeSpec>,
+        /// Its durability.
+        level: LevelSpec,
+    },
+    /// Commits one group of what waits.
+    Step,
+    /// Does what is due.
+    Tick,
+    /// A step of maintenance.
+    Maintain,
+    /// Makes everything acknowledged durable.
+    Flush,
+    /// Reads a key in every way.
+    Get {
+        /// The run.
+        run: u8,
+        /// The key.
+        key: u8,
+    },
+    /// Lists a prefix, forward and from both ends.
+    List {
+        /// The run.
+        run: u8,
+        /// The first bytes of this key are the prefix.
+        key: u8,
+        /// How many of them.
+        len: u8,
+        /// Which end each step takes, bit by bit.
+        ends: u32,
+    },
+    /// Takes a snapshot.
+    Snapshot,
+    /// Reads everything through a snapshot.
+    ReadSnapshot {
+        /// Which, modulo their number.
+        slot: u8,
+    },
+    /// Drops a snapshot.
+    DropSnapshot {
+        /// Which, modulo their number.
+        slot: u8,
+    },
+    /// Moves the clocks.
+    Clock {
+        /// By how much the wall clock jumps, beside what passes.
+        wall_ms: i64,
+        /// How much time passes.
+        passes_ms: u32,
+    },
+    /// Leaves this many bytes free on the disk.
+    FillDisk {
+        /// Bytes.
+        free: u32,
+    },
+    /// Frees the disk.
+    FreeDisk,
+    /// Closes and opens again.
+    Reopen,
+    /// Drops the handle and opens again.
+    DropReopen,
+    /// Tries a second opening.
+    OpenTwice,
+    /// Crashes at a call to come.
+    Crash {
+        /// How many calls are served before.
+        after_calls: u32,
+        /// Where in the call.
+        when: When,
+        /// What survives.
+        kind: CrashKind,
+        /// How the kept part is chosen; drawn if `None`.
+        model: Option<CrashModel>,
+        /// Crashes within the recovery that follows.
+        nested: Vec<NestedCrash>,
+        /// How many bits, sectors or files rot before the recovery (world `rot` only).
+        rot: u8,
+    },
+}
+
+/// The engine's options that a case chooses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseOptions {
+    /// 0 strict, 1 batched, 2 asynchronous.
+    pub mode: u8,
+    /// For batched: the batch size.
+    pub batch_size: u64,
+    /// For batched and asynchronous, in milliseconds.
+    pub interval_ms: u64,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Bytes of preallocation.
+    pub preallocate_bytes: u64,
+    /// Whether preallocation writes zeros.
+    pub zero_fill: bool,
+    /// Whether groups are padded to sectors.
+    pub pad_to_sector: bool,
+    /// The memtable's budget; a small one refuses puts.
+    pub memtable_bytes_max: u64,
+    /// Bytes of asynchronous commits in memory.
+    pub log_buffer_bytes_max: u64,
+    /// Commits of a group.
+    pub group_commits_max: usize,
+    /// Commits in the queue.
+    pub queue_commits_max: usize,
+    /// Whether due steps are made after every operation.
+    pub diligent: bool,
+    /// The planted bug, by its number; 0 is none.
+    #[serde(default)]
+    pub planted: u8,
+}
+
+impl CaseOptions {
+    /// The smallest memtable that never refuses in a simulation.
+    pub const AMPLE_MEMTABLE: u64 = 64 << 20;
+
+    /// Whether the memtable may refuse a put.
+    pub fn may_be_full(&self) -> bool {
+        self.memtable_bytes_max < Self::AMPLE_MEMTABLE
+    }
+
+    /// The durability mode.
+    pub fn durability(&self) -> DurabilityMode {
+        match self.mode {
+            0 => DurabilityMode::Strict,
+            1 => DurabilityMode::Batched {
+                interval_ms: self.interval_ms,
+                batch_size: self.batch_size,
+            },
+            _ => DurabilityMode::Async { interval_ms: self.interval_ms },
+        }
+    }
+
+    /// After how long a commit of this level must be durable, if due steps are made.
+    pub fn interval(&self, level: Level) -> Duration {
+        let ms = match level {
+            Level::Strict => 0,
+            Level::Batched if self.mode == 2 => self.interval_ms.max(100),
+            Level::Async if self.mode == 1 => self.interval_ms.max(100),
+            _ if self.mode == 0 => 100,
+            _ => self.interval_ms.max(100),
+        };
+        Duration::from_millis(ms)
+    }
+
+    /// All options, for the engine.
+    pub fn engine(&self) -> Options {
+        Options {
+            durability: self.durability(),
+            limits: Limits {
+                key_bytes_max: KEY_BYTES_MAX,
+                value_bytes_max: VALUE_BYTES_MAX,
+                batch_bytes_max: BATCH_BYTES_MAX,
+                tags_max: 3,
+                name_bytes_max: 24,
+            },
+            segment_bytes: self.segment_bytes,
+            preallocate_bytes: self.preallocate_bytes,
+            zero_fill: self.zero_fill,
+            pad_to_sector: self.pad_to_sector,
+            memtable_bytes_max: self.memtable_bytes_max,
+            log_buffer_bytes_max: self.log_buffer_bytes_max,
+            group_commits_max: self.group_commits_max,
+            queue_commits_max: self.queue_commits_max,
+            background: false,
+            #[cfg(feature = "planted")]
+            planted: runstone::planted::Planted::from_number(self.planted),
+            ..Options::default()
+        }
+    }
+}
+
+/// Everything that a run depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Case {
+    /// The seed of the disk's, the faults' and the entropy's streams.
+    pub seed: u64,
+    /// Which promises the disk keeps.
+    pub world: World,
+    /// The engine's options.
+    pub options: CaseOptions,
+    /// The disk's knobs.
+    pub disk: DiskConfig,
+    /// What fails, and when.
+    pub faults: FaultMode,
+    /// Whether faults strike from the first operation on, or only in recoveries.
+    pub faults_in_recovery: bool,
+    /// What is done.
+    pub ops: Vec<Op>,
+}

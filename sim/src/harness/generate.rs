@@ -1,0 +1,373 @@
+//! The swarm: what a seed does.
+//!
+//! Each seed switches features, faults, weights, sizes and crash models on or off, since no
+//! single mixture sees everything. Invariant: the same seed gives the same case; a new
+//! consumer of one stream shifts no other.
+
+use super::case::{
+    Case, CaseOptions, ChangeSpec, KEYS, LevelSpec, NestedCrash, Op, VALUE_BYTES_MAX, ValueSpec,
+    World,
+};
+use super::oracle::RUNS;
+use crate::disk::{
+    CallKind, CrashKind, CrashModel, DiskConfig, FaultKind, FaultMode, FaultPlan, NameModel, Odds,
+    SyncFlavour, When,
+};
+use crate::rng::{Rng, Stream, Streams};
+
+/// Operations of a case.
+pub const OPS: usize = 200;
+/// Crashes of a case.
+pub const CRASHES: usize = 3;
+
+/// The case of a seed.
+pub fn generate(seed: u64) -> Case {
+    generate_in(seed, None)
+}
+
+/// The case of a seed, in a world of the caller's choice.
+pub fn generate_in(seed: u64, world: Option<World>) -> Case {
+    let streams = Streams::new(seed);
+    let mut swarm = streams.stream(Stream::Swarm);
+    let drawn = match swarm.below(20) {
+        0..=15 => World::Strict,
+        16 | 17 => World::Lying,
+        18 => World::GarbageSector,
+        _ => World::Rot,
+    };
+    let world = world.unwrap_or(drawn);
+    let options = options(&mut swarm, world);
+    let disk = disk(&mut swarm, world);
+    let faults = FaultMode::Drawn(faults(&mut swarm, world));
+    let mut workload = streams.stream(Stream::Workload);
+    let mut scheduling = streams.stream(Stream::Scheduling);
+    let mut ops = Workload::new(&mut swarm, &options).ops(&mut workload, OPS);
+    add_crashes(&mut ops, &mut scheduling, world, CRASHES);
+    Case { seed, world, options, disk, faults, faults_in_recovery: swarm.chance(1, 3), ops }
+}
+
+fn options(rng: &mut Rng, world: World) -> CaseOptions {
+    let mode = pick(rng, &[0, 0, 1, 1, 2]);
+    let small_memtable = rng.chance(1, 12);
+    CaseOptions {
+        mode,
+        batch_size: pick(rng, &[1, 2, 3, 8, 40]),
+        interval_ms: pick(rng, &[1, 10, 50, 1000]),
+        segment_bytes: pick(rng, &[512, 1024, 2048, 4096, 8192, 65_536]),
+        preallocate_bytes: pick(rng, &[0, 0, 512, 1000, 4096]),
+        zero_fill: rng.coin(),
+        pad_to_sector: rng.chance(if world == World::GarbageSector { 1 } else { 0 }, 2)
+            || rng.chance(1, 10),
+        memtable_bytes_max: if small_memtable {
+            pick(rng, &[9_000, 12_000, 20_000])
+        } else {
+            CaseOptions::AMPLE_MEMTABLE
+        },
+        log_buffer_bytes_max: pick(rng, &[0, 300, 4096, 65_536]),
+        group_commits_max: pick(rng, &[1, 2, 5, 64]),
+        queue_commits_max: pick(rng, &[1, 3, 64]),
+        diligent: rng.coin(),
+        planted: 0,
+    }
+}
+
+fn disk(rng: &mut Rng, world: World) -> DiskConfig {
+    let mut config = DiskConfig::default();
+    // Some seeds see one model only, most a mixture.
+    if rng.chance(1, 3) {
+        config = config.only(pick(rng, &CrashModel::ALL));
+    }
+    if rng.chance(1, 4) {
+        config = config.only_names(pick(
+            rng,
+            &[NameModel::Subset, NameModel::Prefix, NameModel::None, NameModel::All],
+        ));
+    }
+    if rng.coin() {
+        config.early_writeback = pick(rng, &[Odds::NEVER, Odds::one_in(4), Odds::one_in(2)]);
+    }
+    if rng.chance(1, 4) {
+        config.prealloc_garbage = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
+        config.lost_data_garbage = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
+    }
+    if rng.chance(1, 4) {
+        config.evict_doomed = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
+    }
+    match world {
+        World::GarbageSector => config.garbage_sector = Odds::one_in(2),
+        World::Rot => config.sector_history = 4,
+        World::Strict | World::Lying => {}
+    }
+    config
+}
+
+fn faults(rng: &mut Rng, world: World) -> FaultPlan {
+    let mut plan = FaultPlan::none();
+    match world {
+        World::Rot | World::GarbageSector => return plan,
+        World::Lying => {
+            let odds = pick(rng, &[Odds::one_in(2), Odds::one_in(5), Odds::one_in(20)]);
+            plan = if rng.coin() { plan.lying(odds) } else { plan.late(odds) };
+        }
+        World::Strict => {}
+    }
+    match rng.below(8) {
+        // Most seeds have a disk without errors.
+        0..=3 => return plan,
+        4 => {
+            let all = FaultPlan::all(pick(rng, &[Odds::one_in(300), Odds::one_in(2000)]));
+            plan.odds.extend(all.odds.into_iter().filter(|(call, _)| {
+                world == World::Strict || !matches!(call, CallKind::Sync | CallKind::SyncDir)
+            }));
+            plan.read_only_after_error = all.read_only_after_error;
+        }
+        // Failing syncs, and what they leave.
+        5 if world == World::Strict => {
+            let odds = pick(rng, &[Odds::one_in(20), Odds::one_in(100)]);
+            plan = plan
+                .with(CallKind::Sync, FaultKind::Io, odds)
+                .with(CallKind::SyncDir, FaultKind::Io, odds)
+                .with(CallKind::Write, FaultKind::BackgroundFails, Odds::one_in(200));
+        }
+        // Full disks.
+        6 => {
+            let odds = pick(rng, &[Odds::one_in(10), Odds::one_in(60)]);
+            for call in [CallKind::Write, CallKind::Allocate, CallKind::Create] {
+                plan = plan.with(call, FaultKind::NoSpace, odds).with(
+                    call,
+                    FaultKind::Quota,
+                    Odds::one_in(300),
+                );
+            }
+        }
+        // Short, interrupted and failing reads and writes.
+        _ => {
+            for call in [CallKind::Write, CallKind::Read] {
+                plan = plan
+                    .with(call, FaultKind::Short, Odds::one_in(8))
+                    .with(call, FaultKind::Interrupted, Odds::one_in(8))
+                    .with(call, FaultKind::Io, Odds::one_in(600));
+            }
+        }
+    }
+    let flavour = pick(
+        rng,
+        &[SyncFlavour::Doomed, SyncFlavour::Doomed, SyncFlavour::Reverted, SyncFlavour::SizeKept],
+    );
+    plan.flavour(flavour)
+}
+
+/// The weights of a seed's operations.
+struct Workload {
+    weights: [u32; 17],
+    runs: u8,
+    keys: u8,
+    big_values: bool,
+    odd_keys: bool,
+    ttl: bool,
+    levels: bool,
+}
+
+impl Workload {
+    fn new(swarm: &mut Rng, options: &CaseOptions) -> Self {
+        //                  put del rem bat sub stp tck mnt fls get lst snp clk ful reo beg end
+        let base: [u32; 17] = [30, 6, 3, 6, 8, 4, 4, 2, 3, 4, 3, 5, 4, 1, 2, 5, 2];
+        let mut weights = [0; 17];
+        for (weight, base) in weights.iter_mut().zip(base) {
+            *weight = match swarm.below(6) {
+                0 => 0,
+                1 => base * 4,
+                _ => base,
+            };
+        }
+        // Without puts and runs nothing happens.
+        weights[0] = weights[0].max(10);
+        weights[15] = weights[15].max(3);
+        if options.may_be_full() {
+            weights[0] *= 2;
+        }
+        Workload {
+            weights,
+            runs: pick(swarm, &[1, 2, RUNS]),
+            keys: pick(swarm, &[3, 10, KEYS]),
+            big_values: swarm.chance(1, 3),
+            odd_keys: swarm.chance(1, 3),
+            ttl: swarm.coin(),
+            levels: swarm.chance(1, 3),
+        }
+    }
+
+    fn ops(&self, rng: &mut Rng, count: usize) -> Vec<Op> {
+        let mut ops = vec![Op::Write {
+            change: ChangeSpec::Begin { run: 0, parent: None, tags: 1 },
+            level: LevelSpec::Default,
+        }];
+        while ops.len() < count {
+            ops.push(self.op(rng));
+        }
+        ops
+    }
+
+    fn op(&self, rng: &mut Rng) -> Op {
+        let level = self.level(rng);
+        match rng.weighted(&self.weights).unwrap_or(0) {
+            0 => Op::Write { change: self.put(rng), level },
+            1 => Op::Write { change: self.delete(rng), level: LevelSpec::Default },
+            2 => Op::Remove { run: self.run(rng), key: self.key(rng) },
+            3 => Op::Batch { changes: self.changes(rng), level },
+            4 => Op::Submit { changes: self.changes(rng), level },
+            5 => Op::Step,
+            6 => Op::Tick,
+            7 => Op::Maintain,
+            8 => Op::Flush,
+            9 => Op::Get { run: self.run(rng), key: self.key(rng) },
+            10 => Op::List {
+                run: self.run(rng),
+                key: self.key(rng),
+                len: byte(rng, 4),
+                ends: u32::try_from(rng.below(1 << 32)).unwrap_or(0),
+            },
+            11 => match rng.below(3) {
+                0 => Op::Snapshot,
+                1 => Op::DropSnapshot { slot: byte(rng, 4) },
+                _ => Op::ReadSnapshot { slot: byte(rng, 4) },
+            },
+            12 => Op::Clock {
+                wall_ms: match rng.below(6) {
+                    0 => -i64::try_from(rng.below(100_000)).unwrap_or(0),
+                    1 => i64::try_from(rng.below(100_000)).unwrap_or(0),
+                    _ => 0,
+                },
+                passes_ms: u32::try_from(pick(rng, &[0, 1, 7, 60, 2000])).unwrap_or(0),
+            },
+            13 => match rng.coin() {
+                true => Op::FillDisk { free: u32::try_from(rng.below(2000)).unwrap_or(0) },
+                false => Op::FreeDisk,
+            },
+            14 => match rng.below(4) {
+                0 => Op::DropReopen,
+                1 => Op::OpenTwice,
+                _ => Op::Reopen,
+            },
+            15 => Op::Write {
+                change: ChangeSpec::Begin {
+                    run: self.run(rng),
+                    parent: rng.chance(1, 3).then(|| self.run(rng)),
+                    tags: byte(rng, 40),
+                },
+                level: LevelSpec::Default,
+            },
+            _ => Op::Write {
+                change: ChangeSpec::End { run: self.run(rng), status: byte(rng, 3) },
+                level: LevelSpec::Default,
+            },
+        }
+    }
+
+    fn level(&self, rng: &mut Rng) -> LevelSpec {
+        if !self.levels {
+            return LevelSpec::Default;
+        }
+        pick(rng, &[LevelSpec::Default, LevelSpec::Async, LevelSpec::Batched, LevelSpec::Strict])
+    }
+
+    fn run(&self, rng: &mut Rng) -> u8 {
+        byte(rng, u64::from(self.runs))
+    }
+
+    fn key(&self, rng: &mut Rng) -> u8 {
+        match byte(rng, u64::from(self.keys)) {
+            // The keys that are refused are rare, or nothing would be written.
+            key @ (12 | 13) if !self.odd_keys || rng.chance(3, 4) => key - 10,
+            key => key,
+        }
+    }
+
+    fn value(&self, rng: &mut Rng) -> ValueSpec {
+        let limit = u64::try_from(VALUE_BYTES_MAX).unwrap_or(0);
+        let size = match rng.below(if self.big_values { 12 } else { 6 }) {
+            0 => 0,
+            1 => 1,
+            2..=5 => rng.below(60),
+            6..=8 => rng.range(400..=700),
+            9 => limit,
+            10 => limit + 1,
+            _ => rng.below(limit),
+        };
+        ValueSpec {
+            kind: byte(rng, 14),
+            size: u32::try_from(size).unwrap_or(0),
+            salt: u32::try_from(rng.below(1 << 32)).unwrap_or(0),
+        }
+    }
+
+    fn put(&self, rng: &mut Rng) -> ChangeSpec {
+        let ttl_ms = match rng.below(8) {
+            _ if !self.ttl => None,
+            0 => Some(pick(rng, &[0, 1, 5, 50])),
+            1 | 2 => Some(u32::try_from(rng.range(1..=3000)).unwrap_or(1)),
+            _ => None,
+        };
+        ChangeSpec::Put { run: self.run(rng), key: self.key(rng), value: self.value(rng), ttl_ms }
+    }
+
+    fn delete(&self, rng: &mut Rng) -> ChangeSpec {
+        ChangeSpec::Delete { run: self.run(rng), key: self.key(rng) }
+    }
+
+    fn changes(&self, rng: &mut Rng) -> Vec<ChangeSpec> {
+        let count = pick(rng, &[1, 1, 1, 2, 3, 5, 0]);
+        (0..count)
+            .map(|_| match rng.below(20) {
+                0 => ChangeSpec::Begin { run: self.run(rng), parent: None, tags: byte(rng, 4) },
+                1 => ChangeSpec::End { run: self.run(rng), status: byte(rng, 3) },
+                2..=5 => self.delete(rng),
+                _ => self.put(rng),
+            })
+            .collect()
+    }
+}
+
+fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
+    for _ in 0..crashes {
+        let nested = pick(rng, &[0, 0, 0, 1, 1, 2]);
+        let crash = Op::Crash {
+            after_calls: match rng.below(4) {
+                0 => 0,
+                1 => u32::try_from(rng.range(1..=4)).unwrap_or(1),
+                _ => u32::try_from(rng.range(1..=60)).unwrap_or(1),
+            },
+            when: when(rng),
+            kind: kind(rng),
+            model: None,
+            nested: (0..nested)
+                .map(|_| NestedCrash {
+                    after_calls: u32::try_from(rng.below(40)).unwrap_or(0),
+                    when: when(rng),
+                    kind: kind(rng),
+                })
+                .collect(),
+            rot: if world == World::Rot { byte(rng, 3) } else { 0 },
+        };
+        let at = rng.index(ops.len() + 1);
+        ops.insert(at, crash);
+    }
+}
+
+fn when(rng: &mut Rng) -> When {
+    pick(rng, &[When::Before, When::Inside, When::Inside, When::After])
+}
+
+fn kind(rng: &mut Rng) -> CrashKind {
+    pick(rng, &[CrashKind::Power, CrashKind::Power, CrashKind::Process])
+}
+
+fn byte(rng: &mut Rng, below: u64) -> u8 {
+    u8::try_from(rng.below(below)).unwrap_or(0)
+}
+
+fn pick<T: Copy>(rng: &mut Rng, items: &[T]) -> T {
+    // Every list here has items.
+    let index = rng.index(items.len());
+    items[index]
+}

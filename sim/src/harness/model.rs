@@ -1,0 +1,354 @@
+//! The reference model: runs and keys as a history of commits.
+//!
+//! Deliberately simple: each key has the list of its versions, each run its record, and a
+//! crash cuts every list at a version. It knows nothing of logs, segments or files.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use runstone::{Error, Namespace, RunMetadataEntry, RunStatus, Timestamp, Value};
+
+use super::case::{
+    BATCH_BYTES_MAX, ChangeSpec, KEY_BYTES_MAX, VALUE_BYTES_MAX, key_bytes, run_id, status,
+};
+
+/// One version of a key; `None` deletes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Revision {
+    pub(crate) version: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) expiry_ms: Option<u64>,
+    pub(crate) value: Option<Value>,
+}
+
+impl Revision {
+    fn is_visible(&self, now_ms: u64) -> bool {
+        self.value.is_some() && self.expiry_ms.is_none_or(|expiry| now_ms < expiry)
+    }
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ModelRun {
+    parent: Option<u8>,
+    tags: BTreeMap<String, String>,
+    created_ms: u64,
+    first_version: u64,
+    /// The versions of its changes, oldest first.
+    touched: Vec<u64>,
+    end: Option<(RunStatus, u64, u64)>,
+}
+
+/// Why a commit is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Invalid,
+    Limit,
+    RunNotFound,
+    RunExists,
+    RunEnded,
+}
+
+impl Refusal {
+    /// Whether the engine's error is this refusal.
+    pub(crate) fn matches(self, error: &Error) -> bool {
+        matches!(
+            (self, error),
+            (Refusal::Invalid, Error::InvalidArgument { .. })
+                | (Refusal::Limit, Error::LimitExceeded { .. })
+                | (Refusal::RunNotFound, Error::RunNotFound { .. })
+                | (Refusal::RunExists, Error::RunExists { .. })
+                | (Refusal::RunEnded, Error::RunEnded { .. })
+        )
+    }
+}
+
+/// The tags that a number stands for.
+pub(crate) fn tags(n: u8) -> Vec<(String, String)> {
+    (0..n % 5).map(|i| (format!("tag{i}"), "v".repeat(usize::from(n) + usize::from(i)))).collect()
+}
+
+/// What was refused at the door, whatever the state: sizes and arguments.
+pub(crate) fn check_door(changes: &[ChangeSpec]) -> Result<(), Refusal> {
+    // A zero TTL is a mistake even in a put that a later one supersedes.
+    let is_zero = |change: &ChangeSpec| matches!(change, ChangeSpec::Put { ttl_ms: Some(0), .. });
+    if changes.iter().any(is_zero) {
+        return Err(Refusal::Invalid);
+    }
+    let mut bytes = 0;
+    for change in final_changes(changes) {
+        bytes += 64;
+        match change {
+            ChangeSpec::Put { key, value, .. } => {
+                let key = key_bytes(key).len();
+                check_key(key)?;
+                let size = encoded_bytes(&value.value());
+                if size > VALUE_BYTES_MAX {
+                    return Err(Refusal::Limit);
+                }
+                bytes += key + size;
+            }
+            ChangeSpec::Delete { key, .. } => {
+                check_key(key_bytes(key).len())?;
+                bytes += key_bytes(key).len();
+            }
+            ChangeSpec::Begin { tags: n, .. } => {
+                bytes += 128 + 3 * "default".len();
+                if tags(n).len() > 3 {
+                    return Err(Refusal::Limit);
+                }
+                for (name, value) in tags(n) {
+                    if name.len() > 24 || value.len() > 24 {
+                        return Err(Refusal::Limit);
+                    }
+                    bytes += name.len() + value.len() + 16;
+                }
+            }
+            ChangeSpec::End { .. } => {}
+        }
+    }
+    if changes.is_empty() {
+        return Err(Refusal::Invalid);
+    }
+    if bytes > BATCH_BYTES_MAX { Err(Refusal::Limit) } else { Ok(()) }
+}
+
+fn check_key(len: usize) -> Result<(), Refusal> {
+    match len {
+        0 => Err(Refusal::Invalid),
+        len if len > KEY_BYTES_MAX => Err(Refusal::Limit),
+        _ => Ok(()),
+    }
+}
+
+/// The bytes that count against the limit, by the documented formats.
+fn encoded_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Int(_) | Value::Float(_) => 8,
+        // A version byte, fixed-width numbers, and strings behind their eight-byte lengths.
+        Value::EventEntry(entry) => 1 + 16 + 16 + entry.event_type.len() + entry.payload.len(),
+        Value::StateMachineEntry(entry) => 1 + 16 + 8 + entry.state.len(),
+        Value::TraceEntry(entry) => {
+            let parent = entry.parent_id.as_ref().map_or(0, String::len);
+            let strings = entry.trace_id.len() + entry.trace_type.len() + entry.content.len();
+            1 + 8 + 1 + 32 + parent + strings
+        }
+        _ => usize::MAX,
+    }
+}
+
+/// Of several writes to a key in a batch the last counts, at its place.
+fn final_changes(changes: &[ChangeSpec]) -> Vec<ChangeSpec> {
+    let written = |change: &ChangeSpec| match change {
+        ChangeSpec::Put { run, key, .. } | ChangeSpec::Delete { run, key } => {
+            Some((*run, key_bytes(*key)))
+        }
+        _ => None,
+    };
+    let mut seen = BTreeSet::new();
+    let mut last: Vec<_> = changes
+        .iter()
+        .rev()
+        .filter(|change| written(change).is_none_or(|key| seen.insert(key)))
+        .copied()
+        .collect();
+    last.reverse();
+    last
+}
+
+/// The history.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Model {
+    /// The times of all commits; the first has version 1.
+    times: Vec<u64>,
+    keys: BTreeMap<(u8, Vec<u8>), Vec<Revision>>,
+    runs: BTreeMap<u8, ModelRun>,
+}
+
+impl Model {
+    pub(crate) fn version(&self) -> u64 {
+        self.times.len() as u64
+    }
+
+    /// The greatest time of a commit.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.times.last().copied().unwrap_or(0)
+    }
+
+    pub(crate) fn knows_run(&self, run: u8) -> bool {
+        self.runs.contains_key(&run)
+    }
+
+    /// Whether the run had begun at a version.
+    pub(crate) fn run_existed_at(&self, run: u8, version: u64) -> bool {
+        self.runs.get(&run).is_some_and(|found| found.first_version <= version)
+    }
+
+    /// Judges the changes of a commit, in order.
+    pub(crate) fn check(&self, changes: &[ChangeSpec]) -> Result<(), Refusal> {
+        let mut own: BTreeMap<u8, bool> = BTreeMap::new();
+        let active = |own: &BTreeMap<u8, bool>, run: u8| {
+            own.get(&run).copied().or_else(|| self.runs.get(&run).map(|r| r.end.is_none()))
+        };
+        for change in final_changes(changes) {
+            match change {
+                ChangeSpec::Begin { run, parent, .. } => {
+                    if active(&own, run).is_some() {
+                        return Err(Refusal::RunExists);
+                    }
+                    if parent.is_some_and(|parent| active(&own, parent).is_none()) {
+                        return Err(Refusal::RunNotFound);
+                    }
+                    own.insert(run, true);
+                }
+                ChangeSpec::Put { run, .. }
+                | ChangeSpec::Delete { run, .. }
+                | ChangeSpec::End { run, .. } => {
+                    match active(&own, run) {
+                        None => return Err(Refusal::RunNotFound),
+                        Some(false) => return Err(Refusal::RunEnded),
+                        Some(true) => {}
+                    }
+                    if let ChangeSpec::End { .. } = change {
+                        own.insert(run, false);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits changes that were checked; returns the version.
+    pub(crate) fn commit(&mut self, changes: &[ChangeSpec], time_ms: u64) -> u64 {
+        let version = self.version() + 1;
+        self.times.push(time_ms);
+        for change in final_changes(changes) {
+            match change {
+                ChangeSpec::Begin { run, parent, tags: n } => {
+                    self.runs.insert(
+                        run,
+                        ModelRun {
+                            parent,
+                            tags: tags(n).into_iter().collect(),
+                            created_ms: time_ms,
+                            first_version: version,
+                            touched: vec![version],
+                            end: None,
+                        },
+                    );
+                }
+                ChangeSpec::End { run, status: n } => {
+                    if let Some(found) = self.runs.get_mut(&run) {
+                        found.end = Some((status(n), time_ms, version));
+                        found.touched.push(version);
+                    }
+                }
+                ChangeSpec::Put { run, key, value, ttl_ms } => {
+                    let expiry_ms = ttl_ms.map(|ttl| time_ms + u64::from(ttl));
+                    self.revise(run, key, version, time_ms, expiry_ms, Some(value.value()));
+                }
+                ChangeSpec::Delete { run, key } => {
+                    self.revise(run, key, version, time_ms, None, None);
+                }
+            }
+        }
+        version
+    }
+
+    fn revise(
+        &mut self,
+        run: u8,
+        key: u8,
+        version: u64,
+        time_ms: u64,
+        expiry_ms: Option<u64>,
+        value: Option<Value>,
+    ) {
+        let revision = Revision { version, time_ms, expiry_ms, value };
+        self.keys.entry((run, key_bytes(key))).or_default().push(revision);
+        if let Some(found) = self.runs.get_mut(&run) {
+            found.touched.push(version);
+        }
+    }
+
+    /// Forgets every commit above a version.
+    pub(crate) fn cut(&mut self, version: u64) {
+        self.times.truncate(usize::try_from(version).unwrap_or(usize::MAX));
+        for revisions in self.keys.values_mut() {
+            while revisions.last().is_some_and(|last| last.version > version) {
+                revisions.pop();
+            }
+        }
+        self.keys.retain(|_, revisions| !revisions.is_empty());
+        self.runs.retain(|_, run| run.first_version <= version);
+        for run in self.runs.values_mut() {
+            run.touched.retain(|touched| *touched <= version);
+            run.end = run.end.filter(|(_, _, at)| *at <= version);
+        }
+    }
+
+    /// What a reader at a version and a time sees of a key.
+    pub(crate) fn get(&self, run: u8, key: &[u8], version: u64, now_ms: u64) -> Option<&Revision> {
+        let revisions = self.keys.get(&(run, key.to_vec()))?;
+        visible(revisions, version, now_ms)
+    }
+
+    /// What a reader sees of a run's keys, in byte order.
+    pub(crate) fn list(
+        &self,
+        run: u8,
+        prefix: &[u8],
+        version: u64,
+        now_ms: u64,
+    ) -> Vec<(&[u8], &Revision)> {
+        self.keys
+            .range((run, prefix.to_vec())..)
+            .take_while(|((owner, key), _)| *owner == run && key.starts_with(prefix))
+            .filter_map(|((_, key), revisions)| {
+                visible(revisions, version, now_ms).map(|revision| (key.as_slice(), revision))
+            })
+            .collect()
+    }
+
+    /// The run's record, as the engine must show it.
+    pub(crate) fn run_entry(&self, run: u8) -> Option<RunMetadataEntry> {
+        let found = self.runs.get(&run)?;
+        let id = run_id(run);
+        // The record has public fields and no other constructor than its literal.
+        Some(RunMetadataEntry {
+            run_id: id,
+            namespace: Namespace::default_for(id),
+            parent_run_id: found.parent.map(run_id),
+            forked_from: None,
+            status: found.end.map_or(RunStatus::Running, |(status, _, _)| status),
+            created_at: Timestamp::from_millis(found.created_ms),
+            completed_at: found.end.map(|(_, at, _)| Timestamp::from_millis(at)),
+            first_version: found.first_version,
+            last_version: found.touched.last().copied().unwrap_or(found.first_version),
+            tags: found.tags.clone(),
+            retention: runstone::Retention::Latest,
+        })
+    }
+
+    /// The runs that there are.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = u8> {
+        self.runs.keys().copied()
+    }
+
+    /// The active ones.
+    pub(crate) fn active_runs(&self) -> Vec<u8> {
+        self.runs.iter().filter(|(_, run)| run.end.is_none()).map(|(id, _)| *id).collect()
+    }
+}
+
+fn visible(revisions: &[Revision], version: u64, now_ms: u64) -> Option<&Revision> {
+    revisions
+        .iter()
+        .rev()
+        .find(|revision| revision.version <= version)
+        .filter(|revision| revision.is_visible(now_ms))
+}

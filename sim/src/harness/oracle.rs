@@ -1,0 +1,212 @@
+//! What the crash contract permits: the comparison of a database with the model.
+//!
+//! Everything that a caller can see is compared: values, versions, times, expiries, listings
+//! and their order, from both ends, run records, counts. Not only values.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use runstone::{Database, RunFilter, VersionedValue};
+
+use super::case::{KEYS, key_bytes, run_id};
+use super::model::{Model, Revision};
+
+/// How many runs a case may name.
+pub(crate) const RUNS: u8 = 6;
+
+/// The first difference between what a database shows and what the model says.
+pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), String> {
+    compare_runs(db, model)?;
+    let version = model.version();
+    if db.storage().version() != version {
+        return Err(format!("version {}, not {version}", db.storage().version()));
+    }
+    for run in model.runs() {
+        let expected = model.list(run, b"", version, now_ms);
+        let scan = db.scan_prefix(run_id(run), "").map_err(|e| format!("run {run}: {e}"))?;
+        let mut found = Vec::new();
+        for item in scan {
+            found.push(item.map_err(|e| format!("scan of run {run}: {e}"))?);
+        }
+        compare_lists(&format!("run {run}"), &expected, &found)?;
+    }
+    Ok(())
+}
+
+fn compare_runs(db: &Database, model: &Model) -> Result<(), String> {
+    for run in 0..RUNS {
+        let expected = model.run_entry(run);
+        let found = db.get_run(run_id(run)).map_err(|e| e.to_string())?;
+        if expected != found {
+            return Err(format!("run {run}: record {found:?}, not {expected:?}"));
+        }
+    }
+    let mut active: Vec<_> = model.active_runs().into_iter().map(run_id).collect();
+    active.sort_unstable();
+    let found = db.list_active_runs().map_err(|e| e.to_string())?;
+    if found != active || db.active_run_count().ok() != Some(active.len()) {
+        return Err(format!("active runs {found:?}, not {active:?}"));
+    }
+    let mut all: Vec<_> = model.runs().map(run_id).collect();
+    all.sort_unstable();
+    let listed = db.runs(RunFilter::default()).map_err(|e| e.to_string())?;
+    let listed: Vec<_> = listed.map(|entry| entry.run_id).collect();
+    if listed != all {
+        return Err(format!("all runs {listed:?}, not {all:?}"));
+    }
+    Ok(())
+}
+
+/// Compares a listing, in order.
+pub(crate) fn compare_lists(
+    what: &str,
+    expected: &[(&[u8], &Revision)],
+    found: &[(Vec<u8>, VersionedValue)],
+) -> Result<(), String> {
+    for (i, (key, revision)) in expected.iter().enumerate() {
+        let Some((found_key, value)) = found.get(i) else {
+            return Err(format!("{what}: key {} is missing", key.escape_ascii()));
+        };
+        if found_key != key {
+            return Err(format!(
+                "{what}: key {} at place {i}, not {}",
+                found_key.escape_ascii(),
+                key.escape_ascii()
+            ));
+        }
+        compare_value(&format!("{what} key {}", key.escape_ascii()), Some(revision), Some(value))?;
+    }
+    match found.get(expected.len()) {
+        Some((key, _)) => Err(format!("{what}: unexpected key {}", key.escape_ascii())),
+        None => Ok(()),
+    }
+}
+
+/// Compares one key.
+pub(crate) fn compare_value(
+    what: &str,
+    expected: Option<&Revision>,
+    found: Option<&VersionedValue>,
+) -> Result<(), String> {
+    let (revision, found) = match (expected, found) {
+        (None, None) => return Ok(()),
+        (Some(revision), Some(found)) => (revision, found),
+        (expected, found) => {
+            return Err(format!("{what}: {}, not {}", brief(found), brief_revision(expected)));
+        }
+    };
+    let same = revision.value.as_ref() == Some(&found.value)
+        && revision.version == found.version
+        && revision.time_ms == found.timestamp.as_millis()
+        && revision.expiry_ms == found.expires_at.map(|at| at.as_millis());
+    if same {
+        return Ok(());
+    }
+    Err(format!("{what}: {}, not {}", brief(Some(found)), brief_revision(Some(revision))))
+}
+
+fn short(text: String) -> String {
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text,
+    }
+}
+
+fn brief(found: Option<&VersionedValue>) -> String {
+    found.map_or("nothing".to_owned(), |found| {
+        let value = short(format!("{:?}", found.value));
+        format!(
+            "{value} of version {} at {} expiring {:?}",
+            found.version, found.timestamp, found.expires_at
+        )
+    })
+}
+
+fn brief_revision(expected: Option<&Revision>) -> String {
+    expected.map_or("nothing".to_owned(), |revision| {
+        let value = short(format!("{:?}", revision.value));
+        format!(
+            "{value} of version {} at {} ms expiring {:?}",
+            revision.version, revision.time_ms, revision.expiry_ms
+        )
+    })
+}
+
+/// Reads one key in every way and compares.
+pub(crate) fn compare_get(
+    db: &Database,
+    model: &Model,
+    run: u8,
+    key: u8,
+    now_ms: u64,
+) -> Result<(), String> {
+    let bytes = key_bytes(key);
+    let id = run_id(run);
+    let what = format!("run {run} key {}", bytes.escape_ascii());
+    let versioned = db.get_versioned(id, &bytes);
+    let plain = db.get(id, &bytes);
+    let exists = db.exists(id, &bytes);
+    if !model.knows_run(run) {
+        let all_refused = matches!(versioned, Err(runstone::Error::RunNotFound { .. }))
+            && matches!(plain, Err(runstone::Error::RunNotFound { .. }))
+            && matches!(exists, Err(runstone::Error::RunNotFound { .. }));
+        return if all_refused { Ok(()) } else { Err(format!("{what}: read of an unknown run")) };
+    }
+    if bytes.is_empty() {
+        let refused = matches!(versioned, Err(runstone::Error::InvalidArgument { .. }));
+        return if refused { Ok(()) } else { Err(format!("{what}: an empty key was read")) };
+    }
+    let expected = model.get(run, &bytes, model.version(), now_ms);
+    let versioned = versioned.map_err(|e| format!("{what}: {e}"))?;
+    compare_value(&what, expected, versioned.as_ref())?;
+    let plain = plain.map_err(|e| format!("{what}: {e}"))?;
+    if plain != versioned.map(|versioned| versioned.value) {
+        return Err(format!("{what}: get and get_versioned differ"));
+    }
+    if exists.ok() != Some(expected.is_some()) {
+        return Err(format!("{what}: exists differs"));
+    }
+    Ok(())
+}
+
+/// Every key of every run: the reads that a comparison of lists does not make.
+pub(crate) fn compare_all_gets(db: &Database, model: &Model, now_ms: u64) -> Result<(), String> {
+    for run in 0..RUNS {
+        for key in 0..KEYS {
+            compare_get(db, model, run, key, now_ms)?;
+        }
+    }
+    Ok(())
+}
+
+/// C12: the files of this store's naming that its manifest does not name, though they bear its
+/// id or no valid header. Reads the manifest by its documented layout, not by the engine.
+pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<(), String> {
+    let Some(manifest) = image.get(&dir.join("MANIFEST")) else {
+        return Err("there is no manifest".to_owned());
+    };
+    let store_id = manifest.get(24..40).ok_or("the manifest is short")?;
+    let named: Vec<u64> = manifest
+        .get(64..)
+        .unwrap_or_default()
+        .chunks_exact(40)
+        .map(|entry| u64::from_le_bytes(entry.first_chunk().copied().unwrap_or_default()))
+        .collect();
+    for (path, content) in image {
+        let Some(name) = path.strip_prefix(dir).ok().and_then(Path::to_str) else { continue };
+        let Some((digits, kind)) = name.split_once('.') else { continue };
+        let Ok(number) = digits.parse::<u64>() else { continue };
+        if digits.len() < 6 || !matches!(kind, "log" | "tmp") {
+            continue;
+        }
+        if kind == "log" && named.contains(&number) {
+            continue;
+        }
+        let id = if kind == "log" { content.get(16..32) } else { content.get(24..40) };
+        let is_headed = content.starts_with(b"RUNSTLOG") || content.starts_with(b"RUNSTMAN");
+        if !is_headed || id == Some(store_id) {
+            return Err(format!("{name} is left, and the manifest names only {named:?}"));
+        }
+    }
+    Ok(())
+}
