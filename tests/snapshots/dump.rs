@@ -72,17 +72,23 @@ impl<'a> Dump<'a> {
         writeln!(self.text, "{title}").unwrap();
     }
 
-    /// Reads a field and writes its line; long fields go on in lines of 16 bytes.
+    /// Reads a field and writes its line; long fields go on in lines of 16 bytes, and further
+    /// lines of zeros are only counted.
     pub(crate) fn field(&mut self, len: usize, name: &str, mean: impl Fn(&[u8]) -> String) {
         let bytes = &self.bytes[self.at..self.at + len];
-        let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut rows = hex.chunks(16).map(|row| row.join(" "));
-        let first = rows.next().unwrap_or_default();
-        let meaning = mean(bytes);
-        let line = format!("{:>6}  {first:<47}  {name:<16}  {meaning}", self.at);
+        let first = hex(bytes.chunks(16).next().unwrap_or_default());
+        let line = format!("{:>6}  {first:<47}  {name:<16}  {}", self.at, mean(bytes));
         writeln!(self.text, "{}", line.trim_end()).unwrap();
-        for (row, hex) in rows.enumerate() {
-            writeln!(self.text, "{:>6}  {hex}", self.at + 16 * (row + 1)).unwrap();
+        let mut zeros = 0;
+        for (row, chunk) in bytes.chunks(16).enumerate().skip(1) {
+            if chunk.iter().all(|byte| *byte == 0) {
+                zeros += chunk.len();
+            } else {
+                writeln!(self.text, "{:>6}  {}", self.at + 16 * row, hex(chunk)).unwrap();
+            }
+        }
+        if zeros > 0 {
+            writeln!(self.text, "     …  {zeros} more zeros").unwrap();
         }
         self.at += len;
     }
@@ -119,6 +125,10 @@ impl<'a> Dump<'a> {
         self.field(len, name, |bytes| varint(bytes).to_string());
         usize::try_from(value).expect("a small number")
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 fn varint(bytes: &[u8]) -> u64 {
