@@ -5,7 +5,6 @@
 //! It starts itself again as a child. The child writes, and prints each key once its put is
 //! acknowledged; the parent kills it with SIGKILL, opens the store, prints the recovery report,
 //! and checks that every key that it had seen acknowledged is there.
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;

@@ -1,7 +1,6 @@
 //! The whole life of a store: a run begins, writes, ends; the program stops, and reads it again.
 //!
 //! `cargo run -p runstone --example quickstart`
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::time::Duration;
 

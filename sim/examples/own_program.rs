@@ -6,7 +6,6 @@
 //! write to a temporary file and rename, and forgets two syncs. The test needs nothing of the
 //! engine: it runs the program on a [`SimVfs`], cuts the power before, inside and after each
 //! call in turn, starts again, and asks what a user would ask: is what I was told there?
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::io;
 use std::path::Path;

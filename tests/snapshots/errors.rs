@@ -85,7 +85,7 @@ fn every_message_says_what_was_found_and_what_to_do() {
     assert!(errors.len() > 10, "the enum's source is read: {errors:?}");
     damage(&mut messages);
     assert_eq!(messages.seen, errors, "every variant has a situation");
-    check("errors", "Every error message, with what a program is told about it", &messages.text);
+    check!("errors", "Every error message, with what a program is told about it", &messages.text);
 }
 
 fn fix_the_call(messages: &mut Messages) {

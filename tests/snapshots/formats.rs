@@ -32,7 +32,7 @@ fn last_record(world: &World) -> String {
 fn the_manifest_of_a_fresh_store_reads_as_documented() {
     let world = World::new();
     let _db = world.open(options(STRICT));
-    check(
+    check!(
         "format_manifest_fresh",
         "MANIFEST after the creation of a store: epoch 1, one open segment with only a header",
         &dump::manifest(&world.file("MANIFEST")),
@@ -43,7 +43,7 @@ fn the_manifest_of_a_fresh_store_reads_as_documented() {
 fn the_manifest_of_a_cleanly_closed_store_reads_as_documented() {
     let (world, db) = with_run();
     db.close().unwrap();
-    check(
+    check!(
         "format_manifest_clean",
         "MANIFEST after a clean close: the attested length is the log's end",
         &dump::manifest(&world.file("MANIFEST")),
@@ -56,7 +56,7 @@ fn the_manifest_with_two_segments_reads_as_documented() {
     for n in 0..2 {
         db.put(run(1), format!("big {n}"), vec![n; 2500]).unwrap();
     }
-    check(
+    check!(
         "format_manifest_two_segments",
         "MANIFEST after a rotation: the first segment ends at its attested length",
         &dump::manifest(&world.file("MANIFEST")),
@@ -67,7 +67,7 @@ fn the_manifest_with_two_segments_reads_as_documented() {
 fn the_segment_header_reads_as_documented() {
     let world = World::new();
     let _db = world.open(options(STRICT));
-    check(
+    check!(
         "format_segment_header",
         "The first 72 bytes of 000001.log",
         &dump::segment_header(&world.file("000001.log")),
@@ -78,14 +78,14 @@ fn the_segment_header_reads_as_documented() {
 fn a_commit_with_one_put_reads_as_documented() {
     let (world, db) = with_run();
     db.put(run(1), "key", "value").unwrap();
-    check("format_record_put", "put(run 1, \"key\", \"value\")", &last_record(&world));
+    check!("format_record_put", "put(run 1, \"key\", \"value\")", &last_record(&world));
 }
 
 #[test]
 fn a_commit_with_an_expiring_put_reads_as_documented() {
     let (world, db) = with_run();
     db.put_with_ttl(run(1), "key", 7, Some(Duration::from_secs(60))).unwrap();
-    check(
+    check!(
         "format_record_put_expiring",
         "put_with_ttl(run 1, \"key\", 7, 60 s): the expiry is absolute",
         &last_record(&world),
@@ -96,7 +96,7 @@ fn a_commit_with_an_expiring_put_reads_as_documented() {
 fn a_commit_with_a_delete_reads_as_documented() {
     let (world, db) = with_run();
     db.delete(run(1), "key").unwrap();
-    check("format_record_delete", "delete(run 1, \"key\")", &last_record(&world));
+    check!("format_record_delete", "delete(run 1, \"key\")", &last_record(&world));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_commit_that_begins_a_run_reads_as_documented() {
         .parent(run(1))
         .tags([("attempt", "2"), ("task", "demo")]);
     db.begin_run_with(run(2), begin).unwrap();
-    check(
+    check!(
         "format_record_begin_run",
         "begin_run_with(run 2, namespace, parent run 1, two tags)",
         &last_record(&world),
@@ -118,7 +118,7 @@ fn a_commit_that_begins_a_run_reads_as_documented() {
 fn a_commit_that_ends_a_run_reads_as_documented() {
     let (world, db) = with_run();
     db.end_run_with(run(1), RunStatus::Failed).unwrap();
-    check("format_record_end_run", "end_run_with(run 1, failed)", &last_record(&world));
+    check!("format_record_end_run", "end_run_with(run 1, failed)", &last_record(&world));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_batch_over_two_runs_reads_as_documented() {
     batch.put(run(1), "a", true).put(run(1), "b", ()).delete(run(2), "c");
     batch.end_run(run(2), RunStatus::Completed);
     db.write(batch).unwrap();
-    check(
+    check!(
         "format_record_batch",
         "A batch: two puts in run 1, then a delete and the end of run 2; one record, one version",
         &last_record(&world),
@@ -141,7 +141,7 @@ fn a_watermark_record_reads_as_documented() {
     let (world, db) = with_run();
     world.clock.advance(1000);
     db.tick().unwrap();
-    check(
+    check!(
         "format_record_watermark",
         "What an idle log gets after a sync: its synced offset is its own offset",
         &last_record(&world),
@@ -153,7 +153,7 @@ fn a_clock_floor_record_reads_as_documented() {
     let (world, db) = with_run();
     world.clock.advance(1000);
     db.flush().unwrap();
-    check(
+    check!(
         "format_record_clock_floor",
         "What a flush logs: the engine's time, without a version of its own",
         &last_record(&world),
@@ -167,7 +167,7 @@ fn a_padding_record_reads_as_documented() {
     options.pad_to_sector = true;
     let db = world.open(options);
     db.begin_run(run(1), [("", ""); 0]).unwrap();
-    check(
+    check!(
         "format_record_padding",
         "With pad_to_sector: fills the group's last 512-byte sector",
         &last_record(&world),
@@ -204,7 +204,7 @@ fn every_kind_of_value_reads_as_documented() {
         batch.put(run(1), [b'a' + n], value);
     }
     db.write(batch).unwrap();
-    check("format_values", "One batch with a value of every kind", &last_record(&world));
+    check!("format_values", "One batch with a value of every kind", &last_record(&world));
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn each_mode(names: [&str; 3], about: &str, play: impl Fn(&mut Scenario)) {
     for (mode, name) in MODES.into_iter().zip(names) {
         let mut scenario = Scenario::new(mode);
         play(&mut scenario);
-        check(name, &format!("{about}; {mode:?}"), &scenario.text);
+        check!(name, &format!("{about}; {mode:?}"), &scenario.text);
     }
 }
 

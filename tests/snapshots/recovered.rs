@@ -158,7 +158,7 @@ fn a_power_cut_under_batched_loses_a_suffix_and_nothing_else() {
     s.crash(CrashKind::Power, Some(CrashModel::DropAll));
     drop(db);
     s.recover(mode);
-    check(
+    check!(
         "recovered_power_cut_batched",
         "Batched: the sync of the tick covers operations 1 to 6; the power cut takes the rest",
         &s.text,
@@ -189,7 +189,7 @@ fn what_a_killed_process_left_in_the_page_cache_is_durable_once_it_is_shown() {
     s.crash(CrashKind::Power, Some(CrashModel::DropAll));
     drop(db);
     s.recover(mode);
-    check(
+    check!(
         "recovered_kill_then_power_cut",
         "Killed with unsynced commits and a torn one; recovered; then the power fails: what the \
          first recovery showed is there again",
@@ -233,7 +233,7 @@ fn a_failed_sync_poisons_and_loses_only_what_was_not_acknowledged() {
     s.crash(CrashKind::Power, Some(CrashModel::DropAll));
     drop(db);
     s.recover(mode);
-    check(
+    check!(
         "recovered_failed_sync",
         "Strict: a sync fails, the database is poisoned, the power fails; every acknowledged \
          commit is there, the key that had expired is not",
