@@ -1,0 +1,417 @@
+//! Annotated dumps of the store's files, decoded by the documented layouts alone.
+//!
+//! Nothing of the engine takes part: not its codec, not its checksum, not its constants. So a
+//! dump shows what the format *text* says of the bytes that the engine *wrote*. Every field at
+//! a fixed place is compared with the layout table in the head of the module that owns the
+//! format ([`Dump::meets`]): text, constants and snapshot meet here, and none can change alone.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// A layout table, as the first `text` block of a module's head has it.
+pub(crate) struct Layout {
+    /// Offset and length of each field at a fixed place: `     8      4  format, 1`.
+    fixed: Vec<(usize, usize)>,
+    /// Lengths of the fields that are listed, deeper, without an offset: `16  store id`.
+    listed: Vec<usize>,
+}
+
+/// Reads the layout table of a module.
+fn layout(module: &str) -> Layout {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
+    let source = std::fs::read_to_string(&path).expect("the module is there");
+    let head = source.lines().take_while(|line| line.starts_with("//!"));
+    let block = head.skip_while(|line| *line != "//! ```text").skip(1);
+    let mut layout = Layout { fixed: Vec::new(), listed: Vec::new() };
+    for line in block.take_while(|line| *line != "//! ```") {
+        let line = line.trim_start_matches("//!");
+        let indent = line.len() - line.trim_start().len();
+        let mut numbers = line.split_whitespace().map_while(|word| word.parse().ok());
+        match (indent < 10, numbers.next(), numbers.next()) {
+            (true, Some(offset), Some(length)) => layout.fixed.push((offset, length)),
+            (false, Some(length), _) => layout.listed.push(length),
+            _ => {}
+        }
+    }
+    layout
+}
+
+/// CRC-32 (IEEE), bit by bit, going on from `seed`.
+pub(crate) fn crc32(seed: u32, bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!seed, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+/// A dump under way: a reader that writes down what it reads.
+pub(crate) struct Dump<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// What is subtracted from offsets when they are compared with a layout.
+    base: usize,
+    fixed: Vec<(usize, usize)>,
+    listed: Vec<usize>,
+    pub(crate) text: String,
+}
+
+impl<'a> Dump<'a> {
+    pub(crate) fn new(bytes: &'a [u8], at: usize) -> Self {
+        Dump { bytes, at, base: at, fixed: Vec::new(), listed: Vec::new(), text: String::new() }
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn head(&mut self, title: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        writeln!(self.text, "{title}").unwrap();
+    }
+
+    /// Reads a field and writes its line; long fields go on in lines of 16 bytes, and further
+    /// lines of zeros are only counted.
+    pub(crate) fn field(&mut self, len: usize, name: &str, mean: impl Fn(&[u8]) -> String) {
+        let bytes = &self.bytes[self.at..self.at + len];
+        let first = hex(bytes.chunks(16).next().unwrap_or_default());
+        let line = format!("{:>6}  {first:<47}  {name:<16}  {}", self.at, mean(bytes));
+        writeln!(self.text, "{}", line.trim_end()).unwrap();
+        let mut zeros = 0;
+        for (row, chunk) in bytes.chunks(16).enumerate().skip(1) {
+            if chunk.iter().all(|byte| *byte == 0) {
+                zeros += chunk.len();
+            } else {
+                writeln!(self.text, "{:>6}  {}", self.at + 16 * row, hex(chunk)).unwrap();
+            }
+        }
+        if zeros > 0 {
+            writeln!(self.text, "     …  {zeros} more zeros").unwrap();
+        }
+        self.at += len;
+    }
+
+    /// As [`Dump::field`], at a place that the layout fixes.
+    pub(crate) fn fixed(&mut self, len: usize, name: &str, mean: impl Fn(&[u8]) -> String) {
+        self.fixed.push((self.at - self.base, len));
+        self.field(len, name, mean);
+    }
+
+    /// As [`Dump::field`], one that the layout lists without a place.
+    pub(crate) fn listed(&mut self, len: usize, name: &str, mean: impl Fn(&[u8]) -> String) {
+        self.listed.push(len);
+        self.field(len, name, mean);
+    }
+
+    /// The fields so far are those of a module's head.
+    pub(crate) fn meets(&mut self, module: &str) {
+        let expected = layout(module);
+        assert!(!expected.fixed.is_empty(), "{module} has a layout table");
+        assert_eq!(std::mem::take(&mut self.fixed), expected.fixed, "{module}: text and bytes");
+        if !self.listed.is_empty() {
+            assert_eq!(std::mem::take(&mut self.listed), expected.listed, "{module}: listed");
+        }
+    }
+
+    fn peek(&self, at: usize, len: usize) -> u64 {
+        number(&self.bytes[at..at + len])
+    }
+
+    fn varint(&mut self, name: &str) -> usize {
+        let len = self.bytes[self.at..].iter().position(|b| b & 0x80 == 0).unwrap() + 1;
+        let value = varint(&self.bytes[self.at..self.at + len]);
+        self.field(len, name, |bytes| varint(bytes).to_string());
+        usize::try_from(value).expect("a small number")
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+fn varint(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |n, byte| n << 7 | u64::from(byte & 0x7f))
+}
+
+/// A little-endian integer.
+pub(crate) fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte))
+}
+
+fn decimal(bytes: &[u8]) -> String {
+    number(bytes).to_string()
+}
+
+fn text(bytes: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(bytes))
+}
+
+fn id(bytes: &[u8]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}…", &hex[..8])
+}
+
+fn nothing(_bytes: &[u8]) -> String {
+    String::new()
+}
+
+fn checksum(bytes: &[u8], computed: u32) -> String {
+    assert_eq!(number(bytes), u64::from(computed), "the documented checksum");
+    format!("{computed:#010x}, as computed")
+}
+
+fn zeros(bytes: &[u8]) -> String {
+    assert!(bytes.iter().all(|byte| *byte == 0), "zeros");
+    String::new()
+}
+
+/// A manifest.
+pub(crate) fn manifest(bytes: &[u8]) -> String {
+    let mut dump = Dump::new(bytes, 0);
+    let body = &bytes[24..];
+    let computed = crc32(crc32(0, &bytes[..16]), body);
+    dump.head("frame");
+    dump.fixed(8, "magic", text);
+    dump.fixed(4, "format", decimal);
+    dump.fixed(4, "body length", decimal);
+    dump.fixed(4, "checksum", |b| checksum(b, computed));
+    dump.fixed(4, "zeros", zeros);
+    dump.head("body");
+    dump.listed(16, "store id", id);
+    dump.listed(8, "epoch", decimal);
+    dump.listed(8, "next file", decimal);
+    dump.listed(4, "clean", |b| if number(b) == 1 { "yes" } else { "no" }.to_owned());
+    let count = dump.peek(dump.position(), 4);
+    dump.listed(4, "segments", decimal);
+    let before_segments = dump.listed.clone();
+    for n in 1..=count {
+        dump.head(&format!("segment {n} of {count}"));
+        dump.listed.clone_from(&before_segments);
+        dump.listed(8, "number", |b| format!("{:06}.log", number(b)));
+        dump.listed(16, "salt", id);
+        dump.listed(8, "attested length", decimal);
+        dump.listed(4, "open", |b| if number(b) == 1 { "yes" } else { "no" }.to_owned());
+        dump.listed(4, "zeros", zeros);
+    }
+    dump.meets("engine/src/manifest.rs");
+    assert_eq!(dump.position(), bytes.len(), "nothing behind the manifest");
+    dump.text
+}
+
+/// The header of a segment.
+pub(crate) fn segment_header(bytes: &[u8]) -> String {
+    let mut dump = Dump::new(bytes, 0);
+    dump.head("segment header");
+    dump.fixed(8, "magic", text);
+    dump.fixed(4, "format", decimal);
+    dump.fixed(4, "reserved", zeros);
+    dump.fixed(16, "store id", id);
+    dump.fixed(16, "salt", id);
+    dump.fixed(8, "number", decimal);
+    dump.fixed(8, "epoch", decimal);
+    dump.fixed(4, "checksum", |b| checksum(b, crc32(0, &bytes[..64])));
+    dump.fixed(4, "zeros", zeros);
+    dump.meets("engine/src/log/segment.rs");
+    dump.text
+}
+
+/// Where records stand in a segment: offset and length.
+pub(crate) fn records(segment: &[u8]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut at = 72;
+    while at + 40 <= segment.len() && (1..=4).contains(&segment[at + 32]) {
+        let payload = usize::try_from(number(&segment[at + 4..at + 8])).unwrap();
+        let total = (33 + payload).next_multiple_of(8);
+        found.push((at, total));
+        at += total;
+    }
+    found
+}
+
+/// The record at an offset of a segment.
+pub(crate) fn record(segment: &[u8], (at, total): (usize, usize)) -> String {
+    let seal = crc32(0, &segment[16..48]);
+    let seeded = crc32(seal, &(at as u64).to_le_bytes());
+    let computed = crc32(seeded, &segment[at + 4..at + total]);
+    let payload = usize::try_from(number(&segment[at + 4..at + 8])).unwrap();
+    let kind = segment[at + 32];
+    let name = ["?", "commit", "watermark", "clock floor", "padding"][usize::from(kind)];
+    let mut dump = Dump::new(segment, at);
+    dump.head(&format!("{name} record, {total} bytes"));
+    dump.fixed(4, "checksum", |b| checksum(b, computed));
+    dump.fixed(4, "payload length", decimal);
+    dump.fixed(8, "version", decimal);
+    dump.fixed(8, "engine time", |b| format!("{} ms", number(b)));
+    dump.fixed(8, "synced offset", decimal);
+    dump.fixed(1, "kind", |_| name.to_owned());
+    dump.meets("engine/src/log/record.rs");
+    match kind {
+        1 => changes(&mut dump, at + 33 + payload),
+        4 => dump.field(payload, "payload", |b| {
+            zeros(b);
+            format!("{} zeros", b.len())
+        }),
+        _ => assert_eq!(payload, 0, "a note has no payload"),
+    }
+    let padding = at + total - dump.position();
+    if padding > 0 {
+        dump.field(padding, "padding", zeros);
+    }
+    dump.text
+}
+
+fn changes(dump: &mut Dump<'_>, end: usize) {
+    while dump.position() < end {
+        let op = dump.bytes[dump.position()];
+        let same_run = op & 0x80 != 0;
+        let names = ["?", "put", "put expiring", "delete", "begin run", "end run"];
+        let name = names[usize::from(op & 0x7f)];
+        dump.field(
+            1,
+            "op",
+            |_| {
+                if same_run { format!("{name}, same run") } else { name.to_owned() }
+            },
+        );
+        if !same_run {
+            dump.field(16, "run id", id);
+        }
+        match op & 0x7f {
+            put @ (1 | 2) => {
+                key(dump);
+                let kind = dump.bytes[dump.position()];
+                dump.field(1, "value kind", |_| kind_name(kind).to_owned());
+                let len = dump.varint("value length");
+                value(dump, kind, len);
+                if put == 2 {
+                    dump.varint("expiry, ms");
+                }
+            }
+            3 => key(dump),
+            4 => {
+                let len = dump.varint("body length");
+                let end = dump.position() + len;
+                run_begin_body(dump);
+                assert_eq!(dump.position(), end, "the body's length");
+            }
+            5 => dump.field(1, "status", |b| status(b).to_owned()),
+            other => panic!("operation {other}"),
+        }
+    }
+    assert_eq!(dump.position(), end, "the payload's length");
+}
+
+fn key(dump: &mut Dump<'_>) {
+    let tags = ["?", "kv", "event", "state machine", "trace", "run metadata", "vector"];
+    dump.field(1, "type tag", |b| tags[usize::from(b[0])].to_owned());
+    let len = dump.varint("key length");
+    dump.field(len, "key", text);
+}
+
+fn kind_name(kind: u8) -> &'static str {
+    let names = [
+        "?",
+        "null",
+        "bool",
+        "int",
+        "float",
+        "string",
+        "bytes",
+        "event",
+        "state",
+        "trace",
+        "run record",
+    ];
+    names[usize::from(kind)]
+}
+
+fn status(bytes: &[u8]) -> &'static str {
+    ["?", "running", "completed", "failed", "cancelled"][usize::from(bytes[0])]
+}
+
+fn value(dump: &mut Dump<'_>, kind: u8, len: usize) {
+    let end = dump.position() + len;
+    match kind {
+        1 => {}
+        2 => dump.field(1, "value", |b| if b[0] == 1 { "true" } else { "false" }.to_owned()),
+        3 => dump.field(8, "value", |b| i64::from_le_bytes(b.try_into().unwrap()).to_string()),
+        4 => dump.field(8, "value", |b| format!("{:?}", f64::from_le_bytes(b.try_into().unwrap()))),
+        5 => dump.field(len, "value", text),
+        6 => dump.field(len, "value", |b| format!("{} bytes", b.len())),
+        7 => {
+            dump.field(1, "body version", decimal);
+            dump.field(8, "sequence", decimal);
+            dump.field(8, "timestamp", decimal);
+            string(dump, "event type");
+            blob(dump, "payload");
+        }
+        8 => {
+            dump.field(1, "body version", decimal);
+            dump.field(8, "version", decimal);
+            dump.field(8, "updated at", decimal);
+            string(dump, "state");
+        }
+        9 => {
+            dump.field(1, "body version", decimal);
+            dump.field(8, "timestamp", decimal);
+            dump.field(1, "has parent", decimal);
+            string(dump, "parent id");
+            string(dump, "trace id");
+            string(dump, "trace type");
+            blob(dump, "content");
+        }
+        10 => {
+            dump.field(1, "body version", decimal);
+            dump.field(16, "run", id);
+            dump.field(1, "status", |b| status(b).to_owned());
+            dump.field(8, "created at", decimal);
+            dump.field(1, "has completed", decimal);
+            dump.field(8, "completed at", decimal);
+            dump.field(8, "first version", decimal);
+            dump.field(8, "last version", decimal);
+            dump.field(8, "begin length", decimal);
+            run_begin_body(dump);
+        }
+        other => panic!("value kind {other}"),
+    }
+    assert_eq!(dump.position(), end, "the value's length");
+}
+
+fn string(dump: &mut Dump<'_>, name: &str) {
+    let len = usize::try_from(dump.peek(dump.position(), 8)).unwrap();
+    dump.field(8, "length", decimal);
+    dump.field(len, name, text);
+}
+
+fn blob(dump: &mut Dump<'_>, name: &str) {
+    let len = usize::try_from(dump.peek(dump.position(), 8)).unwrap();
+    dump.field(8, "length", decimal);
+    dump.field(len, name, nothing);
+}
+
+fn run_begin_body(dump: &mut Dump<'_>) {
+    dump.field(1, "body version", decimal);
+    dump.field(1, "has parent", decimal);
+    dump.field(16, "parent", id);
+    dump.field(1, "has fork", decimal);
+    dump.field(16, "forked from", id);
+    dump.field(1, "retention", |b| if b[0] == 1 { "latest" } else { "?" }.to_owned());
+    string(dump, "tenant");
+    string(dump, "app");
+    string(dump, "agent");
+    for name in ["tag name", "tag value"] {
+        let count = dump.peek(dump.position(), 8);
+        dump.field(8, "count", decimal);
+        for _ in 0..count {
+            string(dump, name);
+        }
+    }
+}
+
+/// Every record of a segment, in order.
+pub(crate) fn all_records(segment: &[u8]) -> String {
+    let dumps = records(segment).into_iter().map(|place| record(segment, place));
+    dumps.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,219 @@
+//! On-disk formats: an annotated dump of everything that the engine writes into files.
+
+use std::time::Duration;
+
+use runstone::{
+    Database, DurabilityMode, EventEntry, Namespace, RunOptions, RunStatus, StateMachineEntry,
+    Timestamp, TraceEntry, Value, WriteBatch,
+};
+
+use crate::dump;
+use crate::fixture::{START_MS, World, options, run};
+use crate::settings::check;
+
+const STRICT: DurabilityMode = DurabilityMode::Strict;
+
+/// A database with run 1 begun, so that the next record is the one of interest.
+fn with_run() -> (World, Database) {
+    let world = World::new();
+    let db = world.open(options(STRICT));
+    db.begin_run(run(1), [("", ""); 0]).unwrap();
+    (world, db)
+}
+
+/// The dump of the last record of the first segment.
+fn last_record(world: &World) -> String {
+    let segment = world.file("000001.log");
+    let place = *dump::records(&segment).last().expect("a record");
+    dump::record(&segment, place)
+}
+
+#[test]
+fn the_manifest_of_a_fresh_store_reads_as_documented() {
+    let world = World::new();
+    let _db = world.open(options(STRICT));
+    check!(
+        "format_manifest_fresh",
+        "MANIFEST after the creation of a store: epoch 1, one open segment with only a header",
+        &dump::manifest(&world.file("MANIFEST")),
+    );
+}
+
+#[test]
+fn the_manifest_of_a_cleanly_closed_store_reads_as_documented() {
+    let (world, db) = with_run();
+    db.close().unwrap();
+    check!(
+        "format_manifest_clean",
+        "MANIFEST after a clean close: the attested length is the log's end",
+        &dump::manifest(&world.file("MANIFEST")),
+    );
+}
+
+#[test]
+fn the_manifest_with_two_segments_reads_as_documented() {
+    let (world, db) = with_run();
+    for n in 0..2 {
+        db.put(run(1), format!("big {n}"), vec![n; 2500]).unwrap();
+    }
+    check!(
+        "format_manifest_two_segments",
+        "MANIFEST after a rotation: the first segment ends at its attested length",
+        &dump::manifest(&world.file("MANIFEST")),
+    );
+}
+
+#[test]
+fn the_segment_header_reads_as_documented() {
+    let world = World::new();
+    let _db = world.open(options(STRICT));
+    check!(
+        "format_segment_header",
+        "The first 72 bytes of 000001.log",
+        &dump::segment_header(&world.file("000001.log")),
+    );
+}
+
+#[test]
+fn a_commit_with_one_put_reads_as_documented() {
+    let (world, db) = with_run();
+    db.put(run(1), "key", "value").unwrap();
+    check!("format_record_put", "put(run 1, \"key\", \"value\")", &last_record(&world));
+}
+
+#[test]
+fn a_commit_with_an_expiring_put_reads_as_documented() {
+    let (world, db) = with_run();
+    db.put_with_ttl(run(1), "key", 7, Some(Duration::from_secs(60))).unwrap();
+    check!(
+        "format_record_put_expiring",
+        "put_with_ttl(run 1, \"key\", 7, 60 s): the expiry is absolute",
+        &last_record(&world),
+    );
+}
+
+#[test]
+fn a_commit_with_a_delete_reads_as_documented() {
+    let (world, db) = with_run();
+    db.delete(run(1), "key").unwrap();
+    check!("format_record_delete", "delete(run 1, \"key\")", &last_record(&world));
+}
+
+#[test]
+fn a_commit_that_begins_a_run_reads_as_documented() {
+    let (world, db) = with_run();
+    let begin = RunOptions::default()
+        .namespace(Namespace::new("acme", "mailer", "writer", run(2)))
+        .parent(run(1))
+        .tags([("attempt", "2"), ("task", "demo")]);
+    db.begin_run_with(run(2), begin).unwrap();
+    check!(
+        "format_record_begin_run",
+        "begin_run_with(run 2, namespace, parent run 1, two tags)",
+        &last_record(&world),
+    );
+}
+
+#[test]
+fn a_commit_that_ends_a_run_reads_as_documented() {
+    let (world, db) = with_run();
+    db.end_run_with(run(1), RunStatus::Failed).unwrap();
+    check!("format_record_end_run", "end_run_with(run 1, failed)", &last_record(&world));
+}
+
+#[test]
+fn a_batch_over_two_runs_reads_as_documented() {
+    let (world, db) = with_run();
+    db.begin_run(run(2), [("", ""); 0]).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put(run(1), "a", true).put(run(1), "b", ()).delete(run(2), "c");
+    batch.end_run(run(2), RunStatus::Completed);
+    db.write(batch).unwrap();
+    check!(
+        "format_record_batch",
+        "A batch: two puts in run 1, then a delete and the end of run 2; one record, one version",
+        &last_record(&world),
+    );
+}
+
+#[test]
+fn a_watermark_record_reads_as_documented() {
+    let (world, db) = with_run();
+    world.clock.advance(1000);
+    db.tick().unwrap();
+    check!(
+        "format_record_watermark",
+        "What an idle log gets after a sync: its synced offset is its own offset",
+        &last_record(&world),
+    );
+}
+
+#[test]
+fn a_clock_floor_record_reads_as_documented() {
+    let (world, db) = with_run();
+    world.clock.advance(1000);
+    db.flush().unwrap();
+    check!(
+        "format_record_clock_floor",
+        "What a flush logs: the engine's time, without a version of its own",
+        &last_record(&world),
+    );
+}
+
+#[test]
+fn a_padding_record_reads_as_documented() {
+    let world = World::new();
+    let mut options = options(STRICT);
+    options.pad_to_sector = true;
+    let db = world.open(options);
+    db.begin_run(run(1), [("", ""); 0]).unwrap();
+    check!(
+        "format_record_padding",
+        "With pad_to_sector: fills the group's last 512-byte sector",
+        &last_record(&world),
+    );
+}
+
+#[test]
+fn every_kind_of_value_reads_as_documented() {
+    let (world, db) = with_run();
+    let at = Timestamp::from_millis(START_MS);
+    let metadata = db.get_run(run(1)).unwrap().expect("begun");
+    let values: [Value; 10] = [
+        ().into(),
+        true.into(),
+        (-2).into(),
+        0.5.into(),
+        "grün".into(),
+        vec![0, 1, 2].into(),
+        EventEntry { sequence: 9, event_type: "sent".into(), payload: vec![1, 2], timestamp: at }
+            .into(),
+        StateMachineEntry { state: "idle".into(), version: 4, updated_at: at }.into(),
+        TraceEntry {
+            trace_id: "t2".into(),
+            parent_id: Some("t1".into()),
+            trace_type: "call".into(),
+            content: vec![0xff],
+            timestamp: at,
+        }
+        .into(),
+        metadata.into(),
+    ];
+    let mut batch = WriteBatch::new();
+    for (n, value) in (0..).zip(values) {
+        batch.put(run(1), [b'a' + n], value);
+    }
+    db.write(batch).unwrap();
+    check!("format_values", "One batch with a value of every kind", &last_record(&world));
+}
+
+#[test]
+fn a_whole_segment_is_a_header_and_records_back_to_back() {
+    let (world, db) = with_run();
+    db.put(run(1), "k", 1).unwrap();
+    db.close().unwrap();
+    let segment = world.file("000001.log");
+    let end = dump::records(&segment).last().map(|(at, len)| at + len);
+    assert_eq!(end, Some(segment.len()), "a clean close cuts the file to its records");
+    assert!(dump::all_records(&segment).contains("clock floor"), "a close logs the clock floor");
+}

@@ -1,0 +1,397 @@
+//! The tree's own rules: what no compiler checks, and what rots if nobody does.
+//!
+//! Each test is one rule of the house, reports every place at once, and says what to do. A list
+//! of exceptions gives a reason for each, and an exception that is no longer needed fails too.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may panic, also in its helpers"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The most lines of a source file.
+const LINES_MAX: usize = 500;
+/// Files that may be longer, and why.
+const LONGER: &[(&str, &str)] = &[
+    ("engine/src/commit/pipeline.rs", "the leader's steps, top to bottom as the disk sees them"),
+    ("sim/src/harness/runner.rs", "a draft that is yet to be split by concept"),
+];
+/// The longest line of a source file, in characters.
+const LINE_CHARS_MAX: usize = 100;
+
+/// Names that may stand in few places only: the name, where, and what to use instead.
+const FENCED: &[(&str, &[&str], &str)] = &[
+    ("std::fs", &["vfs/src/os.rs"], "go through the Vfs"),
+    ("SystemTime::now", &["engine/src/shell.rs"], "take the time from the Clock"),
+    ("Instant::now", &["engine/src/shell.rs"], "take the time from the Clock"),
+    ("thread::spawn", &[], "background work is a step (tick, maintain)"),
+    ("thread::Builder", &["engine/src/shell.rs"], "background work is a step (tick, maintain)"),
+    ("bincode", &["engine/src/codec/body.rs"], "write a format by hand; see decisions/0002"),
+    ("HashMap", &[], "its order is not deterministic; use BTreeMap"),
+];
+/// The command line of the simulator is no library: it writes artefacts, shows a rate, and uses
+/// all cores. It is outside the fences.
+const COMMAND_LINE: &[&str] = &["sim/src/main.rs", "sim/src/bin", "sim/src/cli"];
+
+/// The modules of the engine from the bottom up, and what each may import. A module stands below
+/// everything that may import it, so the table has no cycle; what is absent is as much of a rule
+/// (the store knows neither log nor runs; nothing below `shell` knows threads).
+const LAYERS: &[(&str, &[&str])] = &[
+    ("planted", &[]),
+    ("sync", &[]),
+    ("error", &[]),
+    ("types", &["error"]),
+    ("clock", &["sync"]),
+    ("names", &[]),
+    ("options", &["error", "planted"]),
+    ("codec", &["types"]),
+    ("log", &["codec", "error", "options"]),
+    ("manifest", &["codec", "error", "log", "names"]),
+    ("store", &["clock", "codec", "error", "sync", "types"]),
+    ("runs", &["codec", "error", "sync", "types"]),
+    ("batch", &["codec", "error", "options", "types"]),
+    (
+        "commit",
+        &[
+            "clock", "codec", "error", "log", "manifest", "names", "options", "runs", "store",
+            "sync", "types",
+        ],
+    ),
+    (
+        "recovery",
+        &["codec", "commit", "error", "log", "manifest", "names", "runs", "store", "types"],
+    ),
+    ("shell", &["clock", "commit", "sync", "types"]),
+    (
+        "database",
+        &[
+            "batch", "clock", "codec", "commit", "error", "log", "manifest", "names", "options",
+            "recovery", "runs", "shell", "store", "sync", "types",
+        ],
+    ),
+    ("kv", &["batch", "database", "error", "options", "types"]),
+];
+/// Imports that break the table and are known: to be removed, not to be added to.
+const KNOWN_UPWARD: &[(&str, &str, &str)] = &[
+    ("error", "types", "errors name runs and tags; RunId's parser names the error"),
+    ("commit", "shell", "the pipeline rings the Bell that the thread waits at"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a directory of the tree, by their names relative to the root.
+fn files(under: &str, extension: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut waiting = vec![root().join(under)];
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(name(&path));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn name(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/")
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap()
+}
+
+fn sources() -> Vec<String> {
+    ["engine", "sim", "vfs", "tests", "benches"]
+        .into_iter()
+        .filter(|dir| root().join(dir).is_dir())
+        .flat_map(|dir| files(dir, "rs"))
+        .filter(|name| !name.contains("/target/"))
+        .collect()
+}
+
+/// The files of the library crates.
+fn libraries() -> Vec<String> {
+    ["engine/src", "sim/src", "vfs/src"].into_iter().flat_map(|dir| files(dir, "rs")).collect()
+}
+
+fn pages() -> Vec<String> {
+    let mut pages = files("docs", "md");
+    pages.extend(["README.md", "CHANGELOG.md"].map(str::to_owned));
+    pages
+}
+
+/// The code of a source: without comments, and without its unit tests.
+fn code(source: &str) -> String {
+    let code = source.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+    code.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect()
+}
+
+fn report(rule: &str, places: &[String]) {
+    assert!(places.is_empty(), "{rule}:\n  {}", places.join("\n  "));
+}
+
+#[test]
+fn every_source_file_opens_with_what_it_is() {
+    let bare: Vec<_> =
+        sources().into_iter().filter(|name| !read(name).starts_with("//!")).collect();
+    report("a file opens with a `//!` head", &bare);
+}
+
+#[test]
+fn no_source_file_is_too_long() {
+    let mut places = Vec::new();
+    for name in libraries() {
+        let lines = read(&name).lines().count();
+        match (lines > LINES_MAX, LONGER.iter().any(|(longer, _)| *longer == name)) {
+            (true, false) => places.push(format!("{name}: {lines} lines; split it by concept")),
+            (false, true) => places.push(format!("{name}: short enough; take it off LONGER")),
+            _ => {}
+        }
+    }
+    for (name, _) in LONGER.iter().filter(|(name, _)| !root().join(name).exists()) {
+        places.push(format!("{name}: gone; take it off LONGER"));
+    }
+    report("a file has at most 500 lines", &places);
+}
+
+#[test]
+fn no_line_is_too_long_but_for_strings_and_tables() {
+    let mut places = Vec::new();
+    for name in sources() {
+        for (number, line) in (1..).zip(read(&name).lines()) {
+            // What cannot be broken, a reader bears: a message, a row of a table, an address.
+            let unbreakable = line.contains('"')
+                || line.trim_start().starts_with("//! |")
+                || line.contains("://")
+                || line.contains("](");
+            if line.chars().count() > LINE_CHARS_MAX && !unbreakable {
+                places.push(format!("{name}:{number}"));
+            }
+        }
+    }
+    report("a line has at most 100 characters", &places);
+}
+
+#[test]
+fn no_tab_and_no_space_at_the_end_of_a_line() {
+    let mut names = sources();
+    names.extend(pages());
+    names.extend(["Cargo.toml", "clippy.toml", "deny.toml", ".ci/run"].map(str::to_owned));
+    names.extend(["engine", "sim", "vfs"].map(|dir| format!("{dir}/Cargo.toml")));
+    let mut places = Vec::new();
+    for name in names {
+        let text = read(&name);
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.contains('\t') || line.trim_end() != line {
+                places.push(format!("{name}:{number}"));
+            }
+        }
+        if !text.ends_with('\n') || text.ends_with("\n\n") {
+            places.push(format!("{name}: one line feed at the end"));
+        }
+    }
+    report("no tab, no trailing space", &places);
+}
+
+#[test]
+fn fenced_names_stand_only_where_they_may() {
+    let mut places = Vec::new();
+    for (fenced, homes, instead) in FENCED {
+        let mut used = BTreeSet::new();
+        for name in libraries() {
+            if COMMAND_LINE.iter().any(|outside| name.starts_with(outside)) {
+                continue;
+            }
+            if !code(&read(&name)).contains(fenced) {
+                continue;
+            }
+            used.insert(name.clone());
+            if !homes.contains(&name.as_str()) {
+                places.push(format!("{name} names {fenced}: {instead}"));
+            }
+        }
+        for home in homes.iter().filter(|home| !used.contains(**home)) {
+            places.push(format!("{home} no longer names {fenced}: take it off FENCED"));
+        }
+    }
+    report("some names have few homes", &places);
+}
+
+/// The modules of the engine that a source names as `crate::module`.
+fn imports(source: &str) -> BTreeSet<String> {
+    let code = code(source);
+    let mut found = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let is_macro_or_type = word.starts_with(|c: char| c.is_uppercase()) || word.is_empty();
+        if !is_macro_or_type {
+            found.insert(word);
+        }
+    }
+    found
+}
+
+#[test]
+fn calls_go_down_and_a_module_imports_only_what_the_table_allows() {
+    let mut table: BTreeMap<&str, &[&str]> = BTreeMap::new();
+    for (module, allowed) in LAYERS {
+        for below in *allowed {
+            assert!(table.contains_key(below), "{module} may import {below}: list it below");
+        }
+        table.insert(module, allowed);
+    }
+    let mut places = Vec::new();
+    let mut known = BTreeSet::new();
+    for file in files("engine/src", "rs") {
+        let module = file["engine/src/".len()..].split(['/', '.']).next().unwrap().to_owned();
+        if module == "lib" {
+            continue;
+        }
+        let Some(allowed) = table.get(module.as_str()) else {
+            places.push(format!("{file}: put module `{module}` into LAYERS"));
+            continue;
+        };
+        for import in imports(&read(&file)) {
+            if import == module || allowed.contains(&import.as_str()) {
+                continue;
+            }
+            match KNOWN_UPWARD.iter().find(|(from, to, _)| *from == module && *to == import) {
+                Some(exception) => {
+                    known.insert(exception);
+                }
+                None => places.push(format!("{file} imports crate::{import}")),
+            }
+        }
+    }
+    for exception in KNOWN_UPWARD.iter().filter(|exception| !known.contains(exception)) {
+        places.push(format!("{exception:?} is gone: take it off KNOWN_UPWARD"));
+    }
+    report("a file imports only lower layers", &places);
+}
+
+#[test]
+fn the_engine_never_names_the_simulator_and_the_vfs_names_neither() {
+    let mut places = Vec::new();
+    for (dir, absent) in [("engine/src", "runstone_sim"), ("vfs/src", "runstone_sim")] {
+        for name in files(dir, "rs") {
+            if code(&read(&name)).contains(absent) {
+                places.push(format!("{name} names {absent}"));
+            }
+        }
+    }
+    let manifests = [("engine/Cargo.toml", "runstone-sim"), ("vfs/Cargo.toml", "runstone =")];
+    for (name, absent) in manifests {
+        if read(name).contains(absent) {
+            places.push(format!("{name} depends on {absent}"));
+        }
+    }
+    report("dependencies go sim -> engine -> vfs", &places);
+}
+
+/// The anchors of a page: one for each heading, as repository viewers make them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut fenced = false;
+    let mut found = BTreeSet::new();
+    for line in page.lines() {
+        fenced ^= line.starts_with("```");
+        if fenced || !line.starts_with('#') {
+            continue;
+        }
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        found.insert(kept.map(|c| if c == ' ' { '-' } else { c }).collect());
+    }
+    found
+}
+
+#[test]
+fn every_relative_link_of_the_docs_leads_somewhere() {
+    let mut places = Vec::new();
+    for name in pages() {
+        let text = read(&name);
+        let dir = root().join(&name).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target: PathBuf = if path.is_empty() { root().join(&name) } else { dir.join(path) };
+            if !target.exists() {
+                places.push(format!("{name}: {link}"));
+            } else if !anchor.is_empty() && path.ends_with("md") | path.is_empty() {
+                let page = std::fs::read_to_string(&target).unwrap();
+                if !anchors(&page).contains(anchor) {
+                    places.push(format!("{name}: {link} (no such heading)"));
+                }
+            }
+        }
+    }
+    report("a link leads somewhere", &places);
+}
+
+#[test]
+fn every_file_that_the_docs_name_is_there() {
+    let mut places = Vec::new();
+    for name in pages().into_iter().filter(|name| name != "CHANGELOG.md") {
+        for word in read(&name).split('`').skip(1).step_by(2) {
+            let looks_like_a_file = ["engine/", "sim/", "vfs/", "tests/", "docs/", "snapshots/"]
+                .iter()
+                .any(|dir| word.starts_with(dir))
+                && !word.contains(['<', '*', ' ', '…', '\n']);
+            if looks_like_a_file && !root().join(word).exists() {
+                places.push(format!("{name}: {word}"));
+            }
+        }
+    }
+    report("a file that the docs name is there", &places);
+}
+
+#[test]
+fn every_test_that_the_contract_names_is_there() {
+    let mut places = Vec::new();
+    let text = read("docs/durability.md");
+    let mut seen = 0;
+    for word in text.split('`').skip(1).step_by(2) {
+        let Some((file, test)) = word.split_once("::") else { continue };
+        let homes = [format!("tests/{file}.rs"), format!("tests/snapshots/{file}.rs")];
+        let Some(home) = homes.iter().find(|home| root().join(home).exists()) else { continue };
+        seen += 1;
+        if test.contains('_') && !read(home).contains(&format!("fn {test}()")) {
+            places.push(format!("{home}: {test}"));
+        }
+    }
+    assert!(seen > 5, "the tests that the contract names are found");
+    report("a test that docs/durability.md names is there", &places);
+}
+
+#[test]
+fn every_snapshot_is_named_by_a_test_and_lies_where_it_should() {
+    let mut literals = BTreeSet::new();
+    for name in sources() {
+        let source = read(&name);
+        literals.extend(source.split('"').map(str::to_owned));
+    }
+    let mut places = Vec::new();
+    for name in files("snapshots", "snap") {
+        let short = name.trim_start_matches("snapshots/").trim_end_matches(".snap");
+        if !literals.contains(short) {
+            places.push(format!("{name}: no test names \"{short}\"; remove it"));
+        }
+    }
+    for entry in std::fs::read_dir(root().join("snapshots")).unwrap() {
+        let name = name(&entry.unwrap().path());
+        if !name.ends_with(".snap") {
+            places.push(format!("{name}: not a snapshot (a pending one is to be reviewed)"));
+        }
+    }
+    for dir in ["engine", "sim", "vfs", "tests"] {
+        places.extend(files(dir, "snap").into_iter().map(|name| format!("{name}: belongs above")));
+    }
+    report("a snapshot has a test", &places);
+}
