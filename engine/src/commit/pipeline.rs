@@ -199,13 +199,15 @@ impl Pipeline {
             return (VecDeque::new(), answer_all(Group::default(), pending, &error));
         }
         // 2. Judge and encode, in commit order, as many as fit.
-        let before = (writer.last_version, writer.last_time_ms);
+        // The version of a commit that fails is given again; its time need not be, and must
+        // not: a new segment may bear it already.
+        let before = writer.last_version;
         writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
         let mut group = Group::default();
         let mark = match self.fill(writer, &mut group, &mut pending) {
             Ok(mark) => mark,
             Err(error) => {
-                (writer.last_version, writer.last_time_ms) = before;
+                writer.last_version = before;
                 return (VecDeque::new(), answer_all(group, pending, &error));
             }
         };
@@ -216,7 +218,7 @@ impl Pipeline {
                     // Neither record nor version stays; what was published before does.
                     writer.journal.writer().truncate_to(mark);
                     if !planted!(VersionKeptAfterFullDisk) {
-                        (writer.last_version, writer.last_time_ms) = before;
+                        writer.last_version = before;
                     }
                     writer.disk_full = writer.journal.log().buffered() > 0;
                     error

@@ -103,16 +103,11 @@ impl Pipeline {
 
     /// Logs the engine's time, so that what has expired by now stays gone.
     fn append_clock_floor(&self, writer: &mut Writer) -> Result<()> {
-        let before = writer.last_time_ms;
-        writer.last_time_ms = before.max(self.store.clock().now_ms());
+        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
         if writer.journal.needs_rotation(RECORD_BYTES_MIN, &self.options) {
             self.rotate(writer)?;
         }
-        let written = self.append_note(writer, RecordKind::ClockFloor);
-        if written.is_err() {
-            writer.last_time_ms = before;
-        }
-        written
+        self.append_note(writer, RecordKind::ClockFloor)
     }
 
     /// Makes everything acknowledged so far durable.

@@ -366,6 +366,7 @@ impl Builder {
         replay: &Replay,
     ) -> Result<(Manifest, LogWriter)> {
         manifest.clean = true;
+        manifest.epoch += 1;
         if let Some(last) = manifest.segments.last_mut() {
             let path = dir.join(OwnName::Segment(last.number).file_name());
             let file = self

@@ -1,0 +1,275 @@
+//! `sweep`: many seeds, on all cores.
+//!
+//! The verdict of each seed depends on the seed alone; only which fresh seeds are taken, and
+//! how far a sweep gets, depend on the clock.
+#![allow(clippy::disallowed_methods)] // the shell of the simulator: threads, a clock, a bar
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use runstone_sim::disk::Stats;
+use runstone_sim::harness::{self, Failure, World, generate};
+
+use super::CommandResult;
+
+/// One in so many seeds is run twice, and the digests compared.
+const TWICE_ONE_IN: u64 = 16;
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// The seeds, as FIRST..END; fresh ones by default
+    #[arg(long, value_name = "A..B", value_parser = range)]
+    seeds: Option<(u64, u64)>,
+    /// For how many seconds fresh seeds are taken
+    #[arg(long, default_value_t = 30, conflicts_with = "seeds")]
+    seconds: u64,
+    /// Only this world: strict, lying, garbage-sector, or rot
+    #[arg(long, value_parser = super::world)]
+    world: Option<World>,
+    /// How many threads; all cores by default
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Stops after so many failing seeds
+    #[arg(long, default_value_t = 5)]
+    failures: usize,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let (first, end) = text.split_once("..").ok_or("give FIRST..END, as in 0..10000")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|e| format!("{text:?}: {e}"));
+    let (first, end) = (number(first)?, number(end)?);
+    if first < end { Ok((first, end)) } else { Err(format!("{first}..{end} has no seed")) }
+}
+
+/// What all threads add to.
+#[derive(Debug, Default)]
+struct Tally {
+    seeds: u64,
+    twice: u64,
+    ops: u64,
+    openings: u64,
+    refusals: u64,
+    worlds: BTreeMap<&'static str, u64>,
+    crashes: BTreeMap<String, u64>,
+    faults: BTreeMap<String, (u64, u64)>,
+    events: BTreeMap<String, u64>,
+    failures: BTreeMap<u64, Failure>,
+    /// In the order of the seeds this would be a digest of the sweep; exclusive or needs none.
+    digest: u64,
+}
+
+impl Tally {
+    fn add(&mut self, seed: u64, world: World, outcome: harness::Outcome) {
+        self.seeds += 1;
+        self.ops += outcome.ops;
+        self.openings += outcome.openings;
+        self.refusals += outcome.refusals;
+        self.digest ^= outcome.digest.wrapping_mul(seed | 1);
+        *self.worlds.entry(world.name()).or_default() += 1;
+        for (name, count) in outcome.crashes {
+            *self.crashes.entry(name).or_default() += count;
+        }
+        let Stats { faults, events, .. } = outcome.stats;
+        for (kind, reach) in faults {
+            let entry = self.faults.entry(format!("{kind:?}")).or_default();
+            entry.0 += reach.reached;
+            entry.1 += reach.injected;
+        }
+        for (name, count) in events {
+            *self.events.entry(name).or_default() += count;
+        }
+        if let Some(failure) = outcome.failure {
+            self.failures.insert(seed, failure);
+        }
+    }
+}
+
+struct Sweep<'a> {
+    args: &'a SweepArgs,
+    next: AtomicU64,
+    end: u64,
+    deadline: Option<Instant>,
+    stop: Arc<AtomicBool>,
+    tally: Mutex<Tally>,
+    bar: ProgressBar,
+}
+
+impl Sweep<'_> {
+    fn work(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.end || self.deadline.is_some_and(|at| Instant::now() >= at) {
+                return;
+            }
+            let case = generate::generate_in(seed, self.args.world);
+            let mut outcome = harness::run(&case, false);
+            let twice = seed.is_multiple_of(TWICE_ONE_IN);
+            if twice && harness::run(&case, false).digest != outcome.digest {
+                outcome.failure.get_or_insert(Failure {
+                    clause: "determinism",
+                    op: 0,
+                    message: "two runs of the seed differ".to_owned(),
+                });
+            }
+            let failed = outcome.failure.is_some();
+            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.twice += u64::from(twice);
+            tally.add(seed, case.world, outcome);
+            if failed && tally.failures.len() >= self.args.failures {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+            drop(tally);
+            self.bar.inc(1);
+        }
+    }
+}
+
+pub(crate) fn run(args: &SweepArgs) -> CommandResult {
+    let stop = Arc::new(AtomicBool::new(false));
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let (flag, was) = (Arc::clone(&stop), Arc::clone(&interrupted));
+    ctrlc::set_handler(move || {
+        was.store(true, Ordering::Relaxed);
+        flag.store(true, Ordering::Relaxed);
+    })
+    .map_err(|e| format!("catching Ctrl-C failed: {e}"))?;
+    let start = Instant::now();
+    let (first, end) = args.seeds.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (u64::try_from(now.as_millis()).unwrap_or(0) << 16, u64::MAX)
+    });
+    let deadline = args.seeds.is_none().then(|| start + Duration::from_secs(args.seconds));
+    let sweep = Sweep {
+        args,
+        next: AtomicU64::new(first),
+        end,
+        deadline,
+        stop,
+        tally: Mutex::new(Tally::default()),
+        bar: bar(args, end - first),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..args.threads.unwrap_or(cores).max(1) {
+            scope.spawn(|| sweep.work());
+        }
+    });
+    sweep.bar.finish_and_clear();
+    let seconds = start.elapsed().as_secs_f64();
+    let tally = sweep.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if args.json {
+        print_json(&tally, first, seconds);
+    } else {
+        print_text(args, &tally, first, seconds, interrupted.load(Ordering::Relaxed));
+    }
+    Ok(if tally.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn bar(args: &SweepArgs, seeds: u64) -> ProgressBar {
+    let bar = if args.seeds.is_some() { ProgressBar::new(seeds) } else { ProgressBar::no_length() };
+    let shown = std::io::stderr().is_terminal() && !args.json;
+    bar.set_draw_target(match shown {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    });
+    let template = match args.seeds {
+        Some(_) => "{wide_bar} {pos}/{len} seeds, {per_sec}, {eta} left",
+        None => "{spinner} {pos} seeds, {per_sec}, {elapsed}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interrupted: bool) {
+    if interrupted {
+        println!("interrupted; what was done so far:");
+    }
+    let seeds = tally.seeds;
+    println!(
+        "{seeds} seeds from {first} in {seconds:.1} s ({:.0} a second), {} run twice",
+        rate(seeds, seconds),
+        tally.twice
+    );
+    println!(
+        "{} operations, {} openings, {} refused openings where that is right",
+        tally.ops, tally.openings, tally.refusals
+    );
+    println!("digest {:016x}", tally.digest);
+    table("worlds", &tally.worlds);
+    table("crashes", &tally.crashes);
+    let faults: BTreeMap<_, _> = tally
+        .faults
+        .iter()
+        .map(|(name, (reached, injected))| (name, format!("{injected} of {reached} reached")))
+        .collect();
+    table("faults", &faults);
+    table("what the disk did", &tally.events);
+    if tally.failures.is_empty() {
+        println!("no breach of the contract");
+        return;
+    }
+    println!("\n{} failing seeds:", tally.failures.len());
+    let world = args.world.map_or(String::new(), |world| format!(" --world {}", world.name()));
+    for (seed, failure) in &tally.failures {
+        println!("  seed {seed}: BREACH of {failure}");
+        println!("    cargo run --release -p runstone-sim -- replay {seed}{world}");
+    }
+}
+
+fn table<K: std::fmt::Display, V: std::fmt::Display>(title: &str, rows: &BTreeMap<K, V>) {
+    println!("{title}:");
+    for (name, count) in rows {
+        println!("  {name:<24} {count}");
+    }
+}
+
+fn print_json(tally: &Tally, first: u64, seconds: f64) {
+    let failures: Vec<_> = tally
+        .failures
+        .iter()
+        .map(|(seed, failure)| {
+            serde_json::json!({
+                "seed": seed,
+                "clause": failure.clause,
+                "op": failure.op,
+                "message": failure.message,
+                "replay": format!("runstone-sim replay {seed}"),
+            })
+        })
+        .collect();
+    println!(
+        "{}",
+        serde_json::json!({
+            "first": first,
+            "seeds": tally.seeds,
+            "run_twice": tally.twice,
+            "seconds": seconds,
+            "seeds_per_second": rate(tally.seeds, seconds),
+            "operations": tally.ops,
+            "openings": tally.openings,
+            "refusals": tally.refusals,
+            "digest": format!("{:016x}", tally.digest),
+            "worlds": tally.worlds,
+            "crashes": tally.crashes,
+            "faults": tally.faults,
+            "events": tally.events,
+            "failures": failures,
+        })
+    );
+}
+
+#[allow(clippy::cast_precision_loss)] // a rate for a person to read
+fn rate(seeds: u64, seconds: f64) -> f64 {
+    seeds as f64 / seconds.max(1e-9)
+}
