@@ -172,11 +172,14 @@ pub fn small_limits() -> runstone::Limits {
     }
 }
 
+/// The keys of a run with what they hold, in order.
+pub type Pairs = Vec<(Vec<u8>, VersionedValue)>;
+
 /// Everything that a database shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     pub version: u64,
-    pub runs: BTreeMap<RunId, (RunMetadataEntry, Vec<(Vec<u8>, VersionedValue)>)>,
+    pub runs: BTreeMap<RunId, (RunMetadataEntry, Pairs)>,
 }
 
 /// Reads all of it through the public calls.

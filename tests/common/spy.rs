@@ -98,8 +98,9 @@ impl Vfs for SpyVfs {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        let file = self.inner.create(path)?;
         self.spy.change();
-        Ok(self.file(path, self.inner.create(path)?))
+        Ok(self.file(path, file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
