@@ -1,0 +1,284 @@
+//! C6 on a full disk: a retryable error, no version, nothing acknowledged is lost, and it goes
+//! on when there is room again.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that fails says so
+
+mod common;
+
+use std::time::Duration;
+
+use common::{DIR, MODES, NO_TAGS, World, image, run, segments, state};
+use runstone::{Database, DurabilityMode, Error, Level, WriteBatch, WriteOptions};
+use runstone_sim::disk::{CallKind, CrashKind, CrashModel, DiskConfig, Fault, FaultKind, SimVfs};
+
+fn disk() -> SimVfs {
+    SimVfs::with_config(5, DiskConfig::default().only(CrashModel::DropAll))
+}
+
+fn fill_up(disk: &SimVfs, room: u64) {
+    disk.set_capacity(Some(disk.used_bytes() + room));
+}
+
+fn is_full(outcome: runstone::Result<u64>) {
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+    assert!(error.is_retryable() && error.to_string().contains("free space"));
+}
+
+/// After the power was cut: what is there now.
+fn after_power_cut(world: &World, disk: &SimVfs, db: Database) -> Database {
+    disk.crash_now(CrashKind::Power);
+    drop(db);
+    disk.restart();
+    world.open()
+}
+
+#[test]
+fn a_put_on_a_full_disk_takes_no_version_leaves_nothing_and_works_again_later() {
+    for mode in [MODES[0], MODES[1]] {
+        let disk = disk();
+        let world = World::new(disk.clone()).mode(mode);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        db.put(run(1), "kept", 1).unwrap();
+        let before = state(&db);
+        // Whatever part of the record fits: nothing of it stays.
+        for room in [0, 1, 40, 100, 300, 511] {
+            fill_up(&disk, room);
+            let length = image(&disk, DIR);
+            is_full(db.put(run(1), "kept", vec![1; 1_000]));
+            is_full(db.put_with_ttl(run(1), "new", vec![1; 900], Some(Duration::from_secs(1))));
+            assert_eq!(image(&disk, DIR), length, "cut back");
+            assert_eq!(state(&db), before);
+        }
+        disk.set_capacity(None);
+        assert_eq!(db.put(run(1), "kept", 2).unwrap(), before.version + 1, "no version was taken");
+        db.flush().unwrap();
+        let live = state(&db);
+        let db = after_power_cut(&world, &disk, db);
+        assert_eq!(state(&db), live);
+        assert_eq!(db.recovery_report().torn_bytes, 0);
+    }
+}
+
+#[test]
+fn a_quota_is_a_full_disk_too_and_a_small_write_may_still_fit() {
+    let disk = disk();
+    let world = World::new(disk.clone());
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    disk.fail_nth(CallKind::Write, 0, Fault { part: 20_000, ..Fault::new(FaultKind::Quota) });
+    is_full(db.put(run(1), "k", 1));
+    assert_eq!(db.put(run(1), "k", 2).unwrap(), 2);
+    fill_up(&disk, 200);
+    is_full(db.put(run(1), "large", vec![0; 500]));
+    assert_eq!(db.put(run(1), "small", 1).unwrap(), 3);
+}
+
+#[test]
+fn every_member_of_a_group_gets_the_same_retryable_error_and_the_refused_ones_too() {
+    let disk = disk();
+    let world = World::new(disk.clone());
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let before = state(&db);
+    fill_up(&disk, 100);
+    let tickets: Vec<_> = [run(1), run(7), run(1)]
+        .map(|owner| {
+            let mut batch = WriteBatch::new();
+            batch.put(owner, "k", vec![0; 200]);
+            db.submit(batch, WriteOptions::default()).unwrap()
+        })
+        .into();
+    db.step().unwrap();
+    for ticket in tickets {
+        is_full(ticket.wait().map(|committed| committed.version));
+    }
+    assert_eq!(state(&db), before);
+    disk.set_capacity(None);
+    assert_eq!(db.put(run(1), "k", 1).unwrap(), 2);
+}
+
+#[test]
+fn preallocation_on_a_full_disk_is_retryable_too() {
+    for zero_fill in [false, true] {
+        let disk = disk();
+        let world = World::new(disk.clone()).with(|options| {
+            options.preallocate_bytes = 16 << 10;
+            options.zero_fill = zero_fill;
+        });
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        db.put(run(1), "k", vec![1; 15 << 10]).unwrap();
+        fill_up(&disk, 2_000);
+        is_full(db.put(run(1), "k", vec![2; 5_000]));
+        disk.set_capacity(None);
+        assert_eq!(db.put(run(1), "k", vec![3; 5_000]).unwrap(), 3);
+        let live = state(&db);
+        assert_eq!(state(&after_power_cut(&world, &disk, db)), live);
+    }
+}
+
+#[test]
+fn a_rotation_on_a_full_disk_is_retryable_wherever_it_meets_it() {
+    let mut met = std::collections::BTreeSet::new();
+    for room in (0..600).step_by(9) {
+        let disk = disk();
+        let world = World::new(disk.clone()).with(|options| options.segment_bytes = 600);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        db.put(run(1), "k", vec![1; 300]).unwrap();
+        let before = state(&db);
+        fill_up(&disk, room);
+        // It needs a new segment and a new manifest, and a record.
+        let outcome = db.put(run(1), "k", vec![2; 300]);
+        let fits = outcome.is_ok();
+        met.insert(outcome.map_or_else(|error| error.to_string(), |_| "fits".to_owned()));
+        if !fits {
+            assert_eq!(state(&db), before);
+            is_full(db.put(run(1), "k", vec![2; 300]));
+        }
+        disk.set_capacity(None);
+        let version = db.put(run(1), "k", vec![4; 300]).unwrap();
+        assert_eq!(version, before.version + 1 + u64::from(fits));
+        // What the failed tries left is removed by maintenance, before the next crash or not.
+        while db.maintain().unwrap().left > 0 {}
+        let files = image(&disk, DIR);
+        let live = state(&db);
+        assert_eq!(files.len(), segments(&files).len() + 2, "{:?}", files.keys());
+        let db = after_power_cut(&world, &disk, db);
+        assert_eq!(state(&db), live);
+        drop(db);
+        let db = world.open();
+        assert_eq!(db.recovery_report().files_removed, 0);
+    }
+    assert!(met.len() >= 3, "segment, manifest and record: {met:?}");
+}
+
+#[test]
+fn async_commits_that_were_published_stay_in_order_and_are_written_when_there_is_room() {
+    let disk = disk();
+    let world = World::new(disk.clone()).mode(MODES[2]);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    for n in 0..10i64 {
+        db.put(run(1), format!("{n}"), n).unwrap();
+    }
+    let published = state(&db);
+    fill_up(&disk, 50);
+    let error = db.flush().unwrap_err();
+    assert!(matches!(error, Error::DiskFull { .. }));
+    // Until they are written, everything that wants to be behind them is refused.
+    let strict = WriteOptions { durability: Some(Level::Strict) };
+    is_full(db.put_with(run(1), "strict", 1, None, strict));
+    is_full(db.put(run(1), "async", 1));
+    is_full(db.end_run(run(1)));
+    assert!(matches!(db.flush(), Err(Error::DiskFull { .. })));
+    assert!(matches!(db.close(), Err(Error::DiskFull { .. })));
+    assert!(!db.is_closed(), "nothing was closed");
+    assert_eq!(state(&db), published);
+    disk.set_capacity(None);
+    assert_eq!(db.put(run(1), "async", 1).unwrap(), published.version + 1);
+    db.flush().unwrap();
+    let live = state(&db);
+    assert_eq!(state(&after_power_cut(&world, &disk, db)), live);
+}
+
+#[test]
+fn an_async_buffer_that_outgrows_its_limit_on_a_full_disk_refuses_and_keeps_what_it_has() {
+    let disk = disk();
+    let world = World::new(disk.clone()).mode(MODES[2]).with(|o| o.log_buffer_bytes_max = 2_000);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    fill_up(&disk, 0);
+    let mut accepted = 1;
+    let error = loop {
+        match db.put(run(1), "k", vec![0; 100]) {
+            Ok(version) => accepted = version,
+            Err(error) => break error,
+        }
+        assert!(accepted < 100, "the buffer is bounded");
+    };
+    assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+    assert!(accepted > 5);
+    assert_eq!(db.storage().version(), accepted);
+    disk.set_capacity(None);
+    db.close().unwrap();
+    assert_eq!(world.open().storage().version(), accepted);
+}
+
+#[test]
+fn the_first_commit_of_a_session_and_a_close_on_a_full_disk_are_retryable() {
+    let disk = disk();
+    let world = World::new(disk.clone());
+    world.open().close().unwrap();
+    let db = world.open();
+    db.close().unwrap();
+    let db = world.open();
+    fill_up(&disk, 0);
+    is_full(db.begin_run(run(1), NO_TAGS));
+    assert_eq!(state(&db), common::State::default());
+    disk.set_capacity(None);
+    assert_eq!(db.begin_run(run(1), NO_TAGS).unwrap(), 1);
+    fill_up(&disk, 60);
+    assert!(matches!(db.close(), Err(Error::DiskFull { .. })));
+    assert!(matches!(db.close(), Err(Error::DiskFull { .. })));
+    assert!(db.get(run(1), "k").unwrap().is_none());
+    disk.set_capacity(None);
+    db.put(run(1), "k", 1).unwrap();
+    db.close().unwrap();
+    let db = world.open();
+    assert!(db.recovery_report().clean);
+    assert_eq!(db.get(run(1), "k").unwrap(), Some(1.into()));
+    let files = image(&disk, DIR);
+    assert_eq!(files.len(), segments(&files).len() + 2, "{:?}", files.keys());
+}
+
+#[test]
+fn deletes_that_make_room_in_memory_do_not_help_a_full_disk_and_say_so() {
+    let disk = disk();
+    let world = World::new(disk.clone());
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    db.put(run(1), "k", 1).unwrap();
+    fill_up(&disk, 0);
+    assert!(matches!(db.delete(run(1), "k"), Err(Error::DiskFull { .. })));
+    assert_eq!(db.get(run(1), "k").unwrap(), Some(1.into()), "still there");
+}
+
+#[test]
+fn a_full_disk_that_cannot_be_cut_back_poisons() {
+    for fault in [CallKind::SetLen, CallKind::Sync] {
+        let disk = disk();
+        let world = World::new(disk.clone());
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        db.put(run(1), "k", 1).unwrap();
+        let shown = state(&db);
+        fill_up(&disk, 10);
+        disk.fail_nth(fault, 0, Fault::new(FaultKind::Io).without_effect());
+        let error = db.put(run(1), "k", 2).unwrap_err();
+        assert!(matches!(error, Error::OutcomeUnknown { .. }), "{fault:?}: {error}");
+        disk.set_capacity(None);
+        assert!(matches!(db.put(run(1), "k", 3), Err(Error::Poisoned { .. })));
+        assert_eq!(state(&db), shown);
+        let db = after_power_cut(&world, &disk, db);
+        assert_eq!(db.get(run(1), "k").unwrap(), Some(1.into()));
+    }
+}
+
+#[test]
+fn a_watermark_record_that_does_not_fit_changes_nothing() {
+    let mode = DurabilityMode::Strict;
+    let disk = disk();
+    let world = World::new(disk.clone()).mode(mode);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    fill_up(&disk, 0);
+    world.clock.advance(1_000);
+    let ticked = db.tick();
+    assert!(matches!(ticked, Ok(_) | Err(Error::DiskFull { .. })));
+    disk.set_capacity(None);
+    assert_eq!(db.put(run(1), "k", 1).unwrap(), 2);
+    let live = state(&db);
+    assert_eq!(state(&after_power_cut(&world, &disk, db)), live);
+}
