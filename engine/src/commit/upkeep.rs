@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::pipeline::{Pipeline, Writer};
 use crate::error::Result;
 use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
+use crate::sync::Ordering;
 
 /// How many keys one step of maintenance visits.
 const MAINTAIN_KEYS: usize = 1024;
@@ -32,9 +33,20 @@ impl Pipeline {
     /// Errors: a full disk (it is tried again when next due), or that which poisoned.
     pub(crate) fn tick(&self) -> Result<Option<Duration>> {
         while self.queue.len() > 0 && self.step() > 0 {}
+        // A full batch has been written, and its sync disturbs no commit.
+        let asked = self.gate.take_asked();
+        if let Some(point) = &asked {
+            self.gate.sync(point, &self.health)?;
+        }
         let now = self.store.clock().monotonic();
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
+        if asked.is_some() {
+            self.note_synced(&mut writer);
+            if writer.journal.log().end() == self.gate.synced() {
+                writer.sync_due = None;
+            }
+        }
         let is_due = writer.sync_due.is_some_and(|due| due <= now)
             || self.unsynced_batched(&writer) >= self.policy.batch_size;
         if is_due {
@@ -52,10 +64,12 @@ impl Pipeline {
             writer.sync_due = None;
             drop(writer);
             self.gate.sync(&point, &self.health)?;
-            writer = self.writer.lock();
+            writer = self.writer.lock_for_upkeep();
             self.note_synced(&mut writer);
         }
         self.watermark_if_idle(&mut writer)?;
+        let leftovers = writer.journal.has_orphans() || writer.disk_full;
+        self.leftovers.store(leftovers, Ordering::Relaxed);
         let idle = Duration::from_millis(self.options.idle_watermark_ms);
         let watermark_due = writer.unattested_since.map(|since| since + idle);
         Ok([writer.sync_due, watermark_due].into_iter().flatten().min())
@@ -121,7 +135,7 @@ impl Pipeline {
 
     /// Makes everything acknowledged so far durable.
     pub(crate) fn flush(&self) -> Result<()> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
         if !writer.journal.session_begun() || !writer.dirty {
             return Ok(());
@@ -138,7 +152,7 @@ impl Pipeline {
     /// Nothing may be queued any more. On a full disk everything is as before.
     pub(crate) fn close(&self) -> Result<()> {
         while self.queue.len() > 0 && self.step() > 0 {}
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
         if !writer.journal.session_begun() {
             return Ok(());
@@ -162,7 +176,7 @@ impl Pipeline {
         let mut report = MaintainReport::default();
         let now_ms = self.store.clock().now_ms();
         if self.store.next_expiry_ms().is_some_and(|expiry| expiry <= now_ms) {
-            let mut writer = self.writer.lock();
+            let mut writer = self.writer.lock_for_upkeep();
             self.health.check()?;
             // The floor is in the log before anything that expired leaves memory.
             if writer.last_time_ms < now_ms {
@@ -188,8 +202,7 @@ impl Pipeline {
     pub(crate) fn wants_maintenance(&self) -> bool {
         self.store.next_expiry_ms().is_some()
             || self.store.superseded_key_count() > 0
-            || self.writer.lock().journal.has_orphans()
-            || self.writer.lock().disk_full
+            || self.leftovers.load(Ordering::Relaxed)
     }
 
     /// A record without a commit waits for a sync, as an asynchronous commit does.
@@ -205,7 +218,7 @@ impl Pipeline {
     /// Removes files of this store that a failed step has left. Returns how many, and how many
     /// could not be removed.
     fn remove_orphans(&self) -> Result<(usize, usize)> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
         let orphans = writer.journal.take_orphans();
         let place = writer.journal.place().clone();
@@ -220,7 +233,7 @@ impl Pipeline {
         }
         let count = left.len();
         if count > 0 {
-            self.writer.lock().journal.put_orphans(left);
+            self.writer.lock_for_upkeep().journal.put_orphans(left);
         }
         Ok((removed, count))
     }

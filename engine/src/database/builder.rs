@@ -9,7 +9,7 @@ use super::{Core, Database, RecoveryReport};
 use crate::clock::{Clock, EngineClock, Entropy};
 use crate::commit::gate::{Health, SyncGate};
 use crate::commit::journal::{Journal, Place};
-use crate::commit::pipeline::{Pipeline, Writer};
+use crate::commit::pipeline::{Pipeline, Writer, WriterLock};
 use crate::commit::queue::Queue;
 use crate::error::{Error, Result};
 use crate::log::segment::SegmentHeader;
@@ -175,12 +175,13 @@ impl Builder {
             policy: self.options.policy(),
             options: self.options.clone(),
             queue: Queue::default(),
-            writer: Mutex::new(Writer::new(journal, replay.last_version, replay.last_time_ms)),
+            writer: WriterLock::new(Writer::new(journal, replay.last_version, replay.last_time_ms)),
             gate,
             health: Health::default(),
             store: store.clone(),
             runs: replay.runs.clone(),
             bell: Bell::default(),
+            leftovers: AtomicBool::new(false),
         });
         let shell = match self.options.background {
             false => None,

@@ -5,7 +5,7 @@
 //! as they were. After a full disk the file is cut back to `written` and that is synced, so
 //! that no half record stays; if it cannot be, the caller must poison.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use runstone_vfs::{VfsFile, is_disk_full, write_all_at};
@@ -33,7 +33,7 @@ pub(crate) enum WriteFailure {
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     file: Arc<dyn VfsFile>,
-    path: PathBuf,
+    path: Arc<Path>,
     number: u64,
     seal: Seal,
     written: u64,
@@ -64,7 +64,7 @@ impl LogWriter {
     ) -> Self {
         LogWriter {
             file,
-            path: path.to_owned(),
+            path: path.into(),
             number: header.number,
             seal: header.seal(),
             written,
@@ -84,7 +84,7 @@ impl LogWriter {
         &self.file
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Arc<Path> {
         &self.path
     }
 
@@ -164,9 +164,9 @@ impl LogWriter {
             }
             Err(e) if is_disk_full(&e) => {
                 self.cut_back()?;
-                Err(WriteFailure::Full(Error::io_or_full("writing", &self.path, e)))
+                Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
             }
-            Err(e) => Err(WriteFailure::Failed(Error::io("writing", &self.path, e))),
+            Err(e) => Err(WriteFailure::Failed(Error::io("writing", &*self.path, e))),
         }
     }
 
@@ -177,7 +177,7 @@ impl LogWriter {
         }
         self.file
             .set_len(self.written)
-            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &self.path, e)))?;
+            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &*self.path, e)))?;
         self.allocated = self.written;
         Ok(())
     }
@@ -186,8 +186,8 @@ impl LogWriter {
     fn cut_back(&mut self) -> Result<(), WriteFailure> {
         self.file
             .set_len(self.written)
-            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &self.path, e)))?;
-        self.file.sync().map_err(|e| WriteFailure::Failed(Error::io("syncing", &self.path, e)))?;
+            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &*self.path, e)))?;
+        self.file.sync().map_err(|e| WriteFailure::Failed(Error::io("syncing", &*self.path, e)))?;
         self.allocated = self.written;
         Ok(())
     }
