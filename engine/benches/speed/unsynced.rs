@@ -25,6 +25,8 @@ pub(crate) fn batched(settings: &Settings) -> Tried<Report> {
         Some(Target::AtLeast(0.6)),
     );
     let mut unbounded = Series::new("the same, the baseline without a bound", None);
+    let mut rate = Series::new("puts per second", None);
+    let mut bare = Series::new("writes per second", None);
     for _ in 0..settings.pairs(11) {
         let (mut engine, mut bounded, mut free) = (f64::NAN, f64::NAN, f64::NAN);
         if settings.runs_engine() {
@@ -38,8 +40,10 @@ pub(crate) fn batched(settings: &Settings) -> Tried<Report> {
         }
         ratio.push(bounded / engine);
         unbounded.push(free / engine);
+        rate.push(data.keys.len() as f64 / engine);
+        bare.push(data.keys.len() as f64 / bounded);
     }
-    Ok(Report::new([ratio, unbounded]))
+    Ok(Report::new([ratio, unbounded, rate, bare]))
 }
 
 fn put_all(db: &Database, data: &Data) -> Tried<()> {

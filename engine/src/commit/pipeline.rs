@@ -10,12 +10,12 @@
 //! 4. Groups do not overlap: one is published or failed before the next begins.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::admission::{Budget, Overlay};
 use super::gate::{Health, SyncGate};
 use super::journal::Journal;
 use super::queue::{Changes, Committed, Pending, Queue, Reply, Request, TicketState, Turn, Woken};
+use super::schedule::Schedule;
 use crate::codec::change::{self, Change, NEVER};
 use crate::error::{Error, Result};
 use crate::log::record::{RecordHead, RecordKind, record_bytes};
@@ -41,10 +41,6 @@ pub(crate) struct Writer {
     pub(crate) batched: u64,
     /// How many of them the last sync that the leader asked for covers.
     asked: u64,
-    /// When the oldest unsynced commit must be synced, on the monotonic clock.
-    pub(crate) sync_due: Option<Duration>,
-    /// Since when the log has been synced without a record that attests it.
-    pub(crate) unattested_since: Option<Duration>,
     /// Published commits wait in the buffer since the disk was full.
     pub(crate) disk_full: bool,
     /// Something was logged since the last flush.
@@ -63,8 +59,6 @@ impl Writer {
             last_time_ms,
             batched: 0,
             asked: 0,
-            sync_due: None,
-            unattested_since: None,
             disk_full: false,
             dirty: false,
             touched: Vec::new(),
@@ -141,8 +135,9 @@ pub(crate) struct Pipeline {
     pub(crate) store: UnifiedStore,
     pub(crate) runs: RunTracker,
     pub(crate) bell: Bell,
-    /// A tick has seen something that only maintenance can clear away.
+    /// There is something that only maintenance can clear away.
     pub(crate) leftovers: AtomicBool,
+    pub(crate) schedule: Mutex<Schedule>,
 }
 
 /// The writer's lock: leaders take turns with the upkeep steps.
@@ -272,6 +267,7 @@ impl Pipeline {
         let answers = self.commit_group(&mut writer, &mut pending);
         self.queue.put_back(&mut pending);
         writer.pending = pending;
+        self.note_leftovers(&writer);
         drop(guard);
         drop(writer);
         let answered = answers.others.len() + usize::from(answers.own.is_some());
@@ -360,17 +356,27 @@ impl Pipeline {
     pub(crate) fn sync_all(&self, writer: &mut Writer) -> Result<()> {
         self.guard(writer.journal.writer().write_buffer())?;
         self.gate.sync(&writer.journal.sync_point(writer.batched), &self.health)?;
-        writer.sync_due = None;
-        self.note_synced(writer);
+        self.note_synced();
         Ok(())
     }
 
-    /// The log was synced just now: after a while it wants a record that attests it.
-    pub(crate) fn note_synced(&self, writer: &mut Writer) {
-        if writer.unattested_since.is_none() {
+    /// Everything written was synced just now: after a while the log wants a record that
+    /// attests it.
+    pub(crate) fn note_synced(&self) {
+        let now = self.store.clock().monotonic();
+        let mut schedule = self.schedule.lock();
+        schedule.clear_sync();
+        let is_news = schedule.note_synced(now);
+        drop(schedule);
+        if is_news {
             self.bell.ring();
         }
-        writer.unattested_since = Some(self.store.clock().monotonic());
+    }
+
+    /// Whether there is something for maintenance besides what the store knows.
+    pub(crate) fn note_leftovers(&self, writer: &Writer) {
+        let leftovers = writer.journal.has_orphans() || writer.disk_full;
+        self.leftovers.store(leftovers, Ordering::Relaxed);
     }
 
     /// A full disk is an error to report; any other failure poisons.
@@ -427,8 +433,7 @@ impl Pipeline {
                     pending.push_front(next);
                     return Err(error);
                 }
-                self.note_synced(writer);
-                writer.sync_due = None;
+                self.note_synced();
                 mark = writer.journal.log().mark();
             }
             self.encode(writer, group, next);
@@ -523,26 +528,24 @@ impl Pipeline {
         if level == Level::Strict {
             let point = writer.journal.sync_point(writer.batched);
             self.gate.sync(&point, &self.health).map_err(WriteFailure::Failed)?;
-            writer.sync_due = None;
-            self.note_synced(writer);
+            self.note_synced();
             return Ok(());
-        }
-        let interval = match level {
-            Level::Batched => self.policy.batched_interval.min(self.policy.async_interval),
-            _ => self.policy.async_interval,
-        };
-        if writer.sync_due.is_none() {
-            writer.sync_due = Some(self.store.clock().monotonic() + interval);
-            self.bell.ring();
-        } else if level == Level::Batched && writer.sync_due.is_some() {
-            let due = self.store.clock().monotonic() + interval;
-            writer.sync_due = writer.sync_due.map(|old| old.min(due));
         }
         // A full batch is written: the next tick syncs it while commits go on.
         let covered = writer.asked.max(self.gate.synced_batched());
         if group.batched > 0 && writer.batched >= covered + self.policy.batch_size {
             writer.asked = writer.batched;
             self.gate.ask(writer.journal.sync_point(writer.batched));
+            self.schedule.lock().clear_sync();
+            self.bell.ring();
+            return Ok(());
+        }
+        let interval = match level {
+            Level::Batched => self.policy.batched_interval.min(self.policy.async_interval),
+            _ => self.policy.async_interval,
+        };
+        let due = || self.store.clock().monotonic() + interval;
+        if self.schedule.lock().want_sync(level, due) {
             self.bell.ring();
         }
         Ok(())

@@ -170,6 +170,7 @@ impl Builder {
         let memtable = std::mem::take(&mut replay.memtable);
         let store =
             UnifiedStore::new(memtable, replay.last_version, clock, self.options.snapshots_max);
+        let has_orphans = !orphans.is_empty();
         let journal = Journal::new(place, manifest, writer, session_begun, orphans);
         let pipeline = Arc::new(Pipeline {
             policy: self.options.policy(),
@@ -181,7 +182,8 @@ impl Builder {
             store: store.clone(),
             runs: replay.runs.clone(),
             bell: Bell::default(),
-            leftovers: AtomicBool::new(false),
+            leftovers: AtomicBool::new(has_orphans),
+            schedule: Mutex::default(),
         });
         let shell = match self.options.background {
             false => None,
