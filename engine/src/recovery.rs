@@ -316,7 +316,7 @@ pub(crate) fn repair(
         attested: segment.length,
         open: true,
     });
-    replace(place, &next, number + 1)?;
+    replace(place, &next, number + 1, &segment)?;
     Ok((next, segment))
 }
 
@@ -341,14 +341,20 @@ pub(crate) fn create(place: &Place, number: u64, padded: bool) -> Result<(Manife
             open: true,
         }],
     };
-    replace(place, &manifest, number + 1)?;
+    replace(place, &manifest, number + 1, &segment)?;
     Ok((manifest, segment))
 }
 
-fn replace(place: &Place, manifest: &Manifest, number: u64) -> Result<()> {
-    manifest::replace(&*place.vfs, &place.dir, manifest, number, &place.parents).map_err(|error| {
-        match error {
-            ReplaceError::Full(e) | ReplaceError::Failed(e) => e,
+/// Puts the manifest in force that names a new segment. If the disk is full, that segment is
+/// removed again: a next try makes another, and must not find less space than this one.
+fn replace(place: &Place, manifest: &Manifest, number: u64, segment: &NewSegment) -> Result<()> {
+    let replaced = manifest::replace(&*place.vfs, &place.dir, manifest, number, &place.parents);
+    replaced.map_err(|error| match error {
+        ReplaceError::Failed(e) => e,
+        ReplaceError::Full(e) => {
+            // What cannot be removed now is removed by the opening that succeeds.
+            let _removed = place.vfs.remove(&segment.path);
+            e
         }
     })
 }

@@ -47,7 +47,7 @@ impl Health {
 #[derive(Debug)]
 pub(crate) struct SyncPoint {
     pub(crate) file: Arc<dyn VfsFile>,
-    pub(crate) path: std::path::PathBuf,
+    pub(crate) path: Arc<std::path::Path>,
     /// The segment's number.
     pub(crate) segment: u64,
     /// How far it had been written when the sync was asked for.
@@ -63,6 +63,7 @@ pub(crate) struct SyncGate {
     segment: Mutex<u64>,
     synced: AtomicU64,
     synced_batched: AtomicU64,
+    asked: Mutex<Option<SyncPoint>>,
 }
 
 impl SyncGate {
@@ -74,6 +75,17 @@ impl SyncGate {
     /// How many commits that count towards a batch are synced, ever.
     pub(crate) fn synced_batched(&self) -> u64 {
         self.synced_batched.load(Ordering::Acquire)
+    }
+
+    /// Asks for a sync by the next tick, which then need not wait for the writer's lock. A
+    /// later point replaces one that nobody has taken yet.
+    pub(crate) fn ask(&self, point: SyncPoint) {
+        *self.asked.lock() = Some(point);
+    }
+
+    /// What was asked for, once.
+    pub(crate) fn take_asked(&self) -> Option<SyncPoint> {
+        self.asked.lock().take()
     }
 
     /// Waits for a sync in progress.
@@ -105,7 +117,7 @@ impl SyncGate {
             synced => synced,
         };
         if let Err(e) = synced {
-            health.poison(&Error::io("syncing", &point.path, e));
+            health.poison(&Error::io("syncing", &*point.path, e));
             return health.check();
         }
         self.synced.fetch_max(point.written, Ordering::AcqRel);

@@ -182,7 +182,7 @@ impl Journal {
     pub(crate) fn sync_point(&self, batched: u64) -> SyncPoint {
         SyncPoint {
             file: Arc::clone(self.writer.file()),
-            path: self.writer.path().to_owned(),
+            path: Arc::clone(self.writer.path()),
             segment: self.writer.number(),
             written: self.writer.written(),
             batched,

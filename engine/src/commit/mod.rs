@@ -8,6 +8,7 @@
 //! - [`admission`]: the preconditions, judged against published state and the group so far.
 //! - [`journal`]: the manifest and the segment that is written.
 //! - [`gate`]: all syncs, one at a time, and the poison that a failed one leaves.
+//! - [`schedule`]: what becomes due when.
 //! - [`pipeline`]: the leader's steps, in the order that the disk sees them.
 
 pub(crate) mod admission;
@@ -15,4 +16,5 @@ pub(crate) mod gate;
 pub(crate) mod journal;
 pub(crate) mod pipeline;
 pub(crate) mod queue;
+pub(crate) mod schedule;
 pub(crate) mod upkeep;

@@ -10,12 +10,12 @@
 //! 4. Groups do not overlap: one is published or failed before the next begins.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::admission::{Budget, Overlay};
 use super::gate::{Health, SyncGate};
 use super::journal::Journal;
-use super::queue::{Changes, Committed, Queue, Reply, Request, TicketState, Woken};
+use super::queue::{Changes, Committed, Pending, Queue, Reply, Request, TicketState, Turn, Woken};
+use super::schedule::Schedule;
 use crate::codec::change::{self, Change, NEVER};
 use crate::error::{Error, Result};
 use crate::log::record::{RecordHead, RecordKind, record_bytes};
@@ -26,7 +26,7 @@ use crate::shell::Bell;
 use crate::store::memtable::Version;
 use crate::store::pins::ReadPoint;
 use crate::store::{Applied, UnifiedStore};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::types::{PhysicalKey, RunId, Timestamp, VersionedValue};
 
 /// What only the leader and the upkeep steps touch, under one lock.
@@ -39,16 +39,16 @@ pub(crate) struct Writer {
     pub(crate) last_time_ms: u64,
     /// How many commits that count towards a batch were made, ever.
     pub(crate) batched: u64,
-    /// When the oldest unsynced commit must be synced, on the monotonic clock.
-    pub(crate) sync_due: Option<Duration>,
-    /// Since when the log has been synced without a record that attests it.
-    pub(crate) unattested_since: Option<Duration>,
+    /// How many of them the last sync that the leader asked for covers.
+    asked: u64,
     /// Published commits wait in the buffer since the disk was full.
     pub(crate) disk_full: bool,
     /// Something was logged since the last flush.
     pub(crate) dirty: bool,
-    /// Reused from group to group.
+    /// Their room is used again from group to group.
     touched: Vec<(RunId, u64)>,
+    accepted: Vec<Accepted>,
+    pending: VecDeque<Pending>,
 }
 
 impl Writer {
@@ -58,11 +58,12 @@ impl Writer {
             last_version,
             last_time_ms,
             batched: 0,
-            sync_due: None,
-            unattested_since: None,
+            asked: 0,
             disk_full: false,
             dirty: false,
             touched: Vec::new(),
+            accepted: Vec::new(),
+            pending: VecDeque::new(),
         }
     }
 
@@ -92,8 +93,35 @@ struct Group {
     batched: u64,
 }
 
-/// Requests with their outcomes.
-type Answers = Vec<(Reply, Result<Committed>)>;
+/// The outcomes of a group, which are told when the writer's lock is free again.
+#[derive(Debug, Default)]
+struct Answers {
+    /// That of the leader's own request.
+    own: Option<Result<Committed>>,
+    others: Vec<(Reply, Result<Committed>)>,
+}
+
+impl Answers {
+    fn add(&mut self, reply: Reply, outcome: Result<Committed>) {
+        if reply.is_own() {
+            self.own = Some(outcome);
+        } else {
+            self.others.push((reply, outcome));
+        }
+    }
+
+    /// The same error for everybody: the group, the refused, and those who wait.
+    fn all(group: &mut Group, pending: &mut VecDeque<Pending>, error: &Error) -> Self {
+        let accepted = group.accepted.drain(..).map(|accepted| accepted.reply);
+        let refused = group.refused.drain(..).map(|(reply, _)| reply);
+        let waiting = pending.drain(..).map(|pending| pending.reply);
+        let mut answers = Answers::default();
+        for reply in accepted.chain(refused).chain(waiting) {
+            answers.add(reply, Err(error.clone()));
+        }
+        answers
+    }
+}
 
 /// Everything of an open database that writes.
 #[derive(Debug)]
@@ -101,12 +129,50 @@ pub(crate) struct Pipeline {
     pub(crate) options: Options,
     pub(crate) policy: SyncPolicy,
     pub(crate) queue: Queue,
-    pub(crate) writer: Mutex<Writer>,
+    pub(crate) writer: WriterLock,
     pub(crate) gate: SyncGate,
     pub(crate) health: Health,
     pub(crate) store: UnifiedStore,
     pub(crate) runs: RunTracker,
     pub(crate) bell: Bell,
+    /// There is something that only maintenance can clear away.
+    pub(crate) leftovers: AtomicBool,
+    pub(crate) schedule: Mutex<Schedule>,
+}
+
+/// The writer's lock: leaders take turns with the upkeep steps.
+///
+/// A lock is free only for moments while a thread commits without a pause, and a thread that
+/// sleeps on it would always come too late. So a leader that sees an upkeep step wait lets it
+/// pass. It costs a leader one load.
+#[derive(Debug)]
+pub(crate) struct WriterLock {
+    writer: Mutex<Writer>,
+    upkeep_waits: AtomicBool,
+    /// Held by an upkeep step until it has the writer.
+    turn: Mutex<()>,
+}
+
+impl WriterLock {
+    pub(crate) fn new(writer: Writer) -> Self {
+        let (upkeep_waits, turn) = (AtomicBool::new(false), Mutex::default());
+        WriterLock { writer: Mutex::new(writer), upkeep_waits, turn }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        if self.upkeep_waits.load(Ordering::Relaxed) {
+            drop(self.turn.lock());
+        }
+        self.writer.lock()
+    }
+
+    pub(crate) fn lock_for_upkeep(&self) -> MutexGuard<'_, Writer> {
+        let _turn = self.turn.lock();
+        self.upkeep_waits.store(true, Ordering::Relaxed);
+        let writer = self.writer.lock();
+        self.upkeep_waits.store(false, Ordering::Relaxed);
+        writer
+    }
 }
 
 /// Poisons if the thread panics, so that a bug in a step cannot be followed by a write.
@@ -131,84 +197,104 @@ impl Drop for Lead<'_> {
 
 impl Pipeline {
     /// Commits and waits for the outcome.
-    pub(crate) fn commit(&self, ticket: &Arc<TicketState>, request: Request) -> Result<Committed> {
-        let lead = self.queue.push(request, true)?;
-        self.finish(ticket, lead)
+    pub(crate) fn commit(&self, request: Request) -> Result<Committed> {
+        match self.queue.enter(request)? {
+            Turn::Lead(request) => {
+                let _lead = Lead(&self.queue);
+                let (_, outcome) = self.step_with(Some(request));
+                outcome.unwrap_or_else(|| Err(Error::invalid("a group left its leader out")))
+            }
+            Turn::LeadFor(ticket) => self.lead_for(&ticket),
+            Turn::Follow(ticket) => self.follow(&ticket),
+        }
     }
 
     /// Adds a commit to the queue without waiting; works off a full queue first.
-    pub(crate) fn enqueue(&self, request: Request) -> Result<()> {
+    pub(crate) fn enqueue(&self, request: Request) -> Result<Arc<TicketState>> {
         while self.queue.len() >= self.options.queue_commits_max {
             self.step();
         }
-        self.queue.push(request, false)?;
+        let ticket = self.queue.push(request)?;
         self.bell.ring();
-        Ok(())
+        Ok(ticket)
     }
 
-    /// Waits for a ticket that was enqueued before.
+    /// Waits for a ticket, leading if nobody does.
     pub(crate) fn wait(&self, ticket: &TicketState) -> Result<Committed> {
-        if !ticket.is_answered() {
-            let lead = self.queue.join(ticket);
-            return self.finish(ticket, lead);
+        if !ticket.is_answered() && self.queue.join(ticket) {
+            return self.lead_for(ticket);
         }
-        take(ticket)
+        self.follow(ticket)
     }
 
-    fn finish(&self, ticket: &TicketState, mut lead: bool) -> Result<Committed> {
-        loop {
-            if lead {
-                let _lead = Lead(&self.queue);
-                while !ticket.is_answered() {
-                    self.step();
-                }
-            } else if let Woken::Promoted = ticket.wait() {
-                lead = true;
-                continue;
-            }
-            return take(ticket);
+    fn follow(&self, ticket: &TicketState) -> Result<Committed> {
+        match ticket.wait() {
+            Woken::Answered(outcome) => outcome,
+            Woken::Promoted => self.lead_for(ticket),
+        }
+    }
+
+    fn lead_for(&self, ticket: &TicketState) -> Result<Committed> {
+        let _lead = Lead(&self.queue);
+        while !ticket.is_answered() {
+            self.step();
+        }
+        match ticket.wait() {
+            Woken::Answered(outcome) => outcome,
+            Woken::Promoted => Err(Error::invalid("a leader was promoted")),
         }
     }
 
     /// Commits one group of what waits; returns how many requests were answered.
     pub(crate) fn step(&self) -> usize {
-        let mut writer = self.writer.lock();
-        let pending = self.queue.take();
-        if pending.is_empty() {
-            return 0;
-        }
-        let guard = PanicGuard(&self.health);
-        let (rest, answers) = self.commit_group(&mut writer, pending);
-        self.queue.put_back(rest);
-        drop(guard);
-        drop(writer);
-        let answered = answers.len();
-        for (reply, outcome) in answers {
-            reply.answer(outcome);
-        }
-        answered
+        self.step_with(None).0
     }
 
-    fn commit_group(
-        &self,
-        writer: &mut Writer,
-        mut pending: VecDeque<Request>,
-    ) -> (VecDeque<Request>, Answers) {
+    /// Commits one group: the leader's own request, if it has one in hand, and what waits.
+    /// Returns how many requests got their outcome, and that of the leader's own.
+    fn step_with(&self, own: Option<Request>) -> (usize, Option<Result<Committed>>) {
+        let mut writer = self.writer.lock();
+        let mut pending = std::mem::take(&mut writer.pending);
+        self.queue.take(&mut pending);
+        if let Some(request) = own {
+            pending.push_front(Pending::own(request));
+        }
+        if pending.is_empty() {
+            writer.pending = pending;
+            return (0, None);
+        }
+        let guard = PanicGuard(&self.health);
+        let answers = self.commit_group(&mut writer, &mut pending);
+        self.queue.put_back(&mut pending);
+        writer.pending = pending;
+        self.note_leftovers(&writer);
+        drop(guard);
+        drop(writer);
+        let answered = answers.others.len() + usize::from(answers.own.is_some());
+        for (reply, outcome) in answers.others {
+            reply.answer(outcome);
+        }
+        (answered, answers.own)
+    }
+
+    /// Commits as many of `pending` as fit a group, the first at least.
+    fn commit_group(&self, writer: &mut Writer, pending: &mut VecDeque<Pending>) -> Answers {
+        let accepted = std::mem::take(&mut writer.accepted);
+        let mut group = Group { accepted, ..Group::default() };
         // 1. What must be in order before anything is admitted.
         if let Err(error) = self.prepare(writer) {
-            return (VecDeque::new(), answer_all(Group::default(), pending, &error));
+            return Answers::all(&mut group, pending, &error);
         }
         // 2. Judge and encode, in commit order, as many as fit.
         // The version of a commit that fails is given again; its time need not be, and must
         // not: a new segment may bear it already.
         let before = writer.last_version;
         writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
-        let mut group = Group::default();
-        let mark = match self.fill(writer, &mut group, &mut pending) {
+        let mark = match self.fill(writer, &mut group, pending) {
             Ok(mark) => mark,
             Err(error) => {
                 writer.last_version = before;
-                return (VecDeque::new(), answer_all(group, pending, &error));
+                return Answers::all(&mut group, pending, &error);
             }
         };
         // 3. Write, and sync if any asks for it.
@@ -227,16 +313,19 @@ impl Pipeline {
                     Error::OutcomeUnknown { reason: self.health.poison(&error) }
                 }
             };
-            return (pending, answer_all(group, VecDeque::new(), &error));
+            return Answers::all(&mut group, &mut VecDeque::new(), &error);
         }
         // 4. Apply and publish.
         self.publish(writer, &mut group);
-        let mut answers: Answers = Vec::with_capacity(group.accepted.len() + group.refused.len());
-        for Accepted { version, previous, reply, .. } in group.accepted {
-            answers.push((reply, Ok(Committed { version, previous })));
+        let mut answers = Answers::default();
+        for Accepted { version, previous, reply, .. } in group.accepted.drain(..) {
+            answers.add(reply, Ok(Committed { version, previous }));
         }
-        answers.extend(group.refused.into_iter().map(|(reply, error)| (reply, Err(error))));
-        (pending, answers)
+        for (reply, error) in group.refused {
+            answers.add(reply, Err(error));
+        }
+        writer.accepted = group.accepted;
+        answers
     }
 
     /// Brings the log into a state in which records may be appended.
@@ -277,17 +366,27 @@ impl Pipeline {
     pub(crate) fn sync_all(&self, writer: &mut Writer) -> Result<()> {
         self.write_log(writer)?;
         self.gate.sync(&writer.journal.sync_point(writer.batched), &self.health)?;
-        writer.sync_due = None;
-        self.note_synced(writer);
+        self.note_synced();
         Ok(())
     }
 
-    /// The log was synced just now: after a while it wants a record that attests it.
-    pub(crate) fn note_synced(&self, writer: &mut Writer) {
-        if writer.unattested_since.is_none() {
+    /// Everything written was synced just now: after a while the log wants a record that
+    /// attests it.
+    pub(crate) fn note_synced(&self) {
+        let now = self.store.clock().monotonic();
+        let mut schedule = self.schedule.lock();
+        schedule.clear_sync();
+        let is_news = schedule.note_synced(now);
+        drop(schedule);
+        if is_news {
             self.bell.ring();
         }
-        writer.unattested_since = Some(self.store.clock().monotonic());
+    }
+
+    /// Whether there is something for maintenance besides what the store knows.
+    pub(crate) fn note_leftovers(&self, writer: &Writer) {
+        let leftovers = writer.journal.has_orphans() || writer.disk_full;
+        self.leftovers.store(leftovers, Ordering::Relaxed);
     }
 
     /// A full disk is an error to report; any other failure poisons.
@@ -308,13 +407,14 @@ impl Pipeline {
         &self,
         writer: &mut Writer,
         group: &mut Group,
-        pending: &mut VecDeque<Request>,
+        pending: &mut VecDeque<Pending>,
     ) -> Result<usize> {
         let mut budget = self.budget();
         let mut collected = false;
         let mut mark = writer.journal.log().mark();
         let room = (2 * self.policy.batch_size).saturating_sub(self.unsynced_batched(writer));
-        while let Some(request) = pending.pop_front() {
+        while let Some(next) = pending.pop_front() {
+            let Pending { request, .. } = &next;
             let bytes = record_bytes(request.payload_bytes_max);
             let encoded = (writer.journal.log().mark() - mark) as u64;
             let is_full = group.accepted.len() >= self.options.group_commits_max
@@ -322,28 +422,28 @@ impl Pipeline {
                 || (request.level == Level::Batched && group.batched >= room.max(1));
             let must_rotate = writer.journal.needs_rotation(bytes, &self.options);
             if is_full || (must_rotate && !group.accepted.is_empty()) {
-                pending.push_front(request);
+                pending.push_front(next);
                 break;
             }
-            let mut verdict = group.overlay.admit(&request, &self.runs, budget);
+            let mut verdict = group.overlay.admit(request, &self.runs, budget);
             if matches!(verdict, Err(Error::MemtableFull { .. })) && !collected {
                 collected = true;
                 self.store.collect_garbage(self.options.group_commits_max);
                 budget = self.budget();
-                verdict = group.overlay.admit(&request, &self.runs, budget);
+                verdict = group.overlay.admit(request, &self.runs, budget);
             }
             if let Err(error) = verdict {
-                group.refused.push((request.reply, error));
+                group.refused.push((next.reply, error));
                 continue;
             }
             if must_rotate {
                 if let Err(error) = self.rotate(writer) {
-                    pending.push_front(request);
+                    pending.push_front(next);
                     return Err(error);
                 }
                 mark = writer.journal.log().mark();
             }
-            self.encode(writer, group, request);
+            self.encode(writer, group, next);
         }
         if !group.accepted.is_empty() {
             let head = writer.head(RecordKind::Padding, self.gate.synced());
@@ -360,8 +460,7 @@ impl Pipeline {
         // Published commits may wait in the buffer: until they are written, none follows.
         writer.disk_full = rotated.is_err() && writer.journal.log().buffered() > 0;
         self.guard(rotated)?;
-        writer.sync_due = None;
-        self.note_synced(writer);
+        self.note_synced();
         Ok(())
     }
 
@@ -373,8 +472,9 @@ impl Pipeline {
     }
 
     /// Gives an admitted request its version and its record.
-    fn encode(&self, writer: &mut Writer, group: &mut Group, request: Request) {
-        let Request { mut changes, level, want_previous, reply, .. } = request;
+    fn encode(&self, writer: &mut Writer, group: &mut Group, next: Pending) {
+        let Pending { request, reply } = next;
+        let Request { mut changes, level, want_previous, .. } = request;
         let now_ms = writer.last_time_ms;
         for change in changes.as_mut_slice() {
             if let Change::Put { expiry_ms, .. } = change {
@@ -448,22 +548,24 @@ impl Pipeline {
         if level == Level::Strict && !planted!(AcknowledgedBeforeDurable) {
             let point = writer.journal.sync_point(writer.batched);
             self.gate.sync(&point, &self.health).map_err(WriteFailure::Failed)?;
-            writer.sync_due = None;
-            self.note_synced(writer);
+            self.note_synced();
+            return Ok(());
+        }
+        // A full batch is written: the next tick syncs it while commits go on.
+        let covered = writer.asked.max(self.gate.synced_batched());
+        if group.batched > 0 && writer.batched >= covered + self.policy.batch_size {
+            writer.asked = writer.batched;
+            self.gate.ask(writer.journal.sync_point(writer.batched));
+            self.schedule.lock().clear_sync();
+            self.bell.ring();
             return Ok(());
         }
         let interval = match level {
             Level::Batched => self.policy.batched_interval.min(self.policy.async_interval),
             _ => self.policy.async_interval,
         };
-        if writer.sync_due.is_none() {
-            writer.sync_due = Some(self.store.clock().monotonic() + interval);
-            self.bell.ring();
-        } else if level == Level::Batched && writer.sync_due.is_some() {
-            let due = self.store.clock().monotonic() + interval;
-            writer.sync_due = writer.sync_due.map(|old| old.min(due));
-        }
-        if group.batched > 0 && self.unsynced_batched(writer) >= self.policy.batch_size {
+        let due = || self.store.clock().monotonic() + interval;
+        if self.schedule.lock().want_sync(level, due) {
             self.bell.ring();
         }
         Ok(())
@@ -476,27 +578,22 @@ impl Pipeline {
         }
         let time_ms = writer.last_time_ms;
         let mut run_changes = Vec::new();
-        let mut touched = std::mem::take(&mut writer.touched);
+        let touched = &mut writer.touched;
         touched.clear();
-        let changes = group.accepted.iter_mut().flat_map(|accepted| {
-            let changes = std::mem::replace(&mut accepted.changes, Changes::Many(Vec::new()));
-            let version = accepted.version;
-            changes.into_iter().map(move |change| (version, change))
-        });
         let runs = &self.runs;
-        let mut ordered = Vec::new();
-        let keys = changes.filter_map(|(version, change)| {
-            match apply(change, version, time_ms) {
-                Ok(applied) => {
-                    touched.push((applied.key.run(), version));
-                    return Some(applied);
+        self.store.publish(writer.last_version, |memory| {
+            for accepted in &mut group.accepted {
+                let version = accepted.version;
+                for change in accepted.changes.take() {
+                    match apply(change, version, time_ms) {
+                        Ok(applied) => {
+                            touched.push((applied.key.run(), version));
+                            memory.apply(applied);
+                        }
+                        Err(run_change) => run_changes.push((touched.len(), run_change)),
+                    }
                 }
-                Err(run_change) => run_changes.push((touched.len(), run_change)),
             }
-            None
-        });
-        ordered.extend(keys);
-        self.store.publish(writer.last_version, ordered.into_iter(), || {
             // In the order of the log: a run is touched only while it is active.
             let mut from = 0;
             for (at, change) in run_changes {
@@ -506,7 +603,6 @@ impl Pipeline {
             }
             runs.touch(touched.get(from..).unwrap_or_default().iter().copied());
         });
-        writer.touched = touched;
     }
 }
 
@@ -533,18 +629,4 @@ pub(crate) fn apply(
 /// The moment that is `ttl_ms` from now; a time to live beyond the end of time means never.
 fn absolute_expiry(now_ms: u64, ttl_ms: u64) -> u64 {
     now_ms.checked_add(ttl_ms).unwrap_or(NEVER)
-}
-
-fn take(ticket: &TicketState) -> Result<Committed> {
-    ticket
-        .take()
-        .unwrap_or_else(|| Err(Error::invalid("the outcome of this ticket was taken before")))
-}
-
-/// The same error for everybody: the group, the refused, and those who wait.
-fn answer_all(group: Group, pending: VecDeque<Request>, error: &Error) -> Answers {
-    let accepted = group.accepted.into_iter().map(|accepted| accepted.reply);
-    let refused = group.refused.into_iter().map(|(reply, _)| reply);
-    let waiting = pending.into_iter().map(|request| request.reply);
-    accepted.chain(refused).chain(waiting).map(|reply| (reply, Err(error.clone()))).collect()
 }

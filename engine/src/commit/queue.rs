@@ -34,17 +34,14 @@ impl Changes {
             Changes::Many(changes) => changes,
         }
     }
-}
 
-impl IntoIterator for Changes {
-    type Item = Change;
-    type IntoIter = std::iter::Chain<std::option::IntoIter<Change>, std::vec::IntoIter<Change>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        match self {
-            Changes::One(change) => Some(change).into_iter().chain(Vec::new()),
-            Changes::Many(changes) => None.into_iter().chain(changes),
-        }
+    /// Takes the changes out.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Change> + use<> {
+        let (one, many) = match std::mem::replace(self, Changes::Many(Vec::new())) {
+            Changes::One(change) => (Some(change), Vec::new()),
+            Changes::Many(changes) => (None, changes),
+        };
+        one.into_iter().chain(many)
     }
 }
 
@@ -70,7 +67,6 @@ pub(crate) struct Request {
     pub(crate) memory_bytes_max: u64,
     /// Whether it may use the memtable's reserve: deletes and run ends only.
     pub(crate) may_use_reserve: bool,
-    pub(crate) reply: Reply,
 }
 
 #[derive(Debug, Default)]
@@ -93,8 +89,18 @@ pub(crate) struct TicketState {
 
 /// What a waiting thread woke up for.
 pub(crate) enum Woken {
-    Answered,
+    Answered(Result<Committed>),
     Promoted,
+}
+
+/// What becomes of a request whose thread waits at once.
+pub(crate) enum Turn {
+    /// The thread leads, with its own request in hand.
+    Lead(Request),
+    /// The thread leads; its request waits behind others, that were submitted before.
+    LeadFor(Arc<TicketState>),
+    /// Another leads; the ticket will carry the outcome.
+    Follow(Arc<TicketState>),
 }
 
 impl TicketState {
@@ -110,7 +116,7 @@ impl TicketState {
         let mut slot = self.slot.lock();
         loop {
             if slot.answered {
-                return Woken::Answered;
+                return Woken::Answered(slot.outcome.take().unwrap_or_else(|| Err(taken_before())));
             }
             if std::mem::take(&mut slot.promoted) {
                 return Woken::Promoted;
@@ -146,36 +152,73 @@ impl TicketState {
     }
 }
 
+fn taken_before() -> Error {
+    Error::invalid("the outcome of this ticket was taken before")
+}
+
 /// The obligation to answer a request; dropping it unanswered answers "outcome unknown".
 #[derive(Debug)]
-pub(crate) struct Reply(Arc<TicketState>);
+pub(crate) struct Reply {
+    /// `None` once it is answered, and if the request is the leader's own: its thread waits
+    /// for no ticket.
+    ticket: Option<Arc<TicketState>>,
+}
 
 impl Reply {
-    pub(crate) fn new(ticket: &Arc<TicketState>) -> Self {
-        Reply(Arc::clone(ticket))
+    /// Answers a ticket; gives the outcome back if it is the leader's own.
+    pub(crate) fn answer(mut self, outcome: Result<Committed>) -> Option<Result<Committed>> {
+        match self.ticket.take() {
+            Some(ticket) => {
+                ticket.answer(outcome);
+                None
+            }
+            None => Some(outcome),
+        }
     }
 
-    pub(crate) fn answer(self, outcome: Result<Committed>) {
-        self.0.answer(outcome);
+    pub(crate) fn is_own(&self) -> bool {
+        self.ticket.is_none()
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        // An answered ticket ignores it.
-        if !self.0.is_answered() {
-            self.0.answer(Err(Error::OutcomeUnknown {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.answer(Err(Error::OutcomeUnknown {
                 reason: "the thread that committed it stopped".into(),
             }));
         }
     }
 }
 
+/// A request on its way to an outcome.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) request: Request,
+    pub(crate) reply: Reply,
+}
+
+impl Pending {
+    /// The leader's own.
+    pub(crate) fn own(request: Request) -> Self {
+        Pending { request, reply: Reply { ticket: None } }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    pending: VecDeque<Request>,
+    pending: VecDeque<Pending>,
     leading: bool,
     closed: bool,
+}
+
+impl State {
+    fn add(&mut self, request: Request) -> Arc<TicketState> {
+        let ticket = Arc::new(TicketState::default());
+        let reply = Reply { ticket: Some(Arc::clone(&ticket)) };
+        self.pending.push_back(Pending { request, reply });
+        ticket
+    }
 }
 
 /// The queue of commits.
@@ -185,25 +228,34 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds a request. `waits` says that its thread will wait at once; the answer, that it
-    /// leads. `false` with `waits` means: wait for the ticket.
+    /// Adds a request whose thread will wait at once, or lets it lead.
     ///
     /// Error: [`Error::Closed`].
-    pub(crate) fn push(&self, request: Request, waits: bool) -> Result<bool> {
+    pub(crate) fn enter(&self, request: Request) -> Result<Turn> {
         let mut state = self.state.lock();
         if state.closed {
-            let Request { reply, .. } = request;
-            reply.answer(Err(Error::Closed));
             return Err(Error::Closed);
         }
-        let lead = waits && !state.leading;
-        if lead {
-            state.leading = true;
-        } else if waits {
-            request.reply.0.slot.lock().waiting = true;
+        if state.leading {
+            let ticket = state.add(request);
+            ticket.slot.lock().waiting = true;
+            return Ok(Turn::Follow(ticket));
         }
-        state.pending.push_back(request);
-        Ok(lead)
+        state.leading = true;
+        // What was submitted before comes first, be it by the same thread.
+        if state.pending.is_empty() {
+            Ok(Turn::Lead(request))
+        } else {
+            Ok(Turn::LeadFor(state.add(request)))
+        }
+    }
+
+    /// Adds a request whose thread does not wait.
+    ///
+    /// Error: [`Error::Closed`].
+    pub(crate) fn push(&self, request: Request) -> Result<Arc<TicketState>> {
+        let mut state = self.state.lock();
+        if state.closed { Err(Error::Closed) } else { Ok(state.add(request)) }
     }
 
     /// A thread wants to wait for a ticket that was pushed before: `true` if it leads now.
@@ -220,22 +272,24 @@ impl Queue {
     /// Ends a lead: hands it to the first waiting thread, if there is one.
     pub(crate) fn hand_over(&self) {
         let mut state = self.state.lock();
-        state.leading = state.pending.iter().any(|request| request.reply.0.promote());
+        state.leading =
+            state.pending.iter().flat_map(|p| &p.reply.ticket).any(|ticket| ticket.promote());
     }
 
-    /// Takes everything that waits.
-    pub(crate) fn take(&self) -> VecDeque<Request> {
-        std::mem::take(&mut self.state.lock().pending)
+    /// Takes everything that waits, into an empty queue whose room is used again.
+    pub(crate) fn take(&self, into: &mut VecDeque<Pending>) {
+        debug_assert!(into.is_empty());
+        std::mem::swap(&mut self.state.lock().pending, into);
     }
 
     /// Puts back what did not fit, in front.
-    pub(crate) fn put_back(&self, mut rest: VecDeque<Request>) {
+    pub(crate) fn put_back(&self, rest: &mut VecDeque<Pending>) {
         if rest.is_empty() {
             return;
         }
         let mut state = self.state.lock();
         rest.append(&mut state.pending);
-        state.pending = rest;
+        std::mem::swap(&mut state.pending, rest);
     }
 
     pub(crate) fn len(&self) -> usize {

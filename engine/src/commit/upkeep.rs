@@ -6,8 +6,11 @@
 use std::time::Duration;
 
 use super::pipeline::{Pipeline, Writer};
+use super::schedule::Schedule;
 use crate::error::Result;
 use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
+use crate::options::Level;
+use crate::sync::{MutexGuard, Ordering};
 
 /// How many keys one step of maintenance visits.
 const MAINTAIN_KEYS: usize = 1024;
@@ -32,33 +35,57 @@ impl Pipeline {
     /// Errors: a full disk (it is tried again when next due), or that which poisoned.
     pub(crate) fn tick(&self) -> Result<Option<Duration>> {
         while self.queue.len() > 0 && self.step() > 0 {}
-        let now = self.store.clock().monotonic();
-        let mut writer = self.writer.lock();
         self.health.check()?;
-        let is_due = writer.sync_due.is_some_and(|due| due <= now)
-            || self.unsynced_batched(&writer) >= self.policy.batch_size;
-        if is_due {
-            // 1. Hand everything to the operating system.
-            if let Err(error) = self.write_log(&mut writer) {
-                if !self.health.is_poisoned() {
-                    writer.disk_full = true;
-                    writer.sync_due = Some(now + self.policy.async_interval);
-                }
-                return Err(error);
-            }
-            writer.disk_full = false;
-            // 2. Sync it, while commits go on.
-            let point = writer.journal.sync_point(writer.batched);
-            writer.sync_due = None;
-            drop(writer);
+        // 1. A full batch has been written, and its sync disturbs no commit.
+        let asked = self.gate.take_asked();
+        if let Some(point) = asked.filter(|point| point.batched > self.gate.synced_batched()) {
             self.gate.sync(&point, &self.health)?;
-            writer = self.writer.lock();
-            self.note_synced(&mut writer);
+            self.schedule.lock().note_synced(self.store.clock().monotonic());
+        }
+        // 2. The rest wants the writer, and waits until something is due.
+        let idle = Duration::from_millis(self.options.idle_watermark_ms);
+        let now = self.store.clock().monotonic();
+        let next = self.schedule.lock().next(idle);
+        if next.is_none_or(|next| next > now) {
+            return Ok(next);
+        }
+        let mut writer = self.writer.lock_for_upkeep();
+        self.health.check()?;
+        if self.schedule.lock().sync_due().is_some_and(|due| due <= now) {
+            writer = self.sync_in_background(writer, now)?;
         }
         self.watermark_if_idle(&mut writer)?;
-        let idle = Duration::from_millis(self.options.idle_watermark_ms);
-        let watermark_due = writer.unattested_since.map(|since| since + idle);
-        Ok([writer.sync_due, watermark_due].into_iter().flatten().min())
+        self.note_leftovers(&writer);
+        let next = self.schedule.lock().next(idle);
+        // Until a full disk has room again, there is no use in a watermark.
+        Ok(next.filter(|_| !writer.disk_full || self.schedule.lock().sync_due().is_some()))
+    }
+
+    /// Writes what is buffered and syncs it, while commits go on.
+    fn sync_in_background<'a>(
+        &'a self,
+        mut writer: MutexGuard<'a, Writer>,
+        now: Duration,
+    ) -> Result<MutexGuard<'a, Writer>> {
+        // 1. Hand everything to the operating system.
+        if let Err(error) = self.write_log(&mut writer) {
+            if !self.health.is_poisoned() {
+                writer.disk_full = true;
+                self.note_leftovers(&writer);
+                let mut schedule = self.schedule.lock();
+                schedule.clear_sync();
+                schedule.want_sync(Level::Async, || now + self.policy.async_interval);
+            }
+            return Err(error);
+        }
+        writer.disk_full = false;
+        // 2. Sync it. What is committed meanwhile waits for the next one.
+        let point = writer.journal.sync_point(writer.batched);
+        self.schedule.lock().clear_sync();
+        drop(writer);
+        self.gate.sync(&point, &self.health)?;
+        self.schedule.lock().note_synced(self.store.clock().monotonic());
+        Ok(self.writer.lock_for_upkeep())
     }
 
     /// After a sync and a while without commits: a record that attests the sync, so that the
@@ -66,13 +93,13 @@ impl Pipeline {
     fn watermark_if_idle(&self, writer: &mut Writer) -> Result<()> {
         let now = self.store.clock().monotonic();
         let idle = Duration::from_millis(self.options.idle_watermark_ms);
-        let is_idle = writer.sync_due.is_none()
-            && !writer.disk_full
-            && writer.unattested_since.is_some_and(|since| since + idle <= now);
-        if !is_idle {
+        let mut schedule = self.schedule.lock();
+        let is_idle = schedule.watermark_due(idle).is_some_and(|due| due <= now);
+        if !is_idle || writer.disk_full {
             return Ok(());
         }
-        writer.unattested_since = None;
+        schedule.clear_unattested();
+        drop(schedule);
         if !self.has_room_for_note(writer) {
             return Ok(());
         }
@@ -112,7 +139,7 @@ impl Pipeline {
 
     /// Makes everything acknowledged so far durable.
     pub(crate) fn flush(&self) -> Result<()> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
         if !writer.journal.session_begun() || !writer.dirty {
             return Ok(());
@@ -129,7 +156,7 @@ impl Pipeline {
     /// Nothing may be queued any more. On a full disk everything is as before.
     pub(crate) fn close(&self) -> Result<()> {
         while self.queue.len() > 0 && self.step() > 0 {}
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
         if !writer.journal.session_begun() {
             return Ok(());
@@ -142,8 +169,7 @@ impl Pipeline {
         let closed = writer.journal.close(&self.gate, &self.health, batched);
         self.guard(closed)?;
         writer.dirty = false;
-        writer.sync_due = None;
-        writer.unattested_since = None;
+        *self.schedule.lock() = Schedule::default();
         Ok(())
     }
 
@@ -153,7 +179,7 @@ impl Pipeline {
         let mut report = MaintainReport::default();
         let now_ms = self.store.clock().now_ms();
         if self.store.next_expiry_ms().is_some_and(|expiry| expiry <= now_ms) {
-            let mut writer = self.writer.lock();
+            let mut writer = self.writer.lock_for_upkeep();
             self.health.check()?;
             // The floor is in the log before anything that expired leaves memory.
             if writer.last_time_ms < now_ms {
@@ -179,16 +205,14 @@ impl Pipeline {
     pub(crate) fn wants_maintenance(&self) -> bool {
         self.store.next_expiry_ms().is_some()
             || self.store.superseded_key_count() > 0
-            || self.writer.lock().journal.has_orphans()
-            || self.writer.lock().disk_full
+            || self.leftovers.load(Ordering::Relaxed)
     }
 
     /// A record without a commit waits for a sync, as an asynchronous commit does.
     fn note_unsynced(&self, writer: &mut Writer) {
         writer.dirty = true;
-        if writer.sync_due.is_none() {
-            let due = self.store.clock().monotonic() + self.policy.async_interval;
-            writer.sync_due = Some(due);
+        let due = || self.store.clock().monotonic() + self.policy.async_interval;
+        if self.schedule.lock().want_sync(Level::Async, due) {
             self.bell.ring();
         }
     }
@@ -196,7 +220,7 @@ impl Pipeline {
     /// Removes files of this store that a failed step has left. Returns how many, and how many
     /// could not be removed.
     fn remove_orphans(&self) -> Result<(usize, usize)> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
         let orphans = writer.journal.take_orphans();
         let place = writer.journal.place().clone();
@@ -211,7 +235,7 @@ impl Pipeline {
         }
         let count = left.len();
         if count > 0 {
-            self.writer.lock().journal.put_orphans(left);
+            self.writer.lock_for_upkeep().journal.put_orphans(left);
         }
         Ok((removed, count))
     }

@@ -9,7 +9,7 @@ use super::{Core, Database, RecoveryReport};
 use crate::clock::{Clock, EngineClock, Entropy};
 use crate::commit::gate::{Health, SyncGate};
 use crate::commit::journal::{Journal, Place};
-use crate::commit::pipeline::{Pipeline, Writer};
+use crate::commit::pipeline::{Pipeline, Writer, WriterLock};
 use crate::commit::queue::Queue;
 use crate::error::{Error, Result};
 use crate::log::segment::SegmentHeader;
@@ -180,17 +180,20 @@ impl Builder {
         let memtable = std::mem::take(&mut replay.memtable);
         let store =
             UnifiedStore::new(memtable, replay.last_version, clock, self.options.snapshots_max);
+        let has_orphans = !orphans.is_empty();
         let journal = Journal::new(place, manifest, writer, session_begun, orphans);
         let pipeline = Arc::new(Pipeline {
             policy: self.options.policy(),
             options: self.options.clone(),
             queue: Queue::default(),
-            writer: Mutex::new(Writer::new(journal, replay.last_version, replay.last_time_ms)),
+            writer: WriterLock::new(Writer::new(journal, replay.last_version, replay.last_time_ms)),
             gate,
             health: Health::default(),
             store: store.clone(),
             runs: replay.runs.clone(),
             bell: Bell::default(),
+            leftovers: AtomicBool::new(has_orphans),
+            schedule: Mutex::default(),
         });
         let shell = match self.options.background {
             false => None,

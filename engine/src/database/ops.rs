@@ -8,7 +8,7 @@ use crate::batch::{self, WriteBatch};
 use crate::codec::change::Change;
 use crate::codec::value::Stored;
 use crate::commit::pipeline::Pipeline;
-use crate::commit::queue::{Changes, Committed, Reply, Request, TicketState};
+use crate::commit::queue::{Changes, Committed, Request, TicketState};
 use crate::error::{Error, Result};
 use crate::options::WriteOptions;
 use crate::runs;
@@ -95,8 +95,8 @@ impl Database {
     /// Errors: those of [`Database::write`].
     pub fn write_with(&self, batch: WriteBatch, options: WriteOptions) -> Result<u64> {
         let pipeline = self.writing()?;
-        let (ticket, request) = self.request_batch(batch, options)?;
-        pipeline.commit(&ticket, request).map(|committed| committed.version)
+        let request = self.request_batch(batch, options)?;
+        pipeline.commit(request).map(|committed| committed.version)
     }
 
     /// Puts a batch in the queue and returns at once; the ticket carries the outcome. Batches
@@ -125,8 +125,8 @@ impl Database {
     /// rest.
     pub fn submit(&self, batch: WriteBatch, options: WriteOptions) -> Result<Ticket> {
         let pipeline = self.writing()?;
-        let (state, request) = self.request_batch(batch, options)?;
-        pipeline.enqueue(request)?;
+        let request = self.request_batch(batch, options)?;
+        let state = pipeline.enqueue(request)?;
         Ok(Ticket { state, pipeline: Arc::clone(pipeline) })
     }
 
@@ -234,15 +234,10 @@ impl Database {
     ) -> Result<Committed> {
         let pipeline = self.writing()?;
         let bytes = batch::check(&change, &self.core.options.limits)? as u64;
-        let (ticket, request) = self.request(Changes::One(change), bytes, want_previous, options);
-        pipeline.commit(&ticket, request)
+        pipeline.commit(self.request(Changes::One(change), bytes, want_previous, options))
     }
 
-    fn request_batch(
-        &self,
-        batch: WriteBatch,
-        options: WriteOptions,
-    ) -> Result<(Arc<TicketState>, Request)> {
+    fn request_batch(&self, batch: WriteBatch, options: WriteOptions) -> Result<Request> {
         let (changes, bytes) = batch.into_changes(&self.core.options.limits)?;
         Ok(self.request(Changes::Many(changes), bytes, false, options))
     }
@@ -253,19 +248,16 @@ impl Database {
         payload_bytes_max: u64,
         want_previous: bool,
         options: WriteOptions,
-    ) -> (Arc<TicketState>, Request) {
-        let ticket = Arc::new(TicketState::default());
+    ) -> Request {
         let (memory_bytes_max, may_use_reserve) = memory_of(changes.as_slice());
-        let request = Request {
+        Request {
             changes,
             level: options.durability.unwrap_or(self.core.options.durability.level()),
             want_previous,
             payload_bytes_max,
             memory_bytes_max,
             may_use_reserve,
-            reply: Reply::new(&ticket),
-        };
-        (ticket, request)
+        }
     }
 }
 

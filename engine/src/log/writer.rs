@@ -5,7 +5,7 @@
 //! as they were. After a full disk the file is cut back to `written`, so that no half record
 //! stays; the caller must sync that before it goes on, or poison.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use runstone_vfs::{VfsFile, is_disk_full, write_all_at};
@@ -49,7 +49,7 @@ pub(crate) enum WriteFailure {
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     file: Arc<dyn VfsFile>,
-    path: PathBuf,
+    path: Arc<Path>,
     number: u64,
     seal: Seal,
     written: u64,
@@ -80,7 +80,7 @@ impl LogWriter {
     ) -> Self {
         LogWriter {
             file,
-            path: path.to_owned(),
+            path: path.into(),
             number: header.number,
             seal: header.seal(),
             written,
@@ -100,7 +100,7 @@ impl LogWriter {
         &self.file
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Arc<Path> {
         &self.path
     }
 
@@ -172,9 +172,9 @@ impl LogWriter {
             }
             Err(e) if is_disk_full(&e) => {
                 self.trim_partial()?;
-                Err(WriteFailure::Full(Error::io_or_full("writing", &self.path, e)))
+                Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
             }
-            Err(e) => Err(WriteFailure::Failed(Error::io("writing", &self.path, e))),
+            Err(e) => Err(WriteFailure::Failed(Error::io("writing", &*self.path, e))),
         }
     }
 
@@ -185,7 +185,7 @@ impl LogWriter {
         }
         self.file
             .set_len(self.written)
-            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &self.path, e)))?;
+            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &*self.path, e)))?;
         self.allocated = self.written;
         Ok(())
     }

@@ -29,6 +29,19 @@ pub(crate) struct Applied {
     pub(crate) version: Version,
 }
 
+/// The memtable while a group is applied to it.
+#[derive(Debug)]
+pub(crate) struct Applying<'a> {
+    memtable: &'a mut Memtable,
+    pins: &'a Pins,
+}
+
+impl Applying<'_> {
+    pub(crate) fn apply(&mut self, Applied { key, version }: Applied) {
+        self.memtable.apply(key, version, self.pins);
+    }
+}
+
 #[derive(Debug)]
 struct State {
     memtable: Memtable,
@@ -200,22 +213,14 @@ impl UnifiedStore {
         Ok(Pin { store: self.clone(), point, id })
     }
 
-    /// Applies a group and publishes it up to `version`. `with` runs under the same write
-    /// lock, for what must become visible together with the group.
-    pub(crate) fn publish(
-        &self,
-        version: u64,
-        group: impl Iterator<Item = Applied>,
-        with: impl FnOnce(),
-    ) {
+    /// Applies a group and publishes it up to `version`. `apply` runs under the write lock,
+    /// also for what must become visible together with the group.
+    pub(crate) fn publish(&self, version: u64, apply: impl FnOnce(&mut Applying<'_>)) {
         let mut state = self.inner.state.write();
         let pins = self.inner.pins.lock();
-        for Applied { key, version } in group {
-            state.memtable.apply(key, version, &pins);
-        }
+        apply(&mut Applying { memtable: &mut state.memtable, pins: &pins });
         debug_assert!(version >= state.published, "versions are published in order");
         state.published = version;
-        with();
     }
 
     /// Frees what superseded versions it can, visiting at most `limit` keys; returns whether

@@ -1,0 +1,141 @@
+//! The baselines that write a log without an engine: a raw file, and a bare group committer.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use runstone::Options;
+use runstone::vfs::{OsVfs, Vfs, VfsFile, write_all_at};
+
+use super::harness::{RECORD_BYTES, Tried};
+
+/// How much the engine zeroes by one call.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// A file that is appended to, preallocated as the engine's default has it.
+#[derive(Debug)]
+pub(crate) struct RawLog {
+    file: Arc<dyn VfsFile>,
+    position: u64,
+    allocated: u64,
+    step: u64,
+    zero_fill: bool,
+}
+
+impl RawLog {
+    /// A log that has had its first record and preallocation, as a database with a run has.
+    pub(crate) fn create(path: &Path) -> Tried<Self> {
+        let options = Options::default();
+        let mut log = RawLog {
+            file: OsVfs.create(path)?,
+            position: 0,
+            allocated: 0,
+            step: options.preallocate_bytes,
+            zero_fill: options.zero_fill,
+        };
+        log.append(&[0xa5; RECORD_BYTES])?;
+        log.sync()?;
+        Ok(log)
+    }
+
+    pub(crate) fn file(&self) -> Arc<dyn VfsFile> {
+        Arc::clone(&self.file)
+    }
+
+    /// One write, and a preallocation now and then.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Tried<()> {
+        let end = self.position + bytes.len() as u64;
+        if end > self.allocated && self.step > 0 {
+            let target = end + self.step;
+            if self.zero_fill {
+                for at in (end..target).step_by(ZEROS.len()) {
+                    let len = usize::try_from(target - at)?.min(ZEROS.len());
+                    write_all_at(&*self.file, ZEROS.get(..len).unwrap_or_default(), at)?;
+                }
+            } else {
+                self.file.allocate(self.allocated, target - self.allocated)?;
+            }
+            self.allocated = target;
+        }
+        write_all_at(&*self.file, bytes, self.position)?;
+        self.position = end;
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> Tried<()> {
+        Ok(self.file.sync()?)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    queued: u64,
+    durable: u64,
+    leading: bool,
+    failed: bool,
+}
+
+/// Threads queue records; one of them leads, writes and syncs for all that wait.
+#[derive(Debug)]
+pub(crate) struct GroupCommitter {
+    queue: Mutex<Queue>,
+    done: Condvar,
+    log: Mutex<(RawLog, Vec<u8>)>,
+    groups: AtomicU64,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl GroupCommitter {
+    pub(crate) fn new(log: RawLog) -> Self {
+        GroupCommitter {
+            queue: Mutex::default(),
+            done: Condvar::new(),
+            log: Mutex::new((log, Vec::new())),
+            groups: AtomicU64::new(0),
+        }
+    }
+
+    /// How many syncs there were.
+    pub(crate) fn groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed)
+    }
+
+    /// Returns when the record is durable.
+    pub(crate) fn commit(&self, record: &[u8]) -> Tried<()> {
+        let mut queue = locked(&self.queue);
+        queue.bytes.extend_from_slice(record);
+        queue.queued += 1;
+        let own = queue.queued;
+        while queue.durable < own {
+            if queue.failed {
+                return Err("a write or sync failed".into());
+            }
+            if queue.leading {
+                queue = self.done.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            queue.leading = true;
+            let upto = queue.queued;
+            let mut log = locked(&self.log);
+            let (raw, group) = &mut *log;
+            group.clear();
+            std::mem::swap(group, &mut queue.bytes);
+            drop(queue);
+            let written = raw.append(group).and_then(|()| raw.sync());
+            drop(log);
+            self.groups.fetch_add(1, Ordering::Relaxed);
+            queue = locked(&self.queue);
+            queue.leading = false;
+            queue.failed = written.is_err();
+            if written.is_ok() {
+                queue.durable = upto;
+            }
+            self.done.notify_all();
+        }
+        Ok(())
+    }
+}

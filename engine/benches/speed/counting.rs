@@ -1,0 +1,109 @@
+//! A file system that counts the syncs of its files.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use runstone::vfs::{Access, DirEntry, LockKind, OsVfs, Vfs, VfsFile, VfsLock};
+
+/// Passes every call on to the real file system.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CountingVfs {
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    syncs: AtomicU64,
+}
+
+impl CountingVfs {
+    /// Syncs of files so far; those of directories are not among them.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.counts.syncs.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, inner: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
+        Arc::new(CountingFile { inner, counts: Arc::clone(&self.counts) })
+    }
+}
+
+impl Vfs for CountingVfs {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+        Ok(self.count(OsVfs.open(path, access)?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        Ok(self.count(OsVfs.create(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsVfs.rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsVfs.link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsVfs.remove(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        OsVfs.remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        OsVfs.list(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        OsVfs.create_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        OsVfs.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
+        OsVfs.lock(path, kind)
+    }
+}
+
+#[derive(Debug)]
+struct CountingFile {
+    inner: Arc<dyn VfsFile>,
+    counts: Arc<Counts>,
+}
+
+impl VfsFile for CountingFile {
+    fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        self.inner.read_at(buf, pos)
+    }
+
+    fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize> {
+        self.inner.write_at(buf, pos)
+    }
+
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
+        self.inner.write_vectored_at(bufs, pos)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.counts.syncs.fetch_add(1, Ordering::Relaxed);
+        self.inner.sync()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.inner.set_len(len)
+    }
+
+    fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.inner.allocate(pos, len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+}
