@@ -96,7 +96,7 @@ impl ValueSpec {
         let text = |len: u32| "x".repeat(usize::try_from(len).unwrap_or(0));
         match self.kind {
             0 => Value::Null,
-            1 => Value::Bool(self.salt % 2 == 1),
+            1 => Value::Bool(!self.salt.is_multiple_of(2)),
             2 => Value::Int(i64::from(self.salt) - (1 << 31)),
             3 => Value::Float(f64::from_bits(salt << 32 | salt)),
             4 => Value::String(format!("{}{}", self.salt, text(self.size.saturating_sub(10)))),
@@ -113,7 +113,7 @@ impl ValueSpec {
             }),
             7 => Value::from(TraceEntry {
                 trace_id: format!("trace {salt}"),
-                parent_id: (self.salt % 2 == 0).then(|| "parent".to_owned()),
+                parent_id: self.salt.is_multiple_of(2).then(|| "parent".to_owned()),
                 trace_type: "call".to_owned(),
                 content: filled(self.size.min(64)),
                 timestamp: Timestamp::from_millis(salt),

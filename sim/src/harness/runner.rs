@@ -133,6 +133,8 @@ struct Runner<'a> {
     model: Model,
     /// Histories that a later crash replaced: a lying disk may bring one back.
     timelines: Vec<Model>,
+    /// The history with the commits that a full disk has just undone, and where it branches.
+    undone: Option<(u64, Model)>,
     pending: VecDeque<Pending>,
     /// Commits that may or may not have happened, in order.
     unknown: Vec<Vec<ChangeSpec>>,
@@ -183,6 +185,7 @@ impl<'a> Runner<'a> {
             db: None,
             model: Model::default(),
             timelines: Vec::new(),
+            undone: None,
             pending: VecDeque::new(),
             unknown: Vec::new(),
             durable: 0,
@@ -531,6 +534,7 @@ impl<'a> Runner<'a> {
             }
             Error::DiskFull { .. } if self.may_be_full() => {
                 self.was_full = true;
+                self.remember_undone(changes);
                 Ok(())
             }
             Error::MemtableFull { .. } if self.case.options.may_be_full() => Ok(()),
@@ -540,6 +544,21 @@ impl<'a> Runner<'a> {
                 Ok(()) => self.fail("C6", format!("a commit failed without a reason: {error}")),
             },
         }
+    }
+
+    /// C7: a commit that a full disk undid comes back if the sync of that lied.
+    fn remember_undone(&mut self, changes: &[ChangeSpec]) {
+        if self.is_strict() {
+            return;
+        }
+        let version = self.model.version();
+        let undone = self.undone.take().filter(|(at, _)| *at == version);
+        let mut branch = undone.map_or_else(|| self.extended(0), |(_, branch)| branch);
+        if model::check_door(changes).is_ok() && branch.check(changes).is_ok() {
+            branch.commit(changes, self.now_ms());
+            self.timelines.push(branch.clone());
+        }
+        self.undone = Some((version, branch));
     }
 
     fn expect_fault(&self, clause: &'static str, error: &Error, crashed: bool) -> Checked {
@@ -929,7 +948,7 @@ impl<'a> Runner<'a> {
             self.verify_time(now, &matched)?;
             self.verify_report(db, &matched, stopped)?;
         }
-        if self.case.world != World::Strict {
+        if !self.is_strict() {
             // Its unknown commits may be on the disk as well.
             self.timelines.push(self.extended(0));
         }
@@ -983,7 +1002,7 @@ impl<'a> Runner<'a> {
             let count = u32::try_from(self.unknown.len()).unwrap_or(0).min(8);
             candidates.extend((1..1 << count).map(|skip| self.extended(skip)));
         }
-        if self.case.world != World::Strict {
+        if !self.is_strict() {
             candidates.extend(self.timelines.iter().cloned());
         }
         candidates
