@@ -136,7 +136,7 @@ fn survives(mode: &'static str, all_acknowledged: bool) {
         }
         let db = Database::open(dir.path()).unwrap();
         let report = db.recovery_report();
-        assert_eq!(report.torn_bytes == 0 || !report.clean, true);
+        assert!(report.torn_bytes == 0 || !report.clean);
         let version = check(&db);
         assert!(version >= last, "what an opening has shown stays");
         if all_acknowledged {
