@@ -282,3 +282,26 @@ fn a_watermark_record_that_does_not_fit_changes_nothing() {
     let live = state(&db);
     assert_eq!(state(&after_power_cut(&world, &disk, db)), live);
 }
+
+#[test]
+fn async_commits_that_a_rotation_could_not_write_hold_back_every_later_commit() {
+    let disk = disk();
+    let world = World::new(disk.clone()).mode(MODES[2]).with(|o| o.segment_bytes = 1_000);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    for n in 0..5i64 {
+        db.put(run(1), "k", n).unwrap();
+    }
+    let published = state(&db);
+    fill_up(&disk, 0);
+    // The large one needs a new segment, for which the old one must be written first.
+    is_full(db.put(run(1), "large", vec![1; 2_000]));
+    is_full(db.put(run(1), "small", 1));
+    assert!(matches!(db.flush(), Err(Error::DiskFull { .. })));
+    assert_eq!(state(&db), published);
+    disk.set_capacity(None);
+    db.put(run(1), "small", 1).unwrap();
+    db.flush().unwrap();
+    let live = state(&db);
+    assert_eq!(state(&after_power_cut(&world, &disk, db)), live);
+}

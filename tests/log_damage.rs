@@ -63,7 +63,7 @@ fn make(mode: DurabilityMode, close: bool) -> History {
         files[&log_of(&files)].len() as u64
     };
     log_bytes.push(live_log());
-    let commits: [&dyn Fn(&Database) -> runstone::Result<()>; 6] = [
+    let commits: [&Commit; 6] = [
         &|db| db.begin_run(run(1), [("t", "v")]).map(|_| ()),
         &|db| db.put(run(1), "a", 1).map(|_| ()),
         &|db| db.put_with_ttl(run(1), "b", "text", Some(Duration::from_secs(9))).map(|_| ()),
@@ -88,6 +88,9 @@ fn make(mode: DurabilityMode, close: bool) -> History {
     let log = log_of(&files);
     History { world, states, log_bytes, durable, synced: 0, files, log }
 }
+
+/// One commit of the history.
+type Commit = dyn Fn(&Database) -> runstone::Result<()>;
 
 enum Answer {
     Prefix(usize),
@@ -219,6 +222,39 @@ fn after_a_clean_close_every_cut_and_every_flipped_bit_of_the_log_is_an_error() 
             match history.answer(&files) {
                 Answer::Prefix(prefix) => panic!("{mode:?}, bit {bit}: {prefix} commits"),
                 Answer::Refused(error) => history.refused_with_offset(&error, &history.log),
+            }
+        }
+    }
+}
+
+#[test]
+fn c05_an_idle_log_attests_its_last_group_so_damage_to_it_is_an_error() {
+    let mut history = history(MODES[0], false);
+    let disk = memory_of(&history.files);
+    let world = history.world.on_disk(disk.clone());
+    let db = world.open();
+    let version = db.begin_run(run(2), NO_TAGS).unwrap();
+    db.tick().unwrap();
+    world.clock.advance(world.options.idle_watermark_ms);
+    db.tick().unwrap();
+    history.files = image(&disk, DIR);
+    history.log = segments(&history.files).pop().unwrap();
+    history.states.push(state(&db));
+    assert_eq!(history.states.len() as u64, version + 1);
+    let whole = history.files[&history.log].clone();
+    // The watermark record is the last; the commit stands before it.
+    let commit = whole.len() - 40;
+    for bit in 0..whole.len() * 8 {
+        let mut files = history.files.clone();
+        files.get_mut(&history.log).unwrap()[bit / 8] ^= 1 << (bit % 8);
+        match history.answer(&files) {
+            Answer::Prefix(prefix) => {
+                assert_eq!(prefix as u64, version, "bit {bit}");
+                assert!(bit / 8 >= commit, "bit {bit}: only the watermark itself may be torn");
+            }
+            Answer::Refused(error) => {
+                assert!(bit / 8 < commit, "bit {bit}: {error}");
+                history.refused_with_offset(&error, &history.log);
             }
         }
     }

@@ -707,3 +707,78 @@ fn an_opening_after_a_crash_adds_at_most_one_file_and_many_clean_ones_add_none()
     assert_eq!(state(&world.open()), expected);
     put_file(&disk, &path("x"), b"");
 }
+
+/// Commits that nothing proves, on a disk whose process was killed; then crashes in recovery, at
+/// every call, of both kinds, and once more in the recovery after that.
+#[test]
+fn c08_a_crash_anywhere_in_recovery_changes_no_later_answer_and_what_was_shown_stays() {
+    let unproven = |seed: u64| {
+        let disk = SimVfs::new(seed);
+        let world = small_segments(World::new(disk.clone())).mode(MODES[1]);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        db.flush().unwrap();
+        let durable = db.storage().version();
+        for n in 0..4i64 {
+            db.put(run(1), format!("{n}"), n).unwrap();
+        }
+        disk.crash_now(CrashKind::Process);
+        drop(db);
+        disk.restart();
+        (disk, world, durable)
+    };
+    // A state is right if it is a prefix: all commits up to its version.
+    let check = |db: &Database, least: u64| {
+        let version = db.storage().version();
+        assert!(version >= least && version <= 5, "{version}, at least {least}");
+        assert_eq!(db.list(run(1), "").unwrap().len() as u64, version - 1);
+        version
+    };
+    let (disk, world, durable) = unproven(0);
+    let before = disk.calls();
+    let db = world.open();
+    assert_eq!(check(&db, durable), 5, "a kill alone loses nothing");
+    assert_eq!(db.recovery_report().unproven_commits, 4);
+    let calls = disk.calls() - before;
+    drop(db);
+    for at in 0..calls {
+        for when in [When::Before, When::Inside, When::After] {
+            for (first, second) in [
+                (CrashKind::Power, CrashKind::Power),
+                (CrashKind::Process, CrashKind::Power),
+                (CrashKind::Process, CrashKind::Process),
+            ] {
+                let (disk, world, durable) = unproven(at);
+                let call = disk.calls() + at;
+                disk.arm_crash(CrashPoint { call, when }, first);
+                assert!(world.try_open().is_err() && disk.is_crashed(), "crashed at {at}");
+                disk.restart();
+                // Again, at another call of the second recovery, if it comes so far.
+                let call = disk.calls() + at / 2 + 5;
+                disk.arm_crash(CrashPoint { call, when }, second);
+                let mut least = durable;
+                if let Ok(db) = world.try_open() {
+                    least = check(&db, least);
+                    drop(db);
+                }
+                disk.disarm_crash();
+                disk.crash_now(CrashKind::Power);
+                disk.restart();
+                for _ in 0..2 {
+                    let db = world.open();
+                    least = check(&db, least);
+                    disk.crash_now(CrashKind::Power);
+                    drop(db);
+                    disk.restart();
+                }
+                let db = world.open();
+                assert_eq!(check(&db, least), least, "what an opening has shown stays");
+                assert_eq!(db.put(run(1), "last", 1).unwrap(), least + 1);
+                db.close().unwrap();
+                let files = image(&disk, DIR);
+                let strays = files.keys().filter(|name| name.ends_with(".tmp")).count();
+                assert_eq!(strays, 0, "{:?}", files.keys());
+            }
+        }
+    }
+}

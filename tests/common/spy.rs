@@ -1,9 +1,12 @@
 //! A file system that passes every call on, counts it, and can hold the syncs of the log back.
 
+#![allow(clippy::disallowed_methods)] // a slow disk is simulated by sleeping
+
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use runstone::vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
 
@@ -13,6 +16,7 @@ pub struct Spy {
     log_syncs: AtomicU64,
     log_writes: AtomicU64,
     changes: AtomicU64,
+    sync_us: AtomicU64,
     gate: Mutex<Gate>,
     changed: Condvar,
 }
@@ -37,6 +41,12 @@ impl Spy {
     /// How many calls there were that change anything on disk.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
+    }
+
+    /// From now on syncs of log segments take at least this long, as on a disk that turns.
+    pub fn slow_down(&self, sync: Duration) {
+        let us = u64::try_from(sync.as_micros()).unwrap();
+        self.sync_us.store(us, Ordering::SeqCst);
     }
 
     /// From now on syncs of log segments wait.
@@ -168,6 +178,7 @@ impl VfsFile for SpyFile {
             return self.inner.sync();
         }
         self.spy.pass();
+        std::thread::sleep(Duration::from_micros(self.spy.sync_us.load(Ordering::SeqCst)));
         let outcome = self.inner.sync();
         self.spy.log_syncs.fetch_add(1, Ordering::SeqCst);
         outcome

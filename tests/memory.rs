@@ -1,0 +1,449 @@
+//! The memtable's budget and the limits at the door.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that fails says so
+
+mod common;
+
+use std::time::Duration;
+
+use common::{DIR, MODES, NO_TAGS, World, image, memory_of, run, small_limits, state};
+use runstone::{
+    Database, Error, EventEntry, Limits, Options, RunFilter, RunStatus, StateMachineEntry,
+    Timestamp, TraceEntry, Value, ValueKind, WriteBatch, WriteOptions,
+};
+
+const BUDGET: u64 = 300 << 10;
+
+fn small() -> World {
+    World::memory().with(|options| options.memtable_bytes_max = BUDGET)
+}
+
+/// Puts until one is refused; how many keys there are then.
+fn fill(db: &Database) -> u64 {
+    for n in 0u64.. {
+        match db.put(run(1), n.to_be_bytes(), vec![7; 200]) {
+            Ok(_) => {}
+            Err(Error::MemtableFull { used, budget, wanted }) => {
+                assert!(used + wanted > budget && budget == BUDGET, "{used} {budget} {wanted}");
+                return n;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    unreachable!()
+}
+
+fn is_full(outcome: runstone::Result<u64>) {
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::MemtableFull { .. }), "{error}");
+    assert!(error.is_retryable());
+}
+
+#[test]
+fn a_full_memtable_refuses_puts_before_the_log_and_leaves_no_record_nor_version() {
+    for mode in MODES {
+        let world = small().mode(mode);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        let keys = fill(&db);
+        assert!(keys > 100, "{keys}");
+        assert!(db.storage().memory_bytes() <= BUDGET);
+        db.flush().unwrap();
+        let (before, files) = (state(&db), image(&*world.vfs, DIR));
+        is_full(db.put(run(1), "another", vec![7; 200]));
+        is_full(db.put_with_ttl(run(1), "another", vec![7; 200], Some(Duration::from_secs(1))));
+        let mut batch = WriteBatch::new();
+        batch.delete(run(1), 0u64.to_be_bytes()).put(run(1), "another", vec![7; 200]);
+        is_full(db.write(batch.clone()));
+        let ticket = db.submit(batch, WriteOptions::default()).unwrap();
+        is_full(ticket.wait().map(|committed| committed.version));
+        assert_eq!(state(&db), before);
+        db.flush().unwrap();
+        assert_eq!(image(&*world.vfs, DIR), files, "nothing was logged");
+        db.close().unwrap();
+        // It opens although it is full, and is as full as it was.
+        let db = world.open();
+        assert_eq!(state(&db), before);
+        is_full(db.put(run(1), "another", vec![7; 2_000]));
+    }
+}
+
+#[test]
+fn deletes_and_run_ends_work_on_a_full_memtable_and_freeing_lets_puts_in_again() {
+    let world = small();
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    db.begin_run(run(2), NO_TAGS).unwrap();
+    let keys = fill(&db);
+    // Not even the last byte is free.
+    while db.put(run(1), db.storage().version().to_le_bytes(), "").is_ok() {}
+    is_full(db.begin_run(run(3), NO_TAGS));
+    db.end_run(run(2)).unwrap();
+    assert_eq!(db.get_run(run(2)).unwrap().unwrap().status, RunStatus::Completed);
+    for n in 0..keys / 2 {
+        assert!(db.delete(run(1), n.to_be_bytes()).unwrap().is_some());
+    }
+    assert!(db.storage().memory_bytes() < BUDGET * 3 / 4);
+    db.put(run(1), "another", vec![7; 200]).unwrap();
+    let shown = state(&db);
+    drop(db);
+    let db = world.open();
+    assert_eq!(state(&db), shown);
+    assert!(db.storage().memory_bytes() < BUDGET * 3 / 4);
+}
+
+#[test]
+fn deletes_under_a_snapshot_use_the_reserve_and_the_memory_comes_back_with_its_end() {
+    let world = small();
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let keys = fill(&db);
+    let full = db.storage().memory_bytes();
+    let snapshot = db.snapshot().unwrap();
+    let mut deleted = 0;
+    for n in 0..keys {
+        match db.remove(run(1), n.to_be_bytes()) {
+            Ok(_) => deleted += 1,
+            Err(error) => {
+                assert!(matches!(error, Error::MemtableFull { .. }));
+                break;
+            }
+        }
+    }
+    assert!(deleted >= 20, "the reserve holds some tombstones: {deleted}");
+    assert!(db.storage().memory_bytes() >= full, "the snapshot still sees the values");
+    assert!(db.storage().memory_bytes() <= BUDGET + BUDGET / 16 + 512);
+    assert_eq!(snapshot.list(run(1), "").unwrap().len() as u64, keys);
+    drop(snapshot);
+    while db.maintain().unwrap().freed > 0 {}
+    assert!(db.storage().memory_bytes() < full - deleted * 200);
+    assert_eq!(db.storage().superseded_key_count(), 0);
+    assert_eq!(db.storage().key_count() as u64, keys - deleted);
+    // A put frees what it can by itself, too.
+    db.put(run(1), "another", vec![7; 200]).unwrap();
+}
+
+#[test]
+fn superseded_versions_are_freed_once_no_snapshot_sees_them() {
+    let db = small().open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    db.put(run(1), "k", vec![0; 1_000]).unwrap();
+    let one = db.storage().memory_bytes();
+    for n in 1..=255u8 {
+        db.put(run(1), "k", vec![n; 1_000]).unwrap();
+    }
+    assert_eq!(db.storage().memory_bytes(), one, "an overwrite without readers costs nothing");
+    let (first, second) = {
+        let first = db.snapshot().unwrap();
+        for n in 0..100u8 {
+            db.put(run(1), "k", vec![n; 1_000]).unwrap();
+        }
+        let second = db.snapshot().unwrap();
+        for n in 0..100u8 {
+            db.put(run(1), "k", vec![n ^ 0x80; 1_000]).unwrap();
+        }
+        (first, second)
+    };
+    let held = db.storage().memory_bytes();
+    assert!(held > one + 2_000 && held < one + 4_000, "two more versions, not 200: {held}");
+    assert_eq!(db.storage().superseded_key_count(), 1);
+    assert_eq!(first.get(run(1), "k").unwrap(), Some(vec![255; 1_000].into()));
+    drop(first);
+    db.maintain().unwrap();
+    let held = db.storage().memory_bytes();
+    assert!(held > one + 1_000 && held < one + 2_000, "{held}");
+    assert_eq!(second.get(run(1), "k").unwrap(), Some(vec![99; 1_000].into()));
+    // An iterator pins as a snapshot does, and outlives it.
+    let mut scan = second.scan_prefix(run(1), "").unwrap();
+    drop(second);
+    db.maintain().unwrap();
+    assert!(db.storage().memory_bytes() > one + 1_000);
+    assert_eq!(scan.next().unwrap().unwrap().1.value, vec![99; 1_000].into());
+    drop(scan);
+    db.maintain().unwrap();
+    assert_eq!(db.storage().memory_bytes(), one);
+    assert_eq!(db.storage().superseded_key_count(), 0);
+}
+
+#[test]
+fn t34_expired_versions_are_freed_by_maintenance_and_never_uncover_an_older_one() {
+    let world = small();
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let empty = db.storage().memory_bytes();
+    for n in 0..200u64 {
+        db.put(run(1), n.to_be_bytes(), "older").unwrap();
+    }
+    let older = db.snapshot().unwrap();
+    for n in 0..200u64 {
+        let ttl = Some(Duration::from_millis(n + 1));
+        db.put_with_ttl(run(1), n.to_be_bytes(), vec![1; 100], ttl).unwrap();
+    }
+    world.clock.advance(100);
+    let visible = || db.list(run(1), "").unwrap().len();
+    assert_eq!(visible(), 100);
+    let version = db.storage().version();
+    db.maintain().unwrap();
+    assert_eq!(visible(), 100, "the older ones stay hidden");
+    assert_eq!(older.list(run(1), "").unwrap().len(), 200);
+    world.clock.advance(100);
+    assert_eq!(visible(), 0);
+    drop(older);
+    for _ in 0..4 {
+        db.maintain().unwrap();
+    }
+    assert_eq!(db.storage().memory_bytes(), empty);
+    assert_eq!(db.storage().key_count(), 0);
+    assert_eq!(db.storage().version(), version, "expiry takes no version");
+    drop(db);
+    world.clock.set_wall(0);
+    let db = world.open();
+    assert_eq!(db.list(run(1), "").unwrap(), [], "gone for ever");
+}
+
+#[test]
+fn recovery_may_exceed_the_budget_rather_than_refuse() {
+    let world = World::memory();
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    for n in 0..3_000u64 {
+        db.put(run(1), n.to_be_bytes(), vec![7; 200]).unwrap();
+    }
+    let expected = state(&db);
+    drop(db);
+    let world = world.with(|options| options.memtable_bytes_max = BUDGET);
+    let db = world.open();
+    assert!(db.storage().memory_bytes() > 2 * BUDGET);
+    assert_eq!(state(&db), expected);
+    is_full(db.put(run(1), "k", 1));
+}
+
+#[test]
+fn run_records_count_against_the_budget() {
+    let db = small().open();
+    let mut begun = 0u32;
+    loop {
+        let mut id = [1; 16];
+        id[..4].copy_from_slice(&begun.to_be_bytes());
+        match db.begin_run(runstone::RunId::from_bytes(id), [("tag", "x".repeat(250))]) {
+            Ok(_) => begun += 1,
+            Err(error) => {
+                assert!(matches!(error, Error::MemtableFull { .. }));
+                break;
+            }
+        }
+    }
+    assert!((100..1_000).contains(&begun), "{begun}");
+    assert_eq!(db.runs(RunFilter::default()).unwrap().count(), begun as usize);
+}
+
+/// Every way in, and whether it let this put in.
+fn ways_in(db: &Database, key: &[u8], value: &Value) -> Vec<bool> {
+    let admitted = |outcome: runstone::Result<u64>| match outcome {
+        Ok(_) => true,
+        Err(Error::LimitExceeded { limit, actual, .. }) => {
+            assert!(actual > limit);
+            false
+        }
+        Err(other) => panic!("{other}"),
+    };
+    let mut batch = WriteBatch::new();
+    batch.put(run(1), key, value.clone());
+    let ttl = Some(Duration::from_secs(1));
+    vec![
+        admitted(db.put(run(1), key, value.clone())),
+        admitted(db.put_with_ttl(run(1), key, value.clone(), ttl)),
+        admitted(db.write(batch.clone())),
+        admitted(
+            db.submit(batch, WriteOptions::default())
+                .and_then(|ticket| ticket.wait().map(|committed| committed.version)),
+        ),
+    ]
+}
+
+#[test]
+fn t30_limits_hold_at_the_limit_and_one_beyond_in_every_mode_and_by_every_way_in() {
+    let Limits { key_bytes_max, value_bytes_max, name_bytes_max, tags_max, .. } = small_limits();
+    for mode in MODES {
+        let world = World::memory().mode(mode);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        for (key, value, admitted) in [
+            (1, 0, true),
+            (key_bytes_max, value_bytes_max, true),
+            (key_bytes_max + 1, 0, false),
+            (1, value_bytes_max + 1, false),
+        ] {
+            let version = db.storage().version();
+            let (key, value) = (vec![b'k'; key], Value::Bytes(vec![1; value]));
+            assert_eq!(ways_in(&db, &key, &value), vec![admitted; 4], "{mode:?}");
+            assert_eq!(db.storage().version(), version + if admitted { 4 } else { 0 });
+        }
+        let delete = |len: usize| db.delete(run(1), vec![b'k'; len]).is_ok();
+        assert!(delete(key_bytes_max) && !delete(key_bytes_max + 1));
+        let remove = |len: usize| db.remove(run(1), vec![b'k'; len]).is_ok();
+        assert!(remove(key_bytes_max) && !remove(key_bytes_max + 1));
+        // Reading with a key that is too long is no harm: it is not there.
+        assert_eq!(db.get(run(1), vec![b'k'; key_bytes_max + 1]).unwrap(), None);
+
+        let begin = |n: u8, name: usize, value: usize, count: usize| {
+            let tags = (0..count).map(|t| {
+                let name: String = format!("{t:0>width$}", width = name);
+                (name, "v".repeat(value))
+            });
+            db.begin_run(run(n), tags)
+        };
+        begin(10, name_bytes_max, name_bytes_max, tags_max).unwrap();
+        for (name, value, count) in
+            [(name_bytes_max + 1, 1, 1), (1, name_bytes_max + 1, 1), (1, 1, tags_max + 1)]
+        {
+            let error = begin(11, name, value, count).unwrap_err();
+            assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
+        }
+        assert!(db.get_run(run(11)).unwrap().is_none());
+        let shown = state(&db);
+        drop(db);
+        assert_eq!(state(&world.open()), shown, "what was admitted can be stored and read");
+    }
+}
+
+#[test]
+fn t30_a_batch_holds_at_its_limit_and_one_beyond_in_every_mode() {
+    let limits = small_limits();
+    // Two puts of 64 bytes overhead and two-byte keys, whose values fill the rest.
+    let rest = limits.batch_bytes_max - 2 * (64 + 2);
+    for mode in MODES {
+        let world = World::memory().mode(mode);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        for (beyond, admitted) in [(0, true), (1, false)] {
+            let first = rest / 2;
+            let mut batch = WriteBatch::new();
+            batch.put(run(1), "k1", vec![1; first]).put(
+                run(1),
+                "k2",
+                vec![2; rest - first + beyond],
+            );
+            let submitted = db.submit(batch.clone(), WriteOptions::default());
+            assert_eq!(submitted.is_ok(), admitted, "{mode:?}");
+            if let Ok(ticket) = submitted {
+                ticket.wait().unwrap();
+            }
+            match db.write(batch) {
+                Ok(_) => assert!(admitted),
+                Err(Error::LimitExceeded { what: "batch", .. }) => assert!(!admitted),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        let shown = state(&db);
+        drop(db);
+        assert_eq!(state(&world.open()), shown);
+    }
+}
+
+#[test]
+fn a_record_larger_than_a_segment_gets_a_segment_of_its_own() {
+    let world = World::memory().with(|options| options.segment_bytes = 512);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    for size in [10, 50_000, 10, 400, 64 << 10] {
+        db.put(run(1), format!("{size}"), vec![3; size]).unwrap();
+    }
+    let shown = state(&db);
+    let killed = memory_of(&image(&*world.vfs, DIR));
+    assert_eq!(state(&world.on_disk(killed).open()), shown);
+    drop(db);
+    assert_eq!(state(&world.open()), shown);
+}
+
+#[test]
+fn snapshots_and_iterators_are_bounded() {
+    let world = World::memory().with(|options| options.snapshots_max = 3);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let mut held: Vec<_> = (0..3).map(|_| db.snapshot().unwrap()).collect();
+    assert!(matches!(db.snapshot(), Err(Error::LimitExceeded { limit: 3, actual: 4, .. })));
+    assert!(matches!(db.list(run(1), ""), Err(Error::LimitExceeded { .. })));
+    held.pop();
+    held.pop();
+    assert!(db.list(run(1), "").is_ok());
+}
+
+/// A value of every kind, with the ends of each range.
+fn values(db: &Database) -> Vec<Value> {
+    let entry = db.get_run(run(1)).unwrap().unwrap();
+    let at = Timestamp::from_millis(u64::MAX);
+    let floats = [0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, 1.5];
+    let mut values = vec![
+        Value::Null,
+        Value::Bool(false),
+        Value::Bool(true),
+        Value::Int(i64::MIN),
+        Value::Int(-1),
+        Value::Int(i64::MAX),
+        Value::String(String::new()),
+        Value::String("ünï\0cödé 🪨".to_owned()),
+        Value::Bytes(vec![]),
+        Value::Bytes((0..=255).collect()),
+        Value::from(EventEntry {
+            sequence: u64::MAX,
+            event_type: "e".to_owned(),
+            payload: vec![0, 255],
+            timestamp: at,
+        }),
+        Value::from(StateMachineEntry { state: "s".to_owned(), version: 7, updated_at: at }),
+        Value::from(TraceEntry {
+            trace_id: "t".to_owned(),
+            parent_id: None,
+            trace_type: String::new(),
+            content: vec![1],
+            timestamp: at,
+        }),
+        Value::from(TraceEntry {
+            trace_id: String::new(),
+            parent_id: Some("p".to_owned()),
+            trace_type: "x".to_owned(),
+            content: vec![],
+            timestamp: Timestamp::from_millis(0),
+        }),
+        Value::from(entry),
+    ];
+    values.extend(floats.map(Value::Float));
+    values
+}
+
+#[test]
+fn t13_every_kind_of_value_reads_back_through_a_kill_and_a_restart_bit_by_bit() {
+    for mode in MODES {
+        let world = World::memory().mode(mode);
+        let db = world.open();
+        db.begin_run(run(1), [("a", "b")]).unwrap();
+        let values = values(&db);
+        assert!(ValueKind::ALL.iter().all(|kind| values.iter().any(|v| v.kind() == *kind)));
+        for (n, value) in values.iter().enumerate() {
+            db.put(run(1), n.to_string(), value.clone()).unwrap();
+        }
+        db.flush().unwrap();
+        let killed = world.on_disk(memory_of(&image(&*world.vfs, DIR)));
+        drop(db);
+        for db in [killed.open(), world.open()] {
+            for (n, value) in values.iter().enumerate() {
+                assert_eq!(db.get(run(1), n.to_string()).unwrap().as_ref(), Some(value));
+            }
+        }
+    }
+}
+
+#[test]
+fn options_whose_limits_do_not_fit_the_next_stage_are_refused() {
+    let changes: [fn(&mut Options); 5] = [
+        |o| o.limits.value_bytes_max = o.limits.batch_bytes_max,
+        |o| o.memtable_bytes_max = o.limits.batch_bytes_max as u64,
+        |o| o.limits.key_bytes_max = 0,
+        |o| o.segment_bytes = 2 << 30,
+        |o| o.queue_commits_max = 0,
+    ];
+    for change in changes {
+        let refused = World::memory().with(change).try_open().map(|_| ());
+        assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+    }
+}
