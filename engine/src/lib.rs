@@ -45,6 +45,7 @@ mod clock;
 mod codec;
 mod commit;
 mod database;
+mod effect;
 mod error;
 mod kv;
 mod log;
@@ -71,6 +72,6 @@ pub use runs::{RunFilter, RunIter, RunTracker};
 pub use runstone_vfs as vfs;
 pub use store::UnifiedStore;
 pub use types::{
-    EventEntry, Key, Namespace, Retention, RunId, RunMetadataEntry, RunStatus, StateMachineEntry,
-    Timestamp, TraceEntry, TypeTag, Value, ValueKind, VersionedValue,
+    EventEntry, Key, Namespace, ParseRunIdError, Retention, RunId, RunMetadataEntry, RunStatus,
+    StateMachineEntry, Timestamp, TraceEntry, TypeTag, Value, ValueKind, VersionedValue,
 };

@@ -244,7 +244,16 @@ pub(crate) enum ReplaceError {
     Failed(Error),
 }
 
-/// Replaces the manifest, and makes that durable. The temporary file takes `number`.
+/// The file numbers that one replacement takes.
+pub(crate) const NUMBERS_TAKEN: u64 = 2;
+
+/// Replaces the manifest, and makes that durable. It takes `number` and the one behind it.
+///
+/// The old manifest keeps a second name until the new one is durable. Without it, its inode
+/// would be free from the rename on; if the sync of the directory then failed, and a later
+/// opening made files before its own sync succeeded, a power cut could bring the old name
+/// back, on an inode that holds another file.
+///
 /// `parents` are synced after the directory (at a creation, and at an opening's first
 /// replacement: the directory itself may not be durable yet).
 pub(crate) fn replace(
@@ -254,7 +263,7 @@ pub(crate) fn replace(
     number: u64,
     parents: &[PathBuf],
 ) -> std::result::Result<(), ReplaceError> {
-    debug_assert!(manifest.check().is_ok() && number < manifest.next_file);
+    debug_assert!(manifest.check().is_ok() && number + NUMBERS_TAKEN <= manifest.next_file);
     let temporary = dir.join(OwnName::Temporary(number).file_name());
     let target = dir.join(OwnName::Manifest.file_name());
     let full_or_failed = |e: Error| match e {
@@ -281,10 +290,22 @@ pub(crate) fn replace(
     }
     drop(file);
 
-    // 3. Give it the name, atomically.
+    // 3. Give the old one a second name, so that its inode is not given to another file.
+    let kept = dir.join(OwnName::Temporary(number + 1).file_name());
+    let is_kept = match vfs.link(&target, &kept) {
+        Ok(()) => true,
+        Err(e) if has_no_links(&e) => false,
+        Err(e) => {
+            let error = Error::io_or_full("linking", &kept, e);
+            let _removed = vfs.remove(&temporary);
+            return Err(full_or_failed(error));
+        }
+    };
+
+    // 4. Give the new one the name, atomically.
     vfs.rename(&temporary, &target).map_err(|e| failed(Error::io("renaming", &temporary, e)))?;
 
-    // 4. Make the name durable, and that of the directory.
+    // 5. Make the name durable, and that of the directory.
     if planted!(NoDirectorySync) {
         return Ok(());
     }
@@ -297,7 +318,23 @@ pub(crate) fn replace(
             Err(e) => return Err(failed(Error::io("syncing", parent, e))),
         }
     }
+
+    // 6. Nothing can bring the old one back any more.
+    if is_kept {
+        // What cannot be removed now is removed by the next opening.
+        let _removed = vfs.remove(&kept);
+    }
     Ok(())
+}
+
+/// Whether there is no old manifest, or the file system has no second names.
+fn has_no_links(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::NotFound
+            | std::io::ErrorKind::Unsupported
+            | std::io::ErrorKind::PermissionDenied
+    )
 }
 
 #[cfg(test)]

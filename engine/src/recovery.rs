@@ -26,9 +26,9 @@ use std::path::Path;
 use runstone_vfs::{Access, FileKind, Vfs};
 
 use crate::codec::change::{self, Change, NEVER};
-use crate::commit::journal::{NewSegment, Place, SegmentPlan, create_segment};
-use crate::commit::pipeline::apply;
+use crate::effect::effect;
 use crate::error::{Error, Result};
+use crate::log::creation::{NewSegment, Place, SegmentPlan, create_segment};
 use crate::log::record::{RecordHead, RecordKind};
 use crate::log::scan::{Next, Record, SegmentScan};
 use crate::log::segment::hex;
@@ -108,7 +108,7 @@ impl Replay {
             {
                 *expiry_ms = NEVER;
             }
-            match apply(change, version, time_ms) {
+            match effect(change, version, time_ms) {
                 Ok(applied) => {
                     self.runs.touch(std::iter::once((applied.key.run(), version)));
                     self.memtable.apply(applied.key, applied.version, &no_pins);
@@ -285,23 +285,15 @@ pub(crate) fn repair(
         last: (replay.last_version, replay.last_time_ms),
         padded,
     };
-    let segment = create_segment(place, plan, |header, out| {
-        let seal = header.seal();
-        for record in &replay.tail {
-            if is_content(record.head.kind) {
-                let offset = out.len() as u64;
-                let head = RecordHead { synced: 0, ..record.head };
-                seal.append(out, offset, head, |out| out.extend_from_slice(&record.payload));
-            }
-        }
-    })
-    .map_err(into_error)?;
+    let tail = replay.tail.iter().filter(|record| is_content(record.head.kind));
+    let records = tail.map(|record| (record.head, record.payload.as_slice()));
+    let segment = create_segment(place, plan, records).map_err(into_error)?;
 
     // 2. The manifest: the old segment up to its watermark, then the new one.
     let mut next = found.clone();
     next.epoch += 1;
     next.clean = false;
-    next.next_file = number + 2;
+    next.next_file = number + 1 + manifest::NUMBERS_TAKEN;
     if let Some(last) = next.segments.last_mut() {
         last.attested = replay.watermark;
         last.open = false;
@@ -328,11 +320,11 @@ pub(crate) fn create(place: &Place, number: u64, padded: bool) -> Result<(Manife
     let store_id =
         place.entropy.bytes16().map_err(|e| Error::io("drawing an id for", &place.dir, e))?;
     let plan = SegmentPlan { store_id, number, epoch: 1, last: (0, 0), padded };
-    let segment = create_segment(place, plan, |_, _| {}).map_err(into_error)?;
+    let segment = create_segment(place, plan, std::iter::empty()).map_err(into_error)?;
     let manifest = Manifest {
         store_id,
         epoch: 1,
-        next_file: number + 2,
+        next_file: number + 1 + manifest::NUMBERS_TAKEN,
         clean: false,
         segments: vec![SegmentEntry {
             number,

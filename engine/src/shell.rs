@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clock::{Clock, Entropy};
 use crate::commit::pipeline::Pipeline;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::Arc;
 use crate::types::RunId;
 
 impl RunId {
@@ -57,55 +57,6 @@ impl Entropy for SystemEntropy {
     }
 }
 
-#[derive(Debug, Default)]
-struct BellState {
-    rung: bool,
-    parked: bool,
-    stopped: bool,
-}
-
-/// Wakes the background thread. Ringing costs one load if there is none.
-#[derive(Debug, Default)]
-pub(crate) struct Bell {
-    attended: AtomicBool,
-    state: Mutex<BellState>,
-    changed: Condvar,
-}
-
-impl Bell {
-    /// Something has become due, or due earlier.
-    pub(crate) fn ring(&self) {
-        if !self.attended.load(Ordering::Acquire) {
-            return;
-        }
-        let mut state = self.state.lock();
-        state.rung = true;
-        if state.parked {
-            self.changed.notify_one();
-        }
-    }
-
-    fn stop(&self) {
-        self.state.lock().stopped = true;
-        self.changed.notify_one();
-    }
-
-    /// Waits until rung, stopped, or the time is over; `false` if stopped.
-    fn wait(&self, timeout: Option<Duration>) -> bool {
-        let mut state = self.state.lock();
-        if !state.rung && !state.stopped {
-            state.parked = true;
-            state = match timeout {
-                Some(timeout) => self.changed.wait_timeout(state, timeout),
-                None => self.changed.wait(state),
-            };
-            state.parked = false;
-        }
-        state.rung = false;
-        !state.stopped
-    }
-}
-
 /// The background thread of a database; dropping it stops the thread and waits for it.
 #[derive(Debug)]
 pub(crate) struct Shell {
@@ -118,7 +69,7 @@ impl Shell {
     ///
     /// Error: the operating system's.
     pub(crate) fn start(pipeline: Arc<Pipeline>) -> io::Result<Self> {
-        pipeline.bell.attended.store(true, Ordering::Release);
+        pipeline.bell.attend();
         let inner = Arc::clone(&pipeline);
         let thread = std::thread::Builder::new()
             .name("runstone".to_owned())

@@ -5,40 +5,15 @@
 //! appended before the session's epoch is durable. A file number is never used twice. Once a
 //! rotation has begun, the old segment is never appended to again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use runstone_vfs::{Vfs, VfsFile, write_all_at};
-
 use super::gate::{Health, SyncGate, SyncPoint};
-use crate::clock::Entropy;
-use crate::error::{Error, Result};
-use crate::log::record::{RecordHead, RecordKind};
-use crate::log::segment::SegmentHeader;
-use crate::log::writer::{LogWriter, WriteFailure, pad};
+use crate::log::creation::{Place, SegmentPlan, create_segment};
+use crate::log::writer::{LogWriter, WriteFailure};
 use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
 use crate::names::OwnName;
 use crate::options::Options;
-
-/// Where a store lives, and what it draws from the world.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) vfs: Arc<dyn Vfs>,
-    pub(crate) dir: PathBuf,
-    /// The directories above that may not be durable yet, innermost first.
-    pub(crate) parents: Vec<PathBuf>,
-    pub(crate) entropy: Arc<dyn Entropy>,
-}
-
-impl Place {
-    pub(crate) fn path(&self, name: OwnName) -> PathBuf {
-        self.dir.join(name.file_name())
-    }
-
-    fn salt(&self) -> Result<[u8; 16]> {
-        self.entropy.bytes16().map_err(|e| Error::io("drawing a salt for", &self.dir, e))
-    }
-}
 
 impl From<ReplaceError> for WriteFailure {
     fn from(error: ReplaceError) -> Self {
@@ -47,74 +22,6 @@ impl From<ReplaceError> for WriteFailure {
             ReplaceError::Failed(e) => WriteFailure::Failed(e),
         }
     }
-}
-
-/// A segment that exists, synced with its name, and that no manifest names yet.
-#[derive(Debug)]
-pub(crate) struct NewSegment {
-    pub(crate) file: Arc<dyn VfsFile>,
-    pub(crate) path: PathBuf,
-    pub(crate) header: SegmentHeader,
-    /// Its length: header and records.
-    pub(crate) length: u64,
-}
-
-/// What a new segment is to be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SegmentPlan {
-    pub(crate) store_id: [u8; 16],
-    pub(crate) number: u64,
-    pub(crate) epoch: u64,
-    /// The version and time of the last commit before its end.
-    pub(crate) last: (u64, u64),
-    /// Whether appends must not touch the sectors of what is in it at first.
-    pub(crate) padded: bool,
-}
-
-/// Makes a segment with these records, durable in content and name.
-pub(crate) fn create_segment(
-    place: &Place,
-    plan: SegmentPlan,
-    records: impl FnOnce(&SegmentHeader, &mut Vec<u8>),
-) -> std::result::Result<NewSegment, WriteFailure> {
-    let SegmentPlan { store_id, number, epoch, last: (version, time_ms), padded } = plan;
-    let header = SegmentHeader {
-        store_id,
-        salt: place.salt().map_err(WriteFailure::Failed)?,
-        number,
-        epoch,
-    };
-    let path = place.path(OwnName::Segment(number));
-    let classify = |e: Error| match e {
-        Error::DiskFull { .. } => WriteFailure::Full(e),
-        _ => WriteFailure::Failed(e),
-    };
-    let failed =
-        |action: &'static str, path: &Path, e| WriteFailure::Failed(Error::io(action, path, e));
-
-    // 1. Its content, under a name never used before.
-    let file =
-        place.vfs.create(&path).map_err(|e| classify(Error::io_or_full("creating", &path, e)))?;
-    let mut bytes = header.encode();
-    records(&header, &mut bytes);
-    if padded {
-        let end = bytes.len() as u64;
-        let head = RecordHead { kind: RecordKind::Padding, version, time_ms, synced: 0 };
-        pad(header.seal(), &mut bytes, end, head);
-    }
-    if let Err(e) = write_all_at(&*file, &bytes, 0) {
-        let error = Error::io_or_full("writing", &path, e);
-        // The space is wanted back; what cannot be removed now is removed by maintenance.
-        let _removed = place.vfs.remove(&path);
-        return Err(classify(error));
-    }
-
-    // 2. The content durable, then the name.
-    file.sync().map_err(|e| failed("syncing", &path, e))?;
-    if !planted!(NoDirectorySync) {
-        place.vfs.sync_dir(&place.dir).map_err(|e| failed("syncing", &place.dir, e))?;
-    }
-    Ok(NewSegment { file, path, header, length: bytes.len() as u64 })
 }
 
 /// The manifest in force and the segment that is written.
@@ -138,13 +45,14 @@ impl Journal {
         manifest: Manifest,
         writer: LogWriter,
         session_begun: bool,
+        ended: bool,
         orphans: Vec<OwnName>,
     ) -> Self {
         debug_assert_eq!(
             manifest.segments.last().map(|segment| segment.number),
             Some(writer.number())
         );
-        Journal { place, manifest, session_begun, ended: false, writer, orphans }
+        Journal { place, manifest, session_begun, ended, writer, orphans }
     }
 
     pub(crate) fn writer(&mut self) -> &mut LogWriter {
@@ -200,6 +108,7 @@ impl Journal {
     /// for the number that was used.
     fn replace(&mut self, mut next: Manifest) -> std::result::Result<(), WriteFailure> {
         let number = self.take_number();
+        self.manifest.next_file = number + manifest::NUMBERS_TAKEN;
         next.next_file = self.manifest.next_file;
         // An opening's first replacement also makes the directory durable: it may have been
         // made by a process that was killed before it could.
@@ -207,6 +116,7 @@ impl Journal {
         let replaced = manifest::replace(&*self.place.vfs, &self.place.dir, &next, number, parents);
         if replaced.is_err() {
             self.orphans.push(OwnName::Temporary(number));
+            self.orphans.push(OwnName::Temporary(number + 1));
         }
         replaced?;
         self.manifest = next;
@@ -255,7 +165,7 @@ impl Journal {
                 last,
                 padded: options.pad_to_sector,
             },
-            |_, _| {},
+            std::iter::empty(),
         );
         if segment.is_err() {
             self.orphans.push(OwnName::Segment(number));

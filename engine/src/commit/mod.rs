@@ -12,6 +12,7 @@
 //! - [`pipeline`]: the leader's steps, in the order that the disk sees them.
 
 pub(crate) mod admission;
+pub(crate) mod bell;
 pub(crate) mod gate;
 pub(crate) mod journal;
 pub(crate) mod pipeline;

@@ -17,15 +17,15 @@ use super::journal::Journal;
 use super::queue::{Changes, Committed, Pending, Queue, Reply, Request, TicketState, Turn, Woken};
 use super::schedule::Schedule;
 use crate::codec::change::{self, Change, NEVER};
+use crate::commit::bell::Bell;
+use crate::effect::effect;
 use crate::error::{Error, Result};
 use crate::log::record::{RecordHead, RecordKind, record_bytes};
 use crate::log::writer::WriteFailure;
 use crate::options::{Level, Options, SyncPolicy};
-use crate::runs::{RunChange, RunTracker};
-use crate::shell::Bell;
-use crate::store::memtable::Version;
+use crate::runs::RunTracker;
+use crate::store::UnifiedStore;
 use crate::store::pins::ReadPoint;
-use crate::store::{Applied, UnifiedStore};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::types::{PhysicalKey, RunId, Timestamp, VersionedValue};
 
@@ -585,7 +585,7 @@ impl Pipeline {
             for accepted in &mut group.accepted {
                 let version = accepted.version;
                 for change in accepted.changes.take() {
-                    match apply(change, version, time_ms) {
+                    match effect(change, version, time_ms) {
                         Ok(applied) => {
                             touched.push((applied.key.run(), version));
                             memory.apply(applied);
@@ -603,26 +603,6 @@ impl Pipeline {
             }
             runs.touch(touched.get(from..).unwrap_or_default().iter().copied());
         });
-    }
-}
-
-/// One logged change, as the store or the runs take it.
-pub(crate) fn apply(
-    change: Change,
-    version: u64,
-    time_ms: u64,
-) -> std::result::Result<Applied, RunChange> {
-    match change {
-        Change::Put { key, value, expiry_ms } => Ok(Applied {
-            key,
-            version: Version { version, time_ms, expiry_ms, value: Some(value) },
-        }),
-        Change::Delete { key } => Ok(Applied {
-            key,
-            version: Version { version, time_ms, expiry_ms: NEVER, value: None },
-        }),
-        Change::BeginRun { run, begin } => Err(RunChange::Begin { run, begin, version, time_ms }),
-        Change::EndRun { run, status } => Err(RunChange::End { run, status, version, time_ms }),
     }
 }
 

@@ -7,18 +7,20 @@ use runstone_vfs::{LockKind, OsVfs, Vfs, VfsLock};
 
 use super::{Core, Database, RecoveryReport};
 use crate::clock::{Clock, EngineClock, Entropy};
+use crate::commit::bell::Bell;
 use crate::commit::gate::{Health, SyncGate};
-use crate::commit::journal::{Journal, Place};
+use crate::commit::journal::Journal;
 use crate::commit::pipeline::{Pipeline, Writer, WriterLock};
 use crate::commit::queue::Queue;
 use crate::error::{Error, Result};
+use crate::log::creation::{NewSegment, Place};
 use crate::log::segment::SegmentHeader;
 use crate::log::writer::LogWriter;
 use crate::manifest::Manifest;
 use crate::names::OwnName;
 use crate::options::{DurabilityMode, Options};
 use crate::recovery::{self, Listing, Replay};
-use crate::shell::{Bell, Shell, SystemClock, SystemEntropy};
+use crate::shell::{Shell, SystemClock, SystemEntropy};
 use crate::store::UnifiedStore;
 use crate::sync::{Arc, AtomicBool, Mutex};
 
@@ -139,7 +141,7 @@ impl Builder {
         let (manifest, writer) = match found {
             Some(manifest) if manifest.clean => self.resume(dir, manifest, &listing)?,
             #[cfg(feature = "planted")]
-            Some(manifest) if planted!(TailTrusted) || planted!(AppendAfterTornTail) => {
+            Some(manifest) if is_resumed_by_a_bug() => {
                 self.resume_planted(dir, manifest, &listing, &replay)?
             }
             Some(manifest) => {
@@ -181,7 +183,10 @@ impl Builder {
         let store =
             UnifiedStore::new(memtable, replay.last_version, clock, self.options.snapshots_max);
         let has_orphans = !orphans.is_empty();
-        let journal = Journal::new(place, manifest, writer, session_begun, orphans);
+        // A close cuts the segment to its length. One that is longer holds what a disk lost and
+        // found again: it is not appended to, or old records would follow new ones.
+        let ended = writer.has_room_behind() && !session_begun && !is_resumed_by_a_bug();
+        let journal = Journal::new(place, manifest, writer, session_begun, ended, orphans);
         let pipeline = Arc::new(Pipeline {
             policy: self.options.policy(),
             options: self.options.clone(),
@@ -384,11 +389,7 @@ impl Builder {
         self.resume(dir, manifest, listing)
     }
 
-    fn started(
-        &self,
-        manifest: Manifest,
-        segment: crate::commit::journal::NewSegment,
-    ) -> (Manifest, LogWriter) {
+    fn started(&self, manifest: Manifest, segment: NewSegment) -> (Manifest, LogWriter) {
         let length = segment.length;
         let writer = LogWriter::new(
             segment.file,
@@ -434,4 +435,9 @@ impl Builder {
         let jumped = replay.last_time_ms > 0 && ahead > self.options.clock_jump_report_ms;
         report.clock_jump_ms = jumped.then_some(ahead);
     }
+}
+
+/// The planted bugs that go on in a segment that was not closed.
+fn is_resumed_by_a_bug() -> bool {
+    planted!(TailTrusted) || planted!(AppendAfterTornTail)
 }

@@ -1,6 +1,7 @@
-//! The write-ahead log: framing ([`record`], [`segment`]), reading ([`scan`]) and appending
-//! ([`writer`]). Policy (when to write, sync, rotate) stands in `commit`.
+//! The write-ahead log: framing ([`record`], [`segment`]), making a segment ([`creation`]),
+//! reading ([`scan`]) and appending ([`writer`]). Policy (when to write, sync, rotate) stands in `commit`.
 
+pub(crate) mod creation;
 pub(crate) mod record;
 pub(crate) mod scan;
 pub(crate) mod segment;

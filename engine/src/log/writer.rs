@@ -123,6 +123,11 @@ impl LogWriter {
         self.buffer.len() as u64
     }
 
+    /// Whether the file is longer than its records.
+    pub(crate) fn has_room_behind(&self) -> bool {
+        self.allocated > self.end()
+    }
+
     /// Whether the segment has no records yet.
     pub(crate) fn is_empty(&self) -> bool {
         let header_end = if self.preallocate.padded { SECTOR_BYTES } else { SEGMENT_HEADER_BYTES };

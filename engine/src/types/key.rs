@@ -9,8 +9,6 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::error::Error;
-
 /// The identity of a run: an agent's execution, a job, a session.
 ///
 /// Made by the caller, never inside the engine. [`RunId::new`] makes ids that order by time.
@@ -20,7 +18,7 @@ use crate::error::Error;
 /// let run = RunId::new();
 /// let same: RunId = run.to_string().parse()?;
 /// assert_eq!(run, same);
-/// # Ok::<(), runstone::Error>(())
+/// # Ok::<(), runstone::ParseRunIdError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(Uuid);
@@ -69,14 +67,17 @@ impl From<Uuid> for RunId {
     }
 }
 
-impl FromStr for RunId {
-    type Err = Error;
+/// A text that is not a run id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a run id: {0}; give a UUID")]
+pub struct ParseRunIdError(uuid::Error);
 
-    /// Reads the usual UUID notations. Error: [`Error::InvalidArgument`].
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Uuid::parse_str(text)
-            .map(RunId)
-            .map_err(|e| Error::invalid(format!("{text:?} is not a run id: {e}")))
+impl FromStr for RunId {
+    type Err = ParseRunIdError;
+
+    /// Reads the usual UUID notations.
+    fn from_str(text: &str) -> Result<Self, ParseRunIdError> {
+        Uuid::parse_str(text).map(RunId).map_err(ParseRunIdError)
     }
 }
 
@@ -288,7 +289,8 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_run_id_text_is_an_invalid_argument() {
-        assert!(matches!("nonsense".parse::<RunId>(), Err(Error::InvalidArgument { .. })));
+    fn a_bad_run_id_text_is_an_error_that_says_what_to_give() {
+        let error = "nonsense".parse::<RunId>().unwrap_err().to_string();
+        assert!(error.contains("give a UUID"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ mod physical_key;
 mod run;
 mod value;
 
-pub use key::{Key, Namespace, RunId, TypeTag};
+pub use key::{Key, Namespace, ParseRunIdError, RunId, TypeTag};
 pub(crate) use physical_key::PhysicalKey;
 pub use run::{Retention, RunMetadataEntry, RunStatus};
 pub use value::{

@@ -553,10 +553,14 @@ impl<'a> Runner<'a> {
         }
         let version = self.model.version();
         let undone = self.undone.take().filter(|(at, _)| *at == version);
-        let mut branch = undone.map_or_else(|| self.extended(0), |(_, branch)| branch);
-        if model::check_door(changes).is_ok() && branch.check(changes).is_ok() {
-            branch.commit(changes, self.now_ms());
-            self.timelines.push(branch.clone());
+        // It was of the same group as the one before, or of a later one at the same place.
+        let base = self.extended(0);
+        let mut branch = undone.map_or_else(|| base.clone(), |(_, branch)| branch);
+        for history in [&mut branch, &mut base.clone()] {
+            if model::check_door(changes).is_ok() && history.check(changes).is_ok() {
+                history.commit(changes, self.now_ms());
+                self.timelines.push(history.clone());
+            }
         }
         self.undone = Some((version, branch));
     }

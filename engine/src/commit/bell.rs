@@ -1,0 +1,61 @@
+//! What wakes the thread that does the upkeep, if there is one.
+//!
+//! Invariant: a ring between two waits is not lost.
+
+use std::time::Duration;
+
+use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+
+#[derive(Debug, Default)]
+struct BellState {
+    rung: bool,
+    parked: bool,
+    stopped: bool,
+}
+
+/// Wakes the background thread. Ringing costs one load if there is none.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    attended: AtomicBool,
+    state: Mutex<BellState>,
+    changed: Condvar,
+}
+
+impl Bell {
+    /// From now on somebody listens.
+    pub(crate) fn attend(&self) {
+        self.attended.store(true, Ordering::Release);
+    }
+
+    /// Something has become due, or due earlier.
+    pub(crate) fn ring(&self) {
+        if !self.attended.load(Ordering::Acquire) {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.rung = true;
+        if state.parked {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits until rung, stopped, or the time is over; `false` if stopped.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> bool {
+        let mut state = self.state.lock();
+        if !state.rung && !state.stopped {
+            state.parked = true;
+            state = match timeout {
+                Some(timeout) => self.changed.wait_timeout(state, timeout),
+                None => self.changed.wait(state),
+            };
+            state.parked = false;
+        }
+        state.rung = false;
+        !state.stopped
+    }
+}
