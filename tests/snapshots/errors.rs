@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use runstone::{
-    Database, DurabilityMode, Error, KVStore, Namespace, Options, RunId, RunOptions, RunStatus,
-    TypeTag, WriteBatch,
+    Database, DurabilityMode, Error, KVStore, Namespace, Options, RunOptions, RunStatus, TypeTag,
+    WriteBatch,
 };
 use runstone_sim::disk::{CallKind, CrashKind, Fault, FaultKind};
 use runstone_vfs::{Access, Vfs, write_all_at};
@@ -101,7 +101,6 @@ fn fix_the_call(messages: &mut Messages) {
     messages.add("end a run as running", db.end_run_with(run(1), RunStatus::Running));
     let other = RunOptions::default().namespace(Namespace::default_for(run(8)));
     messages.add("begin a run in another's namespace", db.begin_run_with(run(9), other));
-    messages.add("parse a run id", "not a uuid".parse::<RunId>());
     let wrong = Options { segment_bytes: 100, ..options(STRICT) };
     messages.add("open with segments that are too small", world.builder(wrong).open("/other"));
     messages.add("put with a key of 65 bytes", db.put(run(1), [b'k'; 65], 1));
