@@ -70,17 +70,46 @@ impl RawLog {
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
-    queued: u64,
-    durable: u64,
+    waiting: Vec<Arc<Place>>,
     leading: bool,
-    failed: bool,
 }
 
-/// Threads queue records; one of them leads, writes and syncs for all that wait.
+/// Where a thread waits.
+#[derive(Debug, Default)]
+struct Place {
+    told: Mutex<Option<Told>>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Durable,
+    Failed,
+    Lead,
+}
+
+impl Place {
+    fn tell(&self, told: Told) {
+        *locked(&self.told) = Some(told);
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) -> Told {
+        let mut told = locked(&self.told);
+        loop {
+            match told.take() {
+                Some(told) => return told,
+                None => told = self.changed.wait(told).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+/// Threads queue records; one of them leads: it writes and syncs once for all that wait, wakes
+/// them, and hands over to the first that has come meanwhile.
 #[derive(Debug)]
 pub(crate) struct GroupCommitter {
     queue: Mutex<Queue>,
-    done: Condvar,
     log: Mutex<(RawLog, Vec<u8>)>,
     groups: AtomicU64,
 }
@@ -93,7 +122,6 @@ impl GroupCommitter {
     pub(crate) fn new(log: RawLog) -> Self {
         GroupCommitter {
             queue: Mutex::default(),
-            done: Condvar::new(),
             log: Mutex::new((log, Vec::new())),
             groups: AtomicU64::new(0),
         }
@@ -108,34 +136,42 @@ impl GroupCommitter {
     pub(crate) fn commit(&self, record: &[u8]) -> Tried<()> {
         let mut queue = locked(&self.queue);
         queue.bytes.extend_from_slice(record);
-        queue.queued += 1;
-        let own = queue.queued;
-        while queue.durable < own {
-            if queue.failed {
-                return Err("a write or sync failed".into());
-            }
-            if queue.leading {
-                queue = self.done.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            queue.leading = true;
-            let upto = queue.queued;
-            let mut log = locked(&self.log);
-            let (raw, group) = &mut *log;
-            group.clear();
-            std::mem::swap(group, &mut queue.bytes);
+        if queue.leading {
+            let place = Arc::new(Place::default());
+            queue.waiting.push(Arc::clone(&place));
             drop(queue);
-            let written = raw.append(group).and_then(|()| raw.sync());
-            drop(log);
-            self.groups.fetch_add(1, Ordering::Relaxed);
-            queue = locked(&self.queue);
-            queue.leading = false;
-            queue.failed = written.is_err();
-            if written.is_ok() {
-                queue.durable = upto;
-            }
-            self.done.notify_all();
+            return match place.wait() {
+                Told::Durable => Ok(()),
+                Told::Failed => Err("another thread could not write or sync".into()),
+                Told::Lead => self.lead(&place),
+            };
         }
-        Ok(())
+        queue.leading = true;
+        drop(queue);
+        self.lead(&Arc::default())
+    }
+
+    fn lead(&self, own: &Arc<Place>) -> Tried<()> {
+        // 1. One write and one sync for all that wait.
+        let mut log = locked(&self.log);
+        let (raw, group) = &mut *log;
+        group.clear();
+        let mut queue = locked(&self.queue);
+        std::mem::swap(group, &mut queue.bytes);
+        let members = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        let written = raw.append(group).and_then(|()| raw.sync());
+        drop(log);
+        self.groups.fetch_add(1, Ordering::Relaxed);
+        // 2. Wake them.
+        let told = if written.is_ok() { Told::Durable } else { Told::Failed };
+        members.iter().filter(|member| !Arc::ptr_eq(member, own)).for_each(|m| m.tell(told));
+        // 3. Hand over.
+        let mut queue = locked(&self.queue);
+        match queue.waiting.first() {
+            Some(next) => next.tell(Told::Lead),
+            None => queue.leading = false,
+        }
+        written
     }
 }

@@ -187,7 +187,7 @@ impl Drop for PanicGuard<'_> {
 }
 
 /// Hands the lead over, also if the leader panics.
-struct Lead<'a>(&'a Queue);
+pub(crate) struct Lead<'a>(pub(crate) &'a Queue);
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
@@ -255,9 +255,9 @@ impl Pipeline {
     fn step_with(&self, own: Option<Request>) -> (usize, Option<Result<Committed>>) {
         let mut writer = self.writer.lock();
         let mut pending = std::mem::take(&mut writer.pending);
-        self.queue.take(&mut pending);
-        if let Some(request) = own {
-            pending.push_front(Pending::own(request));
+        match own {
+            Some(request) => pending.push_back(Pending::own(request)),
+            None => self.queue.take(&mut pending),
         }
         if pending.is_empty() {
             writer.pending = pending;
@@ -413,7 +413,7 @@ impl Pipeline {
         let mut collected = false;
         let mut mark = writer.journal.log().mark();
         let room = (2 * self.policy.batch_size).saturating_sub(self.unsynced_batched(writer));
-        while let Some(next) = pending.pop_front() {
+        while let Some(next) = self.next(pending) {
             let Pending { request, .. } = &next;
             let bytes = record_bytes(request.payload_bytes_max);
             let encoded = (writer.journal.log().mark() - mark) as u64;
@@ -462,6 +462,14 @@ impl Pipeline {
         self.guard(rotated)?;
         self.note_synced();
         Ok(())
+    }
+
+    /// The next that waits. What came while the group was encoded still belongs to it.
+    fn next(&self, pending: &mut VecDeque<Pending>) -> Option<Pending> {
+        if pending.is_empty() {
+            self.queue.take(pending);
+        }
+        pending.pop_front()
     }
 
     fn budget(&self) -> Budget {

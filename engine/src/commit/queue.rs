@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use crate::codec::change::Change;
 use crate::error::{Error, Result};
 use crate::options::Level;
-use crate::sync::{Arc, Condvar, Mutex};
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::types::VersionedValue;
 
 /// The changes of one commit; most have one.
@@ -104,6 +104,12 @@ pub(crate) enum Turn {
 }
 
 impl TicketState {
+    /// For a thread that waits at once.
+    fn of_a_waiter() -> Self {
+        let slot = Slot { waiting: true, ..Slot::default() };
+        TicketState { slot: Mutex::new(slot), changed: Condvar::default() }
+    }
+
     pub(crate) fn is_answered(&self) -> bool {
         self.slot.lock().answered
     }
@@ -213,11 +219,9 @@ struct State {
 }
 
 impl State {
-    fn add(&mut self, request: Request) -> Arc<TicketState> {
-        let ticket = Arc::new(TicketState::default());
-        let reply = Reply { ticket: Some(Arc::clone(&ticket)) };
+    fn add(&mut self, request: Request, ticket: &Arc<TicketState>) {
+        let reply = Reply { ticket: Some(Arc::clone(ticket)) };
         self.pending.push_back(Pending { request, reply });
-        ticket
     }
 }
 
@@ -225,6 +229,8 @@ impl State {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
+    /// Whether a thread led a moment ago: a hint, to be read without the lock.
+    busy: AtomicBool,
 }
 
 impl Queue {
@@ -232,48 +238,73 @@ impl Queue {
     ///
     /// Error: [`Error::Closed`].
     pub(crate) fn enter(&self, request: Request) -> Result<Turn> {
+        // A ticket is made before the lock is taken, so that many threads queue up quickly.
+        let mut ticket =
+            self.busy.load(Ordering::Relaxed).then(|| Arc::new(TicketState::of_a_waiter()));
         let mut state = self.state.lock();
         if state.closed {
             return Err(Error::Closed);
         }
-        if state.leading {
-            let ticket = state.add(request);
-            ticket.slot.lock().waiting = true;
-            return Ok(Turn::Follow(ticket));
-        }
-        state.leading = true;
+        let leads = !state.leading;
         // What was submitted before comes first, be it by the same thread.
-        if state.pending.is_empty() {
-            Ok(Turn::Lead(request))
-        } else {
-            Ok(Turn::LeadFor(state.add(request)))
+        if leads && state.pending.is_empty() {
+            self.set_leading(&mut state, true);
+            return Ok(Turn::Lead(request));
         }
+        let ticket = ticket.take().unwrap_or_else(|| Arc::new(TicketState::of_a_waiter()));
+        state.add(request, &ticket);
+        if leads {
+            self.set_leading(&mut state, true);
+            return Ok(Turn::LeadFor(ticket));
+        }
+        Ok(Turn::Follow(ticket))
+    }
+
+    fn set_leading(&self, state: &mut State, leading: bool) {
+        state.leading = leading;
+        self.busy.store(leading, Ordering::Relaxed);
     }
 
     /// Adds a request whose thread does not wait.
     ///
     /// Error: [`Error::Closed`].
     pub(crate) fn push(&self, request: Request) -> Result<Arc<TicketState>> {
+        let ticket = Arc::new(TicketState::default());
         let mut state = self.state.lock();
-        if state.closed { Err(Error::Closed) } else { Ok(state.add(request)) }
+        if state.closed {
+            return Err(Error::Closed);
+        }
+        state.add(request, &ticket);
+        Ok(ticket)
     }
 
     /// A thread wants to wait for a ticket that was pushed before: `true` if it leads now.
     pub(crate) fn join(&self, ticket: &TicketState) -> bool {
         let mut state = self.state.lock();
         if !state.leading {
-            state.leading = true;
+            self.set_leading(&mut state, true);
             return true;
         }
         ticket.slot.lock().waiting = true;
         false
     }
 
+    /// Takes the lead if something waits and nobody leads; says how much waits then.
+    pub(crate) fn lead_idle(&self) -> Option<usize> {
+        let mut state = self.state.lock();
+        if state.leading || state.pending.is_empty() {
+            return None;
+        }
+        self.set_leading(&mut state, true);
+        Some(state.pending.len())
+    }
+
     /// Ends a lead: hands it to the first waiting thread, if there is one.
     pub(crate) fn hand_over(&self) {
         let mut state = self.state.lock();
-        state.leading =
-            state.pending.iter().flat_map(|p| &p.reply.ticket).any(|ticket| ticket.promote());
+        let waiting = state.pending.iter().flat_map(|pending| &pending.reply.ticket);
+        let led = waiting.into_iter().any(|ticket| ticket.promote());
+        self.set_leading(&mut state, led);
     }
 
     /// Takes everything that waits, into an empty queue whose room is used again.

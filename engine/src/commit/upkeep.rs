@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::pipeline::{Pipeline, Writer};
+use super::pipeline::{Lead, Pipeline, Writer};
 use super::schedule::Schedule;
 use crate::error::Result;
 use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
@@ -34,7 +34,7 @@ impl Pipeline {
     ///
     /// Errors: a full disk (it is tried again when next due), or that which poisoned.
     pub(crate) fn tick(&self) -> Result<Option<Duration>> {
-        while self.queue.len() > 0 && self.step() > 0 {}
+        self.commit_waiting();
         self.health.check()?;
         // 1. A full batch has been written, and its sync disturbs no commit.
         let asked = self.gate.take_asked();
@@ -59,6 +59,19 @@ impl Pipeline {
         let next = self.schedule.lock().next(idle);
         // Until a full disk has room again, there is no use in a watermark.
         Ok(next.filter(|_| !writer.disk_full || self.schedule.lock().sync_due().is_some()))
+    }
+
+    /// Commits what waits without a leader. Where threads commit without a pause there is one,
+    /// and this thread has other duties.
+    fn commit_waiting(&self) {
+        let Some(mut left) = self.queue.lead_idle() else { return };
+        let _lead = Lead(&self.queue);
+        while left > 0 {
+            match self.step() {
+                0 => return,
+                answered => left = left.saturating_sub(answered),
+            }
+        }
     }
 
     /// Writes what is buffered and syncs it, while commits go on.

@@ -439,5 +439,5 @@ impl Builder {
 
 /// The planted bugs that go on in a segment that was not closed.
 fn is_resumed_by_a_bug() -> bool {
-    planted!(TailTrusted) || planted!(AppendAfterTornTail)
+    [planted!(TailTrusted), planted!(AppendAfterTornTail)].contains(&true)
 }

@@ -1,5 +1,6 @@
 //! The write-ahead log: framing ([`record`], [`segment`]), making a segment ([`creation`]),
-//! reading ([`scan`]) and appending ([`writer`]). Policy (when to write, sync, rotate) stands in `commit`.
+//! reading ([`scan`]) and appending ([`writer`]). Policy (when to write, sync, rotate) stands
+//! in `commit`.
 
 pub(crate) mod creation;
 pub(crate) mod record;

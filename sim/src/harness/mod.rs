@@ -8,15 +8,22 @@
 //! - [`generate`]: the swarm: which features, sizes, faults and crashes a seed has.
 //! - [`model`]: the reference model of runs and keys: a history of commits.
 //! - [`oracle`]: what the crash contract permits, clause by clause.
-//! - [`runner`]: runs a case, operation by operation.
+//! - [`runner`]: runs a case, operation by operation: `perform` (what an operation does),
+//!   `judge` (what a commit may come to), `stopping` (closing, crashing, opening), `verify`
+//!   (what an opening may show), `finish` (what holds at the end).
 //! - [`shrink`]: the fewest operations and faults that still fail.
 
 pub mod case;
+mod finish;
 pub mod generate;
+mod judge;
 pub mod model;
 pub mod oracle;
+mod perform;
 pub mod runner;
 pub mod shrink;
+mod stopping;
+mod verify;
 mod world;
 
 pub use case::{Case, Op, World};

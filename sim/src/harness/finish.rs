@@ -1,0 +1,93 @@
+//! After the last operation: the store is usable, drains, and leaves nothing behind.
+
+use std::path::Path;
+
+use super::case::{ChangeSpec, LevelSpec, Op};
+use super::oracle;
+use super::runner::{Checked, DIR, Runner};
+
+impl Runner<'_> {
+    /// C10: maintenance drains in a bounded number of steps.
+    pub(super) fn drain(&mut self) -> Checked {
+        for _ in 0..64 {
+            match self.db()?.maintain() {
+                Ok(report) if report.left == 0 => return Ok(()),
+                Ok(_) => {}
+                outcome => {
+                    // An error that was kept back is reported now.
+                    self.upkeep("maintain", outcome.map(|_| ()))?;
+                    self.leave_poisoned()?;
+                    self.disk.heal();
+                }
+            }
+        }
+        self.fail("C10", "maintenance does not drain")
+    }
+
+    /// C9, C10, C12: after the last operation the store is usable and leaves nothing behind.
+    pub(super) fn finish(&mut self) -> Checked {
+        self.disk.disarm_crash();
+        self.nested.clear();
+        self.disk.heal();
+        if self.poisoned {
+            self.leave_poisoned()?;
+        }
+        self.disk.heal();
+        while !self.pending.is_empty() {
+            let before = self.pending.len();
+            self.perform(&Op::Step)?;
+            if self.poisoned {
+                break;
+            }
+            if self.pending.len() >= before {
+                return self.fail("C10", "the queue does not drain");
+            }
+        }
+        if self.poisoned {
+            // An error of before the healing was reported only now.
+            self.leave_poisoned()?;
+            self.disk.heal();
+        }
+        let outcome = oracle::compare(self.db()?, &self.model, self.now_ms()).and_then(|()| {
+            oracle::compare_all_gets(self.db.as_ref().ok_or("")?, &self.model, self.now_ms())
+        });
+        self.require("read", outcome)?;
+        // Errors that were kept back may be reported by up to one more sync for each file.
+        for _ in 0..4 {
+            self.perform(&Op::Reopen)?;
+            self.disk.heal();
+            if !self.poisoned {
+                break;
+            }
+        }
+        self.open_twice()?;
+        self.drain()?;
+        if self.is_strict() {
+            let leaks = oracle::leaks(&self.disk.live_image(), Path::new(DIR));
+            self.require("C12", leaks)?;
+        }
+        let run = (0..oracle::RUNS).find(|run| !self.model.knows_run(*run));
+        let probe = match (run, self.model.active_runs().first()) {
+            (_, Some(run)) => ChangeSpec::Delete { run: *run, key: 0 },
+            (Some(run), None) => ChangeSpec::Begin { run, parent: None, tags: 0 },
+            (None, None) => return Ok(()),
+        };
+        // An error that a failing disk kept back may still be reported, once for each file.
+        for _ in 0..6 {
+            self.write(probe, LevelSpec::Strict)?;
+            if !self.poisoned {
+                break;
+            }
+            self.leave_poisoned()?;
+            self.disk.heal();
+            if self.model.check(&[probe]).is_err() {
+                return Ok(());
+            }
+        }
+        let accepted = self.durable == self.model.version() || self.case.options.mode != 0;
+        if self.poisoned || !accepted && !self.case.options.may_be_full() {
+            return self.fail("C10", "a write was refused after the faults had stopped");
+        }
+        Ok(())
+    }
+}

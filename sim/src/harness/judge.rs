@@ -1,0 +1,193 @@
+//! The outcome of a commit, or of a step of upkeep: what it may be, and what it promises.
+
+use runstone::{Error, Level};
+
+use super::case::{ChangeSpec, key_bytes};
+use super::model;
+use super::runner::{Checked, Pending, Runner};
+
+impl Runner<'_> {
+    /// Judges the tickets that have their outcome, in the order of submission.
+    pub(super) fn settle(&mut self) -> Checked {
+        while let Some(first) = self.pending.front() {
+            let Some(outcome) = first.ticket.poll() else {
+                if self.disk.is_crashed() {
+                    // It was never taken from the queue: it cannot be in the log.
+                    self.pending.pop_front();
+                    continue;
+                }
+                break;
+            };
+            let Some(Pending { changes, level, .. }) = self.pending.pop_front() else { break };
+            let outcome = outcome.map(|committed| (committed.version, None));
+            self.judge(&changes, level, false, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Judges the outcome of one commit, and moves the model on.
+    pub(super) fn judge(
+        &mut self,
+        changes: &[ChangeSpec],
+        level: Level,
+        has_previous: bool,
+        outcome: Result<(u64, Option<runstone::Value>), Error>,
+    ) -> Checked {
+        self.digest.u64(outcome.as_ref().map_or(u64::MAX, |(version, _)| *version));
+        self.say(|| match &outcome {
+            Ok((version, _)) => format!("      = version {version}"),
+            Err(error) => format!("      = {error}"),
+        });
+        let predicted = model::check_door(changes).and_then(|()| self.model.check(changes));
+        let error = match outcome {
+            Ok((version, previous)) => {
+                if let Err(refusal) = predicted {
+                    return self.fail("precondition", format!("accepted in spite of {refusal:?}"));
+                }
+                return self.acknowledge(changes, level, version, has_previous, previous);
+            }
+            Err(error) => error,
+        };
+        let crashed = self.disk.is_crashed();
+        match &error {
+            Error::OutcomeUnknown { .. } => {
+                // Whether it is legal depends on the unknown ones before it.
+                self.unknown.push(changes.to_vec());
+                self.epoch_max = self.epoch_max.max(self.epoch);
+                self.poisoned = true;
+                self.expect_fault("C6", &error, crashed)
+            }
+            Error::Poisoned { .. } => {
+                self.poisoned = true;
+                self.expect_fault("C6", &error, crashed)
+            }
+            Error::DiskFull { .. } if self.may_be_full() => {
+                self.was_full = true;
+                self.remember_undone(changes);
+                Ok(())
+            }
+            Error::MemtableFull { .. } if self.case.options.may_be_full() => Ok(()),
+            _ => match predicted {
+                Err(refusal) if refusal.matches(&error) => Ok(()),
+                Err(refusal) => self.fail("precondition", format!("{error}, not {refusal:?}")),
+                Ok(()) => self.fail("C6", format!("a commit failed without a reason: {error}")),
+            },
+        }
+    }
+
+    /// C7: a commit that a full disk undid comes back if the sync of that lied.
+    pub(super) fn remember_undone(&mut self, changes: &[ChangeSpec]) {
+        if self.is_strict() {
+            return;
+        }
+        let version = self.model.version();
+        let undone = self.undone.take().filter(|(at, _)| *at == version);
+        // It was of the same group as the one before, or of a later one at the same place.
+        let base = self.extended(0);
+        let mut branch = undone.map_or_else(|| base.clone(), |(_, branch)| branch);
+        for history in [&mut branch, &mut base.clone()] {
+            if model::check_door(changes).is_ok() && history.check(changes).is_ok() {
+                history.commit(changes, self.now_ms());
+                self.timelines.push(history.clone());
+            }
+        }
+        self.undone = Some((version, branch));
+    }
+
+    pub(super) fn expect_fault(
+        &self,
+        clause: &'static str,
+        error: &Error,
+        crashed: bool,
+    ) -> Checked {
+        // A failure of an earlier session may be reported only now.
+        if crashed || self.faults_since_open() || !self.disk.injected().is_empty() {
+            return Ok(());
+        }
+        self.fail(clause, format!("nothing had failed, but: {error}"))
+    }
+
+    pub(super) fn acknowledge(
+        &mut self,
+        changes: &[ChangeSpec],
+        level: Level,
+        version: u64,
+        has_previous: bool,
+        previous: Option<runstone::Value>,
+    ) -> Checked {
+        let now = self.now_ms();
+        if has_previous && let [ChangeSpec::Delete { run, key }] = changes {
+            let key = key_bytes(*key);
+            let before = self.model.get(*run, &key, self.model.version(), now);
+            let before = before.and_then(|revision| revision.value.clone());
+            if before != previous {
+                return self.fail("delete", format!("it returned {previous:?}, not {before:?}"));
+            }
+        }
+        let expected = self.model.commit(changes, now);
+        if version != expected {
+            return self.fail("C4", format!("version {version} was returned, not {expected}"));
+        }
+        self.epoch_max = self.epoch_max.max(self.epoch);
+        match level {
+            Level::Strict => self.all_durable(),
+            Level::Batched => {
+                self.written = version;
+                self.acknowledged.push_back((version, level, self.clock.now().1));
+            }
+            Level::Async => {
+                self.acknowledged.push_back((version, level, self.clock.now().1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything published is durable (C1).
+    pub(super) fn all_durable(&mut self) {
+        self.durable = self.model.version();
+        self.written = self.durable;
+        self.acknowledged.clear();
+        self.was_full = false;
+    }
+
+    pub(super) fn tick(&mut self) -> Checked {
+        let outcome = self.db()?.tick();
+        let now = self.clock.now().1;
+        if outcome.is_ok() && !self.faults_since_open() && !self.was_full {
+            // C14: nothing acknowledged longer ago than its interval is left.
+            let due = |level: &Level, at: u64| {
+                let interval = self.case.options.interval(*level).as_millis();
+                u128::from(at) + interval <= u128::from(now)
+            };
+            let overdue =
+                self.acknowledged.iter().rev().find(|(_, level, at)| due(level, *at)).copied();
+            if let Some((version, ..)) = overdue {
+                self.durable = self.durable.max(version);
+                self.written = self.written.max(version);
+                self.acknowledged.retain(|(acknowledged, ..)| *acknowledged > version);
+            }
+        }
+        self.upkeep("tick", outcome.map(|_| ()))
+    }
+
+    /// Judges a step that is no commit.
+    pub(super) fn upkeep(&mut self, what: &str, outcome: Result<(), Error>) -> Checked {
+        self.digest.u8(u8::from(outcome.is_ok()));
+        if let Err(error) = &outcome {
+            self.say(|| format!("      {what}: {error}"));
+        }
+        self.settle()?;
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Error::DiskFull { .. }) if self.may_be_full() => {
+                self.was_full = true;
+                Ok(())
+            }
+            Err(error @ Error::Poisoned { .. }) => {
+                self.poisoned = true;
+                self.expect_fault("C6", &error, self.disk.is_crashed())
+            }
+            Err(error) => self.fail("C6", format!("{what} failed without a reason: {error}")),
+        }
+    }
+}

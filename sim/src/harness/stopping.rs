@@ -1,0 +1,243 @@
+//! Stopping and opening: closing, dropping, crashing, and every way back.
+
+use std::sync::Arc;
+
+use runstone::{Builder, Database, Error};
+
+use super::case::{ChangeSpec, World, run_id};
+use super::oracle;
+use super::runner::{Checked, DIR, Runner, Stop, Stopped};
+use super::world::SimEntropy;
+use crate::disk::{CrashKind, CrashPoint};
+use crate::rng::Streams;
+
+impl Runner<'_> {
+    pub(super) fn reopen(&mut self) -> Checked {
+        let outcome = self.db()?.close();
+        self.settle()?;
+        self.digest.u8(u8::from(outcome.is_ok()));
+        match outcome {
+            Ok(()) => {
+                if !matches!(self.db()?.put(run_id(0), "k", 1), Err(Error::Closed)) {
+                    return self.fail("close", "a closed database took a write");
+                }
+                self.db = None;
+                self.all_durable();
+                self.time_floor = self.time_floor.max(self.model.time_ms());
+                if self.op.is_multiple_of(4) {
+                    self.read_only()?;
+                }
+                self.open(Stopped::Clean)
+            }
+            Err(_) if self.disk.is_crashed() => Ok(()),
+            // Nothing was closed; the disk is freed, and it goes on.
+            Err(Error::DiskFull { .. }) if self.may_be_full() => {
+                self.was_full = true;
+                Ok(())
+            }
+            Err(error @ Error::Poisoned { .. }) => {
+                self.expect_fault("C6", &error, false)?;
+                self.poisoned = true;
+                self.db = None;
+                self.open(Stopped::Process)
+            }
+            Err(error) => self.fail("C6", format!("close failed without a reason: {error}")),
+        }
+    }
+
+    /// A read-only opening of a closed store shows the same and writes nothing.
+    pub(super) fn read_only(&mut self) -> Checked {
+        self.disk.enable_faults(false);
+        let before = self.changing_calls();
+        let opened = self.builder().open_read_only(DIR);
+        let outcome = match opened {
+            Ok(db) => {
+                let now = db.storage().now().as_millis();
+                let same = oracle::compare(&db, &self.model, now);
+                let refuses = matches!(db.put(run_id(0), "k", 1), Err(Error::ReadOnly));
+                drop(db);
+                if refuses { same } else { Err("a read-only database took a write".to_owned()) }
+            }
+            Err(_) if self.disk.is_crashed() || !self.is_strict() => Ok(()),
+            Err(error) => Err(format!("a read-only opening failed: {error}")),
+        };
+        let outcome = match self.changing_calls() == before {
+            true => outcome,
+            false => Err("a read-only opening changed the disk".to_owned()),
+        };
+        self.disk.enable_faults(true);
+        if self.is_strict() { self.require("C8", outcome) } else { Ok(()) }
+    }
+
+    /// How many calls have changed the disk, or could have.
+    pub(super) fn changing_calls(&self) -> u64 {
+        let calls = self.disk.stats().calls;
+        calls.iter().filter(|(kind, _)| kind.changes()).map(|(_, count)| count).sum()
+    }
+
+    pub(super) fn drop_reopen(&mut self) -> Checked {
+        let faulty = self.faults_since_open();
+        self.db = None;
+        self.settle()?;
+        if self.disk.is_crashed() {
+            return Ok(());
+        }
+        if faulty || self.faults_since_open() {
+            return self.open(Stopped::Process);
+        }
+        self.all_durable();
+        self.open(Stopped::Clean)
+    }
+
+    /// A poisoned handle stays poisoned and readable; then it is opened again.
+    pub(super) fn leave_poisoned(&mut self) -> Checked {
+        let db = self.db()?;
+        if db.is_closed() {
+            return self.fail("harness", "a poisoned database is closed");
+        }
+        let refused = db.put(run_id(0), "a", 1);
+        if self.model.check(&[ChangeSpec::Delete { run: 0, key: 0 }]).is_ok()
+            && !matches!(refused, Err(Error::Poisoned { .. }))
+        {
+            return self.fail("C6", format!("a poisoned database answered {refused:?}"));
+        }
+        let outcome = oracle::compare(self.db()?, &self.model, self.now_ms());
+        self.require("C6", outcome)?;
+        let closed = self.db()?.close();
+        if !matches!(closed, Err(Error::Poisoned { .. })) {
+            return self.fail("C6", format!("closing a poisoned database gave {closed:?}"));
+        }
+        self.settle()?;
+        self.db = None;
+        self.open(Stopped::Process)
+    }
+
+    pub(super) fn open_twice(&mut self) -> Checked {
+        let second = self.builder().open(DIR);
+        match second {
+            Err(Error::Locked { .. }) => Ok(()),
+            Err(Error::Io { .. } | Error::DiskFull { .. })
+                if self.disk.is_crashed() || self.faults_since_open() =>
+            {
+                Ok(())
+            }
+            other => self.fail("C9", format!("a second opening gave {other:?}")),
+        }
+    }
+
+    pub(super) fn builder(&self) -> Builder {
+        Database::builder()
+            .options(self.case.options.engine())
+            .vfs(Arc::new(self.disk.clone()))
+            .clock(self.clock.clone())
+            .entropy(self.entropy.clone())
+    }
+
+    /// After a crash: drops what is dead, and opens again.
+    pub(super) fn recover(&mut self) -> Checked {
+        self.db = None;
+        self.settle()?;
+        self.snapshots.clear();
+        let kind = self.count_crash();
+        if self.case.world == World::Rot && self.rot > 0 {
+            let rot = self.disk.rot(u64::from(self.rot));
+            self.say(|| format!("      rot: {rot:?}"));
+            self.rot = 0;
+        }
+        self.disk.restart();
+        self.open(if kind == CrashKind::Power { Stopped::Power } else { Stopped::Process })
+    }
+
+    pub(super) fn count_crash(&mut self) -> CrashKind {
+        let Some(report) = self.disk.crash_report() else { return CrashKind::Power };
+        let name = match (report.kind, report.model) {
+            (CrashKind::Power, Some(model)) => format!("power {model:?}"),
+            (kind, _) => format!("{kind:?}").to_lowercase(),
+        };
+        *self.crashes.entry(name).or_default() += 1;
+        self.say(|| format!("      {report}"));
+        report.kind
+    }
+
+    /// Opens the store, through crashes and faults, and checks what it shows.
+    pub(super) fn open(&mut self, mut stopped: Stopped) -> Checked {
+        let expected = self.expected_convergence(stopped);
+        self.faults_before_recovery();
+        let mut tries = 0;
+        let db = loop {
+            if let Some(nested) = self.nested.pop_front() {
+                let call = self.disk.calls() + u64::from(nested.after_calls);
+                self.disk.arm_crash(CrashPoint { call, when: nested.when }, nested.kind);
+            }
+            let opened = self.builder().open(DIR);
+            if self.disk.is_crashed() {
+                drop(opened);
+                let kind = self.count_crash();
+                if kind == CrashKind::Power {
+                    stopped = Stopped::Power;
+                } else if stopped == Stopped::Clean {
+                    stopped = Stopped::Process;
+                }
+                self.disk.restart();
+                continue;
+            }
+            let error = match opened {
+                Ok(db) => break db,
+                Err(error) => error,
+            };
+            self.say(|| format!("      open: {error}"));
+            // A failure of before may be reported only now.
+            let had_fault =
+                !self.disk.injected().is_empty() || self.disk.config().capacity.is_some();
+            match error {
+                Error::Corruption { .. } | Error::UnsupportedFormat { .. } if !self.is_strict() => {
+                    self.refusals += 1;
+                    return Err(Stop::Refused);
+                }
+                Error::Io { .. } | Error::DiskFull { .. } if had_fault && tries < 16 => {
+                    // A failed opening may have made writes that a later sync cannot save.
+                    if stopped == Stopped::Clean {
+                        stopped = Stopped::Process;
+                    }
+                    tries += 1;
+                    if tries >= 3 {
+                        self.disk.heal();
+                    }
+                }
+                error => {
+                    return self.fail("C5", format!("an opening was refused: {error}"));
+                }
+            }
+        };
+        self.disk.enable_faults(true);
+        self.openings += 1;
+        self.verify(&db, stopped, expected)?;
+        self.db = Some(db);
+        self.poisoned = false;
+        self.faults_before = self.disk.injected().len();
+        self.observe_clock()
+    }
+
+    pub(super) fn faults_before_recovery(&mut self) {
+        if !self.case.faults_in_recovery {
+            self.disk.enable_faults(false);
+            self.disk.set_capacity(None);
+        }
+    }
+
+    /// C8: what a recovery without further crashes would show, for one with them to reach.
+    pub(super) fn expected_convergence(&mut self, stopped: Stopped) -> Option<u64> {
+        if self.nested.is_empty() || stopped != Stopped::Power || !self.is_strict() {
+            return None;
+        }
+        let fork = self.disk.fork(self.case.seed ^ 0xc0);
+        fork.heal();
+        let opened = Database::builder()
+            .options(self.case.options.engine())
+            .vfs(Arc::new(fork))
+            .clock(self.clock.clone())
+            .entropy(Arc::new(SimEntropy::new(Streams::new(self.case.seed).named("fork"))))
+            .open(DIR);
+        opened.ok().map(|db| db.storage().version())
+    }
+}

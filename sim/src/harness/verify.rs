@@ -1,0 +1,188 @@
+//! What an opening shows, against what the contract permits: clause by clause.
+
+use runstone::{Database, Level};
+
+use super::case::run_id;
+use super::model::Model;
+use super::oracle;
+use super::runner::{Checked, Runner, Stopped};
+use crate::disk::{CallKind, FaultKind};
+
+impl Runner<'_> {
+    /// Checks what an opening shows, and makes it the truth.
+    pub(super) fn verify(
+        &mut self,
+        db: &Database,
+        stopped: Stopped,
+        expected: Option<u64>,
+    ) -> Checked {
+        let version = db.storage().version();
+        let now = db.storage().now().as_millis();
+        self.digest.u64(version);
+        self.digest.u64(now);
+        self.say(|| format!("      opened: version {version}, {:?}", db.recovery_report()));
+        let matched = self.matching_history(db, version, now)?;
+        if stopped != Stopped::Clean || !self.is_strict() {
+            self.snapshots.clear();
+        }
+        if self.is_strict() {
+            self.verify_floor(version, stopped)?;
+            if let Some(expected) = expected
+                && version != expected
+            {
+                return self.fail(
+                    "C8",
+                    format!("crashes in recovery led to version {version}, without to {expected}"),
+                );
+            }
+            self.verify_time(now, &matched)?;
+            self.verify_report(db, &matched, stopped)?;
+        }
+        if !self.is_strict() {
+            // Its unknown commits may be on the disk as well.
+            self.timelines.push(self.extended(0));
+        }
+        self.model = matched;
+        self.unknown.clear();
+        self.offset = i128::from(now) - i128::from(self.clock.now().1);
+        self.time_max = self.time_max.max(now);
+        self.all_durable();
+        Ok(())
+    }
+
+    /// C2, C3: the history that the database shows: a prefix of the commit order.
+    pub(super) fn matching_history(&self, db: &Database, version: u64, now: u64) -> Checked<Model> {
+        let mut first = None;
+        for mut candidate in self.candidates() {
+            if candidate.version() < version {
+                let message = format!(
+                    "version {version} is shown, but there were only {} commits",
+                    candidate.version()
+                );
+                first.get_or_insert(message);
+                continue;
+            }
+            candidate.cut(version);
+            match oracle::compare(db, &candidate, now) {
+                Ok(()) => return Ok(candidate),
+                Err(difference) => {
+                    first.get_or_insert(difference);
+                }
+            }
+        }
+        self.fail("C2", first.unwrap_or_default())
+    }
+
+    /// The history with the unknown commits, but for those whose bit is set.
+    pub(super) fn extended(&self, skip: u32) -> Model {
+        let mut model = self.model.clone();
+        for (i, changes) in self.unknown.iter().enumerate() {
+            if skip >> i & 1 == 0 && model.check(changes).is_ok() {
+                model.commit(changes, self.now_ms());
+            }
+        }
+        model
+    }
+
+    /// The histories that may be shown, up to where they are cut.
+    pub(super) fn candidates(&self) -> Vec<Model> {
+        let mut candidates = vec![self.extended(0)];
+        if self.case.options.may_be_full() {
+            // Any of the unknown ones may have been refused for want of memory.
+            let count = u32::try_from(self.unknown.len()).unwrap_or(0).min(8);
+            candidates.extend((1..1 << count).map(|skip| self.extended(skip)));
+        }
+        if !self.is_strict() {
+            candidates.extend(self.timelines.iter().cloned());
+        }
+        candidates
+    }
+
+    /// C1, C13, C14: no shorter than was promised.
+    pub(super) fn verify_floor(&self, version: u64, stopped: Stopped) -> Checked {
+        let mut floor = self.durable;
+        let mut clause = "C1";
+        let no_write_was_lost = !self.poisoned && !self.lost_writes_possible();
+        if stopped != Stopped::Power && no_write_was_lost && self.written > floor {
+            (floor, clause) = (self.written, "C13");
+        }
+        if version < floor {
+            return self.fail(
+                clause,
+                format!("version {version} is recovered, but {floor} was promised ({stopped:?})"),
+            );
+        }
+        let lost = self
+            .acknowledged
+            .iter()
+            .filter(|(lost, level, _)| *lost > version && *level == Level::Batched)
+            .count() as u64;
+        let policy = match self.case.options.mode {
+            1 => self.case.options.batch_size,
+            _ => 1024,
+        };
+        if lost > 2 * policy && !self.faults_since_open() {
+            return self
+                .fail("C14", format!("{lost} batched commits are lost of {policy} a batch"));
+        }
+        Ok(())
+    }
+
+    /// Whether the operating system may have dropped what it had taken.
+    pub(super) fn lost_writes_possible(&self) -> bool {
+        self.disk.injected().iter().any(|hit| {
+            matches!(
+                hit.fault.kind,
+                FaultKind::BackgroundFails
+                    | FaultKind::SyncLate
+                    | FaultKind::SyncLies
+                    | FaultKind::ReadOnly
+            ) || matches!(hit.kind, CallKind::Sync | CallKind::SyncDir)
+        })
+    }
+
+    /// C11: time is at least that of every recovered commit, and of the last flush.
+    pub(super) fn verify_time(&self, now: u64, matched: &Model) -> Checked {
+        let wall = self.clock.now().0;
+        let floor = matched.time_ms().max(self.time_floor).max(wall);
+        if now < floor || now > self.time_max.max(wall) {
+            return self.fail(
+                "C11",
+                format!("time is {now}, not from {floor} to {}", self.time_max.max(wall)),
+            );
+        }
+        Ok(())
+    }
+
+    /// C4 for epochs, and what the report says of the stop.
+    pub(super) fn verify_report(
+        &mut self,
+        db: &Database,
+        matched: &Model,
+        stopped: Stopped,
+    ) -> Checked {
+        let report = db.recovery_report();
+        self.epoch = report.epoch + u64::from(report.clean && !report.created);
+        if self.epoch <= self.epoch_max {
+            return self.fail(
+                "C4",
+                format!("epoch {} is given again, after {}", self.epoch, self.epoch_max),
+            );
+        }
+        if report.created && self.durable > 0 {
+            return self.fail("C1", "the store was made anew");
+        }
+        let mut interrupted: Vec<_> = matched.active_runs().into_iter().map(run_id).collect();
+        interrupted.sort_unstable();
+        if report.clean {
+            interrupted.clear();
+        }
+        if report.interrupted_runs != interrupted {
+            return self.fail("report", format!("interrupted runs {:?}", report.interrupted_runs));
+        }
+        if stopped == Stopped::Clean && !report.clean && self.openings > 1 {
+            return self.fail("close", "a closed store is not clean");
+        }
+        Ok(())
+    }
+}
