@@ -3,6 +3,7 @@
 //! Exit codes: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call or
 //! a file that cannot be read or written.
 
+mod plant;
 mod replay;
 mod shrink;
 mod sweep;
@@ -13,10 +14,15 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use runstone_sim::harness::{Case, World, generate};
 
+use plant::Plant;
+
+const EXIT_STATUS: &str =
+    "Exit status: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call.";
+
 /// Runs the real engine on a simulated disk, crashes it anywhere, and compares what is
 /// recovered with a reference model.
 #[derive(Debug, Parser)]
-#[command(name = "runstone-sim", version, about, arg_required_else_help = true)]
+#[command(name = "runstone-sim", version, about, arg_required_else_help = true, after_help = EXIT_STATUS)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -34,6 +40,9 @@ enum Command {
     Digest(DigestArgs),
 }
 
+/// The field of a saved case that names the planted bug it needs.
+const PLANTED: &str = "planted";
+
 /// Which case: a seed, or a file that `shrink` wrote.
 #[derive(Debug, Args)]
 pub(crate) struct CaseArgs {
@@ -43,6 +52,14 @@ pub(crate) struct CaseArgs {
     /// The world of the seed, if the sweep was told one
     #[arg(long, value_parser = world)]
     world: Option<World>,
+    #[command(flatten)]
+    plant: Plant,
+}
+
+/// A case, and the bug that it needs in calibration builds.
+pub(crate) struct Loaded {
+    pub(crate) case: Case,
+    pub(crate) plant: Plant,
 }
 
 #[derive(Debug, Args)]
@@ -74,7 +91,8 @@ impl Cli {
 pub(crate) type CommandResult = Result<ExitCode, String>;
 
 fn digest(args: &DigestArgs) -> CommandResult {
-    let case = args.case.load()?;
+    let Loaded { case, plant } = args.case.load()?;
+    plant.plant();
     let outcome = runstone_sim::harness::run(&case, false);
     if args.json {
         let digest = format!("{:016x}", outcome.digest);
@@ -87,14 +105,30 @@ fn digest(args: &DigestArgs) -> CommandResult {
 
 impl CaseArgs {
     /// The case, generated or read.
-    pub(crate) fn load(&self) -> Result<Case, String> {
+    pub(crate) fn load(&self) -> Result<Loaded, String> {
         if let Ok(seed) = self.case.parse() {
-            return Ok(generate::generate_in(seed, self.world));
+            let case = generate::generate_in(seed, self.world);
+            return Ok(Loaded { case, plant: self.plant });
+        }
+        if self.world.is_some() {
+            return Err("--world goes with a seed; a saved case has its world".to_owned());
         }
         let path = PathBuf::from(&self.case);
-        let text = read(&path)?;
-        serde_json::from_str(&text)
-            .map_err(|e| format!("{} is not a saved case: {e}; shrink writes them", path.display()))
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            format!(
+                "{} is no seed, and reading it as a file failed: {e}; \
+                 give a number, or a file that shrink wrote",
+                path.display()
+            )
+        })?;
+        let parsed = serde_json::from_str::<serde_json::Value>(&text).and_then(|value| {
+            let bug = value.get(PLANTED).and_then(|name| name.as_str()).map(str::to_owned);
+            Ok((bug, serde_json::from_value(value)?))
+        });
+        let (bug, case) = parsed.map_err(|e| {
+            format!("{} is not a saved case: {e}; shrink writes them", path.display())
+        })?;
+        Ok(Loaded { case, plant: self.plant.or_named(bug.as_deref())? })
     }
 
     /// How the caller named it.
@@ -112,10 +146,6 @@ pub(crate) fn world(name: &str) -> Result<World, String> {
 }
 
 // The artefacts of the command line are files of the real disk, not of a store.
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|e| format!("reading {} failed: {e}", path.display()))
-}
-
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|e| format!("writing {} failed: {e}", path.display()))
 }

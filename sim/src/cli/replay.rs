@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use runstone_sim::harness;
+use runstone_sim::harness::{self, World};
 
-use super::{CaseArgs, CommandResult};
+use super::{CaseArgs, CommandResult, Loaded};
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
@@ -20,7 +20,8 @@ pub(crate) struct ReplayArgs {
 }
 
 pub(crate) fn run(args: &ReplayArgs) -> CommandResult {
-    let case = args.case.load()?;
+    let Loaded { case, plant } = args.case.load()?;
+    plant.plant();
     let outcome = harness::run(&case, true);
     let lines = outcome.trace.iter().filter(|line| !args.brief || !line.starts_with("      #"));
     if args.json {
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &ReplayArgs) -> CommandResult {
     } else {
         println!("seed {} in the world {}: {:?}", case.seed, case.world.name(), case.options);
         for line in lines {
-            println!("{line}");
+            println!("{}", line.replace('\n', "\n      "));
         }
         println!();
         match &outcome.failure {
@@ -47,7 +48,10 @@ pub(crate) fn run(args: &ReplayArgs) -> CommandResult {
             ),
             Some(failure) => {
                 println!("BREACH of {failure}");
-                println!("shrink it: runstone-sim shrink {}", args.case.name());
+                if let Ok(seed) = args.case.name().parse() {
+                    let world = args.case.world.map(World::name);
+                    println!("shrink it: {}", plant.command("shrink", seed, world));
+                }
             }
         }
     }

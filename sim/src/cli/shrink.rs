@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use runstone_sim::harness::shrink::{self, Shrunk};
 
-use super::{CaseArgs, CommandResult, write};
+use super::{CaseArgs, CommandResult, Loaded, PLANTED, write};
 
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkArgs {
@@ -24,17 +24,22 @@ pub(crate) struct ShrinkArgs {
 }
 
 pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
-    let case = args.case.load()?;
+    let Loaded { case, plant } = args.case.load()?;
+    plant.plant();
     let seed = case.seed;
     let Some(shrunk) = shrink::shrink(&case, args.runs) else {
-        println!("{} does not fail; there is nothing to shrink", args.case.name());
+        if args.json {
+            println!("{}", serde_json::json!({ "seed": seed, "clause": null }));
+        } else {
+            println!("{} does not fail; there is nothing to shrink", args.case.name());
+        }
         return Ok(ExitCode::SUCCESS);
     };
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("seed-{seed}.json")));
     let test_path = out.with_extension("rs");
-    let text = serde_json::to_string_pretty(&shrunk.case).map_err(|e| e.to_string())?;
-    write(&out, &text)?;
-    write(&test_path, &test(&shrunk)?)?;
+    let bug = plant.name();
+    write(&out, &text(&shrunk, bug.as_deref())?)?;
+    write(&test_path, &test(&shrunk, bug.as_deref())?)?;
     if args.json {
         println!(
             "{}",
@@ -60,22 +65,72 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
     Ok(ExitCode::FAILURE)
 }
 
-/// A regression test that holds the case as text.
-fn test(shrunk: &Shrunk) -> Result<String, String> {
-    let case = serde_json::to_string(&shrunk.case).map_err(|e| e.to_string())?;
-    let wrapped = case.replace(",{\"", ",\n{\"");
+/// The case as JSON, one operation a line, with the bug that it needs.
+fn text(shrunk: &Shrunk, bug: Option<&str>) -> Result<String, String> {
+    let mut value = serde_json::to_value(&shrunk.case).map_err(|e| e.to_string())?;
+    if let (Some(fields), Some(bug)) = (value.as_object_mut(), bug) {
+        fields.insert(PLANTED.to_owned(), bug.into());
+    }
+    let mut lines = Vec::new();
+    for (name, field) in value.as_object().into_iter().flatten() {
+        lines.push(match field.as_array() {
+            Some(items) if !items.is_empty() => {
+                let items: Vec<_> = items.iter().map(|item| format!("  {item}")).collect();
+                format!("\"{name}\":[\n{}\n]", items.join(",\n"))
+            }
+            _ => format!("\"{name}\":{field}"),
+        });
+    }
+    Ok(format!("{{\n{}\n}}\n", lines.join(",\n")))
+}
+
+/// A regression test that holds the case as text. With a planted bug it is one that must keep
+/// failing.
+fn test(shrunk: &Shrunk, bug: Option<&str>) -> Result<String, String> {
+    let seed = shrunk.case.seed;
+    let (attribute, name, plant, verdict) = match bug {
+        None => (
+            String::new(),
+            format!("seed_{seed}_is_mended"),
+            String::new(),
+            "    assert_eq!(outcome.failure, None);".to_owned(),
+        ),
+        Some(bug) => (
+            "#[cfg(feature = \"planted\")]\n".to_owned(),
+            format!("seed_{seed}_catches_{}", snake(bug)),
+            format!("    runstone::planted::plant(Some(runstone::planted::Bug::{bug}));\n"),
+            format!(
+                "    runstone::planted::plant(None);\n    \
+                 assert_eq!(outcome.failure.map(|failure| failure.clause), Some({:?}));",
+                shrunk.failure.clause
+            ),
+        ),
+    };
     Ok(format!(
         r##"/// Seed {seed}: {failure}
-#[test]
-fn seed_{seed}_is_mended() {{
+{attribute}#[test]
+fn {name}() {{
     let case = serde_json::from_str(
-        r#"{wrapped}"#,
+        r#"{case}"#,
     )
     .expect("a saved case");
-    assert_eq!(runstone_sim::harness::run(&case, false).failure, None);
+{plant}    let outcome = runstone_sim::harness::run(&case, false);
+{verdict}
 }}
 "##,
-        seed = shrunk.case.seed,
         failure = shrunk.failure,
+        case = text(shrunk, bug)?,
     ))
+}
+
+/// `NoDataSync` as `no_data_sync`.
+fn snake(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
 }

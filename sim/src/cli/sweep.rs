@@ -17,6 +17,7 @@ use runstone_sim::disk::Stats;
 use runstone_sim::harness::{self, Failure, World, generate};
 
 use super::CommandResult;
+use super::plant::Plant;
 
 /// One in so many seeds is run twice, and the digests compared.
 const TWICE_ONE_IN: u64 = 16;
@@ -41,13 +42,20 @@ pub(crate) struct SweepArgs {
     /// Prints JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    plant: Plant,
 }
 
 fn range(text: &str) -> Result<(u64, u64), String> {
     let (first, end) = text.split_once("..").ok_or("give FIRST..END, as in 0..10000")?;
-    let number = |text: &str| text.parse::<u64>().map_err(|e| format!("{text:?}: {e}"));
+    let number = |text: &str| {
+        text.parse::<u64>().map_err(|e| format!("{text:?}: {e}; give FIRST..END, as in 0..10000"))
+    };
     let (first, end) = (number(first)?, number(end)?);
-    if first < end { Ok((first, end)) } else { Err(format!("{first}..{end} has no seed")) }
+    match first < end {
+        true => Ok((first, end)),
+        false => Err(format!("{first}..{end} has no seed; END is the first that is not run")),
+    }
 }
 
 /// What all threads add to.
@@ -105,6 +113,7 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     fn work(&self) {
+        self.args.plant.plant();
         while !self.stop.load(Ordering::Relaxed) {
             let seed = self.next.fetch_add(1, Ordering::Relaxed);
             if seed >= self.end || self.deadline.is_some_and(|at| Instant::now() >= at) {
@@ -147,6 +156,9 @@ pub(crate) fn run(args: &SweepArgs) -> CommandResult {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         (u64::try_from(now.as_millis()).unwrap_or(0) << 16, u64::MAX)
     });
+    if !args.json {
+        eprintln!("seeds from {first}; Ctrl-C ends the sweep with a summary");
+    }
     let deadline = args.seeds.is_none().then(|| start + Duration::from_secs(args.seconds));
     let sweep = Sweep {
         args,
@@ -166,10 +178,10 @@ pub(crate) fn run(args: &SweepArgs) -> CommandResult {
     sweep.bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     let tally = sweep.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if args.json {
-        print_json(&tally, first, seconds);
-    } else {
-        print_text(args, &tally, first, seconds, interrupted.load(Ordering::Relaxed));
+    let interrupted = interrupted.load(Ordering::Relaxed);
+    match args.json {
+        true => print_json(args, &tally, first, seconds, interrupted),
+        false => print_text(args, &tally, first, seconds, interrupted),
     }
     Ok(if tally.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -220,10 +232,9 @@ fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
         return;
     }
     println!("\n{} failing seeds:", tally.failures.len());
-    let world = args.world.map_or(String::new(), |world| format!(" --world {}", world.name()));
     for (seed, failure) in &tally.failures {
         println!("  seed {seed}: BREACH of {failure}");
-        println!("    cargo run --release -p runstone-sim -- replay {seed}{world}");
+        println!("    {}", replay(args, *seed));
     }
 }
 
@@ -234,7 +245,12 @@ fn table<K: std::fmt::Display, V: std::fmt::Display>(title: &str, rows: &BTreeMa
     }
 }
 
-fn print_json(tally: &Tally, first: u64, seconds: f64) {
+/// The command that repeats a seed of this sweep.
+fn replay(args: &SweepArgs, seed: u64) -> String {
+    args.plant.command("replay", seed, args.world.map(World::name))
+}
+
+fn print_json(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interrupted: bool) {
     let failures: Vec<_> = tally
         .failures
         .iter()
@@ -244,7 +260,7 @@ fn print_json(tally: &Tally, first: u64, seconds: f64) {
                 "clause": failure.clause,
                 "op": failure.op,
                 "message": failure.message,
-                "replay": format!("runstone-sim replay {seed}"),
+                "replay": replay(args, *seed),
             })
         })
         .collect();
@@ -252,6 +268,7 @@ fn print_json(tally: &Tally, first: u64, seconds: f64) {
         "{}",
         serde_json::json!({
             "first": first,
+            "interrupted": interrupted,
             "seeds": tally.seeds,
             "run_twice": tally.twice,
             "seconds": seconds,

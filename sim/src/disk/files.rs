@@ -2,12 +2,11 @@
 
 use std::io;
 
+use runstone_vfs::check_range;
+
 use super::faults::{Fault, FaultKind, SyncFlavour, io_error};
 use super::inode::{FileNode, SECTOR, at, sectors};
 use super::state::{Disk, Outcome, fail};
-
-/// The largest position that a real file system takes (`off_t`).
-const POS_MAX: u64 = i64::MAX.unsigned_abs();
 
 impl Disk {
     pub(super) fn read(
@@ -17,9 +16,7 @@ impl Disk {
         pos: u64,
         fault: Option<Fault>,
     ) -> Outcome<usize> {
-        if pos > POS_MAX {
-            return fail(io::ErrorKind::InvalidInput);
-        }
+        check_range(pos, buf.len() as u64)?;
         let want = (self.tree.file(node)?.len().saturating_sub(pos)).min(buf.len() as u64);
         let mut n = want;
         if let Some(fault) = fault {
@@ -75,10 +72,8 @@ impl Disk {
     ) -> Outcome<usize> {
         let len = bytes.len() as u64;
         self.trace.digest.bytes(&bytes);
-        if pos > POS_MAX {
-            return fail(io::ErrorKind::InvalidInput);
-        }
-        if pos.checked_add(len).is_none_or(|end| end > self.config.file_bytes_max) && len > 0 {
+        check_range(pos, len)?;
+        if pos + len > self.config.file_bytes_max && len > 0 {
             return fail(io::ErrorKind::FileTooLarge);
         }
         let (n, error) = match fault.map(|fault| (fault.kind, fault)) {
@@ -160,9 +155,7 @@ impl Disk {
     }
 
     pub(super) fn set_len(&mut self, node: u64, len: u64) -> Outcome<()> {
-        if len > POS_MAX {
-            return fail(io::ErrorKind::InvalidInput);
-        }
+        check_range(0, len)?;
         if len > self.config.file_bytes_max {
             return fail(io::ErrorKind::FileTooLarge);
         }
@@ -173,10 +166,11 @@ impl Disk {
     }
 
     pub(super) fn allocate(&mut self, node: u64, pos: u64, len: u64) -> Outcome<()> {
-        let end = match pos.checked_add(len) {
-            Some(end) if end <= POS_MAX && len > 0 => end,
-            _ => return fail(io::ErrorKind::InvalidInput),
-        };
+        check_range(pos, len)?;
+        if len == 0 {
+            return Ok(((), 0));
+        }
+        let end = pos + len;
         if end > self.config.file_bytes_max {
             return fail(io::ErrorKind::FileTooLarge);
         }

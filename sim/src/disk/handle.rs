@@ -145,17 +145,10 @@ impl SimFile {
         Call { kind, path: &self.path, more: "", pos, len }
     }
 
-    fn writable(&self) -> io::Result<()> {
-        match self.access {
-            Access::Read => Err(io::ErrorKind::PermissionDenied.into()),
-            Access::ReadWrite => Ok(()),
-        }
-    }
-
     fn write(&self, bytes: Vec<u8>, pos: u64) -> io::Result<usize> {
         let call = self.call(CallKind::Write, pos, bytes.len() as u64);
         self.vfs.disk().serve(Some(self.generation), call, |disk, fault| {
-            self.writable()?;
+            self.access.check_write()?;
             disk.write(self.node, bytes, pos, fault)
         })
     }
@@ -191,7 +184,7 @@ impl VfsFile for SimFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let call = self.call(CallKind::SetLen, 0, len);
         self.vfs.disk().serve(Some(self.generation), call, |disk, _| {
-            self.writable()?;
+            self.access.check_write()?;
             disk.set_len(self.node, len)
         })
     }
@@ -199,7 +192,7 @@ impl VfsFile for SimFile {
     fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         let call = self.call(CallKind::Allocate, pos, len);
         self.vfs.disk().serve(Some(self.generation), call, |disk, _| {
-            self.writable()?;
+            self.access.check_write()?;
             disk.allocate(self.node, pos, len)
         })
     }

@@ -1,4 +1,5 @@
-//! What calls on names do to the disk: POSIX semantics, and faults of a directory's sync.
+//! What calls on names do to the disk: the semantics of the `Vfs` trait,
+//! and faults of a directory's sync.
 
 use std::io;
 use std::path::Path;
@@ -63,12 +64,21 @@ impl Disk {
         Ok(((), node))
     }
 
-    pub(super) fn link(&mut self, from: &Path, to: &Path) -> Outcome<()> {
-        let node = self.tree.find(from)?;
-        let (dir, name) = self.vacant(to)?;
-        if self.tree.node(node)?.is_dir() {
-            return fail(io::ErrorKind::PermissionDenied);
+    /// The file of this name; directories are neither linked nor renamed.
+    fn file_entry(&self, path: &Path) -> io::Result<(u64, String, u64)> {
+        match self.tree.locate(path)? {
+            Place::Dir(_) => fail(io::ErrorKind::IsADirectory),
+            Place::Entry { node: None, .. } => fail(io::ErrorKind::NotFound),
+            Place::Entry { dir, name, node: Some(node) } => {
+                self.tree.file(node)?;
+                Ok((dir, name, node))
+            }
         }
+    }
+
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> Outcome<()> {
+        let (_, _, node) = self.file_entry(from)?;
+        let (dir, name) = self.vacant(to)?;
         self.need_room()?;
         let seq = self.next_seq();
         self.tree.change(seq, NameChange::Link, vec![(dir, name, Some(node))])?;
@@ -76,41 +86,22 @@ impl Disk {
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Outcome<()> {
-        let (from_dir, from_name, node) = self.taken(from)?;
-        let is_dir = self.tree.node(node)?.is_dir();
-        let (to_dir, to_name, target) = match self.tree.locate(to)? {
-            Place::Entry { dir, name, node } => (dir, name, node),
-            Place::Dir(_) if is_dir => return fail(io::ErrorKind::ResourceBusy),
-            Place::Dir(_) => return fail(io::ErrorKind::IsADirectory),
+        let (from_dir, from_name, node) = self.file_entry(from)?;
+        let Place::Entry { dir: to_dir, name: to_name, node: target } = self.tree.locate(to)?
+        else {
+            return fail(io::ErrorKind::IsADirectory);
         };
         if target == Some(node) {
             return Ok(((), node));
         }
-        if is_dir && self.is_below(node, to_dir) {
-            return fail(io::ErrorKind::InvalidInput);
-        }
-        match target.map(|target| self.tree.dir(target)) {
-            Some(Ok(_)) if !is_dir => return fail(io::ErrorKind::IsADirectory),
-            Some(Err(_)) if is_dir => return fail(io::ErrorKind::NotADirectory),
-            Some(Ok(dir)) if !dir.live.is_empty() => {
-                return fail(io::ErrorKind::DirectoryNotEmpty);
-            }
-            _ => {}
+        if let Some(target) = target {
+            self.tree.file(target)?;
         }
         let seq = self.next_seq();
         let effects = vec![(from_dir, from_name, None), (to_dir, to_name, Some(node))];
         self.tree.change(seq, NameChange::Rename, effects)?;
         self.tree.sweep();
         Ok(((), node))
-    }
-
-    /// Whether `dir` is `top` or a directory somewhere below it.
-    fn is_below(&self, top: u64, dir: u64) -> bool {
-        let children = |id| self.tree.dir(id).map(|d| d.live.values()).into_iter().flatten();
-        top == dir
-            || children(top).any(|&child| {
-                self.tree.node(child).is_ok_and(|node| node.is_dir()) && self.is_below(child, dir)
-            })
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> Outcome<()> {
@@ -153,6 +144,7 @@ impl Disk {
         }
         for entry in &entries {
             self.trace.digest.bytes(entry.name.as_encoded_bytes());
+            self.trace.digest.u8(u8::from(entry.kind == FileKind::Dir));
         }
         let count = entries.len() as u64;
         Ok((entries, count))

@@ -155,7 +155,8 @@ impl Runner<'_> {
             (kind, _) => format!("{kind:?}").to_lowercase(),
         };
         *self.crashes.entry(name).or_default() += 1;
-        self.say(|| format!("      {report}"));
+        // The disk has traced the report.
+        self.note_disk();
         report.kind
     }
 

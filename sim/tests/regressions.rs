@@ -1,0 +1,83 @@
+//! Each seed that failed once, as a test under the name of what was wrong.
+//!
+//! A seed means what the generator makes of it, so it outlives no change of the generator; a
+//! saved case (`cases/`) does: it holds the operations themselves, as `shrink` left them. A case
+//! that no longer parses is to be translated, not dropped.
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+
+use runstone_sim::harness::{Case, run, run_seed};
+
+fn case_passes(text: &str) {
+    let case: Case = serde_json::from_str(text).unwrap();
+    let outcome = run(&case, false);
+    assert_eq!(outcome.failure, None, "seed {}", case.seed);
+    assert_eq!(outcome.ops, case.ops.len() as u64, "the case runs to its end");
+}
+
+fn seed_passes(seed: u64) {
+    assert_eq!(run_seed(seed).failure, None, "seed {seed}");
+}
+
+// ----- cases -----
+
+/// The directory sync after the rename of a new manifest failed; the next opening made files,
+/// one on the inode of the old manifest; a power cut brought the old name back, on that inode:
+/// the store found a log segment in its manifest. The old manifest now keeps a second name
+/// until the sync of the directory has returned Ok.
+#[test]
+fn a_failed_directory_sync_gives_the_old_manifest_to_no_other_file() {
+    case_passes(include_str!("cases/seed-256402.json"));
+}
+
+/// The same mistake, found at the end of a longer life: what came back under the manifest's
+/// name was a file that recovery had cut.
+#[test]
+fn the_old_manifest_survives_many_sessions_without_a_directory_sync() {
+    case_passes(include_str!("cases/seed-336093.json"));
+}
+
+/// On a disk that lies, a closed segment came back longer than the manifest attests. It was
+/// appended to; the old records behind the attested end followed the new ones. A segment that
+/// is longer than attested is now left as it is, and the session gets one of its own.
+#[test]
+fn a_segment_longer_than_attested_is_not_appended_to() {
+    case_passes(include_str!("cases/seed-307103.json"));
+}
+
+/// A mistake of the oracle: a commit that a full disk undid can come back on a lying disk, where
+/// the cut of the log is lost as well. Such a commit is unknown there, not absent.
+#[test]
+fn a_commit_that_a_full_disk_undid_is_unknown_on_a_lying_disk() {
+    case_passes(include_str!("cases/seed-337314.json"));
+}
+
+// ----- seeds -----
+
+/// A rotation wrote the group's time into the new segment, the write met a full disk, and the
+/// time that was rolled back stood behind a later one in the log.
+#[test]
+fn a_failed_group_does_not_take_its_time_back() {
+    seed_passes(36353);
+}
+
+/// With padding, the first record shared a sector with the segment's header, and a torn append
+/// damaged the header.
+#[test]
+fn a_padded_segment_shares_no_sector_between_header_and_records() {
+    seed_passes(979);
+}
+
+/// A padding record counted as data when the manifest was missing: an empty log was taken for
+/// one with something to lose.
+#[test]
+fn padding_is_no_data_when_the_manifest_is_missing() {
+    seed_passes(1438);
+}
+
+/// Seeds that failed while the engine was first built, before there were saved cases.
+#[test]
+fn seeds_that_failed_before_there_were_cases_pass() {
+    for seed in [4366, 7964, 11328, 15888, 25312] {
+        seed_passes(seed);
+    }
+}
