@@ -221,6 +221,39 @@ fn closing_under_fire_loses_nothing_that_was_acknowledged() {
     }
 }
 
+/// A leader with its own request in hand, or with one that did not fit its group, may come to
+/// the writer's lock after a close: nothing may be written then, the lock may be another's.
+#[test]
+fn nothing_is_written_after_a_close_however_late_a_leader_comes() {
+    for round in 0..40 {
+        let (world, spy) = watched(MODES[round % 3]);
+        let world = world.with(|options| options.group_commits_max = 1);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for t in 0..6 {
+                let (db, stop) = (db.clone(), &stop);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        match db.put(run(1), format!("{t}"), t) {
+                            Ok(_) | Err(Error::Closed) => {}
+                            Err(other) => panic!("{other}"),
+                        }
+                    }
+                });
+            }
+            thread::sleep(Duration::from_micros(300));
+            db.close().unwrap();
+            let writes = spy.log_writes();
+            thread::sleep(Duration::from_micros(300));
+            assert_eq!(spy.log_writes(), writes, "round {round}");
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(world.open().recovery_report().clean, "round {round}");
+    }
+}
+
 #[test]
 fn t11_a_strict_put_of_one_thread_is_one_write_and_one_sync() {
     let (world, spy) = watched(DurabilityMode::Strict);

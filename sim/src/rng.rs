@@ -11,8 +11,8 @@
 //! first four outputs of SplitMix64 started at `x`, each in little-endian order. A golden
 //! test fixes it.
 
+use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 /// The streams that every simulation has; [`Streams::named`] makes others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -45,6 +45,8 @@ pub(crate) struct Writer {
     pub(crate) disk_full: bool,
     /// Something was logged since the last flush.
     pub(crate) dirty: bool,
+    /// The store was closed: a leader that comes late finds that out here.
+    pub(crate) closed: bool,
     /// Their room is used again from group to group.
     touched: Vec<(RunId, u64)>,
     accepted: Vec<Accepted>,
@@ -61,6 +63,7 @@ impl Writer {
             asked: 0,
             disk_full: false,
             dirty: false,
+            closed: false,
             touched: Vec::new(),
             accepted: Vec::new(),
             pending: VecDeque::new(),
@@ -330,6 +333,9 @@ impl Pipeline {
 
     /// Brings the log into a state in which records may be appended.
     pub(crate) fn prepare(&self, writer: &mut Writer) -> Result<()> {
+        if writer.closed {
+            return Err(Error::Closed);
+        }
         self.health.check()?;
         // Published commits that a full disk kept in the buffer come first.
         if writer.disk_full {

@@ -166,12 +166,21 @@ impl Pipeline {
 
     /// Ends the session: everything is written and synced, and the manifest says so.
     ///
-    /// Nothing may be queued any more. On a full disk everything is as before.
+    /// The queue takes nothing more by then; what it took is committed first. A leader that
+    /// still has its own request in hand is told that the store is closed. On a full disk
+    /// everything is as before.
     pub(crate) fn close(&self) -> Result<()> {
-        while self.queue.len() > 0 && self.step() > 0 {}
-        let mut writer = self.writer.lock_for_upkeep();
+        let mut writer = loop {
+            while self.queue.len() > 0 && self.step() > 0 {}
+            let writer = self.writer.lock_for_upkeep();
+            // A leader may have put back what did not fit its group.
+            if self.queue.len() == 0 || self.health.is_poisoned() {
+                break writer;
+            }
+        };
         self.health.check()?;
         if !writer.journal.session_begun() {
+            writer.closed = true;
             return Ok(());
         }
         self.prepare(&mut writer)?;
@@ -182,6 +191,7 @@ impl Pipeline {
         let closed = writer.journal.close(&self.gate, &self.health, batched);
         self.guard(closed)?;
         writer.dirty = false;
+        writer.closed = true;
         *self.schedule.lock() = Schedule::default();
         Ok(())
     }

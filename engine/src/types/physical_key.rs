@@ -111,10 +111,14 @@ impl PhysicalKey {
 impl Ord for PhysicalKey {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        match self.run.cmp(&other.run).then(self.head.cmp(&other.head)) {
-            Ordering::Equal => self.user_key().cmp(other.user_key()),
-            unequal => unequal,
+        // Most comparisons are between keys of one run and end at the head: two branches.
+        if self.run != other.run {
+            return if self.run < other.run { Ordering::Less } else { Ordering::Greater };
         }
+        if self.head != other.head {
+            return if self.head < other.head { Ordering::Less } else { Ordering::Greater };
+        }
+        self.user_key().cmp(other.user_key())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use runstone::{
     DurabilityMode, EventEntry, Level, Limits, Options, RunId, RunStatus, StateMachineEntry,
-    Timestamp, TraceEntry, Value,
+    Timestamp, TraceEntry, TypeTag, Value,
 };
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +187,17 @@ pub enum ChangeSpec {
         /// The key.
         key: u8,
     },
+    /// Sets, or without a value deletes, a key of another kind than a plain one.
+    Tagged {
+        /// The run.
+        run: u8,
+        /// Which kind, modulo those that callers write.
+        tag: u8,
+        /// The key.
+        key: u8,
+        /// The value; `None` deletes.
+        value: Option<ValueSpec>,
+    },
     /// Begins a run.
     Begin {
         /// The run.
@@ -203,6 +214,18 @@ pub enum ChangeSpec {
         /// 0 completed, 1 failed, 2 cancelled.
         status: u8,
     },
+}
+
+/// The kinds of keys that callers write, beside plain ones.
+pub const TAGS: [TypeTag; 4] =
+    [TypeTag::Event, TypeTag::StateMachine, TypeTag::Trace, TypeTag::Vector];
+
+/// How many keys are used with other kinds.
+pub const TAGGED_KEYS: u8 = 6;
+
+/// The kind of a number.
+pub fn type_tag(n: u8) -> TypeTag {
+    TAGS[usize::from(n) % TAGS.len()]
 }
 
 /// The status of a number.

@@ -5,8 +5,8 @@
 //! consumer of one stream shifts no other.
 
 use super::case::{
-    Case, CaseOptions, ChangeSpec, KEYS, LevelSpec, NestedCrash, Op, VALUE_BYTES_MAX, ValueSpec,
-    World,
+    Case, CaseOptions, ChangeSpec, KEYS, LevelSpec, NestedCrash, Op, TAGGED_KEYS, VALUE_BYTES_MAX,
+    ValueSpec, World,
 };
 use super::oracle::RUNS;
 use crate::disk::{
@@ -321,6 +321,12 @@ impl Workload {
                 0 => ChangeSpec::Begin { run: self.run(rng), parent: None, tags: byte(rng, 4) },
                 1 => ChangeSpec::End { run: self.run(rng), status: byte(rng, 3) },
                 2..=5 => self.delete(rng),
+                6 | 7 => ChangeSpec::Tagged {
+                    run: self.run(rng),
+                    tag: byte(rng, 4),
+                    key: byte(rng, u64::from(TAGGED_KEYS)),
+                    value: rng.chance(3, 4).then(|| self.value(rng)),
+                },
                 _ => self.put(rng),
             })
             .collect()

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use runstone::{Error, Namespace, RunMetadataEntry, RunStatus, Timestamp, Value};
+use runstone::{Error, Namespace, RunMetadataEntry, RunStatus, Timestamp, TypeTag, Value};
 
 use super::case::{
-    BATCH_BYTES_MAX, ChangeSpec, KEY_BYTES_MAX, VALUE_BYTES_MAX, key_bytes, run_id, status,
+    BATCH_BYTES_MAX, ChangeSpec, KEY_BYTES_MAX, VALUE_BYTES_MAX, ValueSpec, key_bytes, run_id,
+    status, type_tag,
 };
 
 /// One version of a key; `None` deletes.
@@ -88,9 +89,17 @@ pub(crate) fn check_door(changes: &[ChangeSpec]) -> Result<(), Refusal> {
                 }
                 bytes += key + size;
             }
-            ChangeSpec::Delete { key, .. } => {
+            ChangeSpec::Delete { key, .. } | ChangeSpec::Tagged { key, value: None, .. } => {
                 check_key(key_bytes(key).len())?;
                 bytes += key_bytes(key).len();
+            }
+            ChangeSpec::Tagged { key, value: Some(value), .. } => {
+                check_key(key_bytes(key).len())?;
+                let size = encoded_bytes(&value.value());
+                if size > VALUE_BYTES_MAX {
+                    return Err(Refusal::Limit);
+                }
+                bytes += key_bytes(key).len() + size;
             }
             ChangeSpec::Begin { tags: n, .. } => {
                 bytes += 128 + 3 * "default".len();
@@ -145,8 +154,9 @@ fn encoded_bytes(value: &Value) -> usize {
 fn final_changes(changes: &[ChangeSpec]) -> Vec<ChangeSpec> {
     let written = |change: &ChangeSpec| match change {
         ChangeSpec::Put { run, key, .. } | ChangeSpec::Delete { run, key } => {
-            Some((*run, key_bytes(*key)))
+            Some((*run, TypeTag::KV, key_bytes(*key)))
         }
+        ChangeSpec::Tagged { run, tag, key, .. } => Some((*run, type_tag(*tag), key_bytes(*key))),
         _ => None,
     };
     let mut seen = BTreeSet::new();
@@ -165,7 +175,7 @@ fn final_changes(changes: &[ChangeSpec]) -> Vec<ChangeSpec> {
 pub(crate) struct Model {
     /// The times of all commits; the first has version 1.
     times: Vec<u64>,
-    keys: BTreeMap<(u8, Vec<u8>), Vec<Revision>>,
+    keys: BTreeMap<(u8, TypeTag, Vec<u8>), Vec<Revision>>,
     runs: BTreeMap<u8, ModelRun>,
 }
 
@@ -207,6 +217,7 @@ impl Model {
                 }
                 ChangeSpec::Put { run, .. }
                 | ChangeSpec::Delete { run, .. }
+                | ChangeSpec::Tagged { run, .. }
                 | ChangeSpec::End { run, .. } => {
                     match active(&own, run) {
                         None => return Err(Refusal::RunNotFound),
@@ -249,30 +260,29 @@ impl Model {
                 }
                 ChangeSpec::Put { run, key, value, ttl_ms } => {
                     let expiry_ms = ttl_ms.map(|ttl| time_ms + u64::from(ttl));
-                    self.revise(run, key, version, time_ms, expiry_ms, Some(value.value()));
+                    let value = Some(value.value());
+                    let revision = Revision { version, time_ms, expiry_ms, value };
+                    self.revise(run, TypeTag::KV, key, revision);
                 }
                 ChangeSpec::Delete { run, key } => {
-                    self.revise(run, key, version, time_ms, None, None);
+                    let revision = Revision { version, time_ms, expiry_ms: None, value: None };
+                    self.revise(run, TypeTag::KV, key, revision);
+                }
+                ChangeSpec::Tagged { run, tag, key, value } => {
+                    let value = value.map(ValueSpec::value);
+                    let revision = Revision { version, time_ms, expiry_ms: None, value };
+                    self.revise(run, type_tag(tag), key, revision);
                 }
             }
         }
         version
     }
 
-    fn revise(
-        &mut self,
-        run: u8,
-        key: u8,
-        version: u64,
-        time_ms: u64,
-        expiry_ms: Option<u64>,
-        value: Option<Value>,
-    ) {
-        let revision = Revision { version, time_ms, expiry_ms, value };
-        self.keys.entry((run, key_bytes(key))).or_default().push(revision);
+    fn revise(&mut self, run: u8, tag: TypeTag, key: u8, revision: Revision) {
         if let Some(found) = self.runs.get_mut(&run) {
-            found.touched.push(version);
+            found.touched.push(revision.version);
         }
+        self.keys.entry((run, tag, key_bytes(key))).or_default().push(revision);
     }
 
     /// Forgets every commit above a version.
@@ -293,7 +303,19 @@ impl Model {
 
     /// What a reader at a version and a time sees of a key.
     pub(crate) fn get(&self, run: u8, key: &[u8], version: u64, now_ms: u64) -> Option<&Revision> {
-        let revisions = self.keys.get(&(run, key.to_vec()))?;
+        self.get_tagged(run, TypeTag::KV, key, version, now_ms)
+    }
+
+    /// As [`Model::get`], for a key of any kind.
+    pub(crate) fn get_tagged(
+        &self,
+        run: u8,
+        tag: TypeTag,
+        key: &[u8],
+        version: u64,
+        now_ms: u64,
+    ) -> Option<&Revision> {
+        let revisions = self.keys.get(&(run, tag, key.to_vec()))?;
         visible(revisions, version, now_ms)
     }
 
@@ -306,9 +328,11 @@ impl Model {
         now_ms: u64,
     ) -> Vec<(&[u8], &Revision)> {
         self.keys
-            .range((run, prefix.to_vec())..)
-            .take_while(|((owner, key), _)| *owner == run && key.starts_with(prefix))
-            .filter_map(|((_, key), revisions)| {
+            .range((run, TypeTag::KV, prefix.to_vec())..)
+            .take_while(|((owner, tag, key), _)| {
+                *owner == run && *tag == TypeTag::KV && key.starts_with(prefix)
+            })
+            .filter_map(|((_, _, key), revisions)| {
                 visible(revisions, version, now_ms).map(|revision| (key.as_slice(), revision))
             })
             .collect()

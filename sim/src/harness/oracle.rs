@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use runstone::{Database, RunFilter, VersionedValue};
+use runstone::{Database, Key, Namespace, RunFilter, VersionedValue};
 
-use super::case::{KEYS, key_bytes, run_id};
+use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::model::{Model, Revision};
 
 /// How many runs a case may name.
@@ -29,6 +29,21 @@ pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), S
             found.push(item.map_err(|e| format!("scan of run {run}: {e}"))?);
         }
         compare_lists(&format!("run {run}"), &expected, &found)?;
+        compare_tagged(db, model, run, now_ms)?;
+    }
+    Ok(())
+}
+
+/// The keys of other kinds, which listings do not show.
+fn compare_tagged(db: &Database, model: &Model, run: u8, now_ms: u64) -> Result<(), String> {
+    for tag in TAGS {
+        for key in (0..TAGGED_KEYS).map(key_bytes) {
+            let what = format!("run {run} {} {}", tag.as_str(), key.escape_ascii());
+            let expected = model.get_tagged(run, tag, &key, model.version(), now_ms);
+            let name = Key::new(Namespace::default_for(run_id(run)), tag, &key);
+            let found = db.storage().get(&name).map_err(|e| format!("{what}: {e}"))?;
+            compare_value(&what, expected, found.as_ref())?;
+        }
     }
     Ok(())
 }

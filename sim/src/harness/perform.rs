@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runstone::{Error, Level, RunOptions, WriteBatch, WriteOptions};
 
-use super::case::{ChangeSpec, LevelSpec, Op, key_bytes, run_id, status};
+use super::case::{ChangeSpec, LevelSpec, Op, key_bytes, run_id, status, type_tag};
 use super::runner::{Checked, Pending, Runner};
 use super::{model, oracle};
 use crate::disk::CrashPoint;
@@ -167,6 +167,9 @@ impl Runner<'_> {
                 db.delete(run_id(run), key_bytes(key))
                     .map(|previous| (db.storage().version(), previous))
             }
+            ChangeSpec::Tagged { .. } => {
+                db.write_with(batch(&[change]), write_options(level)).map(|version| (version, None))
+            }
             ChangeSpec::Begin { run, parent, tags } => {
                 let mut options = RunOptions::default().tags(model::tags(tags));
                 if let Some(parent) = parent {
@@ -178,8 +181,8 @@ impl Runner<'_> {
                 db.end_run_with(run_id(run), status(n)).map(|version| (version, None))
             }
         };
-        let is_put = matches!(change, ChangeSpec::Put { .. });
-        let level = if is_put { self.level(level) } else { self.default_level() };
+        let takes_level = matches!(change, ChangeSpec::Put { .. } | ChangeSpec::Tagged { .. });
+        let level = if takes_level { self.level(level) } else { self.default_level() };
         self.settle()?;
         self.judge(&[change], level, matches!(change, ChangeSpec::Delete { .. }), outcome)
     }
@@ -239,6 +242,13 @@ fn batch(changes: &[ChangeSpec]) -> WriteBatch {
             }
             ChangeSpec::Delete { run, key } => {
                 batch.delete(run_id(run), key_bytes(key));
+            }
+            ChangeSpec::Tagged { run, tag, key, value: Some(value) } => {
+                let (run, tag, key) = (run_id(run), type_tag(tag), key_bytes(key));
+                batch.put_tagged(run, tag, key, value.value(), None);
+            }
+            ChangeSpec::Tagged { run, tag, key, value: None } => {
+                batch.delete_tagged(run_id(run), type_tag(tag), key_bytes(key));
             }
             ChangeSpec::Begin { run, parent, tags } => {
                 let mut options = RunOptions::default().tags(model::tags(tags));
