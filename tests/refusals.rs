@@ -7,20 +7,22 @@
 mod common;
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{DIR, NO_TAGS, World, image, memory_of, put_file, run, state};
 use runstone::vfs::{Access, DirEntry, LockKind, MemVfs, Vfs, VfsFile, VfsLock};
-use runstone::{Database, Entropy, Error};
+use runstone::{Database, Entropy, Error, WriteBatch, WriteOptions};
 
 /// What is refused: a call on files whose name ends so, and with which error.
 #[derive(Clone, Copy, Debug)]
 struct Refusal {
     call: &'static str,
     name_end: &'static str,
-    kind: io::ErrorKind,
+    /// `None`: it panics.
+    kind: Option<io::ErrorKind>,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +32,13 @@ struct Rules {
 }
 
 impl Rules {
-    fn refuse(&self, call: &'static str, name_end: &'static str, kind: io::ErrorKind) {
+    fn refuse(
+        &self,
+        call: &'static str,
+        name_end: &'static str,
+        kind: impl Into<Option<io::ErrorKind>>,
+    ) {
+        let kind = kind.into();
         *self.refusal.lock().unwrap() = Some(Refusal { call, name_end, kind });
         self.refused.store(0, Ordering::SeqCst);
     }
@@ -42,12 +50,13 @@ impl Rules {
     }
 
     fn check(&self, call: &str, path: &Path) -> io::Result<()> {
-        match *self.refusal.lock().unwrap() {
+        let refusal = *self.refusal.lock().unwrap();
+        match refusal {
             Some(Refusal { call: refused, name_end, kind })
                 if refused == call && path.to_str().unwrap().ends_with(name_end) =>
             {
                 self.refused.fetch_add(1, Ordering::SeqCst);
-                Err(kind.into())
+                Err(kind.expect("a file system that panics").into())
             }
             _ => Ok(()),
         }
@@ -385,6 +394,36 @@ fn a_file_that_cannot_be_removed_is_left_to_maintenance_and_never_in_the_way() {
     // One that is gone by itself is nothing to tell of.
     rules.refuse("remove", ".log", io::ErrorKind::NotFound);
     assert_eq!(db.maintain().unwrap(), runstone::MaintainReport::default());
+}
+
+/// The leader's thread is one of the caller's, and its panic must not be the others' hang.
+#[test]
+fn a_panic_in_a_commit_poisons_answers_everybody_and_leaves_the_store_to_be_opened_again() {
+    for (call, is_written) in [("write", false), ("sync", true)] {
+        let (world, rules) = refusing(MemVfs::new());
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        let shown = state(&db);
+        let mut batch = WriteBatch::new();
+        batch.put(run(1), "submitted", 1);
+        let ticket = db.submit(batch, WriteOptions::default()).unwrap();
+        rules.refuse(call, ".log", None);
+        let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| db.put(run(1), "k", 1)));
+        panicked.unwrap_err();
+        rules.relent();
+        let error = ticket.wait().unwrap_err();
+        assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
+        for refused in [db.put(run(1), "k", 1).map(|_| ()), db.flush(), db.close()] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, Error::Poisoned { .. }), "{error}");
+            assert!(error.to_string().contains("panicked"), "{error}");
+        }
+        drop(db);
+        let db = world.open();
+        let found = state(&db);
+        let grown = u64::from(is_written) * 2;
+        assert_eq!(found.version, shown.version + grown, "{call}");
+    }
 }
 
 /// A drop has nobody to tell; it must not keep the lock for that.
