@@ -96,3 +96,11 @@ fn the_same_seeds_without_a_bug_are_quiet() {
         assert_eq!(run_seed(seed).failure, None, "seed {seed}");
     }
 }
+
+#[test]
+fn the_table_in_the_docs_has_every_bug() {
+    let page = include_str!("../../docs/simulation.md");
+    for bug in Bug::ALL {
+        assert!(page.contains(&format!("| `{bug:?}` |")), "put {bug:?} into docs/simulation.md");
+    }
+}

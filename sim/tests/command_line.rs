@@ -1,5 +1,9 @@
 //! The command line, end to end: what each command prints, writes, and exits with.
-#![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may panic, also in its helpers"
+)]
 
 #[path = "../../tests/snapshots/settings.rs"]
 mod settings;
