@@ -330,7 +330,7 @@ fn t30_a_batch_holds_at_its_limit_and_one_beyond_in_every_mode() {
             }
             match db.write(batch) {
                 Ok(_) => assert!(admitted),
-                Err(Error::LimitExceeded { what: "batch", .. }) => assert!(!admitted),
+                Err(Error::LimitExceeded { what: "batch bytes", .. }) => assert!(!admitted),
                 Err(other) => panic!("{other}"),
             }
         }

@@ -751,7 +751,9 @@ fn c08_a_crash_anywhere_in_recovery_changes_no_later_answer_and_what_was_shown_s
                 let (disk, world, durable) = unproven(at);
                 let call = disk.calls() + at;
                 disk.arm_crash(CrashPoint { call, when }, first);
-                assert!(world.try_open().is_err() && disk.is_crashed(), "crashed at {at}");
+                // The last call removes what nothing needs any more: if it fails, nothing is lost.
+                assert!(world.try_open().is_err() || at + 1 == calls, "crashed at {at}");
+                assert!(disk.is_crashed(), "crashed at {at}");
                 disk.restart();
                 // Again, at another call of the second recovery, if it comes so far.
                 let call = disk.calls() + at / 2 + 5;

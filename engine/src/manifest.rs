@@ -395,14 +395,43 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_intact_manifest_of_a_later_format_is_unsupported_not_corrupt() {
+    /// The sample's bytes, edited, under a checksum that matches.
+    fn sealed(edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut bytes = sample().encode();
-        bytes[8] = 9;
+        edit(&mut bytes);
+        let length = u32::try_from(bytes.len() - FRAME_BYTES).unwrap();
+        bytes[12..16].copy_from_slice(&length.to_le_bytes());
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&bytes[..16]);
-        hasher.update(&bytes[24..]);
+        hasher.update(&bytes[FRAME_BYTES..]);
         bytes[16..20].copy_from_slice(&hasher.finalize().to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn an_intact_manifest_of_a_later_format_is_unsupported_not_corrupt() {
+        let bytes = sealed(|bytes| bytes[8] = 9);
         assert!(matches!(read(&bytes), Err(Error::UnsupportedFormat { found: 9, .. })));
+    }
+
+    #[test]
+    fn a_field_that_no_manifest_has_is_an_error_though_its_checksum_matches() {
+        const ENTRY: usize = FRAME_BYTES + BODY_HEAD_BYTES;
+        let edits: [(&str, fn(&mut Vec<u8>)); 7] = [
+            ("format 1", |bytes| bytes[8] = 0),
+            ("a flag of 0 or 1", |bytes| bytes[FRAME_BYTES + 32] = 2),
+            ("a flag of 0 or 1", |bytes| bytes[ENTRY + 32] = 7),
+            ("zeros", |bytes| bytes[ENTRY + 36] = 1),
+            ("as many segments as there is room for", |bytes| bytes[FRAME_BYTES + 36] = 3),
+            ("the end of the manifest", |bytes| bytes.push(0)),
+            ("a number of segments", |bytes| bytes.truncate(FRAME_BYTES + 36)),
+        ];
+        for (what, edit) in edits {
+            match read(&sealed(edit)) {
+                Err(Error::Corruption { expected, .. }) => assert_eq!(expected, what),
+                other => panic!("{what}: {other:?}"),
+            }
+        }
+        assert!(read(&sealed(|_| {})).is_ok());
     }
 }

@@ -9,13 +9,19 @@
 //! - [`journal`]: the manifest and the segment that is written.
 //! - [`gate`]: all syncs, one at a time, and the poison that a failed one leaves.
 //! - [`schedule`]: what becomes due when.
-//! - [`pipeline`]: the leader's steps, in the order that the disk sees them.
+//! - [`lead`]: which thread leads, and for how long.
+//! - [`pipeline`]: the leader's steps for one [`group`], in the order that the disk sees them.
+//! - [`writer`]: what those steps change, under one lock.
+//! - [`upkeep`]: what is due without a commit; [`bell`]: what wakes the thread for it.
 
 pub(crate) mod admission;
 pub(crate) mod bell;
 pub(crate) mod gate;
+pub(crate) mod group;
 pub(crate) mod journal;
+pub(crate) mod lead;
 pub(crate) mod pipeline;
 pub(crate) mod queue;
 pub(crate) mod schedule;
 pub(crate) mod upkeep;
+pub(crate) mod writer;

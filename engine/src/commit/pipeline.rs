@@ -11,120 +11,24 @@
 
 use std::collections::VecDeque;
 
-use super::admission::{Budget, Overlay};
+use super::admission::Budget;
 use super::gate::{Health, SyncGate};
-use super::journal::Journal;
-use super::queue::{Changes, Committed, Pending, Queue, Reply, Request, TicketState, Turn, Woken};
+use super::group::{Accepted, Answers, Group};
+use super::queue::{Committed, Pending, Queue, Request};
 use super::schedule::Schedule;
+use super::writer::{Writer, WriterLock};
 use crate::codec::change::{self, Change, NEVER};
 use crate::commit::bell::Bell;
 use crate::effect::effect;
 use crate::error::{Error, Result};
-use crate::log::record::{RecordHead, RecordKind, record_bytes};
+use crate::log::record::{RecordKind, record_bytes};
 use crate::log::writer::WriteFailure;
 use crate::options::{Level, Options, SyncPolicy};
 use crate::runs::RunTracker;
 use crate::store::UnifiedStore;
 use crate::store::pins::ReadPoint;
-use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
-use crate::types::{PhysicalKey, RunId, Timestamp, VersionedValue};
-
-/// What only the leader and the upkeep steps touch, under one lock.
-#[derive(Debug)]
-pub(crate) struct Writer {
-    pub(crate) journal: Journal,
-    /// The version of the last record.
-    pub(crate) last_version: u64,
-    /// The engine time of the last record; times in the log never fall.
-    pub(crate) last_time_ms: u64,
-    /// How many commits that count towards a batch were made, ever.
-    pub(crate) batched: u64,
-    /// How many of them the last sync that the leader asked for covers.
-    asked: u64,
-    /// Published commits wait in the buffer since the disk was full.
-    pub(crate) disk_full: bool,
-    /// Something was logged since the last flush.
-    pub(crate) dirty: bool,
-    /// The store was closed: a leader that comes late finds that out here.
-    pub(crate) closed: bool,
-    /// Their room is used again from group to group.
-    touched: Vec<(RunId, u64)>,
-    accepted: Vec<Accepted>,
-    pending: VecDeque<Pending>,
-}
-
-impl Writer {
-    pub(crate) fn new(journal: Journal, last_version: u64, last_time_ms: u64) -> Self {
-        Writer {
-            journal,
-            last_version,
-            last_time_ms,
-            batched: 0,
-            asked: 0,
-            disk_full: false,
-            dirty: false,
-            closed: false,
-            touched: Vec::new(),
-            accepted: Vec::new(),
-            pending: VecDeque::new(),
-        }
-    }
-
-    /// The head of the next record.
-    pub(crate) fn head(&self, kind: RecordKind, synced: u64) -> RecordHead {
-        RecordHead { kind, version: self.last_version, time_ms: self.last_time_ms, synced }
-    }
-}
-
-/// An accepted commit.
-#[derive(Debug)]
-struct Accepted {
-    version: u64,
-    changes: Changes,
-    previous: Option<Box<VersionedValue>>,
-    reply: Reply,
-}
-
-/// The commits that share a write, a sync and an outcome.
-#[derive(Debug, Default)]
-struct Group {
-    accepted: Vec<Accepted>,
-    /// Refusals are answered only when the group has its outcome.
-    refused: Vec<(Reply, Error)>,
-    overlay: Overlay,
-    level: Option<Level>,
-    batched: u64,
-}
-
-/// The outcomes of a group, which are told when the writer's lock is free again.
-#[derive(Debug, Default)]
-struct Answers {
-    /// That of the leader's own request.
-    own: Option<Result<Committed>>,
-    others: Vec<(Reply, Result<Committed>)>,
-}
-
-impl Answers {
-    fn add(&mut self, reply: Reply, outcome: Result<Committed>) {
-        if reply.is_own() {
-            self.own = Some(outcome);
-        } else {
-            self.others.push((reply, outcome));
-        }
-    }
-
-    /// The same error for everybody: the group, the refused, and those who wait.
-    fn all(group: &mut Group, pending: &mut VecDeque<Pending>, error: &Error) -> Self {
-        let accepted = group.accepted.drain(..).map(|accepted| accepted.reply);
-        let refused = group.refused.drain(..).map(|(reply, _)| reply);
-        let waiting = pending.drain(..).map(|pending| pending.reply);
-        let mut answers = Answers::default();
-        for reply in accepted.chain(refused).chain(waiting) {
-            answers.add(reply, Err(error.clone()));
-        }
-        answers
-    }
-}
+use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::types::{PhysicalKey, Timestamp, VersionedValue};
 
 /// Everything of an open database that writes.
 #[derive(Debug)]
@@ -143,145 +47,13 @@ pub(crate) struct Pipeline {
     pub(crate) schedule: Mutex<Schedule>,
 }
 
-/// The writer's lock: leaders take turns with the upkeep steps.
-///
-/// A lock is free only for moments while a thread commits without a pause, and a thread that
-/// sleeps on it would always come too late. So a leader that sees an upkeep step wait lets it
-/// pass. It costs a leader one load.
-#[derive(Debug)]
-pub(crate) struct WriterLock {
-    writer: Mutex<Writer>,
-    upkeep_waits: AtomicBool,
-    /// Held by an upkeep step until it has the writer.
-    turn: Mutex<()>,
-}
-
-impl WriterLock {
-    pub(crate) fn new(writer: Writer) -> Self {
-        let (upkeep_waits, turn) = (AtomicBool::new(false), Mutex::default());
-        WriterLock { writer: Mutex::new(writer), upkeep_waits, turn }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Writer> {
-        if self.upkeep_waits.load(Ordering::Relaxed) {
-            drop(self.turn.lock());
-        }
-        self.writer.lock()
-    }
-
-    pub(crate) fn lock_for_upkeep(&self) -> MutexGuard<'_, Writer> {
-        let _turn = self.turn.lock();
-        self.upkeep_waits.store(true, Ordering::Relaxed);
-        let writer = self.writer.lock();
-        self.upkeep_waits.store(false, Ordering::Relaxed);
-        writer
-    }
-}
-
-/// Poisons if the thread panics, so that a bug in a step cannot be followed by a write.
-struct PanicGuard<'a>(&'a Health);
-
-impl Drop for PanicGuard<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.poison(&Error::invalid("a thread panicked while it committed"));
-        }
-    }
-}
-
-/// Hands the lead over, also if the leader panics.
-pub(crate) struct Lead<'a>(pub(crate) &'a Queue);
-
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        self.0.hand_over();
-    }
-}
-
 impl Pipeline {
-    /// Commits and waits for the outcome.
-    pub(crate) fn commit(&self, request: Request) -> Result<Committed> {
-        match self.queue.enter(request)? {
-            Turn::Lead(request) => {
-                let _lead = Lead(&self.queue);
-                let (_, outcome) = self.step_with(Some(request));
-                outcome.unwrap_or_else(|| Err(Error::invalid("a group left its leader out")))
-            }
-            Turn::LeadFor(ticket) => self.lead_for(&ticket),
-            Turn::Follow(ticket) => self.follow(&ticket),
-        }
-    }
-
-    /// Adds a commit to the queue without waiting; works off a full queue first.
-    pub(crate) fn enqueue(&self, request: Request) -> Result<Arc<TicketState>> {
-        while self.queue.len() >= self.options.queue_commits_max {
-            self.step();
-        }
-        let ticket = self.queue.push(request)?;
-        self.bell.ring();
-        Ok(ticket)
-    }
-
-    /// Waits for a ticket, leading if nobody does.
-    pub(crate) fn wait(&self, ticket: &TicketState) -> Result<Committed> {
-        if !ticket.is_answered() && self.queue.join(ticket) {
-            return self.lead_for(ticket);
-        }
-        self.follow(ticket)
-    }
-
-    fn follow(&self, ticket: &TicketState) -> Result<Committed> {
-        match ticket.wait() {
-            Woken::Answered(outcome) => outcome,
-            Woken::Promoted => self.lead_for(ticket),
-        }
-    }
-
-    fn lead_for(&self, ticket: &TicketState) -> Result<Committed> {
-        let _lead = Lead(&self.queue);
-        while !ticket.is_answered() {
-            self.step();
-        }
-        match ticket.wait() {
-            Woken::Answered(outcome) => outcome,
-            Woken::Promoted => Err(Error::invalid("a leader was promoted")),
-        }
-    }
-
-    /// Commits one group of what waits; returns how many requests were answered.
-    pub(crate) fn step(&self) -> usize {
-        self.step_with(None).0
-    }
-
-    /// Commits one group: the leader's own request, if it has one in hand, and what waits.
-    /// Returns how many requests got their outcome, and that of the leader's own.
-    fn step_with(&self, own: Option<Request>) -> (usize, Option<Result<Committed>>) {
-        let mut writer = self.writer.lock();
-        let mut pending = std::mem::take(&mut writer.pending);
-        match own {
-            Some(request) => pending.push_back(Pending::own(request)),
-            None => self.queue.take(&mut pending),
-        }
-        if pending.is_empty() {
-            writer.pending = pending;
-            return (0, None);
-        }
-        let guard = PanicGuard(&self.health);
-        let answers = self.commit_group(&mut writer, &mut pending);
-        self.queue.put_back(&mut pending);
-        writer.pending = pending;
-        self.note_leftovers(&writer);
-        drop(guard);
-        drop(writer);
-        let answered = answers.others.len() + usize::from(answers.own.is_some());
-        for (reply, outcome) in answers.others {
-            reply.answer(outcome);
-        }
-        (answered, answers.own)
-    }
-
     /// Commits as many of `pending` as fit a group, the first at least.
-    fn commit_group(&self, writer: &mut Writer, pending: &mut VecDeque<Pending>) -> Answers {
+    pub(super) fn commit_group(
+        &self,
+        writer: &mut Writer,
+        pending: &mut VecDeque<Pending>,
+    ) -> Answers {
         let accepted = std::mem::take(&mut writer.accepted);
         let mut group = Group { accepted, ..Group::default() };
         // 1. What must be in order before anything is admitted.

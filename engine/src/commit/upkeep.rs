@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use super::pipeline::{Lead, Pipeline, Writer};
+use super::lead::Lead;
+use super::pipeline::Pipeline;
 use super::schedule::Schedule;
+use super::writer::Writer;
 use crate::error::Result;
 use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
 use crate::options::Level;

@@ -1,0 +1,92 @@
+//! What only the leader and the upkeep steps touch, and the lock around it.
+
+use std::collections::VecDeque;
+
+use super::group::Accepted;
+use super::journal::Journal;
+use super::queue::Pending;
+use crate::log::record::{RecordHead, RecordKind};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::types::RunId;
+
+/// What only the leader and the upkeep steps touch, under one lock.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) journal: Journal,
+    /// The version of the last record.
+    pub(crate) last_version: u64,
+    /// The engine time of the last record; times in the log never fall.
+    pub(crate) last_time_ms: u64,
+    /// How many commits that count towards a batch were made, ever.
+    pub(crate) batched: u64,
+    /// How many of them the last sync that the leader asked for covers.
+    pub(crate) asked: u64,
+    /// Published commits wait in the buffer since the disk was full.
+    pub(crate) disk_full: bool,
+    /// Something was logged since the last flush.
+    pub(crate) dirty: bool,
+    /// The store was closed: a leader that comes late finds that out here.
+    pub(crate) closed: bool,
+    /// Their room is used again from group to group.
+    pub(crate) touched: Vec<(RunId, u64)>,
+    pub(crate) accepted: Vec<Accepted>,
+    pub(crate) pending: VecDeque<Pending>,
+}
+
+impl Writer {
+    pub(crate) fn new(journal: Journal, last_version: u64, last_time_ms: u64) -> Self {
+        Writer {
+            journal,
+            last_version,
+            last_time_ms,
+            batched: 0,
+            asked: 0,
+            disk_full: false,
+            dirty: false,
+            closed: false,
+            touched: Vec::new(),
+            accepted: Vec::new(),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// The head of the next record.
+    pub(crate) fn head(&self, kind: RecordKind, synced: u64) -> RecordHead {
+        RecordHead { kind, version: self.last_version, time_ms: self.last_time_ms, synced }
+    }
+}
+
+/// The writer's lock: leaders take turns with the upkeep steps.
+///
+/// A lock is free only for moments while a thread commits without a pause, and a thread that
+/// sleeps on it would always come too late. So a leader that sees an upkeep step wait lets it
+/// pass. It costs a leader one load.
+#[derive(Debug)]
+pub(crate) struct WriterLock {
+    writer: Mutex<Writer>,
+    upkeep_waits: AtomicBool,
+    /// Held by an upkeep step until it has the writer.
+    turn: Mutex<()>,
+}
+
+impl WriterLock {
+    pub(crate) fn new(writer: Writer) -> Self {
+        let (upkeep_waits, turn) = (AtomicBool::new(false), Mutex::default());
+        WriterLock { writer: Mutex::new(writer), upkeep_waits, turn }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
+        if self.upkeep_waits.load(Ordering::Relaxed) {
+            drop(self.turn.lock());
+        }
+        self.writer.lock()
+    }
+
+    pub(crate) fn lock_for_upkeep(&self) -> MutexGuard<'_, Writer> {
+        let _turn = self.turn.lock();
+        self.upkeep_waits.store(true, Ordering::Relaxed);
+        let writer = self.writer.lock();
+        self.upkeep_waits.store(false, Ordering::Relaxed);
+        writer
+    }
+}
