@@ -1,11 +1,12 @@
 //! Each seed that failed once, as a test under the name of what was wrong.
 //!
-//! A seed means what the generator makes of it, so it outlives no change of the generator; a
-//! saved case (`cases/`) does: it holds the operations themselves, as `shrink` left them. A case
-//! that no longer parses is to be translated, not dropped.
+//! A seed means what the generator makes of it, and changes with the generator; a saved case
+//! (`cases/`) holds the operations themselves and means the same for ever. So each test replays a
+//! case, and names its seed only in the file. A case that no longer parses is to be translated,
+//! not dropped.
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
 
-use runstone_sim::harness::{Case, run, run_seed};
+use runstone_sim::harness::{Case, run};
 
 fn case_passes(text: &str) {
     let case: Case = serde_json::from_str(text).unwrap();
@@ -14,11 +15,7 @@ fn case_passes(text: &str) {
     assert_eq!(outcome.ops, case.ops.len() as u64, "the case runs to its end");
 }
 
-fn seed_passes(seed: u64) {
-    assert_eq!(run_seed(seed).failure, None, "seed {seed}");
-}
-
-// ----- cases -----
+// ----- shrunk: each failed on the engine, or with the oracle, of before its repair -----
 
 /// The directory sync after the rename of a new manifest failed; the next opening made files,
 /// one on the inode of the old manifest; a power cut brought the old name back, on that inode:
@@ -51,33 +48,35 @@ fn a_commit_that_a_full_disk_undid_is_unknown_on_a_lying_disk() {
     case_passes(include_str!("cases/seed-337314.json"));
 }
 
-// ----- seeds -----
+// ----- whole: as generated, since they were found before there was a shrinker -----
 
 /// A rotation wrote the group's time into the new segment, the write met a full disk, and the
 /// time that was rolled back stood behind a later one in the log.
 #[test]
 fn a_failed_group_does_not_take_its_time_back() {
-    seed_passes(36353);
+    case_passes(include_str!("cases/seed-36353.json"));
 }
 
 /// With padding, the first record shared a sector with the segment's header, and a torn append
 /// damaged the header.
 #[test]
 fn a_padded_segment_shares_no_sector_between_header_and_records() {
-    seed_passes(979);
+    case_passes(include_str!("cases/seed-979.json"));
 }
 
 /// A padding record counted as data when the manifest was missing: an empty log was taken for
 /// one with something to lose.
 #[test]
 fn padding_is_no_data_when_the_manifest_is_missing() {
-    seed_passes(1438);
+    case_passes(include_str!("cases/seed-1438.json"));
 }
 
-/// Seeds that failed while the engine was first built, before there were saved cases.
+/// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {
-    for seed in [4366, 7964, 11328, 15888, 25312] {
-        seed_passes(seed);
-    }
+    case_passes(include_str!("cases/seed-4366.json"));
+    case_passes(include_str!("cases/seed-7964.json"));
+    case_passes(include_str!("cases/seed-11328.json"));
+    case_passes(include_str!("cases/seed-15888.json"));
+    case_passes(include_str!("cases/seed-25312.json"));
 }

@@ -159,7 +159,10 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
 /// The weights of a seed's operations.
 struct Workload {
     weights: [u32; 17],
+    /// The runs that may be begun, and those that probably are active.
     runs: u8,
+    begun: u8,
+    active: Vec<u8>,
     keys: u8,
     big_values: bool,
     odd_keys: bool,
@@ -187,7 +190,9 @@ impl Workload {
         }
         Workload {
             weights,
-            runs: pick(swarm, &[1, 2, RUNS]),
+            runs: pick(swarm, &[1, 3, RUNS]),
+            begun: 1,
+            active: vec![0],
             keys: pick(swarm, &[3, 10, KEYS]),
             big_values: swarm.chance(1, 3),
             odd_keys: swarm.chance(1, 3),
@@ -196,7 +201,7 @@ impl Workload {
         }
     }
 
-    fn ops(&self, rng: &mut Rng, count: usize) -> Vec<Op> {
+    fn ops(&mut self, rng: &mut Rng, count: usize) -> Vec<Op> {
         let mut ops = vec![Op::Write {
             change: ChangeSpec::Begin { run: 0, parent: None, tags: 1 },
             level: LevelSpec::Default,
@@ -207,7 +212,7 @@ impl Workload {
         ops
     }
 
-    fn op(&self, rng: &mut Rng) -> Op {
+    fn op(&mut self, rng: &mut Rng) -> Op {
         let level = self.level(rng);
         match rng.weighted(&self.weights).unwrap_or(0) {
             0 => Op::Write { change: self.put(rng), level },
@@ -248,19 +253,33 @@ impl Workload {
                 1 => Op::OpenTwice,
                 _ => Op::Reopen,
             },
-            15 => Op::Write {
-                change: ChangeSpec::Begin {
-                    run: self.run(rng),
-                    parent: rng.chance(1, 3).then(|| self.run(rng)),
-                    tags: byte(rng, 40),
-                },
-                level: LevelSpec::Default,
-            },
-            _ => Op::Write {
-                change: ChangeSpec::End { run: self.run(rng), status: byte(rng, 3) },
-                level: LevelSpec::Default,
-            },
+            15 => Op::Write { change: self.begin(rng), level: LevelSpec::Default },
+            _ => Op::Write { change: self.end(rng), level: LevelSpec::Default },
         }
+    }
+
+    /// A new run, or any: one that exists is refused, one that a crash took begins again.
+    fn begin(&mut self, rng: &mut Rng) -> ChangeSpec {
+        let is_new = self.begun < self.runs && rng.chance(2, 3);
+        let run = if is_new { self.begun } else { byte(rng, u64::from(self.runs)) };
+        if is_new {
+            self.begun += 1;
+            self.active.push(run);
+        }
+        let parent = rng.chance(1, 3).then(|| self.run(rng));
+        ChangeSpec::Begin { run, parent, tags: pick(rng, &[0, 1, 2, 3, 13, 20, 24, 38]) }
+    }
+
+    /// Ends a run, but as a rule not the last that could be written to.
+    fn end(&mut self, rng: &mut Rng) -> ChangeSpec {
+        let run = self.run(rng);
+        let is_last = self.active.len() <= 1;
+        if is_last && !rng.chance(1, 20) {
+            // One that was never begun, or has ended: refused.
+            return ChangeSpec::End { run: RUNS - 1, status: byte(rng, 3) };
+        }
+        self.active.retain(|active| *active != run);
+        ChangeSpec::End { run, status: byte(rng, 3) }
     }
 
     fn level(&self, rng: &mut Rng) -> LevelSpec {
@@ -270,8 +289,11 @@ impl Workload {
         pick(rng, &[LevelSpec::Default, LevelSpec::Async, LevelSpec::Batched, LevelSpec::Strict])
     }
 
+    /// An active run as a rule; now and then any.
     fn run(&self, rng: &mut Rng) -> u8 {
-        byte(rng, u64::from(self.runs))
+        let any = byte(rng, u64::from(self.runs));
+        let active = rng.pick(&self.active).copied();
+        if rng.chance(14, 15) { active.unwrap_or(any) } else { any }
     }
 
     fn key(&self, rng: &mut Rng) -> u8 {
@@ -314,12 +336,12 @@ impl Workload {
         ChangeSpec::Delete { run: self.run(rng), key: self.key(rng) }
     }
 
-    fn changes(&self, rng: &mut Rng) -> Vec<ChangeSpec> {
+    fn changes(&mut self, rng: &mut Rng) -> Vec<ChangeSpec> {
         let count = pick(rng, &[1, 1, 1, 2, 3, 5, 0]);
         (0..count)
             .map(|_| match rng.below(20) {
-                0 => ChangeSpec::Begin { run: self.run(rng), parent: None, tags: byte(rng, 4) },
-                1 => ChangeSpec::End { run: self.run(rng), status: byte(rng, 3) },
+                0 => self.begin(rng),
+                1 if rng.coin() => self.end(rng),
                 2..=5 => self.delete(rng),
                 6 | 7 => ChangeSpec::Tagged {
                     run: self.run(rng),

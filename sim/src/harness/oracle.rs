@@ -12,7 +12,7 @@ use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::model::{Model, Revision};
 
 /// How many runs a case may name.
-pub(crate) const RUNS: u8 = 6;
+pub(crate) const RUNS: u8 = 10;
 
 /// The first difference between what a database shows and what the model says.
 pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), String> {

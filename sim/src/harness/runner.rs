@@ -264,7 +264,10 @@ impl<'a> Runner<'a> {
     }
 
     pub(super) fn faults_since_open(&self) -> bool {
-        self.disk.injected().len() > self.faults_before || self.disk.config().capacity.is_some()
+        let injected = self.disk.injected();
+        // A device that gave up in an earlier session refuses every change since.
+        let gave_up = injected.iter().any(|hit| hit.fault.kind == FaultKind::ReadOnly);
+        injected.len() > self.faults_before || gave_up || self.disk.config().capacity.is_some()
     }
 
     pub(super) fn may_be_full(&self) -> bool {
