@@ -175,7 +175,7 @@ fn the_first_mistake_of_a_batch_is_told_and_nothing_of_the_batch_is_done() {
         },
     ];
     let told = ["cannot end as running", "the namespace is that of", "run-metadata", "zero"];
-    for first in 0..mistakes.len() {
+    for (first, told) in told.into_iter().enumerate() {
         let mut batch = WriteBatch::new();
         assert!(batch.is_empty());
         batch.put(run(1), "good", 1);
@@ -184,7 +184,7 @@ fn the_first_mistake_of_a_batch_is_told_and_nothing_of_the_batch_is_done() {
         }
         assert!(!batch.is_empty());
         match db.write(batch).unwrap_err() {
-            Error::InvalidArgument { what } => assert!(what.contains(told[first]), "{what}"),
+            Error::InvalidArgument { what } => assert!(what.contains(told), "{what}"),
             other => panic!("{other}"),
         }
     }
