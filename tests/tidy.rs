@@ -59,7 +59,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "recovery",
-        &["codec", "effect", "error", "log", "manifest", "names", "runs", "store", "types"],
+        &[
+            "clock", "codec", "effect", "error", "log", "manifest", "names", "runs", "store",
+            "types",
+        ],
     ),
     ("shell", &["clock", "commit", "sync", "types"]),
     (

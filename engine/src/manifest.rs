@@ -417,7 +417,8 @@ mod tests {
     #[test]
     fn a_field_that_no_manifest_has_is_an_error_though_its_checksum_matches() {
         const ENTRY: usize = FRAME_BYTES + BODY_HEAD_BYTES;
-        let edits: [(&str, fn(&mut Vec<u8>)); 7] = [
+        type Edit = fn(&mut Vec<u8>);
+        let edits: [(&str, Edit); 7] = [
             ("format 1", |bytes| bytes[8] = 0),
             ("a flag of 0 or 1", |bytes| bytes[FRAME_BYTES + 32] = 2),
             ("a flag of 0 or 1", |bytes| bytes[ENTRY + 32] = 7),

@@ -454,3 +454,6 @@ impl Listing {
         Ok(orphans)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -384,4 +384,33 @@ mod tests {
         forged.extend((u64::MAX >> 1).to_le_bytes());
         assert!(decode_event(&forged).is_err());
     }
+
+    /// A record that was read would be written again otherwise than it was found.
+    #[test]
+    fn a_begin_record_that_no_writer_makes_is_malformed() {
+        let run = RunId::from_bytes([1; 16]);
+        let text = |text: &str| text.to_owned();
+        let body = |names: &[&str], values: &[&str], retention| {
+            let mut out = Vec::new();
+            let body = RunBeginBody {
+                has_parent: false,
+                parent: [0; 16],
+                has_fork: false,
+                forked_from: [0; 16],
+                retention,
+                tenant: text("t"),
+                app: text("a"),
+                agent: text("g"),
+                tag_names: names.iter().copied().map(text).collect(),
+                tag_values: values.iter().copied().map(text).collect(),
+            };
+            encode(&mut out, &body);
+            decode_run_begin(run, &out).map(|begin| begin.tags.len()).map_err(|m| m.found)
+        };
+        assert_eq!(body(&["a", "b"], &["1", "1"], 1), Ok(2));
+        assert_eq!(body(&["a", "a"], &["1", "2"], 1), Err(text("a tag that is named twice")));
+        let uneven = Err(text("tag names and values of different number"));
+        assert_eq!(body(&["a", "b"], &["1"], 1), uneven);
+        assert_eq!(body(&[], &[], 0), Err(text("retention 0")));
+    }
 }

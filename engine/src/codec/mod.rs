@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_varint_that_is_longer_than_needed_or_than_64_bits_is_malformed() {
-        for bytes in [&[0x80, 0x00][..], &[0xff; 10], &[0xff; 20], &[0x80; 3]] {
+        for bytes in [&[0x80, 0x00][..], &[0xff; 10], &[0xff; 20], &[0x80; 3], &[0x81; 10]] {
             assert!(Reader::new(bytes).varint("n").is_err(), "{bytes:02x?}");
         }
     }

@@ -1,0 +1,133 @@
+//! What recovery must refuse although every checksum matches: a bug of a writer, or of a copy.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use runstone_vfs::{MemVfs, Vfs};
+
+use super::*;
+use crate::clock::Entropy;
+use crate::log::segment::SEGMENT_HEADER_BYTES;
+use crate::types::{PhysicalKey, RunId, TypeTag};
+
+#[derive(Debug)]
+struct Sevens;
+
+impl Entropy for Sevens {
+    fn bytes16(&self) -> io::Result<[u8; 16]> {
+        Ok([7; 16])
+    }
+}
+
+const DIR: &str = "/db";
+
+fn place() -> Place {
+    let vfs = MemVfs::new();
+    vfs.create_dir(Path::new(DIR)).unwrap();
+    let dir = PathBuf::from(DIR);
+    Place { vfs: Arc::new(vfs), dir, parents: Vec::new(), entropy: Arc::new(Sevens) }
+}
+
+fn delete() -> Vec<u8> {
+    let key = PhysicalKey::new(RunId::from_bytes([1; 16]), TypeTag::KV, b"k");
+    let mut payload = Vec::new();
+    change::encode(&mut payload, &[Change::Delete { key }]);
+    payload
+}
+
+fn record(kind: RecordKind, version: u64, time_ms: u64, payload: &[u8]) -> (RecordHead, Vec<u8>) {
+    (RecordHead { kind, version, time_ms, synced: 0 }, payload.to_vec())
+}
+
+/// A segment with these records, and a manifest that names it and attests it whole.
+fn store(place: &Place, records: &[(RecordHead, Vec<u8>)]) -> Manifest {
+    let plan = SegmentPlan { store_id: [3; 16], number: 1, epoch: 1, last: (0, 0), padded: false };
+    let records = records.iter().map(|(head, payload)| (*head, payload.as_slice()));
+    let segment = create_segment(place, plan, records).map_err(into_error).unwrap();
+    let entry = SegmentEntry { number: 1, salt: [7; 16], attested: segment.length, open: true };
+    Manifest { store_id: [3; 16], epoch: 1, next_file: 2, clean: true, segments: vec![entry] }
+}
+
+/// Where the corruption is, what was expected and what was found.
+fn refused(place: &Place, manifest: &Manifest) -> (u64, String, String) {
+    match replay(&*place.vfs, &place.dir, manifest) {
+        Err(Error::Corruption { offset, expected, found, .. }) => (offset, expected, found),
+        Err(other) => panic!("{other}"),
+        Ok(replay) => panic!("recovered {} commits", replay.commits),
+    }
+}
+
+#[test]
+fn intact_records_whose_versions_or_times_do_not_follow_each_other_are_corruption() {
+    use RecordKind::{ClockFloor, Commit, Padding, Watermark};
+    let next = [(Commit, 2, 10), (Commit, 2, 11), (Watermark, 1, 10), (ClockFloor, 1, 99)];
+    for (kind, version, time_ms) in next {
+        let place = place();
+        let payload = if kind == Commit { delete() } else { Vec::new() };
+        let records = [record(Commit, 1, 10, &delete()), record(kind, version, time_ms, &payload)];
+        let manifest = store(&place, &records);
+        assert!(replay(&*place.vfs, &place.dir, &manifest).is_ok(), "{kind:?} {version}");
+    }
+    for (kind, version, time_ms) in [
+        (Commit, 1, 10),
+        (Commit, 3, 10),
+        (Commit, 2, 9),
+        (Watermark, 2, 10),
+        (Padding, 0, 10),
+        (ClockFloor, 1, 9),
+    ] {
+        let place = place();
+        let first = record(Commit, 1, 10, &delete());
+        let second_at = store(&place, std::slice::from_ref(&first)).segments[0].attested;
+        place.vfs.remove(&place.path(OwnName::Segment(1))).unwrap();
+        let payload = if kind == Commit { delete() } else { Vec::new() };
+        let manifest = store(&place, &[first, record(kind, version, time_ms, &payload)]);
+        let (offset, expected, found) = refused(&place, &manifest);
+        assert_eq!(offset, second_at, "{kind:?} {version}");
+        assert!(expected.ends_with("at 10 ms or later"), "{expected}");
+        assert_eq!(found, format!("version {version} at {time_ms} ms"));
+    }
+}
+
+#[test]
+fn an_intact_commit_whose_changes_cannot_be_read_is_corruption_at_its_offset() {
+    let place = place();
+    let manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &[0xff; 9])]);
+    assert_eq!(refused(&place, &manifest).0, SEGMENT_HEADER_BYTES);
+}
+
+#[test]
+fn a_whole_segment_under_the_number_or_salt_of_another_is_corruption() {
+    let breakers: [fn(&mut Manifest); 3] = [
+        |manifest| manifest.segments[0].salt = [8; 16],
+        |manifest| manifest.segments[0].number = 2,
+        |manifest| manifest.store_id = [4; 16],
+    ];
+    for (i, break_it) in breakers.into_iter().enumerate() {
+        let place = place();
+        let mut manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
+        assert!(replay(&*place.vfs, &place.dir, &manifest).is_ok());
+        break_it(&mut manifest);
+        let to = place.path(OwnName::Segment(manifest.segments[0].number));
+        if i == 1 {
+            place.vfs.rename(&place.path(OwnName::Segment(1)), &to).unwrap();
+        }
+        let (offset, expected, found) = refused(&place, &manifest);
+        assert_eq!(offset, [32, 32, 16][i], "{expected}, {found}");
+        assert_ne!(expected, found);
+    }
+}
+
+#[test]
+fn a_segment_shorter_than_the_manifest_attests_is_corruption_where_it_ends() {
+    for clean in [true, false] {
+        let place = place();
+        let mut manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
+        let end = manifest.segments[0].attested;
+        manifest.segments[0].attested += 8;
+        manifest.clean = clean;
+        let (offset, expected, _) = refused(&place, &manifest);
+        assert_eq!(offset, end);
+        assert!(expected.contains("as the manifest attests"), "{expected}");
+    }
+}
