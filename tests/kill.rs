@@ -18,7 +18,7 @@ use runstone::{Database, DurabilityMode, Value};
 
 const DIR_VAR: &str = "RUNSTONE_TEST_KILL_DIR";
 const MODE_VAR: &str = "RUNSTONE_TEST_KILL_MODE";
-const ROUNDS: u64 = 18;
+const ROUNDS: u64 = 50;
 
 const MODES: [(&str, DurabilityMode); 3] = [
     ("strict", DurabilityMode::Strict),

@@ -233,13 +233,23 @@ pub(crate) fn ttl_ms(ttl: Option<Duration>) -> Result<u64> {
     }
 }
 
+/// No tags, for a run that needs none.
+///
+/// ```
+/// use runstone::{Database, NO_TAGS, RunId};
+/// let db = Database::in_memory()?;
+/// db.begin_run(RunId::new(), NO_TAGS)?;
+/// # Ok::<(), runstone::Error>(())
+/// ```
+pub const NO_TAGS: [(&str, &str); 0] = [];
+
 /// How a run begins.
 ///
 /// ```
 /// use runstone::{Database, Namespace, RunId, RunOptions};
 /// let db = Database::in_memory()?;
 /// let (parent, child) = (RunId::new(), RunId::new());
-/// db.begin_run(parent, [("", ""); 0])?;
+/// db.begin_run(parent, runstone::NO_TAGS)?;
 /// let options = RunOptions::default()
 ///     .namespace(Namespace::new("acme", "mailer", "writer", child))
 ///     .parent(parent)

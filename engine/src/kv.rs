@@ -19,7 +19,7 @@ use crate::types::{RunId, Value};
 /// let db = Database::in_memory()?;
 /// let kv = KVStore::new(db.clone());
 /// let run = RunId::new();
-/// db.begin_run(run, [("", ""); 0])?;
+/// db.begin_run(run, runstone::NO_TAGS)?;
 /// kv.put(run, "k", "v")?;
 /// assert_eq!(kv.get(run, "k")?.as_deref(), Some(&b"v"[..]));
 /// # Ok::<(), runstone::Error>(())
@@ -105,7 +105,7 @@ impl KVStore {
     /// # let db = Database::in_memory()?;
     /// # let kv = KVStore::new(db.clone());
     /// # let run = RunId::new();
-    /// # db.begin_run(run, [("", ""); 0])?;
+    /// # db.begin_run(run, runstone::NO_TAGS)?;
     /// kv.batch(run).put("a", "1").put("b", "2").delete("c").commit()?;
     /// assert_eq!(kv.list(run, "")?.len(), 2);
     /// # Ok::<(), runstone::Error>(())

@@ -61,7 +61,7 @@ mod store;
 mod sync;
 mod types;
 
-pub use batch::{RunOptions, WriteBatch};
+pub use batch::{NO_TAGS, RunOptions, WriteBatch};
 pub use clock::{Clock, Entropy};
 pub use commit::queue::Committed;
 pub use database::{Builder, Database, MaintainReport, RecoveryReport, Scan, Snapshot, Ticket};

@@ -198,7 +198,7 @@ impl Report {
                 Some(target) => {
                     let (sign, value) = target.sign_and_value();
                     let verdict = if series.is_met() { "pass" } else { "FAIL" };
-                    format!("{sign} {value}  {verdict}")
+                    format!("{sign} {value:.2}  {verdict}")
                 }
             };
             let line = format!(

@@ -106,7 +106,7 @@ impl Database {
     /// use runstone::{Database, RunId, WriteBatch, WriteOptions};
     /// let db = Database::in_memory()?;
     /// let run = RunId::new();
-    /// db.begin_run(run, [("", ""); 0])?;
+    /// db.begin_run(run, runstone::NO_TAGS)?;
     /// let tickets: Vec<_> = (0..8i64)
     ///     .map(|n| {
     ///         let mut batch = WriteBatch::new();
@@ -186,7 +186,7 @@ impl Database {
     /// use runstone::{Database, RunId};
     /// let db = Database::in_memory()?;
     /// let run = RunId::new();
-    /// db.begin_run(run, [("", ""); 0])?;
+    /// db.begin_run(run, runstone::NO_TAGS)?;
     /// for key in ["a", "b", "c"] {
     ///     db.put(run, key, key)?;
     /// }

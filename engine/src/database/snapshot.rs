@@ -18,7 +18,7 @@ use crate::types::{PhysicalKey, RunId, Timestamp, TypeTag, Value, VersionedValue
 /// use runstone::{Database, RunId, Value};
 /// let db = Database::in_memory()?;
 /// let run = RunId::new();
-/// db.begin_run(run, [("", ""); 0])?;
+/// db.begin_run(run, runstone::NO_TAGS)?;
 /// db.put(run, "k", 1)?;
 /// let before = db.snapshot()?;
 /// db.put(run, "k", 2)?;

@@ -116,7 +116,7 @@ impl UnifiedStore {
     /// use runstone::{Database, Key, Namespace, RunId, Value};
     /// let db = Database::in_memory()?;
     /// let run = RunId::new();
-    /// db.begin_run(run, [("", ""); 0])?;
+    /// db.begin_run(run, runstone::NO_TAGS)?;
     /// db.put(run, "k", 7)?;
     /// let key = Key::new_kv(Namespace::default_for(run), "k");
     /// assert_eq!(db.storage().get(&key)?.expect("just put").value, Value::Int(7));
