@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::{NO_TAGS, World, run};
@@ -57,7 +58,7 @@ fn a_snapshot_answers_every_read_as_the_database_did_at_its_moment() {
 /// The newest version is freed before the older one under it: the older one must neither come
 /// back nor go while it is still seen.
 #[test]
-fn t34_an_expired_version_goes_and_the_older_one_is_seen_by_its_snapshot_alone() {
+fn an_expired_version_goes_and_the_older_one_is_seen_by_its_snapshot_alone() {
     let world = World::memory();
     let db = world.open();
     db.begin_run(run(1), NO_TAGS).unwrap();
@@ -190,6 +191,36 @@ fn the_first_mistake_of_a_batch_is_told_and_nothing_of_the_batch_is_done() {
     }
     assert_eq!(db.storage().version(), version);
     assert!(!db.exists(run(1), "good").unwrap());
+}
+
+#[test]
+fn a_scan_takes_every_kind_of_bound_at_either_end_as_an_ordered_map_does() {
+    use std::ops::Bound::{self, Excluded, Included, Unbounded};
+    let db = World::memory().open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    // Neighbours in the byte order, with nothing between them.
+    let keys: [&[u8]; 6] = [b"\0", b"a", b"a\0", b"a\xff", b"b", b"\xff\xff"];
+    let mut map = BTreeMap::new();
+    for key in keys {
+        db.put(run(1), key, key).unwrap();
+        map.insert(key, ());
+    }
+    let of = |key: &'static [u8]| [Included(key), Excluded(key)];
+    let bounds = || keys.into_iter().flat_map(of).chain([Unbounded]);
+    for from in bounds() {
+        for to in bounds() {
+            let expected: Vec<_> = match (from, to) {
+                // A map panics at a range that ends before it begins; a scan of one is empty.
+                (Included(a) | Excluded(a), Included(b) | Excluded(b)) if a > b => vec![],
+                (Excluded(a), Excluded(b)) if a == b => vec![],
+                range => map.range::<[u8], _>(range).map(|(key, ())| key.to_vec()).collect(),
+            };
+            let range: (Bound<&[u8]>, Bound<&[u8]>) = (from, to);
+            let scan = db.scan::<&[u8], _>(run(1), range).unwrap();
+            let found: Vec<_> = scan.map(|item| item.unwrap().0).collect();
+            assert_eq!(found, expected, "{from:?} {to:?}");
+        }
+    }
 }
 
 #[test]

@@ -318,4 +318,13 @@ mod tests {
         assert!(judge(&[0; 64], OFFSET, seal()).is_err());
         assert!(judge(&[0xff; 64], OFFSET, seal()).is_err());
     }
+
+    #[test]
+    fn padding_that_is_not_zero_is_not_intact_though_the_checksum_matches() {
+        let mut bytes = sample(b"payload!");
+        *bytes.last_mut().unwrap() = 1;
+        let checksum = seal().checksum(OFFSET, &bytes[4..]);
+        bytes[..4].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(judge(&bytes, OFFSET, seal()).unwrap_err().expected, "zero padding");
+    }
 }
