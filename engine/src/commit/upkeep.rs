@@ -247,6 +247,11 @@ impl Pipeline {
     fn remove_orphans(&self) -> Result<(usize, usize)> {
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
+        if !writer.journal.has_orphans() {
+            return Ok((0, 0));
+        }
+        // Not before this opening has replaced the manifest (decision 0009).
+        self.prepare(&mut writer)?;
         let orphans = writer.journal.take_orphans();
         let place = writer.journal.place().clone();
         drop(writer);

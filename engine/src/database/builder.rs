@@ -157,10 +157,16 @@ impl Builder {
             }
         };
 
-        // 4. What nothing names any more goes last; what cannot be removed, maintenance tries.
+        // 4. What nothing names any more goes last, and only when this opening has replaced the
+        // manifest: the one that was found may not be durable, and what it does not name may be
+        // what keeps the inode of the one before it. Maintenance removes the rest.
         let mut orphans = Vec::new();
         if !report.created {
             for orphan in listing.orphans(&*self.vfs, dir, &manifest)? {
+                if manifest.clean {
+                    orphans.push(orphan);
+                    continue;
+                }
                 match self.vfs.remove(&place.path(orphan)) {
                     Ok(()) => report.files_removed += 1,
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
