@@ -74,9 +74,11 @@ impl Pipeline {
         while !ticket.is_answered() {
             self.step();
         }
-        match ticket.wait() {
-            Woken::Answered(outcome) => outcome,
-            Woken::Promoted => Err(Error::invalid("a leader was promoted")),
+        loop {
+            // It was perhaps told to lead before it did of itself.
+            if let Woken::Answered(outcome) = ticket.wait() {
+                return outcome;
+            }
         }
     }
 

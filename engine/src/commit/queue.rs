@@ -121,11 +121,13 @@ impl TicketState {
     pub(crate) fn wait(&self) -> Woken {
         let mut slot = self.slot.lock();
         loop {
-            if slot.answered {
-                return Woken::Answered(slot.outcome.take().unwrap_or_else(|| Err(taken_before())));
-            }
+            // The lead first: somebody else may have answered the thread that was just told to
+            // lead, and the lead must be handed on all the same.
             if std::mem::take(&mut slot.promoted) {
                 return Woken::Promoted;
+            }
+            if slot.answered {
+                return Woken::Answered(slot.outcome.take().unwrap_or_else(|| Err(taken_before())));
             }
             slot.parked = true;
             slot = self.changed.wait(slot);
@@ -301,10 +303,14 @@ impl Queue {
 
     /// Ends a lead: hands it to the first waiting thread, if there is one.
     pub(crate) fn hand_over(&self) {
-        let mut state = self.state.lock();
-        let waiting = state.pending.iter().flat_map(|pending| &pending.reply.ticket);
-        let led = waiting.into_iter().any(|ticket| ticket.promote());
-        self.set_leading(&mut state, led);
+        self.promote_one(&mut self.state.lock());
+    }
+
+    /// The first thread that waits leads from now on; nobody, if none waits.
+    fn promote_one(&self, state: &mut State) {
+        let mut waiting = state.pending.iter().flat_map(|pending| &pending.reply.ticket);
+        let led = waiting.any(|ticket| ticket.promote());
+        self.set_leading(state, led);
     }
 
     /// Takes everything that waits, into an empty queue whose room is used again.
@@ -321,6 +327,10 @@ impl Queue {
         let mut state = self.state.lock();
         rest.append(&mut state.pending);
         std::mem::swap(&mut state.pending, rest);
+        // A step that nobody led may have held them while the last leader handed over.
+        if !state.leading {
+            self.promote_one(&mut state);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
