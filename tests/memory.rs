@@ -364,8 +364,12 @@ fn snapshots_and_iterators_are_bounded() {
     assert!(matches!(db.snapshot(), Err(Error::LimitExceeded { limit: 3, actual: 4, .. })));
     assert!(matches!(db.list(run(1), ""), Err(Error::LimitExceeded { .. })));
     held.pop();
-    held.pop();
     assert!(db.list(run(1), "").is_ok());
+    held.clear();
+    let scans: Vec<_> = (0..3).map(|_| db.scan_prefix(run(1), "").unwrap()).collect();
+    assert!(matches!(db.scan_prefix(run(1), ""), Err(Error::LimitExceeded { .. })));
+    drop(scans);
+    assert!(db.scan_prefix(run(1), "").is_ok());
 }
 
 /// A value of every kind, with the ends of each range.

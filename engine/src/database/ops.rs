@@ -199,14 +199,14 @@ impl Database {
     ///
     /// Errors: those of [`Database::list`].
     pub fn scan<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, run: RunId, range: R) -> Result<Scan> {
-        self.snapshot()?.scan(run, range)
+        self.snapshot()?.into_scan(run, range)
     }
 
     /// The keys that begin with `prefix`, lazily, from either end.
     ///
     /// Errors: those of [`Database::list`].
     pub fn scan_prefix(&self, run: RunId, prefix: impl AsRef<[u8]>) -> Result<Scan> {
-        self.snapshot()?.scan_prefix(run, prefix)
+        self.snapshot()?.into_scan_prefix(run, prefix.as_ref())
     }
 
     /// Fixes what is published now, for reading later: one version, one time.

@@ -102,10 +102,40 @@ impl Snapshot {
     ///
     /// Errors: those of [`Snapshot::scan`].
     pub fn scan_prefix(&self, run: RunId, prefix: impl AsRef<[u8]>) -> Result<Scan> {
-        let prefix = prefix.as_ref();
-        let from = PhysicalKey::new(run, TypeTag::KV, prefix);
-        let to = PhysicalKey::end_of_prefix(run, TypeTag::KV, prefix);
-        self.range(run, Bound::Included(from), Bound::Excluded(to))
+        let (from, to) = prefix_bounds(run, prefix.as_ref());
+        self.range(run, from, to)
+    }
+
+    /// As [`Snapshot::scan`], with this snapshot's own pin.
+    pub(super) fn into_scan<K: AsRef<[u8]>, R: RangeBounds<K>>(
+        self,
+        run: RunId,
+        range: R,
+    ) -> Result<Scan> {
+        let (from, to) = bounds(run, &range);
+        self.into_range(run, from, to)
+    }
+
+    /// As [`Snapshot::scan_prefix`], with this snapshot's own pin.
+    pub(super) fn into_scan_prefix(self, run: RunId, prefix: &[u8]) -> Result<Scan> {
+        let (from, to) = prefix_bounds(run, prefix);
+        self.into_range(run, from, to)
+    }
+
+    fn into_range(
+        self,
+        run: RunId,
+        from: Bound<PhysicalKey>,
+        to: Bound<PhysicalKey>,
+    ) -> Result<Scan> {
+        self.require(run)?;
+        match Arc::try_unwrap(self.pin) {
+            Ok(pin) => Ok(Scan::new(RangeIter::new(pin, from, to))),
+            Err(shared) => {
+                let pin = shared.store().pin_at(shared.point())?;
+                Ok(Scan::new(RangeIter::new(pin, from, to)))
+            }
+        }
     }
 
     fn range(&self, run: RunId, from: Bound<PhysicalKey>, to: Bound<PhysicalKey>) -> Result<Scan> {
@@ -125,4 +155,10 @@ impl Snapshot {
         }
         Err(Error::RunNotFound { run })
     }
+}
+
+fn prefix_bounds(run: RunId, prefix: &[u8]) -> (Bound<PhysicalKey>, Bound<PhysicalKey>) {
+    let from = PhysicalKey::new(run, TypeTag::KV, prefix);
+    let to = PhysicalKey::end_of_prefix(run, TypeTag::KV, prefix);
+    (Bound::Included(from), Bound::Excluded(to))
 }
