@@ -33,6 +33,14 @@ fn the_old_manifest_survives_many_sessions_without_a_directory_sync() {
     case_passes(include_str!("cases/seed-336093.json"));
 }
 
+/// A close failed in its last directory sync; the next opening read the new manifest, found it
+/// clean, and removed the second name of the old one, though nothing had made the new one
+/// durable. An opening now removes nothing before it has replaced the manifest itself.
+#[test]
+fn an_opening_that_has_not_replaced_the_manifest_removes_nothing() {
+    case_passes(include_str!("cases/seed-5028451.json"));
+}
+
 /// On a disk that lies, a closed segment came back longer than the manifest attests. It was
 /// appended to; the old records behind the attested end followed the new ones. A segment that
 /// is longer than attested is now left as it is, and the session gets one of its own.
