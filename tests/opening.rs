@@ -325,7 +325,9 @@ fn orphans_of_this_store_are_removed_and_foreign_files_are_left_alone() {
     let db = world.open();
     assert_eq!(state(&db), expected);
     let report = db.recovery_report();
-    assert_eq!(report.files_removed, 6);
+    // After a clean close the opening writes nothing; maintenance replaces the manifest first.
+    assert_eq!(report.files_removed, 0);
+    assert_eq!(db.maintain().unwrap().files_removed, 6);
     assert_eq!(report.foreign_files, foreign.len() as u64 + 1, "the directory is foreign too");
     // A number that a file bore is never used again.
     db.put(run(1), "one more", 1).unwrap();

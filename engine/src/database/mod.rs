@@ -51,7 +51,8 @@ pub struct RecoveryReport {
     pub unproven_commits: u64,
     /// Runs that were active at an unclean stop, for the application to resume or to end.
     pub interrupted_runs: Vec<RunId>,
-    /// Files of this store that nothing named, and that were removed.
+    /// Files of this store that nothing named, and that were removed. After a clean close they
+    /// are left to maintenance, since the opening itself writes nothing.
     pub files_removed: u64,
     /// Files in the directory that are not this store's; they are left alone.
     pub foreign_files: u64,
