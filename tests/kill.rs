@@ -77,7 +77,7 @@ fn start(dir: &Path, mode: &str) -> (Child, BufReader<ChildStdout>) {
         .env(DIR_VAR, dir)
         .env(MODE_VAR, mode)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());

@@ -147,7 +147,7 @@ impl Vfs for OsVfs {
             LockKind::Shared => file.try_lock_shared()?,
             LockKind::Exclusive => file.try_lock()?,
         }
-        Ok(Box::new(OsLock { _file: file }))
+        Ok(Box::new(OsLock { file }))
     }
 }
 
@@ -223,13 +223,22 @@ impl VfsFile for OsFile {
     }
 }
 
-/// A held lock. It goes when the operating system closes the file.
+/// A held lock, given up in so many words when it is dropped. Closing the file would not do: the
+/// lock belongs to the open file description, of which a process that another thread is starting
+/// just now holds a second descriptor until its `exec` closes it.
 #[derive(Debug)]
 struct OsLock {
-    _file: File,
+    file: File,
 }
 
 impl VfsLock for OsLock {}
+
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        // If it fails, the lock goes when the last descriptor of the file is closed.
+        self.file.unlock().ok();
+    }
+}
 
 /// Opens an existing file, and never a directory.
 fn open_file(path: &Path, access: Access) -> io::Result<File> {
@@ -289,4 +298,27 @@ fn allocate(file: &File, pos: u64, len: u64) -> io::Result<()> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn allocate(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that fails says so
+
+    use super::*;
+
+    #[test]
+    fn a_lock_that_was_dropped_is_free_although_another_descriptor_of_its_file_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        File::create(&path).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        // What a child has between its fork and its exec.
+        let inherited = file.try_clone().unwrap();
+        file.try_lock().unwrap();
+        let held = OsLock { file };
+        assert!(OsVfs::new().lock(&path, LockKind::Exclusive).is_err());
+        drop(held);
+        OsVfs::new().lock(&path, LockKind::Exclusive).unwrap();
+        drop(inherited);
+    }
 }
