@@ -46,7 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("codec", &["types"]),
     ("log", &["clock", "codec", "error", "names", "options"]),
     ("manifest", &["codec", "error", "log", "names"]),
-    ("store", &["clock", "codec", "error", "sync", "types"]),
+    ("store", &["clock", "codec", "error", "options", "sync", "types"]),
     ("runs", &["codec", "error", "sync", "types"]),
     ("effect", &["codec", "runs", "store"]),
     ("batch", &["codec", "error", "options", "types"]),

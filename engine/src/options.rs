@@ -181,6 +181,8 @@ impl Default for Options {
 pub(crate) const CHANGE_OVERHEAD_BYTES: usize = 64;
 /// The most bytes that any record may have: lengths on disk are checked against it.
 pub(crate) const RECORD_BYTES_MAX: u64 = 1 << 30;
+/// No memtable's budget is larger: its slots are counted in 32 bits.
+pub(crate) const MEMTABLE_BYTES_LIMIT: u64 = 1 << 38;
 /// The smallest segment: a header and one small record.
 pub(crate) const SEGMENT_BYTES_MIN: u64 = 512;
 
@@ -190,7 +192,7 @@ impl Options {
     /// Error: [`Error::InvalidArgument`] names the first that does not hold.
     pub fn validate(&self) -> Result<()> {
         let limits = &self.limits;
-        let rules: [(bool, &str); 12] = [
+        let rules: [(bool, &str); 13] = [
             (limits.key_bytes_max >= 1, "key_bytes_max must be at least 1"),
             (
                 limits.key_bytes_max + limits.value_bytes_max + CHANGE_OVERHEAD_BYTES
@@ -204,6 +206,10 @@ impl Options {
             (
                 (limits.batch_bytes_max as u64) < self.memtable_bytes_max / 2,
                 "memtable_bytes_max must be more than twice batch_bytes_max",
+            ),
+            (
+                self.memtable_bytes_max <= MEMTABLE_BYTES_LIMIT,
+                "memtable_bytes_max must be at most 256 GiB",
             ),
             (
                 limits.tags_max.saturating_mul(2 * limits.name_bytes_max + 16)

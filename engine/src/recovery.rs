@@ -35,7 +35,7 @@ use crate::log::segment::hex;
 use crate::log::writer::WriteFailure;
 use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
 use crate::names::OwnName;
-use crate::runs::RunTracker;
+use crate::runs::{HotRun, RunTracker};
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
 
@@ -52,6 +52,7 @@ pub(crate) struct TailRecord {
 pub(crate) struct Replay {
     pub(crate) memtable: Memtable,
     pub(crate) runs: RunTracker,
+    hot: HotRun,
     pub(crate) last_version: u64,
     pub(crate) last_time_ms: u64,
     pub(crate) commits: u64,
@@ -110,10 +111,10 @@ impl Replay {
             }
             match effect(change, version, time_ms) {
                 Ok(applied) => {
-                    self.runs.touch(std::iter::once((applied.key.run(), version)));
+                    self.runs.touch(applied.key.run(), version, &mut self.hot);
                     self.memtable.apply(applied.key, applied.version, &no_pins);
                 }
-                Err(run_change) => self.runs.apply(run_change),
+                Err(run_change) => self.runs.apply(run_change, &mut self.hot),
             }
         }
         Ok(())
@@ -130,7 +131,7 @@ fn is_content(kind: RecordKind) -> bool {
 /// Errors: [`Error::Corruption`] for a missing, foreign or damaged segment;
 /// [`Error::UnsupportedFormat`]; [`Error::Io`].
 pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<Replay> {
-    let mut replay = Replay::default();
+    let mut replay = Replay { memtable: Memtable::new(&manifest.store_id), ..Replay::default() };
     for entry in &manifest.segments {
         let path = dir.join(OwnName::Segment(entry.number).file_name());
         let mut scan = open_segment(vfs, &path, manifest, entry)?;

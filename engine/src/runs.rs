@@ -21,9 +21,34 @@ pub(crate) struct Run {
     begin: RunBegin,
     created_at_ms: u64,
     first_version: u64,
+    counters: Arc<Counters>,
+    end: Option<(RunStatus, u64)>,
+}
+
+/// What each change of a run moves.
+#[derive(Debug)]
+struct Counters {
     last_version: AtomicU64,
     changes: AtomicU64,
-    end: Option<(RunStatus, u64)>,
+}
+
+impl Counters {
+    fn touch(&self, version: u64) {
+        self.last_version.store(version, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// The active run that was changed last: most commits go to one run, and need not look it up.
+/// Whoever applies a begin or an end forgets it.
+#[derive(Debug, Default)]
+pub(crate) struct HotRun(Option<(RunId, Arc<Counters>)>);
+
+impl HotRun {
+    /// The run, which is active.
+    pub(crate) fn id(&self) -> Option<RunId> {
+        self.0.as_ref().map(|(run, _)| *run)
+    }
 }
 
 impl Run {
@@ -41,7 +66,7 @@ impl Run {
             created_at: Timestamp::from_millis(self.created_at_ms),
             completed_at: self.end.map(|(_, at)| Timestamp::from_millis(at)),
             first_version: self.first_version,
-            last_version: self.last_version.load(Ordering::Acquire),
+            last_version: self.counters.last_version.load(Ordering::Acquire),
             tags: self.begin.tags.clone(),
             retention: self.begin.retention,
         }
@@ -61,7 +86,12 @@ pub(crate) fn run_bytes(begin: &RunBegin) -> u64 {
 struct Runs {
     all: BTreeMap<RunId, Run>,
     active: BTreeSet<RunId>,
-    bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    runs: RwLock<Runs>,
+    bytes: AtomicU64,
 }
 
 /// The runs of a database. Clones share them.
@@ -81,7 +111,7 @@ struct Runs {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct RunTracker {
-    runs: Arc<RwLock<Runs>>,
+    inner: Arc<Inner>,
 }
 
 /// A change of the runs, ready to be applied.
@@ -107,74 +137,82 @@ impl RunTracker {
     /// The record of a run, whatever its status.
     #[must_use]
     pub fn get(&self, run: &RunId) -> Option<RunMetadataEntry> {
-        self.runs.read().all.get(run).map(|found| found.entry(*run))
+        self.inner.runs.read().all.get(run).map(|found| found.entry(*run))
     }
 
     /// The active runs, in the order of their ids.
     #[must_use]
     pub fn list_active(&self) -> Vec<RunId> {
-        self.runs.read().active.iter().copied().collect()
+        self.inner.runs.read().active.iter().copied().collect()
     }
 
     /// Whether the run is active.
     #[must_use]
     pub fn is_active(&self, run: &RunId) -> bool {
-        self.runs.read().active.contains(run)
+        self.inner.runs.read().active.contains(run)
     }
 
     /// How many runs are active.
     #[must_use]
     pub fn active_count(&self) -> usize {
-        self.runs.read().active.len()
+        self.inner.runs.read().active.len()
     }
 
     /// How many runs there are, whatever their status.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.runs.read().all.len()
+        self.inner.runs.read().all.len()
     }
 
     /// How many changes the run has had, its begin and end included; kept, not counted.
     #[must_use]
     pub fn change_count(&self, run: &RunId) -> Option<u64> {
-        self.runs.read().all.get(run).map(|found| found.changes.load(Ordering::Acquire))
+        self.inner
+            .runs
+            .read()
+            .all
+            .get(run)
+            .map(|found| found.counters.changes.load(Ordering::Acquire))
     }
 
     /// The memory that the records take, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.runs.read().bytes
+        self.inner.bytes.load(Ordering::Acquire)
     }
 
     pub(crate) fn status(&self, run: &RunId) -> Option<RunStatus> {
-        self.runs.read().all.get(run).map(Run::status)
+        self.inner.runs.read().all.get(run).map(Run::status)
     }
 
     /// Whether the run had begun at a version.
     pub(crate) fn existed_at(&self, run: &RunId, version: u64) -> bool {
-        self.runs.read().all.get(run).is_some_and(|found| found.first_version <= version)
+        self.inner.runs.read().all.get(run).is_some_and(|found| found.first_version <= version)
     }
 
     pub(crate) fn require(&self, run: RunId) -> Result<()> {
-        if self.runs.read().all.contains_key(&run) {
+        if self.inner.runs.read().all.contains_key(&run) {
             return Ok(());
         }
         Err(Error::RunNotFound { run })
     }
 
     /// Applies a begin or an end; the commit path has checked that it is legal.
-    pub(crate) fn apply(&self, change: RunChange) {
-        let mut runs = self.runs.write();
+    pub(crate) fn apply(&self, change: RunChange, hot: &mut HotRun) {
+        *hot = HotRun::default();
+        let mut runs = self.inner.runs.write();
         match change {
             RunChange::Begin { run, begin, version, time_ms } => {
-                runs.bytes += run_bytes(&begin);
+                self.inner.bytes.fetch_add(run_bytes(&begin), Ordering::AcqRel);
                 runs.active.insert(run);
                 let record = Run {
                     begin: *begin,
                     created_at_ms: time_ms,
                     first_version: version,
-                    last_version: AtomicU64::new(version),
-                    changes: AtomicU64::new(1),
+                    counters: Arc::new(Counters {
+                        last_version: AtomicU64::new(version),
+                        changes: AtomicU64::new(1),
+                    }),
                     end: None,
                 };
                 let before = runs.all.insert(run, record);
@@ -185,27 +223,22 @@ impl RunTracker {
                 if let Some(found) = runs.all.get_mut(&run) {
                     debug_assert!(found.end.is_none(), "a run ends once");
                     found.end = Some((status, time_ms));
-                    found.last_version.store(version, Ordering::Release);
-                    found.changes.fetch_add(1, Ordering::AcqRel);
+                    found.counters.touch(version);
                 }
             }
         }
     }
 
-    /// Notes that a commit changed keys of these runs.
-    pub(crate) fn touch(&self, touched: impl Iterator<Item = (RunId, u64)>) {
-        let runs = self.runs.read();
-        let mut last: Option<(RunId, &Run)> = None;
-        for (run, version) in touched {
-            let found = match last {
-                Some((id, found)) if id == run => Some(found),
-                _ => runs.all.get(&run),
-            };
-            if let Some(found) = found {
-                last = Some((run, found));
-                found.last_version.store(version, Ordering::Release);
-                found.changes.fetch_add(1, Ordering::AcqRel);
-            }
+    /// Notes that a commit changed a key of this run.
+    pub(crate) fn touch(&self, run: RunId, version: u64, hot: &mut HotRun) {
+        if let Some((_, counters)) = hot.0.as_ref().filter(|(id, _)| *id == run) {
+            return counters.touch(version);
+        }
+        let counters =
+            self.inner.runs.read().all.get(&run).map(|found| Arc::clone(&found.counters));
+        if let Some(counters) = counters {
+            counters.touch(version);
+            hot.0 = Some((run, counters));
         }
     }
 
@@ -266,7 +299,7 @@ impl Iterator for RunIter {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.buffer.is_empty() && !self.exhausted {
-            let runs = self.tracker.runs.read();
+            let runs = self.tracker.inner.runs.read();
             let range = runs.all.range((self.from, Bound::Unbounded));
             let mut visited = 0;
             for (id, run) in range.take(CHUNK_RUNS) {
@@ -300,7 +333,8 @@ mod tests {
             tags,
         };
         let begin = Box::new(begin);
-        tracker.apply(RunChange::Begin { run, begin, version: u64::from(n), time_ms: 5 });
+        let begin = RunChange::Begin { run, begin, version: u64::from(n), time_ms: 5 };
+        tracker.apply(begin, &mut HotRun::default());
         run
     }
 
@@ -311,12 +345,9 @@ mod tests {
             .map(|n| begin(&tracker, n, &[("odd", if n % 2 == 1 { "yes" } else { "no" })]))
             .collect();
         for run in all.iter().take(500) {
-            tracker.apply(RunChange::End {
-                run: *run,
-                status: RunStatus::Failed,
-                version: 2000,
-                time_ms: 9,
-            });
+            let end =
+                RunChange::End { run: *run, status: RunStatus::Failed, version: 2000, time_ms: 9 };
+            tracker.apply(end, &mut HotRun::default());
         }
         let listed: Vec<_> = tracker.iter(RunFilter::default()).map(|e| e.run_id).collect();
         assert_eq!(listed, all);
@@ -330,7 +361,11 @@ mod tests {
     fn t20_last_version_is_that_of_the_runs_own_last_change() {
         let tracker = RunTracker::new();
         let (a, b) = (begin(&tracker, 1, &[]), begin(&tracker, 2, &[]));
-        tracker.touch([(a, 3), (b, 4), (a, 5)].into_iter());
+        let mut hot = HotRun::default();
+        for (run, version) in [(a, 3), (b, 4), (a, 5)] {
+            tracker.touch(run, version, &mut hot);
+            assert_eq!(hot.id(), Some(run));
+        }
         assert_eq!(tracker.get(&a).map(|e| e.last_version), Some(5));
         assert_eq!(tracker.get(&b).map(|e| e.last_version), Some(4));
         assert_eq!(tracker.change_count(&a), Some(3));

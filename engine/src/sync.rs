@@ -6,7 +6,9 @@
 
 pub(crate) use std::sync::Arc;
 use std::sync::PoisonError;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering,
+};
 use std::time::Duration;
 
 /// A mutual exclusion lock.

@@ -38,7 +38,11 @@ impl Budget {
 }
 
 impl Overlay {
-    /// Forgets what is known of runs: they are looked up again.
+    /// An overlay over published state, in which a run is known to be active.
+    pub(crate) fn new(active: Option<RunId>) -> Self {
+        Overlay { active, ..Overlay::default() }
+    }
+
     fn status(&self, tracker: &RunTracker, run: RunId) -> Option<RunStatus> {
         self.runs.get(&run).copied().or_else(|| tracker.status(&run))
     }

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use super::admission::Budget;
+use super::admission::{Budget, Overlay};
 use super::gate::{Health, SyncGate};
 use super::group::{Accepted, Answers, Group};
 use super::queue::{Committed, Pending, Queue, Request};
@@ -27,7 +27,7 @@ use crate::options::{Level, Options, SyncPolicy};
 use crate::runs::RunTracker;
 use crate::store::UnifiedStore;
 use crate::store::pins::ReadPoint;
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, Ordering};
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};
 
 /// Everything of an open database that writes.
@@ -44,7 +44,7 @@ pub(crate) struct Pipeline {
     pub(crate) bell: Bell,
     /// There is something that only maintenance can clear away.
     pub(crate) leftovers: AtomicBool,
-    pub(crate) schedule: Mutex<Schedule>,
+    pub(crate) schedule: Schedule,
 }
 
 impl Pipeline {
@@ -55,7 +55,8 @@ impl Pipeline {
         pending: &mut VecDeque<Pending>,
     ) -> Answers {
         let accepted = std::mem::take(&mut writer.accepted);
-        let mut group = Group { accepted, ..Group::default() };
+        let overlay = Overlay::new(writer.hot.id());
+        let mut group = Group { accepted, overlay, ..Group::default() };
         // 1. What must be in order before anything is admitted.
         if let Err(error) = self.prepare(writer) {
             return Answers::all(&mut group, pending, &error);
@@ -91,11 +92,8 @@ impl Pipeline {
             return Answers::all(&mut group, &mut VecDeque::new(), &error);
         }
         // 4. Apply and publish.
-        self.publish(writer, &mut group);
         let mut answers = Answers::default();
-        for Accepted { version, previous, reply, .. } in group.accepted.drain(..) {
-            answers.add(reply, Ok(Committed { version, previous }));
-        }
+        self.publish(writer, &mut group.accepted, &mut answers);
         for (reply, error) in group.refused {
             answers.add(reply, Err(error));
         }
@@ -152,11 +150,8 @@ impl Pipeline {
     /// attests it.
     pub(crate) fn note_synced(&self) {
         let now = self.store.clock().monotonic();
-        let mut schedule = self.schedule.lock();
-        schedule.clear_sync();
-        let is_news = schedule.note_synced(now);
-        drop(schedule);
-        if is_news {
+        self.schedule.clear_sync();
+        if self.schedule.note_synced(now) {
             self.bell.ring();
         }
     }
@@ -342,7 +337,7 @@ impl Pipeline {
         if group.batched > 0 && writer.batched >= covered + self.policy.batch_size {
             writer.asked = writer.batched;
             self.gate.ask(writer.journal.sync_point(writer.batched));
-            self.schedule.lock().clear_sync();
+            self.schedule.clear_sync();
             self.bell.ring();
             return Ok(());
         }
@@ -351,43 +346,29 @@ impl Pipeline {
             _ => self.policy.async_interval,
         };
         let due = || self.store.clock().monotonic() + interval;
-        if self.schedule.lock().want_sync(level, due) {
+        if self.schedule.want_sync(level, due) {
             self.bell.ring();
         }
         Ok(())
     }
 
-    /// Applies the group to memory and makes it visible, all at once.
-    fn publish(&self, writer: &mut Writer, group: &mut Group) {
-        if group.accepted.is_empty() {
+    /// Applies the group to memory and makes it visible, all at once, in the order of the log.
+    fn publish(&self, writer: &mut Writer, accepted: &mut Vec<Accepted>, answers: &mut Answers) {
+        if accepted.is_empty() {
             return;
         }
-        let time_ms = writer.last_time_ms;
-        let mut run_changes = Vec::new();
-        let touched = &mut writer.touched;
-        touched.clear();
-        let runs = &self.runs;
+        let (runs, hot, time_ms) = (&self.runs, &mut writer.hot, writer.last_time_ms);
         self.store.publish(writer.last_version, |memory| {
-            for accepted in &mut group.accepted {
-                let version = accepted.version;
-                for change in accepted.changes.take() {
-                    match effect(change, version, time_ms) {
-                        Ok(applied) => {
-                            touched.push((applied.key.run(), version));
-                            memory.apply(applied);
-                        }
-                        Err(run_change) => run_changes.push((touched.len(), run_change)),
+            for Accepted { version, changes, previous, reply } in accepted.drain(..) {
+                changes.for_each(|change| match effect(change, version, time_ms) {
+                    Ok(applied) => {
+                        runs.touch(applied.key.run(), version, hot);
+                        memory.apply(applied);
                     }
-                }
+                    Err(run_change) => runs.apply(run_change, hot),
+                });
+                answers.add(reply, Ok(Committed { version, previous }));
             }
-            // In the order of the log: a run is touched only while it is active.
-            let mut from = 0;
-            for (at, change) in run_changes {
-                runs.touch(touched.get(from..at).unwrap_or_default().iter().copied());
-                runs.apply(change);
-                from = at;
-            }
-            runs.touch(touched.get(from..).unwrap_or_default().iter().copied());
         });
     }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use crate::codec::change::Change;
 use crate::error::{Error, Result};
 use crate::options::Level;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, AtomicU8, Condvar, Mutex, Ordering};
 use crate::types::VersionedValue;
 
 /// The changes of one commit; most have one.
@@ -35,13 +35,12 @@ impl Changes {
         }
     }
 
-    /// Takes the changes out.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = Change> + use<> {
-        let (one, many) = match std::mem::replace(self, Changes::Many(Vec::new())) {
-            Changes::One(change) => (Some(change), Vec::new()),
-            Changes::Many(changes) => (None, changes),
-        };
-        one.into_iter().chain(many)
+    /// Gives the changes away, in their order.
+    pub(crate) fn for_each(self, mut take: impl FnMut(Change)) {
+        match self {
+            Changes::One(change) => take(change),
+            Changes::Many(changes) => changes.into_iter().for_each(take),
+        }
     }
 }
 
@@ -213,26 +212,28 @@ impl Pending {
     }
 }
 
-#[derive(Debug, Default)]
-struct State {
-    pending: VecDeque<Pending>,
-    leading: bool,
-    closed: bool,
-}
-
-impl State {
-    fn add(&mut self, request: Request, ticket: &Arc<TicketState>) {
-        let reply = Reply { ticket: Some(Arc::clone(ticket)) };
-        self.pending.push_back(Pending { request, reply });
-    }
-}
+/// Somebody leads.
+const LEADING: u8 = 1;
+/// Requests wait in the queue.
+const WAITING: u8 = 2;
+/// No request is taken any more.
+const CLOSED: u8 = 4;
 
 /// The queue of commits.
+///
+/// A thread that meets nobody takes the lead and leaves it by one exchange each, without the
+/// lock. Invariants of the flags: `WAITING` is set if and only if `pending` is not empty, and
+/// changes, like `CLOSED`, under the lock only; `LEADING` is taken or left without the lock only
+/// while it is the only flag. So under the lock, with something waiting, `LEADING` stands still.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    state: Mutex<State>,
-    /// Whether a thread led a moment ago: a hint, to be read without the lock.
-    busy: AtomicBool,
+    flags: AtomicU8,
+    pending: Mutex<VecDeque<Pending>>,
+}
+
+fn add(pending: &mut VecDeque<Pending>, request: Request, ticket: &Arc<TicketState>) {
+    let reply = Reply { ticket: Some(Arc::clone(ticket)) };
+    pending.push_back(Pending { request, reply });
 }
 
 impl Queue {
@@ -240,31 +241,43 @@ impl Queue {
     ///
     /// Error: [`Error::Closed`].
     pub(crate) fn enter(&self, request: Request) -> Result<Turn> {
-        // A ticket is made before the lock is taken, so that many threads queue up quickly.
-        let mut ticket =
-            self.busy.load(Ordering::Relaxed).then(|| Arc::new(TicketState::of_a_waiter()));
-        let mut state = self.state.lock();
-        if state.closed {
-            return Err(Error::Closed);
-        }
-        let leads = !state.leading;
-        // What was submitted before comes first, be it by the same thread.
-        if leads && state.pending.is_empty() {
-            self.set_leading(&mut state, true);
+        if self.exchange(0, LEADING) {
             return Ok(Turn::Lead(request));
         }
-        let ticket = ticket.take().unwrap_or_else(|| Arc::new(TicketState::of_a_waiter()));
-        state.add(request, &ticket);
-        if leads {
-            self.set_leading(&mut state, true);
+        // A ticket is made before the lock is taken, so that many threads queue up quickly.
+        let ticket = Arc::new(TicketState::of_a_waiter());
+        let mut pending = self.pending.lock();
+        if self.is(CLOSED) {
+            return Err(Error::Closed);
+        }
+        // What was submitted before comes first, be it by the same thread.
+        if pending.is_empty() && self.exchange(0, LEADING) {
+            return Ok(Turn::Lead(request));
+        }
+        add(&mut pending, request, &ticket);
+        // A leader that has just left did not see it.
+        if self.set(WAITING) & LEADING == 0 {
+            self.set(LEADING);
             return Ok(Turn::LeadFor(ticket));
         }
         Ok(Turn::Follow(ticket))
     }
 
-    fn set_leading(&self, state: &mut State, leading: bool) {
-        state.leading = leading;
-        self.busy.store(leading, Ordering::Relaxed);
+    fn exchange(&self, from: u8, to: u8) -> bool {
+        self.flags.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn is(&self, flag: u8) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    /// Returns the flags as they were.
+    fn set(&self, flag: u8) -> u8 {
+        self.flags.fetch_or(flag, Ordering::AcqRel)
+    }
+
+    fn clear(&self, flag: u8) {
+        self.flags.fetch_and(!flag, Ordering::AcqRel);
     }
 
     /// Adds a request whose thread does not wait.
@@ -272,19 +285,19 @@ impl Queue {
     /// Error: [`Error::Closed`].
     pub(crate) fn push(&self, request: Request) -> Result<Arc<TicketState>> {
         let ticket = Arc::new(TicketState::default());
-        let mut state = self.state.lock();
-        if state.closed {
+        let mut pending = self.pending.lock();
+        if self.is(CLOSED) {
             return Err(Error::Closed);
         }
-        state.add(request, &ticket);
+        add(&mut pending, request, &ticket);
+        self.set(WAITING);
         Ok(ticket)
     }
 
     /// A thread wants to wait for a ticket that was pushed before: `true` if it leads now.
     pub(crate) fn join(&self, ticket: &TicketState) -> bool {
-        let mut state = self.state.lock();
-        if !state.leading {
-            self.set_leading(&mut state, true);
+        let _pending = self.pending.lock();
+        if self.set(LEADING) & LEADING == 0 {
             return true;
         }
         ticket.slot.lock().waiting = true;
@@ -293,30 +306,37 @@ impl Queue {
 
     /// Takes the lead if something waits and nobody leads; says how much waits then.
     pub(crate) fn lead_idle(&self) -> Option<usize> {
-        let mut state = self.state.lock();
-        if state.leading || state.pending.is_empty() {
+        let pending = self.pending.lock();
+        if pending.is_empty() || self.set(LEADING) & LEADING != 0 {
             return None;
         }
-        self.set_leading(&mut state, true);
-        Some(state.pending.len())
+        Some(pending.len())
     }
 
     /// Ends a lead: hands it to the first waiting thread, if there is one.
     pub(crate) fn hand_over(&self) {
-        self.promote_one(&mut self.state.lock());
+        if !self.exchange(LEADING, 0) {
+            self.promote_one(&self.pending.lock());
+        }
     }
 
     /// The first thread that waits leads from now on; nobody, if none waits.
-    fn promote_one(&self, state: &mut State) {
-        let mut waiting = state.pending.iter().flat_map(|pending| &pending.reply.ticket);
-        let led = waiting.any(|ticket| ticket.promote());
-        self.set_leading(state, led);
+    fn promote_one(&self, pending: &VecDeque<Pending>) {
+        self.set(LEADING);
+        let mut waiting = pending.iter().flat_map(|pending| &pending.reply.ticket);
+        if !waiting.any(|ticket| ticket.promote()) {
+            self.clear(LEADING);
+        }
     }
 
     /// Takes everything that waits, into an empty queue whose room is used again.
     pub(crate) fn take(&self, into: &mut VecDeque<Pending>) {
         debug_assert!(into.is_empty());
-        std::mem::swap(&mut self.state.lock().pending, into);
+        if self.is(WAITING) {
+            let mut pending = self.pending.lock();
+            std::mem::swap(&mut *pending, into);
+            self.clear(WAITING);
+        }
     }
 
     /// Puts back what did not fit, in front.
@@ -324,20 +344,25 @@ impl Queue {
         if rest.is_empty() {
             return;
         }
-        let mut state = self.state.lock();
-        rest.append(&mut state.pending);
-        std::mem::swap(&mut state.pending, rest);
+        let mut pending = self.pending.lock();
+        rest.append(&mut pending);
+        std::mem::swap(&mut *pending, rest);
         // A step that nobody led may have held them while the last leader handed over.
-        if !state.leading {
-            self.promote_one(&mut state);
+        if self.set(WAITING) & LEADING == 0 {
+            self.promote_one(&pending);
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.state.lock().pending.len()
+        if self.is(WAITING) { self.pending.lock().len() } else { 0 }
     }
 
     pub(crate) fn set_closed(&self, closed: bool) {
-        self.state.lock().closed = closed;
+        let _pending = self.pending.lock();
+        if closed {
+            self.set(CLOSED);
+        } else {
+            self.clear(CLOSED);
+        }
     }
 }

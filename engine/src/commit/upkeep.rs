@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::lead::Lead;
 use super::pipeline::Pipeline;
-use super::schedule::Schedule;
 use super::writer::Writer;
 use crate::error::Result;
 use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
@@ -42,25 +41,25 @@ impl Pipeline {
         let asked = self.gate.take_asked();
         if let Some(point) = asked.filter(|point| point.batched > self.gate.synced_batched()) {
             self.gate.sync(&point, &self.health)?;
-            self.schedule.lock().note_synced(self.store.clock().monotonic());
+            self.schedule.note_synced(self.store.clock().monotonic());
         }
         // 2. The rest wants the writer, and waits until something is due.
         let idle = Duration::from_millis(self.options.idle_watermark_ms);
         let now = self.store.clock().monotonic();
-        let next = self.schedule.lock().next(idle);
+        let next = self.schedule.next(idle);
         if next.is_none_or(|next| next > now) {
             return Ok(next);
         }
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
-        if self.schedule.lock().sync_due().is_some_and(|due| due <= now) {
+        if self.schedule.sync_due().is_some_and(|due| due <= now) {
             writer = self.sync_in_background(writer, now)?;
         }
         self.watermark_if_idle(&mut writer)?;
         self.note_leftovers(&writer);
-        let next = self.schedule.lock().next(idle);
+        let next = self.schedule.next(idle);
         // Until a full disk has room again, there is no use in a watermark.
-        Ok(next.filter(|_| !writer.disk_full || self.schedule.lock().sync_due().is_some()))
+        Ok(next.filter(|_| !writer.disk_full || self.schedule.sync_due().is_some()))
     }
 
     /// Commits what waits without a leader. Where threads commit without a pause there is one,
@@ -87,19 +86,18 @@ impl Pipeline {
             if !self.health.is_poisoned() {
                 writer.disk_full = true;
                 self.note_leftovers(&writer);
-                let mut schedule = self.schedule.lock();
-                schedule.clear_sync();
-                schedule.want_sync(Level::Async, || now + self.policy.async_interval);
+                self.schedule.clear_sync();
+                self.schedule.want_sync(Level::Async, || now + self.policy.async_interval);
             }
             return Err(error);
         }
         writer.disk_full = false;
         // 2. Sync it. What is committed meanwhile waits for the next one.
         let point = writer.journal.sync_point(writer.batched);
-        self.schedule.lock().clear_sync();
+        self.schedule.clear_sync();
         drop(writer);
         self.gate.sync(&point, &self.health)?;
-        self.schedule.lock().note_synced(self.store.clock().monotonic());
+        self.schedule.note_synced(self.store.clock().monotonic());
         Ok(self.writer.lock_for_upkeep())
     }
 
@@ -108,13 +106,9 @@ impl Pipeline {
     fn watermark_if_idle(&self, writer: &mut Writer) -> Result<()> {
         let now = self.store.clock().monotonic();
         let idle = Duration::from_millis(self.options.idle_watermark_ms);
-        let mut schedule = self.schedule.lock();
-        let is_idle = schedule.watermark_due(idle).is_some_and(|due| due <= now);
-        if !is_idle || writer.disk_full {
+        if writer.disk_full || !self.schedule.take_watermark(now, idle) {
             return Ok(());
         }
-        schedule.clear_unattested();
-        drop(schedule);
         if !self.has_room_for_note(writer) {
             return Ok(());
         }
@@ -194,7 +188,7 @@ impl Pipeline {
         self.guard(closed)?;
         writer.dirty = false;
         writer.closed = true;
-        *self.schedule.lock() = Schedule::default();
+        self.schedule.clear();
         Ok(())
     }
 
@@ -228,16 +222,14 @@ impl Pipeline {
 
     /// Whether there is, or will be, something for maintenance to do.
     pub(crate) fn wants_maintenance(&self) -> bool {
-        self.store.next_expiry_ms().is_some()
-            || self.store.superseded_key_count() > 0
-            || self.leftovers.load(Ordering::Relaxed)
+        self.store.wants_maintenance() || self.leftovers.load(Ordering::Relaxed)
     }
 
     /// A record without a commit waits for a sync, as an asynchronous commit does.
     fn note_unsynced(&self, writer: &mut Writer) {
         writer.dirty = true;
         let due = || self.store.clock().monotonic() + self.policy.async_interval;
-        if self.schedule.lock().want_sync(Level::Async, due) {
+        if self.schedule.want_sync(Level::Async, due) {
             self.bell.ring();
         }
     }

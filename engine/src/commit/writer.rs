@@ -6,8 +6,8 @@ use super::group::Accepted;
 use super::journal::Journal;
 use super::queue::Pending;
 use crate::log::record::{RecordHead, RecordKind};
+use crate::runs::HotRun;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
-use crate::types::RunId;
 
 /// What only the leader and the upkeep steps touch, under one lock.
 #[derive(Debug)]
@@ -27,8 +27,9 @@ pub(crate) struct Writer {
     pub(crate) dirty: bool,
     /// The store was closed: a leader that comes late finds that out here.
     pub(crate) closed: bool,
+    /// The run that the last commits went to.
+    pub(crate) hot: HotRun,
     /// Their room is used again from group to group.
-    pub(crate) touched: Vec<(RunId, u64)>,
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) pending: VecDeque<Pending>,
 }
@@ -44,7 +45,7 @@ impl Writer {
             disk_full: false,
             dirty: false,
             closed: false,
-            touched: Vec::new(),
+            hot: HotRun::default(),
             accepted: Vec::new(),
             pending: VecDeque::new(),
         }

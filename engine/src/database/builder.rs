@@ -12,6 +12,7 @@ use crate::commit::gate::{Health, SyncGate};
 use crate::commit::journal::Journal;
 use crate::commit::pipeline::Pipeline;
 use crate::commit::queue::Queue;
+use crate::commit::schedule::Schedule;
 use crate::commit::writer::{Writer, WriterLock};
 use crate::error::{Error, Result};
 use crate::log::creation::{NewSegment, Place};
@@ -23,6 +24,7 @@ use crate::options::{DurabilityMode, Options};
 use crate::recovery::{self, Listing, Replay};
 use crate::shell::{Shell, SystemClock, SystemEntropy};
 use crate::store::UnifiedStore;
+use crate::store::memtable::Memtable;
 use crate::sync::{Arc, AtomicBool, Mutex};
 
 /// How a database is opened.
@@ -186,7 +188,10 @@ impl Builder {
         let session_begun = !manifest.clean;
         let gate = SyncGate::default();
         gate.switch_to(writer.number(), writer.written());
-        let memtable = std::mem::take(&mut replay.memtable);
+        let memtable = match report.created {
+            true => Memtable::new(&manifest.store_id),
+            false => std::mem::take(&mut replay.memtable),
+        };
         let store =
             UnifiedStore::new(memtable, replay.last_version, clock, self.options.snapshots_max);
         let has_orphans = !orphans.is_empty();
@@ -205,7 +210,7 @@ impl Builder {
             runs: replay.runs.clone(),
             bell: Bell::default(),
             leftovers: AtomicBool::new(has_orphans),
-            schedule: Mutex::default(),
+            schedule: Schedule::default(),
         });
         let shell = match self.options.background {
             false => None,

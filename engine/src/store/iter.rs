@@ -38,6 +38,8 @@ pub(crate) struct RangeIter {
 
 impl RangeIter {
     pub(crate) fn new(pin: Pin, from: Bound<PhysicalKey>, to: Bound<PhysicalKey>) -> Self {
+        // What is added later, the pin does not see.
+        pin.store().put_in_order();
         RangeIter {
             pin,
             from,

@@ -1,4 +1,7 @@
-//! The memtable: the newest versions of every key, ordered, in memory.
+//! The memtable: the newest versions of every key, in memory.
+//!
+//! Keys are found by a hash ([`super::entries`]) and put in order only when somebody reads a range
+//! ([`super::order`]): see `docs/decisions/0010`.
 //!
 //! Invariants:
 //! 1. A chain's versions fall from the newest on; a reader at version `s` sees the first that
@@ -6,13 +9,15 @@
 //!    version still hides the older ones.
 //! 2. A superseded version is kept only while some pin sees it; its key then stands in the
 //!    garbage queue, so that it is freed soon after the pin is gone.
-//! 3. `bytes` is the memory that keys, values and their places in the maps take.
-//! 4. There is no storage below as yet, so a tombstone that no pin needs is not kept.
+//! 3. `bytes` is the memory that keys, values and their places take.
+//! 4. There is no storage below as yet, so a tombstone that no pin needs is not kept: its key is
+//!    gone, and is released when a quarter of the keys are, or by maintenance.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
+use super::entries::{Chain, Entries, Entry, INDEX_BYTES, Slot};
+use super::order::{ORDER_BYTES, Order};
 use super::pins::{Pins, ReadPoint};
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
@@ -33,31 +38,17 @@ impl Version {
     }
 }
 
-#[derive(Debug)]
-struct Chain {
-    newest: Version,
-    /// Superseded versions that a pin sees, newest first.
-    #[allow(clippy::box_collection)] // most chains have none: 8 bytes, not 24
-    older: Option<Box<Vec<Version>>>,
-}
-
-impl Chain {
-    fn at(&self, version: u64) -> Option<&Version> {
-        if self.newest.version <= version {
-            return Some(&self.newest);
-        }
-        self.older.as_deref()?.iter().find(|older| older.version <= version)
-    }
-}
-
 /// What an allocation costs beside its bytes.
 const ALLOCATION_BYTES: u64 = 16;
-/// What a key costs in the map: its place in nodes that are three quarters full.
-const ENTRY_BYTES: u64 = (size_of::<PhysicalKey>() + size_of::<Chain>()) as u64 * 4 / 3 + 16;
-/// What an expiry costs in its index.
-const EXPIRY_BYTES: u64 = (size_of::<(u64, PhysicalKey)>()) as u64 * 4 / 3;
+/// What a key costs: its entry and its places in the hash table and in the order.
+const ENTRY_BYTES: u64 = size_of::<Entry>() as u64 + INDEX_BYTES + ORDER_BYTES;
+/// What an expiry costs in its index, whose nodes are three quarters full.
+const EXPIRY_BYTES: u64 = (size_of::<(u64, Slot)>()) as u64 * 4 / 3;
 /// What a superseded version costs beside its value.
-const OLDER_BYTES: u64 = size_of::<Version>() as u64 * 2 + size_of::<PhysicalKey>() as u64;
+const OLDER_BYTES: u64 = size_of::<Version>() as u64 * 2 + size_of::<Slot>() as u64;
+
+/// As many keys may be gone before any is released.
+const GONE_MIN: usize = 64;
 
 fn heap(bytes: usize) -> u64 {
     if bytes == 0 { 0 } else { bytes as u64 + ALLOCATION_BYTES }
@@ -67,46 +58,69 @@ fn key_bytes(key: &PhysicalKey) -> u64 {
     ENTRY_BYTES + heap(key.heap_bytes())
 }
 
-fn value_bytes(version: &Version, key: &PhysicalKey) -> u64 {
+fn value_bytes(version: &Version) -> u64 {
     let value = version.value.as_ref().map_or(0, |value| heap(value.bytes().len()));
-    let expiry = if version.expiry_ms == NEVER { 0 } else { EXPIRY_BYTES + heap(key.heap_bytes()) };
-    value + expiry
+    value + if version.expiry_ms == NEVER { 0 } else { EXPIRY_BYTES }
 }
 
 /// The most bytes that a put can add.
 pub(crate) fn put_bytes_max(key: &PhysicalKey, value: &Stored, expires: bool) -> u64 {
-    let expiry = if expires { EXPIRY_BYTES + heap(key.heap_bytes()) } else { 0 };
+    let expiry = if expires { EXPIRY_BYTES } else { 0 };
     key_bytes(key) + heap(value.bytes().len()) + expiry + OLDER_BYTES
 }
 
 /// The most bytes that a delete can add: a tombstone over a version that a pin sees.
-pub(crate) const DELETE_BYTES_MAX: u64 = ENTRY_BYTES + OLDER_BYTES;
+pub(crate) const DELETE_BYTES_MAX: u64 = OLDER_BYTES;
 
-/// The newest versions, ordered by key.
-#[derive(Debug, Default)]
+impl Default for Memtable {
+    fn default() -> Self {
+        Memtable::new(&[0; 16])
+    }
+}
+
+/// The newest versions of all keys.
+#[derive(Debug)]
 pub(crate) struct Memtable {
-    map: BTreeMap<PhysicalKey, Chain>,
+    entries: Entries,
+    order: Order,
     /// The expiries of newest versions, soonest first.
-    expiries: BTreeSet<(u64, PhysicalKey)>,
-    /// Keys whose chains hold superseded versions or a tombstone.
-    garbage: VecDeque<PhysicalKey>,
+    expiries: BTreeSet<(u64, Slot)>,
+    /// Keys whose chains hold superseded versions.
+    garbage: VecDeque<Slot>,
     bytes: u64,
 }
 
 impl Memtable {
+    /// An empty one for a store, whose id varies how keys are hashed.
+    pub(crate) fn new(store_id: &[u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = *store_id;
+        Memtable {
+            entries: Entries::new(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
+            order: Order::default(),
+            expiries: BTreeSet::new(),
+            garbage: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
     /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The number of keys, tombstones among them.
+    /// The number of keys, tombstones that a pin needs among them.
     pub(crate) fn len(&self) -> usize {
-        self.map.len()
+        self.entries.len()
     }
 
     /// How many keys wait for superseded versions to be freed.
     pub(crate) fn garbage_len(&self) -> usize {
         self.garbage.len()
+    }
+
+    /// Whether there is, or will be, something to free.
+    pub(crate) fn wants_maintenance(&self) -> bool {
+        !self.garbage.is_empty() || self.entries.gone_len() > 0 || !self.expiries.is_empty()
     }
 
     /// When the next version expires.
@@ -116,95 +130,114 @@ impl Memtable {
 
     /// Sets or deletes a key. `new.version` is above every version in the table.
     pub(crate) fn apply(&mut self, key: PhysicalKey, new: Version, pins: &Pins) {
-        let expiry_ms = new.expiry_ms;
-        let indexed = (expiry_ms != NEVER).then(|| key.clone());
-        self.bytes += value_bytes(&new, &key);
-        match self.map.entry(key) {
-            Entry::Vacant(place) => {
-                if new.value.is_none() {
-                    return;
-                }
-                self.bytes += key_bytes(place.key());
-                place.insert(Chain { newest: new, older: None });
-            }
-            Entry::Occupied(mut place) => {
-                let key = place.key().clone();
-                let chain = place.get_mut();
-                debug_assert!(chain.newest.version <= new.version);
-                self.bytes -= value_bytes(&chain.newest, &key);
-                if chain.newest.expiry_ms != NEVER {
-                    self.expiries.remove(&(chain.newest.expiry_ms, key.clone()));
-                }
-                let deletes = new.value.is_none();
-                let old = std::mem::replace(&mut chain.newest, new);
-                if pins.see(old.version, chain.newest.version) {
-                    self.bytes += older_bytes(&old);
-                    let older = chain.older.get_or_insert_default();
-                    if older.is_empty() {
-                        self.garbage.push_back(key.clone());
-                    }
-                    older.insert(0, old);
-                } else if deletes && chain.older.is_none() {
-                    self.bytes -= key_bytes(&key);
-                    place.remove();
-                }
-            }
-        }
-        if let Some(key) = indexed {
-            self.expiries.insert((expiry_ms, key));
+        let hash = self.entries.hash(&key);
+        match self.entries.find(&key, hash) {
+            Some(slot) => self.supersede(slot, new, pins),
+            None if new.value.is_none() => {}
+            None => self.add(key, hash, new),
         }
     }
 
-    /// The version of a key that a reader at `point` sees.
-    pub(crate) fn get(&self, key: &PhysicalKey, point: ReadPoint) -> Option<&Version> {
-        self.newest_at(key, point.version).filter(|version| version.is_visible(point.now_ms))
+    /// Adds a key that is not there.
+    fn add(&mut self, key: PhysicalKey, hash: u32, new: Version) {
+        self.bytes += key_bytes(&key) + value_bytes(&new);
+        let expiry_ms = new.expiry_ms;
+        let slot =
+            self.entries.insert(Entry { key, chain: Chain { newest: new, older: None } }, hash);
+        self.order.add(slot);
+        if expiry_ms != NEVER {
+            self.expiries.insert((expiry_ms, slot));
+        }
+        if self.order.is_tail_full() {
+            let bytes = &mut self.bytes;
+            self.order.sort_tail(&mut self.entries, |key| *bytes -= key_bytes(key));
+        }
+    }
+
+    /// Gives a key that is there a newer version.
+    fn supersede(&mut self, slot: Slot, new: Version, pins: &Pins) {
+        let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { return };
+        debug_assert!(chain.newest.version <= new.version);
+        let (was_gone, expiry_ms, version) = (chain.is_gone(), new.expiry_ms, new.version);
+        self.bytes += value_bytes(&new);
+        let old = std::mem::replace(&mut chain.newest, new);
+        self.bytes -= value_bytes(&old);
+        if old.expiry_ms != NEVER {
+            self.expiries.remove(&(old.expiry_ms, slot));
+        }
+        if expiry_ms != NEVER {
+            self.expiries.insert((expiry_ms, slot));
+        }
+        // A tombstone that nobody needs hides nothing.
+        if !was_gone && pins.see(old.version, version) {
+            self.bytes += older_bytes(&old);
+            let older = chain.older.get_or_insert_default();
+            if older.is_empty() {
+                self.garbage.push_back(slot);
+            }
+            older.insert(0, old);
+        }
+        match (was_gone, chain.is_gone()) {
+            (false, true) => self.set_gone(slot),
+            (true, false) => self.entries.set_back(slot),
+            _ => {}
+        }
+    }
+
+    /// Nobody can see anything of a key any more.
+    fn set_gone(&mut self, slot: Slot) {
+        self.entries.set_gone(slot);
+        let gone = self.entries.gone_len();
+        if gone > GONE_MIN && gone > self.entries.len() / 3 {
+            self.purge();
+        }
+    }
+
+    /// Releases keys that are gone; of a large table, some of them.
+    fn purge(&mut self) {
+        let bytes = &mut self.bytes;
+        self.order.purge(&mut self.entries, |key| *bytes -= key_bytes(key));
     }
 
     /// The version of a key that is the newest at `version`, be it a tombstone or expired.
     pub(crate) fn newest_at(&self, key: &PhysicalKey, version: u64) -> Option<&Version> {
-        self.map.get(key)?.at(version)
+        let slot = self.entries.find(key, self.entries.hash(key))?;
+        self.entries.get(slot)?.chain.at(version)
+    }
+
+    /// Whether a walk would see all keys in order.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.order.is_sorted()
+    }
+
+    /// Readies the table for walks at the present: what is added later, they do not see.
+    pub(crate) fn put_in_order(&mut self) {
+        let bytes = &mut self.bytes;
+        self.order.settle(&mut self.entries, |key| *bytes -= key_bytes(key));
     }
 
     /// The entries between two bounds that a reader at `point` sees, in order, with every
     /// key that was passed on the way counted by `visit`, which may end the walk.
     pub(crate) fn walk<'a>(
         &'a self,
-        bounds: (Bound<&'a PhysicalKey>, Bound<&'a PhysicalKey>),
+        bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
         point: ReadPoint,
         backward: bool,
         mut visit: impl FnMut(&'a PhysicalKey, Option<&'a Version>) -> bool,
     ) {
-        if is_empty_range(bounds) {
-            return;
-        }
-        let range = self.map.range::<PhysicalKey, _>(bounds);
-        let mut step = |(key, chain): (&'a PhysicalKey, &'a Chain)| {
-            let seen = chain.at(point.version).filter(|v| v.is_visible(point.now_ms));
-            visit(key, seen)
-        };
-        if backward {
-            for entry in range.rev() {
-                if !step(entry) {
-                    return;
-                }
-            }
-        } else {
-            for entry in range {
-                if !step(entry) {
-                    return;
-                }
-            }
-        }
+        self.order.walk(&self.entries, bounds, backward, |slot| {
+            let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
+            visit(key, chain.at(point.version).filter(|v| v.is_visible(point.now_ms)))
+        });
     }
 
-    /// Frees superseded versions that no pin sees any more, visiting at most `limit` keys.
-    /// Returns how many keys are free of them now.
+    /// Frees superseded versions that no pin sees any more, visiting at most `limit` keys, and
+    /// keys that are gone. Returns how many keys are free of them now.
     pub(crate) fn collect_garbage(&mut self, limit: usize, pins: &Pins) -> usize {
         let mut freed = 0;
         for _ in 0..limit.min(self.garbage.len()) {
-            let Some(key) = self.garbage.pop_front() else { break };
-            let Entry::Occupied(mut place) = self.map.entry(key) else { continue };
-            let chain = place.get_mut();
+            let Some(slot) = self.garbage.pop_front() else { break };
+            let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { continue };
             let Some(mut older) = chain.older.take() else { continue };
             let mut newer = chain.newest.version;
             let mut released = 0;
@@ -220,14 +253,16 @@ impl Memtable {
             self.bytes -= released;
             if !older.is_empty() {
                 chain.older = Some(older);
-                self.garbage.push_back(place.key().clone());
+                self.garbage.push_back(slot);
                 continue;
             }
             freed += 1;
-            if chain.newest.value.is_none() {
-                self.bytes -= key_bytes(place.key());
-                place.remove();
+            if chain.is_gone() {
+                self.set_gone(slot);
             }
+        }
+        if self.entries.gone_len() > 0 {
+            self.purge();
         }
         freed
     }
@@ -239,26 +274,23 @@ impl Memtable {
             .expiries
             .iter()
             .take_while(|(expiry, _)| *expiry <= floor_ms)
-            .filter(|(expiry, key)| {
-                let newest = self.map.get(key).map(|chain| chain.newest.version);
+            .filter(|(expiry, slot)| {
+                let newest = self.entries.get(*slot).map(|entry| entry.chain.newest.version);
                 newest.is_some_and(|version| !pins.see_before(version, *expiry))
             })
             .take(limit)
-            .cloned()
+            .copied()
             .collect();
         let freed = due.len();
-        for (expiry, key) in due {
-            self.expiries.remove(&(expiry, key.clone()));
-            let Entry::Occupied(mut place) = self.map.entry(key) else { continue };
-            self.bytes -= value_bytes(&place.get().newest, place.key());
-            if place.get().older.is_none() {
-                self.bytes -= key_bytes(place.key());
-                place.remove();
-            } else {
-                // Older versions that a pin sees stay hidden behind it.
-                let newest = &mut place.get_mut().newest;
-                newest.value = None;
-                newest.expiry_ms = NEVER;
+        for (expiry, slot) in due {
+            self.expiries.remove(&(expiry, slot));
+            let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { continue };
+            self.bytes -= value_bytes(&chain.newest);
+            // Older versions that a pin sees stay hidden behind it.
+            chain.newest.value = None;
+            chain.newest.expiry_ms = NEVER;
+            if chain.is_gone() {
+                self.set_gone(slot);
             }
         }
         freed
@@ -272,15 +304,4 @@ impl Memtable {
 
 fn older_bytes(version: &Version) -> u64 {
     OLDER_BYTES + version.value.as_ref().map_or(0, |value| heap(value.bytes().len()))
-}
-
-fn is_empty_range(bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>)) -> bool {
-    match bounds {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(from), Bound::Included(to)) => from > to,
-        (
-            Bound::Included(from) | Bound::Excluded(from),
-            Bound::Excluded(to) | Bound::Included(to),
-        ) => from >= to,
-    }
 }

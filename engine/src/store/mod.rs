@@ -1,14 +1,16 @@
 //! The storage: what is published, and who reads it at which point.
 //!
-//! [`UnifiedStore`] is one ordered map of versions; today a memtable that recovery rebuilds
+//! [`UnifiedStore`] maps keys to versions, in order; today it is a memtable that recovery rebuilds
 //! from the log, later with sorted tables underneath. It knows neither log nor runs.
 //!
 //! Invariants: a group of commits is applied and published under one write lock, so readers
 //! see it whole or not at all; versions are published in order; a reader never waits for a
 //! sync, only for the time that a group takes to be applied in memory.
 
+mod entries;
 mod iter;
 pub(crate) mod memtable;
+mod order;
 pub(crate) mod pins;
 
 use std::ops::Bound;
@@ -18,8 +20,9 @@ use memtable::{Memtable, Version};
 use pins::{Pins, ReadPoint};
 
 use crate::clock::EngineClock;
+use crate::codec::change::NEVER;
 use crate::error::{Error, Result};
-use crate::sync::{Arc, Mutex, RwLock};
+use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 use crate::types::{Key, PhysicalKey, Timestamp, Value, VersionedValue};
 
 /// One change of the store, ready to be applied.
@@ -42,12 +45,6 @@ impl Applying<'_> {
     }
 }
 
-#[derive(Debug)]
-struct State {
-    memtable: Memtable,
-    published: u64,
-}
-
 /// The published data of all runs. Clones share it.
 ///
 /// Public to read; every change goes through the log, by [`Database`](crate::Database).
@@ -58,8 +55,11 @@ pub struct UnifiedStore {
 
 #[derive(Debug)]
 struct Inner {
-    state: RwLock<State>,
-    pins: Mutex<Pins>,
+    memtable: RwLock<Memtable>,
+    /// Both are set under the memtable's lock, and may be read without it.
+    published: AtomicU64,
+    bytes: AtomicU64,
+    pins: Pins,
     pins_max: usize,
     clock: EngineClock,
 }
@@ -71,34 +71,42 @@ impl UnifiedStore {
         clock: EngineClock,
         pins_max: usize,
     ) -> Self {
-        let state = RwLock::new(State { memtable, published });
-        UnifiedStore { inner: Arc::new(Inner { state, pins: Mutex::default(), pins_max, clock }) }
+        UnifiedStore {
+            inner: Arc::new(Inner {
+                published: AtomicU64::new(published),
+                bytes: AtomicU64::new(memtable.bytes()),
+                memtable: RwLock::new(memtable),
+                pins: Pins::default(),
+                pins_max,
+                clock,
+            }),
+        }
     }
 
     /// The version of the newest published commit; 0 before the first.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.inner.state.read().published
+        self.inner.published.load(Ordering::Acquire)
     }
 
     /// The memory that keys and values take, in bytes, with their places in the maps.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.inner.state.read().memtable.bytes()
+        self.inner.bytes.load(Ordering::Acquire)
     }
 
     /// The number of keys held, of all runs, with those that have expired and not yet been
     /// freed.
     #[must_use]
     pub fn key_count(&self) -> usize {
-        self.inner.state.read().memtable.len()
+        self.inner.memtable.read().len()
     }
 
     /// The number of keys that hold superseded versions, which snapshots still see or which
     /// maintenance has not yet freed.
     #[must_use]
     pub fn superseded_key_count(&self) -> usize {
-        self.inner.state.read().memtable.garbage_len()
+        self.inner.memtable.read().garbage_len()
     }
 
     /// The engine's time now: it never goes backwards, whatever the wall clock does.
@@ -161,89 +169,100 @@ impl UnifiedStore {
         point: Option<ReadPoint>,
         make: impl FnOnce(&Version, Value) -> Result<T>,
     ) -> Result<Option<T>> {
-        let state = self.inner.state.read();
-        let found = match point {
-            Some(point) => state.memtable.get(key, point),
-            None => {
-                // The clock is asked only if there is something that could expire.
-                let newest = state.memtable.newest_at(key, state.published);
-                newest.filter(|version| {
-                    version.value.is_some()
-                        && (version.expiry_ms == crate::codec::change::NEVER
-                            || self.inner.clock.now_ms() < version.expiry_ms)
-                })
-            }
+        let memtable = self.inner.memtable.read();
+        let version = memtable.newest_at(key, point.map_or(u64::MAX, |point| point.version));
+        let Some(version) = version.filter(|version| self.is_visible(version, point)) else {
+            return Ok(None);
         };
-        let Some(version) = found else { return Ok(None) };
         let Some(stored) = version.value.as_ref() else { return Ok(None) };
         let value = stored.to_value().map_err(|m| unreadable(key, m))?;
         make(version, value).map(Some)
     }
 
+    /// Whether a version is there at a point, or now. The clock is asked only if it matters.
+    fn is_visible(&self, version: &Version, point: Option<ReadPoint>) -> bool {
+        let now_ms = || point.map_or_else(|| self.inner.clock.now_ms(), |point| point.now_ms);
+        version.value.is_some() && (version.expiry_ms == NEVER || now_ms() < version.expiry_ms)
+    }
+
     /// Whether a key is visible.
     pub(crate) fn contains(&self, key: &PhysicalKey, point: Option<ReadPoint>) -> bool {
-        let state = self.inner.state.read();
-        let point = point.unwrap_or_else(|| ReadPoint {
-            version: state.published,
-            now_ms: self.inner.clock.now_ms(),
-        });
-        state.memtable.get(key, point).is_some()
+        let memtable = self.inner.memtable.read();
+        let newest = memtable.newest_at(key, point.map_or(u64::MAX, |point| point.version));
+        newest.is_some_and(|version| self.is_visible(version, point))
     }
 
     /// Pins the present: everything published so far, at this time.
     ///
     /// Error: [`Error::LimitExceeded`] if `snapshots_max` pins are alive.
     pub(crate) fn pin(&self) -> Result<Pin> {
-        let state = self.inner.state.read();
-        let point = ReadPoint { version: state.published, now_ms: self.inner.clock.now_ms() };
-        self.pin_at(point)
+        // No group is half applied, and no version freed, while this lock is held.
+        let _memtable = self.inner.memtable.read();
+        self.pin_at(ReadPoint { version: self.version(), now_ms: self.inner.clock.now_ms() })
     }
 
     /// Pins a point that is pinned already.
     pub(crate) fn pin_at(&self, point: ReadPoint) -> Result<Pin> {
-        let mut pins = self.inner.pins.lock();
-        if pins.len() >= self.inner.pins_max {
-            return Err(Error::LimitExceeded {
+        let limit = self.inner.pins_max;
+        match self.inner.pins.add(point, limit) {
+            Ok(id) => Ok(Pin { store: self.clone(), point, id }),
+            Err(alive) => Err(Error::LimitExceeded {
                 what: "snapshots and iterators alive",
-                limit: self.inner.pins_max as u64,
-                actual: pins.len() as u64 + 1,
-            });
+                limit: limit as u64,
+                actual: alive as u64 + 1,
+            }),
         }
-        let id = pins.add(point);
-        Ok(Pin { store: self.clone(), point, id })
     }
 
     /// Applies a group and publishes it up to `version`. `apply` runs under the write lock,
     /// also for what must become visible together with the group.
     pub(crate) fn publish(&self, version: u64, apply: impl FnOnce(&mut Applying<'_>)) {
-        let mut state = self.inner.state.write();
-        let pins = self.inner.pins.lock();
-        apply(&mut Applying { memtable: &mut state.memtable, pins: &pins });
-        debug_assert!(version >= state.published, "versions are published in order");
-        state.published = version;
+        self.change(|memtable, pins| {
+            apply(&mut Applying { memtable, pins });
+            debug_assert!(version >= self.version(), "versions are published in order");
+            self.inner.published.store(version, Ordering::Release);
+        });
     }
 
-    /// Frees what superseded versions it can, visiting at most `limit` keys; returns whether
-    /// some are left to look at.
+    /// Changes the memtable, and accounts for it.
+    fn change<T>(&self, change: impl FnOnce(&mut Memtable, &Pins) -> T) -> T {
+        let mut memtable = self.inner.memtable.write();
+        let outcome = change(&mut memtable, &self.inner.pins);
+        self.inner.bytes.store(memtable.bytes(), Ordering::Release);
+        outcome
+    }
+
+    /// Frees what superseded versions it can, visiting at most `limit` keys; returns how many
+    /// keys are free of them now, and how many are left to look at.
     pub(crate) fn collect_garbage(&self, limit: usize) -> (usize, usize) {
-        let mut state = self.inner.state.write();
-        let pins = self.inner.pins.lock();
-        let freed = state.memtable.collect_garbage(limit, &pins);
-        (freed, state.memtable.garbage_len())
+        self.change(|memtable, pins| {
+            (memtable.collect_garbage(limit, pins), memtable.garbage_len())
+        })
     }
 
     /// Frees what expired at or before `floor_ms`; returns how many, and how many expired
     /// ones are left.
     pub(crate) fn expire(&self, floor_ms: u64, limit: usize) -> (usize, usize) {
-        let mut state = self.inner.state.write();
-        let pins = self.inner.pins.lock();
-        let freed = state.memtable.expire(floor_ms, limit, &pins);
-        (freed, state.memtable.expired_len(floor_ms))
+        self.change(|memtable, pins| {
+            (memtable.expire(floor_ms, limit, pins), memtable.expired_len(floor_ms))
+        })
+    }
+
+    /// Whether there is, or will be, something to free.
+    pub(crate) fn wants_maintenance(&self) -> bool {
+        self.inner.memtable.read().wants_maintenance()
+    }
+
+    /// Readies walks over what is published so far.
+    fn put_in_order(&self) {
+        if !self.inner.memtable.read().is_ordered() {
+            self.change(|memtable, _| memtable.put_in_order());
+        }
     }
 
     /// When the next version expires, in engine time.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        self.inner.state.read().memtable.next_expiry_ms()
+        self.inner.memtable.read().next_expiry_ms()
     }
 
     /// Walks a range; see [`Memtable::walk`].
@@ -254,13 +273,12 @@ impl UnifiedStore {
         backward: bool,
         visit: impl FnMut(&PhysicalKey, Option<&Version>) -> bool,
     ) {
-        self.inner.state.read().memtable.walk(bounds, point, backward, visit);
+        self.inner.memtable.read().walk(bounds, point, backward, visit);
     }
 }
 
 fn expires_at(version: &Version) -> Option<Timestamp> {
-    (version.expiry_ms != crate::codec::change::NEVER)
-        .then(|| Timestamp::from_millis(version.expiry_ms))
+    (version.expiry_ms != NEVER).then(|| Timestamp::from_millis(version.expiry_ms))
 }
 
 fn unreadable(key: &PhysicalKey, malformed: crate::codec::Malformed) -> Error {
@@ -287,6 +305,6 @@ impl Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.store.inner.pins.lock().remove(self.point, self.id);
+        self.store.inner.pins.remove(self.point, self.id);
     }
 }

@@ -1,9 +1,12 @@
 //! Read points, and the register of those that are pinned by snapshots and iterators.
 //!
 //! Invariant: a pin is registered under the store's read lock and looked up under its write
-//! lock, so no version that a pin sees is freed between the two.
+//! lock, so no version that a pin sees is freed between the two. Where there are no pins, a look
+//! costs one load.
 
 use std::collections::BTreeMap;
+
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// What a reader sees: everything up to a version, at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,34 +18,55 @@ pub(crate) struct ReadPoint {
 /// The pinned read points.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
-    points: BTreeMap<(u64, u64), u64>,
+    len: AtomicUsize,
+    points: Mutex<Points>,
+}
+
+#[derive(Debug, Default)]
+struct Points {
+    /// The times of the points, by version and number.
+    times: BTreeMap<(u64, u64), u64>,
     next_id: u64,
 }
 
 impl Pins {
-    pub(crate) fn len(&self) -> usize {
-        self.points.len()
+    /// Registers a point, unless there are `max`; the number gives it back to
+    /// [`Pins::remove`].
+    ///
+    /// Error: how many there are.
+    pub(crate) fn add(&self, point: ReadPoint, max: usize) -> Result<u64, usize> {
+        let mut points = self.points.lock();
+        if points.times.len() >= max {
+            return Err(points.times.len());
+        }
+        points.next_id += 1;
+        let id = points.next_id;
+        points.times.insert((point.version, id), point.now_ms);
+        self.len.store(points.times.len(), Ordering::Release);
+        Ok(id)
     }
 
-    /// Registers a point; the number gives it back to [`Pins::remove`].
-    pub(crate) fn add(&mut self, point: ReadPoint) -> u64 {
-        self.next_id += 1;
-        self.points.insert((point.version, self.next_id), point.now_ms);
-        self.next_id
+    pub(crate) fn remove(&self, point: ReadPoint, id: u64) {
+        let mut points = self.points.lock();
+        points.times.remove(&(point.version, id));
+        self.len.store(points.times.len(), Ordering::Release);
     }
 
-    pub(crate) fn remove(&mut self, point: ReadPoint, id: u64) {
-        self.points.remove(&(point.version, id));
+    fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
     }
 
     /// Whether a pin sees the version `old` that `new` supersedes.
     pub(crate) fn see(&self, old: u64, new: u64) -> bool {
-        old < new && self.points.range((old, 0)..(new, 0)).next().is_some()
+        old < new
+            && !self.is_empty()
+            && self.points.lock().times.range((old, 0)..(new, 0)).next().is_some()
     }
 
     /// Whether a pin at or above `version` has a time before `expiry_ms`.
     pub(crate) fn see_before(&self, version: u64, expiry_ms: u64) -> bool {
-        self.points.range((version, 0)..).any(|(_, now_ms)| *now_ms < expiry_ms)
+        !self.is_empty()
+            && self.points.lock().times.range((version, 0)..).any(|(_, now_ms)| *now_ms < expiry_ms)
     }
 }
 
@@ -52,9 +76,10 @@ mod tests {
 
     #[test]
     fn a_pin_sees_the_version_it_stands_on_until_a_newer_one_at_or_below_it() {
-        let mut pins = Pins::default();
+        let pins = Pins::default();
         let point = ReadPoint { version: 5, now_ms: 100 };
-        let id = pins.add(point);
+        let id = pins.add(point, 1).unwrap();
+        assert_eq!(pins.add(point, 1), Err(1));
         assert!(pins.see(5, 6) && pins.see(1, 6));
         assert!(!pins.see(1, 5) && !pins.see(6, 9));
         assert!(pins.see_before(5, 101) && !pins.see_before(5, 100) && !pins.see_before(6, 101));

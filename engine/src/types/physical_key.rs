@@ -31,6 +31,9 @@ pub(crate) struct PhysicalKey {
 }
 
 impl PhysicalKey {
+    /// How many bytes of the user key the head holds.
+    pub(crate) const HEAD_BYTES: usize = 7;
+
     pub(crate) fn new(run: RunId, tag: TypeTag, user_key: &[u8]) -> Self {
         Self::with_tag_byte(run, tag.to_byte(), user_key)
     }
@@ -82,6 +85,16 @@ impl PhysicalKey {
             head: u64::from_be_bytes(head),
             user,
         }
+    }
+
+    /// The least key of all; no data is ever under it.
+    pub(crate) fn least() -> Self {
+        Self::with_tag_byte(RunId::from_bytes([0; 16]), 0, &[])
+    }
+
+    /// Run id and head, as they are compared.
+    pub(crate) fn numbers(&self) -> (u128, u64) {
+        (self.run, self.head)
     }
 
     pub(crate) fn run(&self) -> RunId {

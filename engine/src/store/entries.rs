@@ -1,0 +1,309 @@
+//! The keys of the memtable with their versions, each in a slot, found by a hash.
+//!
+//! To find a key takes two cache misses, however many there are; nothing is moved when one is
+//! added. The hash table is searched and never walked, so its order shows nowhere, and its
+//! seed is the store's own, so that nobody can choose keys that collide.
+//!
+//! Invariants: a slot is free, or holds one key, to which exactly one place of the table leads;
+//! a key keeps its slot until it is released. A key is *gone* if all that is left of it is a
+//! tombstone that nobody needs; it waits to be released until the order forgets it
+//! ([`super::order`]), and comes back to life in its slot if it is put again.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use super::memtable::Version;
+use crate::options::MEMTABLE_BYTES_LIMIT;
+use crate::types::PhysicalKey;
+
+/// The versions of one key.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) newest: Version,
+    /// Superseded versions that a pin sees, newest first.
+    #[allow(clippy::box_collection)] // most chains have none: 8 bytes, not 24
+    pub(super) older: Option<Box<Vec<Version>>>,
+}
+
+impl Chain {
+    /// The version that is the newest at `version`.
+    pub(super) fn at(&self, version: u64) -> Option<&Version> {
+        if self.newest.version <= version {
+            return Some(&self.newest);
+        }
+        self.older.as_deref()?.iter().find(|older| older.version <= version)
+    }
+
+    /// Whether nobody can see anything of it any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.newest.value.is_none() && self.older.is_none()
+    }
+}
+
+/// A key and its versions.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: PhysicalKey,
+    pub(super) chain: Chain,
+}
+
+/// Where an entry is. There are fewer than 2^32: the options bound the memtable's memory.
+pub(super) type Slot = u32;
+
+const _: () = assert!(MEMTABLE_BYTES_LIMIT / size_of::<Entry>() as u64 <= Slot::MAX as u64);
+
+/// What the hash table holds of a key.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The upper half of the key's hash: most other keys differ in it.
+    hash: u32,
+    slot: Slot,
+}
+
+/// Entries are held in blocks of this many, so that to grow moves none of them.
+const BLOCK_ENTRIES: usize = 1024;
+/// From this many keys on there are [`SHARDS`] tables, so that to enlarge one takes a moment
+/// only.
+const SHARD_FROM: usize = 1 << 16;
+const SHARDS: usize = 64;
+
+/// What a key costs in the hash table: its place and its control byte, at half load.
+pub(super) const INDEX_BYTES: u64 = 18;
+
+/// The entries, by slot and by key.
+#[derive(Debug)]
+pub(super) struct Entries {
+    blocks: Vec<Vec<Entry>>,
+    free: Vec<Slot>,
+    /// One bit for each slot: the key is gone.
+    gone: Vec<u64>,
+    gone_len: usize,
+    tables: Vec<HashTable<Place>>,
+    hasher: FixedState,
+    /// How many slots hold a key.
+    len: usize,
+}
+
+impl Entries {
+    /// No entries; `seed` varies the hash.
+    pub(super) fn new(seed: u64) -> Self {
+        Entries {
+            blocks: Vec::new(),
+            free: Vec::new(),
+            gone: Vec::new(),
+            gone_len: 0,
+            tables: vec![HashTable::new()],
+            hasher: FixedState::with_seed(seed),
+            len: 0,
+        }
+    }
+
+    /// How many keys there are, without those that are gone.
+    pub(super) fn len(&self) -> usize {
+        self.len - self.gone_len
+    }
+
+    /// How many keys are gone and not released.
+    pub(super) fn gone_len(&self) -> usize {
+        self.gone_len
+    }
+
+    pub(super) fn hash(&self, key: &PhysicalKey) -> u32 {
+        let mut hasher = self.hasher.build_hasher();
+        let (run, head) = key.numbers();
+        hasher.write_u128(run);
+        hasher.write_u64(head);
+        hasher.write(key.user_key());
+        let hash = hasher.finish();
+        let [a, b, c, d, ..] = (hash ^ (hash >> 32)).to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    pub(super) fn find(&self, key: &PhysicalKey, hash: u32) -> Option<Slot> {
+        let is_it = |place: &Place| {
+            place.hash == hash && self.get(place.slot).is_some_and(|entry| entry.key == *key)
+        };
+        self.table(hash)?.find(spread(hash), is_it).map(|place| place.slot)
+    }
+
+    fn table(&self, hash: u32) -> Option<&HashTable<Place>> {
+        self.tables.get(shard(hash, self.tables.len()))
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&Entry> {
+        let slot = slot as usize;
+        self.blocks.get(slot / BLOCK_ENTRIES)?.get(slot % BLOCK_ENTRIES)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
+        let slot = slot as usize;
+        self.blocks.get_mut(slot / BLOCK_ENTRIES)?.get_mut(slot % BLOCK_ENTRIES)
+    }
+
+    /// Adds a key that is not there.
+    pub(super) fn insert(&mut self, entry: Entry, hash: u32) -> Slot {
+        debug_assert!(self.find(&entry.key, hash).is_none(), "a key has one slot");
+        if self.len == SHARD_FROM && self.tables.len() == 1 {
+            self.split();
+        }
+        self.len += 1;
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                if let Some(place) = self.get_mut(slot) {
+                    *place = entry;
+                }
+                slot
+            }
+            None => self.push(entry),
+        };
+        let index = shard(hash, self.tables.len());
+        if let Some(table) = self.tables.get_mut(index) {
+            table.insert_unique(spread(hash), Place { hash, slot }, |place| spread(place.hash));
+        }
+        slot
+    }
+
+    fn push(&mut self, entry: Entry) -> Slot {
+        let full = |block: &Vec<Entry>| block.len() >= BLOCK_ENTRIES;
+        if self.blocks.last().is_none_or(full) {
+            // The first block grows with a small store; all others are as large as they get.
+            let capacity = if self.blocks.is_empty() { 0 } else { BLOCK_ENTRIES };
+            self.blocks.push(Vec::with_capacity(capacity));
+        }
+        let before = (self.blocks.len() - 1) * BLOCK_ENTRIES;
+        let mut within = 0;
+        if let Some(block) = self.blocks.last_mut() {
+            within = block.len();
+            block.push(entry);
+        }
+        if (before + within).is_multiple_of(64) {
+            self.gone.push(0);
+        }
+        debug_assert!(before + within < Slot::MAX as usize, "the options bound the memory");
+        Slot::try_from(before + within).unwrap_or(Slot::MAX)
+    }
+
+    /// Goes over to many tables.
+    fn split(&mut self) {
+        let old = std::mem::take(&mut self.tables);
+        self.tables.resize_with(SHARDS, || HashTable::with_capacity(2 * SHARD_FROM / SHARDS));
+        for place in old.into_iter().flatten() {
+            if let Some(table) = self.tables.get_mut(shard(place.hash, SHARDS)) {
+                table.insert_unique(spread(place.hash), place, |place| spread(place.hash));
+            }
+        }
+    }
+
+    fn bit(&mut self, slot: Slot) -> Option<(&mut u64, u64)> {
+        self.gone.get_mut(slot as usize / 64).map(|word| (word, 1 << (slot % 64)))
+    }
+
+    pub(super) fn is_gone(&self, slot: Slot) -> bool {
+        self.gone.get(slot as usize / 64).is_some_and(|word| word & (1 << (slot % 64)) != 0)
+    }
+
+    /// The key is gone.
+    pub(super) fn set_gone(&mut self, slot: Slot) {
+        debug_assert!(self.get(slot).is_some_and(|entry| entry.chain.is_gone()));
+        if let Some((word, bit)) = self.bit(slot) {
+            debug_assert!(*word & bit == 0);
+            *word |= bit;
+            self.gone_len += 1;
+        }
+    }
+
+    /// The key has come back to life.
+    pub(super) fn set_back(&mut self, slot: Slot) {
+        if let Some((word, bit)) = self.bit(slot) {
+            debug_assert!(*word & bit != 0);
+            *word &= !bit;
+            self.gone_len -= 1;
+        }
+    }
+
+    /// Frees the slot of a key that is gone and that nothing refers to any more. Returns the
+    /// key.
+    pub(super) fn release(&mut self, slot: Slot) -> Option<PhysicalKey> {
+        debug_assert!(self.is_gone(slot));
+        self.set_back(slot);
+        let key = std::mem::replace(&mut self.get_mut(slot)?.key, PhysicalKey::least());
+        let hash = self.hash(&key);
+        let index = shard(hash, self.tables.len());
+        let table = self.tables.get_mut(index)?;
+        if let Ok(place) = table.find_entry(spread(hash), |place| place.slot == slot) {
+            place.remove();
+        }
+        self.len -= 1;
+        self.free.push(slot);
+        Some(key)
+    }
+}
+
+/// The table of a hash, out of 1 or [`SHARDS`].
+fn shard(hash: u32, tables: usize) -> usize {
+    hash as usize & (tables - 1)
+}
+
+/// The 64 bits that the table wants, of which it uses both ends.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::change::NEVER;
+    use crate::types::{RunId, TypeTag};
+
+    fn key(n: u32) -> PhysicalKey {
+        PhysicalKey::new(RunId::from_bytes([3; 16]), TypeTag::KV, &n.to_be_bytes())
+    }
+
+    fn entry(n: u32) -> Entry {
+        let newest = Version { version: 1, time_ms: 1, expiry_ms: NEVER, value: None };
+        Entry { key: key(n), chain: Chain { newest, older: None } }
+    }
+
+    #[test]
+    fn every_key_is_found_in_its_slot_below_and_above_the_split_into_shards() {
+        let count = u32::try_from(SHARD_FROM + 3000).unwrap();
+        let mut entries = Entries::new(7);
+        for n in 0..count {
+            let hash = entries.hash(&key(n));
+            assert_eq!(entries.insert(entry(n), hash), n, "slots are given in order");
+        }
+        assert_eq!((entries.len(), entries.tables.len()), (count as usize, SHARDS));
+        for n in 0..count {
+            assert_eq!(entries.find(&key(n), entries.hash(&key(n))), Some(n));
+        }
+        assert_eq!(entries.find(&key(count), entries.hash(&key(count))), None);
+    }
+
+    #[test]
+    fn a_released_slot_serves_the_next_key_and_its_old_key_is_not_found() {
+        let mut entries = Entries::new(0);
+        for n in 0..100 {
+            let hash = entries.hash(&key(n));
+            entries.insert(entry(n), hash);
+        }
+        entries.set_gone(40);
+        assert_eq!((entries.len(), entries.gone_len()), (99, 1));
+        assert_eq!(entries.find(&key(40), entries.hash(&key(40))), Some(40), "gone, not released");
+        entries.set_back(40);
+        entries.set_gone(40);
+        assert_eq!(entries.release(40), Some(key(40)));
+        assert_eq!(entries.find(&key(40), entries.hash(&key(40))), None);
+        let hash = entries.hash(&key(500));
+        assert_eq!(entries.insert(entry(500), hash), 40);
+        assert!(!entries.is_gone(40));
+        assert_eq!((entries.len(), entries.gone_len()), (100, 0));
+    }
+
+    #[test]
+    fn another_seed_gives_other_hashes() {
+        let (one, other) = (Entries::new(1), Entries::new(2));
+        assert!((0..100).any(|n| one.hash(&key(n)) != other.hash(&key(n))));
+    }
+}
