@@ -8,6 +8,7 @@ use super::gate::Health;
 use super::pipeline::Pipeline;
 use super::queue::{Committed, Pending, Queue, Request, TicketState, Turn, Woken};
 use crate::error::{Error, Result};
+use crate::options::Level;
 use crate::sync::Arc;
 
 /// Poisons if the thread panics, so that a bug in a step cannot be followed by a write.
@@ -33,6 +34,10 @@ impl Drop for Lead<'_> {
 impl Pipeline {
     /// Commits and waits for the outcome.
     pub(crate) fn commit(&self, request: Request) -> Result<Committed> {
+        if request.level < Level::Strict && self.queue.lead_alone() {
+            let _lead = Lead(&self.queue);
+            return self.step_alone(request);
+        }
         match self.queue.enter(request)? {
             Turn::Lead(request) => {
                 let _lead = Lead(&self.queue);
@@ -85,6 +90,16 @@ impl Pipeline {
     /// Commits one group of what waits; returns how many requests were answered.
     pub(crate) fn step(&self) -> usize {
         self.step_with(None).0
+    }
+
+    /// Commits the leader's own request, which met no other. A sync is worth a group, for
+    /// those who come while it is encoded; a write alone is not.
+    fn step_alone(&self, request: Request) -> Result<Committed> {
+        let mut writer = self.writer.lock();
+        let _guard = PanicGuard(&self.health);
+        let outcome = self.commit_alone(&mut writer, request);
+        self.note_leftovers(&writer);
+        outcome
     }
 
     /// Commits one group: the leader's own request, if it has one in hand, and what waits.

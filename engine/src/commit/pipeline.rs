@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use super::admission::{Budget, Overlay};
 use super::gate::{Health, SyncGate};
 use super::group::{Accepted, Answers, Group};
-use super::queue::{Committed, Pending, Queue, Request};
+use super::queue::{Changes, Committed, Pending, Queue, Request};
 use super::schedule::Schedule;
 use super::writer::{Writer, WriterLock};
 use crate::codec::change::{self, Change, NEVER};
@@ -24,9 +24,9 @@ use crate::error::{Error, Result};
 use crate::log::record::{RecordKind, record_bytes};
 use crate::log::writer::WriteFailure;
 use crate::options::{Level, Options, SyncPolicy};
-use crate::runs::RunTracker;
-use crate::store::UnifiedStore;
+use crate::runs::{HotRun, RunTracker};
 use crate::store::pins::ReadPoint;
+use crate::store::{Applying, UnifiedStore};
 use crate::sync::{AtomicBool, Ordering};
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};
 
@@ -74,31 +74,77 @@ impl Pipeline {
             }
         };
         // 3. Write, and sync if any asks for it.
-        if let Err(failure) = self.make_durable(writer, &group) {
-            let error = match failure {
-                WriteFailure::Full(error) => {
-                    // Neither record nor version stays; what was published before does.
-                    writer.journal.writer().truncate_to(mark);
-                    if !planted!(VersionKeptAfterFullDisk) {
-                        writer.last_version = before;
-                    }
-                    writer.disk_full = writer.journal.log().buffered() > 0;
-                    error
-                }
-                WriteFailure::Failed(error) => {
-                    Error::OutcomeUnknown { reason: self.health.poison(&error) }
-                }
-            };
+        let written = match group.level {
+            Some(level) => self.make_durable(writer, level, group.batched),
+            None => Ok(()),
+        };
+        if let Err(failure) = written {
+            let error = self.undo(writer, before, mark, failure);
             return Answers::all(&mut group, &mut VecDeque::new(), &error);
         }
-        // 4. Apply and publish.
+        // 4. Apply and publish, all at once, in the order of the log.
         let mut answers = Answers::default();
-        self.publish(writer, &mut group.accepted, &mut answers);
+        if !group.accepted.is_empty() {
+            let Writer { hot, last_version, last_time_ms, .. } = writer;
+            self.store.publish(*last_version, |memory| {
+                for Accepted { version, changes, previous, reply } in group.accepted.drain(..) {
+                    self.apply(memory, changes, version, *last_time_ms, hot);
+                    answers.add(reply, Ok(Committed { version, previous }));
+                }
+            });
+        }
         for (reply, error) in group.refused {
             answers.add(reply, Err(error));
         }
         writer.accepted = group.accepted;
         answers
+    }
+
+    /// The same steps for a commit that meets no other: most do, and pay for no group.
+    pub(super) fn commit_alone(&self, writer: &mut Writer, request: Request) -> Result<Committed> {
+        // 1. What must be in order before it is admitted.
+        self.prepare(writer)?;
+        // 2. Judge and encode.
+        let before = writer.last_version;
+        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
+        let mut overlay = Overlay::new(writer.hot.id());
+        self.admit(&mut overlay, &request, &mut self.budget(), &mut false)?;
+        if writer.journal.needs_rotation(record_bytes(request.payload_bytes_max), &self.options) {
+            self.rotate(writer)?;
+        }
+        let mark = writer.journal.log().mark();
+        let Request { mut changes, level, want_previous, .. } = request;
+        let previous = self.previous(&[], &changes, want_previous, writer.last_time_ms)?;
+        let version = self.encode(writer, &mut changes);
+        self.pad(writer);
+        // 3. Write, and sync if it asks for it.
+        if let Err(failure) = self.make_durable(writer, level, u64::from(level == Level::Batched)) {
+            return Err(self.undo(writer, before, mark, failure));
+        }
+        // 4. Apply and publish.
+        let Writer { hot, last_time_ms, .. } = writer;
+        self.store.publish(version, |memory| {
+            self.apply(memory, changes, version, *last_time_ms, hot);
+        });
+        Ok(Committed { version, previous })
+    }
+
+    /// What is left of a group whose write failed, and what its members are told.
+    fn undo(&self, writer: &mut Writer, before: u64, mark: usize, failure: WriteFailure) -> Error {
+        match failure {
+            WriteFailure::Full(error) => {
+                // Neither record nor version stays; what was published before does.
+                writer.journal.writer().truncate_to(mark);
+                if !planted!(VersionKeptAfterFullDisk) {
+                    writer.last_version = before;
+                }
+                writer.disk_full = writer.journal.log().buffered() > 0;
+                error
+            }
+            WriteFailure::Failed(error) => {
+                Error::OutcomeUnknown { reason: self.health.poison(&error) }
+            }
+        }
     }
 
     /// Brings the log into a state in which records may be appended.
@@ -198,13 +244,7 @@ impl Pipeline {
                 pending.push_front(next);
                 break;
             }
-            let mut verdict = group.overlay.admit(request, &self.runs, budget);
-            if matches!(verdict, Err(Error::MemtableFull { .. })) && !collected {
-                collected = true;
-                self.store.collect_garbage(self.options.group_commits_max);
-                budget = self.budget();
-                verdict = group.overlay.admit(request, &self.runs, budget);
-            }
+            let verdict = self.admit(&mut group.overlay, request, &mut budget, &mut collected);
             if let Err(error) = verdict {
                 group.refused.push((next.reply, error));
                 continue;
@@ -216,13 +256,46 @@ impl Pipeline {
                 }
                 mark = writer.journal.log().mark();
             }
-            self.encode(writer, group, next);
+            let Pending { request: Request { mut changes, level, want_previous, .. }, reply } =
+                next;
+            match self.previous(&group.accepted, &changes, want_previous, writer.last_time_ms) {
+                Err(error) => group.refused.push((reply, error)),
+                Ok(previous) => {
+                    let version = self.encode(writer, &mut changes);
+                    group.batched += u64::from(level == Level::Batched);
+                    group.level = group.level.max(Some(level));
+                    group.accepted.push(Accepted { version, changes, previous, reply });
+                }
+            }
         }
         if !group.accepted.is_empty() {
-            let head = writer.head(RecordKind::Padding, self.gate.synced());
-            writer.journal.writer().pad(head);
+            self.pad(writer);
         }
         Ok(mark)
+    }
+
+    /// Judges a request; frees memory, once, if that is what it takes.
+    fn admit(
+        &self,
+        overlay: &mut Overlay,
+        request: &Request,
+        budget: &mut Budget,
+        collected: &mut bool,
+    ) -> Result<()> {
+        let verdict = overlay.admit(request, &self.runs, *budget);
+        if matches!(verdict, Err(Error::MemtableFull { .. })) && !*collected {
+            *collected = true;
+            self.store.collect_garbage(self.options.group_commits_max);
+            *budget = self.budget();
+            return overlay.admit(request, &self.runs, *budget);
+        }
+        verdict
+    }
+
+    /// Ends the group at a sector, if the options ask for it.
+    fn pad(&self, writer: &mut Writer) {
+        let head = writer.head(RecordKind::Padding, self.gate.synced());
+        writer.journal.writer().pad(head);
     }
 
     /// Ends the segment, with everything in it synced, and goes on in a new one.
@@ -252,41 +325,43 @@ impl Pipeline {
         }
     }
 
-    /// Gives an admitted request its version and its record.
-    fn encode(&self, writer: &mut Writer, group: &mut Group, next: Pending) {
-        let Pending { request, reply } = next;
-        let Request { mut changes, level, want_previous, .. } = request;
-        let now_ms = writer.last_time_ms;
+    /// Gives admitted changes their version and their record.
+    fn encode(&self, writer: &mut Writer, changes: &mut Changes) -> u64 {
         for change in changes.as_mut_slice() {
             if let Change::Put { expiry_ms, .. } = change {
-                *expiry_ms = absolute_expiry(now_ms, *expiry_ms);
+                *expiry_ms = absolute_expiry(writer.last_time_ms, *expiry_ms);
             }
         }
-        let previous = match changes.as_slice() {
-            [Change::Delete { key }] if want_previous => {
-                match self.visible_before(group, key, now_ms) {
-                    Ok(previous) => previous.map(Box::new),
-                    Err(error) => return group.refused.push((reply, error)),
-                }
-            }
-            _ => None,
-        };
         writer.last_version += 1;
         let head = writer.head(RecordKind::Commit, self.gate.synced());
         writer.journal.writer().append(head, |out| change::encode(out, changes.as_slice()));
-        group.batched += u64::from(level == Level::Batched);
-        group.level = group.level.max(Some(level));
-        group.accepted.push(Accepted { version: head.version, changes, previous, reply });
+        head.version
     }
 
-    /// What is visible of a key just before the next commit of the group.
+    /// What is visible of a key just before a delete that wants to know; `earlier` are the
+    /// commits of its group.
+    fn previous(
+        &self,
+        earlier: &[Accepted],
+        changes: &Changes,
+        want_previous: bool,
+        now_ms: u64,
+    ) -> Result<Option<Box<VersionedValue>>> {
+        match changes.as_slice() {
+            [Change::Delete { key }] if want_previous => {
+                Ok(self.visible_before(earlier, key, now_ms)?.map(Box::new))
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn visible_before(
         &self,
-        group: &Group,
+        earlier: &[Accepted],
         key: &PhysicalKey,
         now_ms: u64,
     ) -> Result<Option<VersionedValue>> {
-        for accepted in group.accepted.iter().rev() {
+        for accepted in earlier.iter().rev() {
             for change in accepted.changes.as_slice().iter().rev() {
                 match change {
                     Change::Put { key: put, value, expiry_ms } if put == key => {
@@ -312,19 +387,20 @@ impl Pipeline {
         self.store.read(key, Some(ReadPoint { version: u64::MAX, now_ms }))
     }
 
-    /// Hands the group to the operating system and syncs it, as far as its level asks.
+    /// Hands a group to the operating system and syncs it, as far as its level asks.
+    /// `batched` of its commits count towards a batch.
     fn make_durable(
         &self,
         writer: &mut Writer,
-        group: &Group,
+        level: Level,
+        batched: u64,
     ) -> std::result::Result<(), WriteFailure> {
-        let Some(level) = group.level else { return Ok(()) };
         let overfull = writer.journal.log().buffered() > self.options.log_buffer_bytes_max;
         if level > Level::Async || overfull {
             let (gate, health) = (&self.gate, &self.health);
             writer.journal.write_buffer(gate, health, writer.batched)?;
         }
-        writer.batched += group.batched;
+        writer.batched += batched;
         writer.dirty = true;
         if level == Level::Strict && !planted!(AcknowledgedBeforeDurable) {
             let point = writer.journal.sync_point(writer.batched);
@@ -334,7 +410,7 @@ impl Pipeline {
         }
         // A full batch is written: the next tick syncs it while commits go on.
         let covered = writer.asked.max(self.gate.synced_batched());
-        if group.batched > 0 && writer.batched >= covered + self.policy.batch_size {
+        if batched > 0 && writer.batched >= covered + self.policy.batch_size {
             writer.asked = writer.batched;
             self.gate.ask(writer.journal.sync_point(writer.batched));
             self.schedule.clear_sync();
@@ -352,23 +428,21 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Applies the group to memory and makes it visible, all at once, in the order of the log.
-    fn publish(&self, writer: &mut Writer, accepted: &mut Vec<Accepted>, answers: &mut Answers) {
-        if accepted.is_empty() {
-            return;
-        }
-        let (runs, hot, time_ms) = (&self.runs, &mut writer.hot, writer.last_time_ms);
-        self.store.publish(writer.last_version, |memory| {
-            for Accepted { version, changes, previous, reply } in accepted.drain(..) {
-                changes.for_each(|change| match effect(change, version, time_ms) {
-                    Ok(applied) => {
-                        runs.touch(applied.key.run(), version, hot);
-                        memory.apply(applied);
-                    }
-                    Err(run_change) => runs.apply(run_change, hot),
-                });
-                answers.add(reply, Ok(Committed { version, previous }));
+    /// Applies the changes of one commit to memory.
+    fn apply(
+        &self,
+        memory: &mut Applying<'_>,
+        changes: Changes,
+        version: u64,
+        time_ms: u64,
+        hot: &mut HotRun,
+    ) {
+        changes.for_each(|change| match effect(change, version, time_ms) {
+            Ok(applied) => {
+                self.runs.touch(applied.key.run(), version, hot);
+                memory.apply(applied);
             }
+            Err(run_change) => self.runs.apply(run_change, hot),
         });
     }
 }

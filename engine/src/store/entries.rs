@@ -1,10 +1,9 @@
 //! The keys of the memtable with their versions, each in a slot, found by a hash.
 //!
 //! To find a key takes two cache misses, however many there are; nothing is moved when one is
-//! added. The hash table is searched and never walked, so its order shows nowhere, and its
-//! seed is the store's own, so that nobody can choose keys that collide.
+//! added. The hash has a seed of the store's own, so that nobody can choose keys that collide.
 //!
-//! Invariants: a slot is free, or holds one key, to which exactly one place of the table leads;
+//! Invariants: a slot is free, or holds one key, to which exactly one place of the index leads;
 //! a key keeps its slot until it is released. A key is *gone* if all that is left of it is a
 //! tombstone that nobody needs; it waits to be released until the order forgets it
 //! ([`super::order`]), and comes back to life in its slot if it is put again.
@@ -12,8 +11,8 @@
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
+use super::index::Index;
 use super::memtable::Version;
 use crate::options::MEMTABLE_BYTES_LIMIT;
 use crate::types::PhysicalKey;
@@ -54,24 +53,8 @@ pub(super) type Slot = u32;
 
 const _: () = assert!(MEMTABLE_BYTES_LIMIT / size_of::<Entry>() as u64 <= Slot::MAX as u64);
 
-/// What the hash table holds of a key.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    /// The upper half of the key's hash: most other keys differ in it.
-    hash: u32,
-    slot: Slot,
-}
-
 /// Entries are held in blocks of this many, so that to grow moves none of them.
 const BLOCK_ENTRIES: usize = 1024;
-/// From this many keys on there are [`SHARDS`] tables, so that to enlarge one takes a moment
-/// only.
-const SHARD_FROM: usize = 1 << 16;
-const SHARDS: usize = 64;
-
-/// What a key costs in the hash table: its place and its control byte, at half load.
-pub(super) const INDEX_BYTES: u64 = 18;
-
 /// The entries, by slot and by key.
 #[derive(Debug)]
 pub(super) struct Entries {
@@ -80,7 +63,7 @@ pub(super) struct Entries {
     /// One bit for each slot: the key is gone.
     gone: Vec<u64>,
     gone_len: usize,
-    tables: Vec<HashTable<Place>>,
+    index: Index,
     hasher: FixedState,
     /// How many slots hold a key.
     len: usize,
@@ -94,7 +77,7 @@ impl Entries {
             free: Vec::new(),
             gone: Vec::new(),
             gone_len: 0,
-            tables: vec![HashTable::new()],
+            index: Index::new(),
             hasher: FixedState::with_seed(seed),
             len: 0,
         }
@@ -122,14 +105,7 @@ impl Entries {
     }
 
     pub(super) fn find(&self, key: &PhysicalKey, hash: u32) -> Option<Slot> {
-        let is_it = |place: &Place| {
-            place.hash == hash && self.get(place.slot).is_some_and(|entry| entry.key == *key)
-        };
-        self.table(hash)?.find(spread(hash), is_it).map(|place| place.slot)
-    }
-
-    fn table(&self, hash: u32) -> Option<&HashTable<Place>> {
-        self.tables.get(shard(hash, self.tables.len()))
+        self.index.find(hash, |slot| self.get(slot).is_some_and(|entry| entry.key == *key))
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Entry> {
@@ -145,9 +121,6 @@ impl Entries {
     /// Adds a key that is not there.
     pub(super) fn insert(&mut self, entry: Entry, hash: u32) -> Slot {
         debug_assert!(self.find(&entry.key, hash).is_none(), "a key has one slot");
-        if self.len == SHARD_FROM && self.tables.len() == 1 {
-            self.split();
-        }
         self.len += 1;
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -158,10 +131,7 @@ impl Entries {
             }
             None => self.push(entry),
         };
-        let index = shard(hash, self.tables.len());
-        if let Some(table) = self.tables.get_mut(index) {
-            table.insert_unique(spread(hash), Place { hash, slot }, |place| spread(place.hash));
-        }
+        self.index.insert(hash, slot);
         slot
     }
 
@@ -183,17 +153,6 @@ impl Entries {
         }
         debug_assert!(before + within < Slot::MAX as usize, "the options bound the memory");
         Slot::try_from(before + within).unwrap_or(Slot::MAX)
-    }
-
-    /// Goes over to many tables.
-    fn split(&mut self) {
-        let old = std::mem::take(&mut self.tables);
-        self.tables.resize_with(SHARDS, || HashTable::with_capacity(2 * SHARD_FROM / SHARDS));
-        for place in old.into_iter().flatten() {
-            if let Some(table) = self.tables.get_mut(shard(place.hash, SHARDS)) {
-                table.insert_unique(spread(place.hash), place, |place| spread(place.hash));
-            }
-        }
     }
 
     fn bit(&mut self, slot: Slot) -> Option<(&mut u64, u64)> {
@@ -230,25 +189,11 @@ impl Entries {
         self.set_back(slot);
         let key = std::mem::replace(&mut self.get_mut(slot)?.key, PhysicalKey::least());
         let hash = self.hash(&key);
-        let index = shard(hash, self.tables.len());
-        let table = self.tables.get_mut(index)?;
-        if let Ok(place) = table.find_entry(spread(hash), |place| place.slot == slot) {
-            place.remove();
-        }
+        self.index.remove(hash, slot);
         self.len -= 1;
         self.free.push(slot);
         Some(key)
     }
-}
-
-/// The table of a hash, out of 1 or [`SHARDS`].
-fn shard(hash: u32, tables: usize) -> usize {
-    hash as usize & (tables - 1)
-}
-
-/// The 64 bits that the table wants, of which it uses both ends.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]
@@ -264,21 +209,6 @@ mod tests {
     fn entry(n: u32) -> Entry {
         let newest = Version { version: 1, time_ms: 1, expiry_ms: NEVER, value: None };
         Entry { key: key(n), chain: Chain { newest, older: None } }
-    }
-
-    #[test]
-    fn every_key_is_found_in_its_slot_below_and_above_the_split_into_shards() {
-        let count = u32::try_from(SHARD_FROM + 3000).unwrap();
-        let mut entries = Entries::new(7);
-        for n in 0..count {
-            let hash = entries.hash(&key(n));
-            assert_eq!(entries.insert(entry(n), hash), n, "slots are given in order");
-        }
-        assert_eq!((entries.len(), entries.tables.len()), (count as usize, SHARDS));
-        for n in 0..count {
-            assert_eq!(entries.find(&key(n), entries.hash(&key(n))), Some(n));
-        }
-        assert_eq!(entries.find(&key(count), entries.hash(&key(count))), None);
     }
 
     #[test]

@@ -16,7 +16,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use super::entries::{Chain, Entries, Entry, INDEX_BYTES, Slot};
+use super::entries::{Chain, Entries, Entry, Slot};
+use super::index::INDEX_BYTES;
 use super::order::{ORDER_BYTES, Order};
 use super::pins::{Pins, ReadPoint};
 use crate::codec::change::NEVER;
@@ -148,10 +149,6 @@ impl Memtable {
         if expiry_ms != NEVER {
             self.expiries.insert((expiry_ms, slot));
         }
-        if self.order.is_tail_full() {
-            let bytes = &mut self.bytes;
-            self.order.sort_tail(&mut self.entries, |key| *bytes -= key_bytes(key));
-        }
     }
 
     /// Gives a key that is there a newer version.
@@ -205,12 +202,12 @@ impl Memtable {
         self.entries.get(slot)?.chain.at(version)
     }
 
-    /// Whether a walk would see all keys in order.
-    pub(crate) fn is_ordered(&self) -> bool {
-        self.order.is_sorted()
+    /// How many keys a walk would miss.
+    pub(crate) fn unordered_len(&self) -> usize {
+        self.order.tail_len()
     }
 
-    /// Readies the table for walks at the present: what is added later, they do not see.
+    /// Puts some of them in order, in the order in which they came.
     pub(crate) fn put_in_order(&mut self) {
         let bytes = &mut self.bytes;
         self.order.settle(&mut self.entries, |key| *bytes -= key_bytes(key));

@@ -8,6 +8,7 @@
 //! sync, only for the time that a group takes to be applied in memory.
 
 mod entries;
+mod index;
 mod iter;
 pub(crate) mod memtable;
 mod order;
@@ -253,10 +254,16 @@ impl UnifiedStore {
         self.inner.memtable.read().wants_maintenance()
     }
 
-    /// Readies walks over what is published so far.
+    /// Readies walks over what is published so far, step by step, so that commits go on.
     fn put_in_order(&self) {
-        if !self.inner.memtable.read().is_ordered() {
-            self.change(|memtable, _| memtable.put_in_order());
+        let mut left = self.inner.memtable.read().unordered_len();
+        while left > 0 {
+            let sorted = self.change(|memtable, _| {
+                let before = memtable.unordered_len();
+                memtable.put_in_order();
+                before - memtable.unordered_len()
+            });
+            left = if sorted == 0 { 0 } else { left.saturating_sub(sorted) };
         }
     }
 

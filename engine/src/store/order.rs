@@ -1,30 +1,29 @@
 //! The order of the memtable's keys: sorted runs of places, made when somebody reads in order.
 //!
 //! To keep a large ordered map in order costs several cache misses for each new key, more than
-//! all the rest of a commit. So a new key is only noted; every [`TAIL_MAX`] of them are sorted
-//! into a *run*, and whoever reads a range first sorts what is left and merges some runs. A walk
-//! merges the runs as it goes. It is the idea of a log-structured merge tree (O'Neil et al.,
-//! 1996), in memory.
+//! all the rest of a commit. So a new key is only noted, in the *tail*, and whoever reads a range
+//! first sorts the tail into *runs* and merges some of them. A walk merges the runs as it goes. It
+//! is the idea of a log-structured merge tree (O'Neil et al., 1996), in memory.
 //!
-//! Invariants: each slot that holds a key stands exactly once, in the tail or in one run; runs
-//! are sorted and at most [`RUN_MAX`] long; every step is bounded (sorting the tail, one merge,
-//! the keys merged for one reader). A key that is gone is dropped by whatever step meets it, and
-//! its slot is released then.
+//! Invariants: each slot that holds a key stands exactly once, in the tail or in one run; the
+//! tail is in the order in which the keys came; runs are sorted and at most [`RUN_MAX`] long;
+//! readers sort and merge in bounded steps. A key that is gone is dropped by whatever step meets
+//! it, and its slot is released then.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Bound;
 
 use super::entries::{Entries, Slot};
 use crate::types::PhysicalKey;
 
-/// The most keys that are not sorted.
-pub(super) const TAIL_MAX: usize = 4096;
+/// How many keys are sorted in one step.
+pub(super) const SORT_MAX: usize = 1 << 14;
 /// The longest run.
 const RUN_MAX: usize = 1 << 18;
 /// As many runs are left alone.
 const RUNS_MIN: usize = 8;
-/// The most keys that are merged for one reader.
+/// The most keys that are merged in one step.
 const MERGE_MAX: usize = 1 << 16;
 
 /// What a key costs here.
@@ -81,9 +80,9 @@ impl Place {
 #[derive(Debug, Default)]
 pub(super) struct Order {
     /// The keys that came last, in the order in which they came.
-    tail: Vec<Slot>,
+    tail: VecDeque<Slot>,
     runs: Vec<Vec<Place>>,
-    /// The run that is looked at next for keys that are gone.
+    /// Where to look next for keys that are gone: a run, or the tail behind the last.
     next_purge: usize,
 }
 
@@ -119,29 +118,21 @@ impl Eq for Head<'_> {}
 impl Order {
     /// Adds a new key.
     pub(super) fn add(&mut self, slot: Slot) {
-        self.tail.push(slot);
+        self.tail.push_back(slot);
     }
 
-    /// Whether the tail must be sorted now.
-    pub(super) fn is_tail_full(&self) -> bool {
-        self.tail.len() >= TAIL_MAX
+    /// How many keys a walk would miss.
+    pub(super) fn tail_len(&self) -> usize {
+        self.tail.len()
     }
 
-    /// Whether a walk would miss nothing.
-    pub(super) fn is_sorted(&self) -> bool {
-        self.tail.is_empty()
-    }
-
-    /// Makes a run of the tail. `released` hears of each key that is gone.
-    pub(super) fn sort_tail(
-        &mut self,
-        entries: &mut Entries,
-        mut released: impl FnMut(&PhysicalKey),
-    ) {
-        let mut run = Vec::with_capacity(self.tail.len());
-        for slot in self.tail.drain(..) {
+    /// Makes a run of the front of the tail.
+    fn sort_tail(&mut self, entries: &mut Entries, released: &mut impl FnMut(&PhysicalKey)) {
+        let count = self.tail.len().min(SORT_MAX);
+        let mut run = Vec::with_capacity(count);
+        for slot in self.tail.drain(..count) {
             if entries.is_gone(slot) {
-                entries.release(slot).iter().for_each(&mut released);
+                entries.release(slot).iter().for_each(&mut *released);
             } else if let Some(entry) = entries.get(slot) {
                 run.push(Place::new(&entry.key, slot));
             }
@@ -153,7 +144,8 @@ impl Order {
         }
     }
 
-    /// Readies the order for a walk: sorts the tail, and merges some runs.
+    /// One step towards a walk: sorts [`SORT_MAX`] keys of the tail, and merges some runs.
+    /// `released` hears of each key that is gone.
     pub(super) fn settle(&mut self, entries: &mut Entries, mut released: impl FnMut(&PhysicalKey)) {
         self.sort_tail(entries, &mut released);
         let mut left = MERGE_MAX;
@@ -175,16 +167,18 @@ impl Order {
 
     /// Releases keys that are gone: all of them, or those of as many runs as take a moment.
     pub(super) fn purge(&mut self, entries: &mut Entries, mut released: impl FnMut(&PhysicalKey)) {
-        self.sort_tail(entries, &mut released);
         let mut visited = 0;
-        for _ in 0..self.runs.len() {
+        for _ in 0..=self.runs.len() {
             if visited >= RUN_MAX || entries.gone_len() == 0 {
                 break;
             }
-            self.next_purge = (self.next_purge + 1) % self.runs.len();
+            self.next_purge = (self.next_purge + 1) % (self.runs.len() + 1);
             if let Some(run) = self.runs.get_mut(self.next_purge) {
                 visited += run.len();
                 purge(run, entries, &mut released);
+            } else {
+                visited += self.tail.len();
+                self.tail.retain(|slot| keep(*slot, entries, &mut released));
             }
         }
         self.runs.retain(|run| !run.is_empty());
@@ -273,13 +267,16 @@ fn purge(run: &mut Vec<Place>, entries: &mut Entries, released: &mut impl FnMut(
     if entries.gone_len() == 0 {
         return;
     }
-    run.retain(|place| {
-        let gone = entries.is_gone(place.slot);
-        if gone {
-            entries.release(place.slot).iter().for_each(&mut *released);
-        }
-        !gone
-    });
+    run.retain(|place| keep(place.slot, entries, released));
+}
+
+/// Releases a key if it is gone.
+fn keep(slot: Slot, entries: &mut Entries, released: &mut impl FnMut(&PhysicalKey)) -> bool {
+    let gone = entries.is_gone(slot);
+    if gone {
+        entries.release(slot).iter().for_each(released);
+    }
+    !gone
 }
 
 #[cfg(test)]
@@ -397,16 +394,20 @@ mod tests {
     }
 
     #[test]
-    fn keys_beyond_many_full_tails_are_walked_in_order_and_all_of_them_can_go_again() {
+    fn keys_of_many_runs_are_walked_in_order_and_all_of_them_can_go_again() {
         let (mut memtable, pins) = (Memtable::default(), Pins::default());
-        let count = u64::try_from(TAIL_MAX * 20 + 17).unwrap();
+        let count = u64::try_from(SORT_MAX * 20 + 17).unwrap();
         // Every number once, far from in order.
         let scattered = |n: u64| key(1, &(n * 7_919 % count).to_be_bytes());
         for n in 0..count {
             memtable.apply(scattered(n), version(n + 1, Some(Value::Null)), &pins);
         }
-        memtable.put_in_order();
-        assert!(memtable.is_ordered());
+        for step in 0..=20 {
+            let left = (20 * SORT_MAX + 17).saturating_sub(step * SORT_MAX);
+            assert_eq!(memtable.unordered_len(), left);
+            memtable.put_in_order();
+        }
+        assert_eq!(memtable.unordered_len(), 0);
         let walked = shown(&memtable, (Bound::Unbounded, Bound::Unbounded), false);
         assert_eq!(walked.len() as u64, count);
         assert!(walked.is_sorted_by(|(a, _), (b, _)| a < b));
