@@ -20,6 +20,11 @@ pub trait Clock: Send + Sync + Debug {
 
     /// Time since some fixed moment; never goes backwards.
     fn monotonic(&self) -> Duration;
+
+    /// Both at once. Worth implementing where that is cheaper than one after the other.
+    fn wall_ms_and_monotonic(&self) -> (u64, Duration) {
+        (self.wall_ms(), self.monotonic())
+    }
 }
 
 /// The source of store ids and salts. Ids that repeat would let the files of two stores be
@@ -60,9 +65,14 @@ impl EngineClock {
 
     /// Now, in milliseconds since the Unix epoch.
     pub(crate) fn now_ms(&self) -> u64 {
-        let monotonic = self.monotonic_ms();
-        let wall = signed(self.clock.wall_ms()) - monotonic;
-        let offset = self.offset_ms.fetch_max(wall, Ordering::AcqRel).max(wall);
+        let (wall_ms, monotonic) = self.clock.wall_ms_and_monotonic();
+        let monotonic = monotonic_ms(monotonic);
+        let wall = signed(wall_ms) - monotonic;
+        // Most calls raise nothing, and then write nothing.
+        let mut offset = self.offset_ms.load(Ordering::Acquire);
+        if wall > offset {
+            offset = self.offset_ms.fetch_max(wall, Ordering::AcqRel).max(wall);
+        }
         u64::try_from(monotonic.saturating_add(offset)).unwrap_or(0)
     }
 
@@ -77,8 +87,13 @@ impl EngineClock {
     }
 
     fn monotonic_ms(&self) -> i64 {
-        signed(u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(TIME_MS_MAX))
+        monotonic_ms(self.clock.monotonic())
     }
+}
+
+fn monotonic_ms(monotonic: Duration) -> i64 {
+    let whole = monotonic.as_secs().saturating_mul(1000);
+    signed(whole.saturating_add(u64::from(monotonic.subsec_millis())))
 }
 
 fn signed(ms: u64) -> i64 {

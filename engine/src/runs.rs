@@ -33,9 +33,10 @@ struct Counters {
 }
 
 impl Counters {
+    /// Only one thread at a time does this, under the writer's lock.
     fn touch(&self, version: u64) {
         self.last_version.store(version, Ordering::Release);
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.changes.store(self.changes.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clock::{Clock, Entropy};
 use crate::commit::pipeline::Pipeline;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::types::RunId;
 
 impl RunId {
@@ -23,14 +23,22 @@ impl RunId {
 }
 
 /// The system's clock.
+///
+/// For both times at once it asks for the wall clock's only once in each millisecond of the
+/// monotonic clock: a reading costs as much as all that a commit does with it.
 #[derive(Debug)]
 pub(crate) struct SystemClock {
     start: Instant,
+    /// The millisecond of the last reading, counted from 1, and how far the wall clock was
+    /// ahead then. The latter is stored first.
+    read_in: AtomicU64,
+    ahead_ms: AtomicU64,
 }
 
 impl SystemClock {
     pub(crate) fn new() -> Self {
-        SystemClock { start: Instant::now() }
+        let (read_in, ahead_ms) = (AtomicU64::new(0), AtomicU64::new(0));
+        SystemClock { start: Instant::now(), read_in, ahead_ms }
     }
 }
 
@@ -42,6 +50,18 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn wall_ms_and_monotonic(&self) -> (u64, Duration) {
+        let monotonic = self.start.elapsed();
+        let ms = monotonic.as_secs() * 1000 + u64::from(monotonic.subsec_millis());
+        if self.read_in.load(Ordering::Acquire) == ms + 1 {
+            return (self.ahead_ms.load(Ordering::Relaxed).wrapping_add(ms), monotonic);
+        }
+        let wall_ms = self.wall_ms();
+        self.ahead_ms.store(wall_ms.wrapping_sub(ms), Ordering::Relaxed);
+        self.read_in.store(ms + 1, Ordering::Release);
+        (wall_ms, monotonic)
     }
 }
 

@@ -5,10 +5,10 @@
 //! unlock, or the database is poisoned; one panic must not bring every other thread down.
 
 pub(crate) use std::sync::Arc;
-use std::sync::PoisonError;
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering,
 };
+use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
 /// A mutual exclusion lock.
@@ -24,6 +24,15 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock, if it is free.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 

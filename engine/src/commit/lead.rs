@@ -7,9 +7,10 @@
 use super::gate::Health;
 use super::pipeline::Pipeline;
 use super::queue::{Committed, Pending, Queue, Request, TicketState, Turn, Woken};
+use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::options::Level;
-use crate::sync::Arc;
+use crate::sync::{Arc, MutexGuard};
 
 /// Poisons if the thread panics, so that a bug in a step cannot be followed by a write.
 struct PanicGuard<'a>(&'a Health);
@@ -34,9 +35,13 @@ impl Drop for Lead<'_> {
 impl Pipeline {
     /// Commits and waits for the outcome.
     pub(crate) fn commit(&self, request: Request) -> Result<Committed> {
-        if request.level < Level::Strict && self.queue.lead_alone() {
-            let _lead = Lead(&self.queue);
-            return self.step_alone(request);
+        // A sync is worth a group, for those who come while it is encoded; a write alone is not.
+        // Who comes meanwhile leads, and waits for the writer.
+        if request.level < Level::Strict
+            && self.queue.is_idle()
+            && let Some(writer) = self.writer.try_lock()
+        {
+            return self.step_alone(writer, request);
         }
         match self.queue.enter(request)? {
             Turn::Lead(request) => {
@@ -92,10 +97,12 @@ impl Pipeline {
         self.step_with(None).0
     }
 
-    /// Commits the leader's own request, which met no other. A sync is worth a group, for
-    /// those who come while it is encoded; a write alone is not.
-    fn step_alone(&self, request: Request) -> Result<Committed> {
-        let mut writer = self.writer.lock();
+    /// Commits a request that met no other; it needs no lead.
+    fn step_alone(
+        &self,
+        mut writer: MutexGuard<'_, Writer>,
+        request: Request,
+    ) -> Result<Committed> {
         let _guard = PanicGuard(&self.health);
         let outcome = self.commit_alone(&mut writer, request);
         self.note_leftovers(&writer);

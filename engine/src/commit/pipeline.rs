@@ -320,7 +320,7 @@ impl Pipeline {
 
     fn budget(&self) -> Budget {
         Budget {
-            used: self.store.memory_bytes() + self.runs.memory_bytes(),
+            used: self.store.memory_bytes_max() + self.runs.memory_bytes(),
             max: self.options.memtable_bytes_max,
         }
     }

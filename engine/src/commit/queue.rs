@@ -237,16 +237,16 @@ fn add(pending: &mut VecDeque<Pending>, request: Request, ticket: &Arc<TicketSta
 }
 
 impl Queue {
-    /// Takes the lead if nobody has it, nothing waits, and the queue is open.
-    pub(crate) fn lead_alone(&self) -> bool {
-        self.exchange(0, LEADING)
+    /// Whether nobody leads, nothing waits, and the queue is open.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flags.load(Ordering::Acquire) == 0
     }
 
     /// Adds a request whose thread will wait at once, or lets it lead.
     ///
     /// Error: [`Error::Closed`].
     pub(crate) fn enter(&self, request: Request) -> Result<Turn> {
-        if self.lead_alone() {
+        if self.exchange(0, LEADING) {
             return Ok(Turn::Lead(request));
         }
         // A ticket is made before the lock is taken, so that many threads queue up quickly.

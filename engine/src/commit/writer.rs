@@ -76,6 +76,11 @@ impl WriterLock {
         WriterLock { writer: Mutex::new(writer), upkeep_waits, turn }
     }
 
+    /// The writer, if nobody has it or waits for it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Writer>> {
+        if self.upkeep_waits.load(Ordering::Relaxed) { None } else { self.writer.try_lock() }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
         if self.upkeep_waits.load(Ordering::Relaxed) {
             drop(self.turn.lock());

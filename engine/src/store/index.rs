@@ -5,7 +5,7 @@
 //! that to find a key and to add it touch one and the same cache line in most cases; a table with
 //! control bytes touches two. It is searched and never walked, so its order shows nowhere.
 //!
-//! Invariants: a table is at most three quarters full, so every probe ends; there is no hole
+//! Invariants: a table is at most 13/16 full, so every probe ends; there is no hole
 //! between a place and the one where its hash would have it. The index is divided into tables
 //! by the hash's top bits, so that to enlarge one takes a moment, however many keys there are.
 
@@ -16,7 +16,7 @@ const TABLE_BITS: u32 = 6;
 const TABLES: usize = 1 << TABLE_BITS;
 const SMALLEST: usize = 4;
 
-/// What a key costs: its place, at half to three quarters load.
+/// What a key costs: its place, at 7/16 to 13/16 load.
 pub(super) const INDEX_BYTES: u64 = 13;
 
 /// A hash in the upper half, a slot in the lower, inverted: zero is no place.
@@ -91,7 +91,7 @@ impl Table {
     }
 
     fn insert(&mut self, place: Place) {
-        if (self.len + 1) * 4 > self.places.len() * 3 {
+        if (self.len + 1) * 16 > self.places.len() * 13 {
             let larger = (self.places.len() * 2).max(SMALLEST);
             let old = std::mem::replace(&mut self.places, vec![HOLE; larger]);
             old.into_iter().filter(|place| *place != HOLE).for_each(|place| self.add(place));
@@ -142,6 +142,12 @@ impl Index {
     /// The slot with this hash of which `is_it` is true.
     pub(super) fn find(&self, hash: u32, is_it: impl FnMut(Slot) -> bool) -> Option<Slot> {
         self.tables.get(table(hash))?.probe(hash, is_it).map(|(_, slot)| slot)
+    }
+
+    /// Whether something is where this hash would have its place.
+    pub(super) fn is_home_held(&self, hash: u32) -> bool {
+        let home = |table: &Table| table.at(hash as usize & table.mask()) != HOLE;
+        self.tables.get(table(hash)).is_some_and(home)
     }
 
     /// Adds a slot that is not there.

@@ -1,7 +1,8 @@
 //! The memtable: the newest versions of every key, in memory.
 //!
 //! Keys are found by a hash ([`super::entries`]) and put in order only when somebody reads a range
-//! ([`super::order`]): see `docs/decisions/0010`.
+//! ([`super::order`]): see `docs/decisions/0010`. The last few changes are *fresh*: not yet under
+//! their keys. To find a key's place is a cache miss; for a few keys at once, the misses overlap.
 //!
 //! Invariants:
 //! 1. A chain's versions fall from the newest on; a reader at version `s` sees the first that
@@ -10,7 +11,9 @@
 //! 2. A superseded version is kept only while some pin sees it; its key then stands in the
 //!    garbage queue, so that it is freed soon after the pin is gone.
 //! 3. `bytes` is the memory that keys, values and their places take.
-//! 4. There is no storage below as yet, so a tombstone that no pin needs is not kept: its key is
+//! 4. A fresh change is newer than every version under its key; it counts for the most memory
+//!    that it can take. What looks at more than one key settles them first.
+//! 5. There is no storage below as yet, so a tombstone that no pin needs is not kept: its key is
 //!    gone, and is released when a quarter of the keys are, or by maintenance.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -51,6 +54,16 @@ const OLDER_BYTES: u64 = size_of::<Version>() as u64 * 2 + size_of::<Slot>() as 
 /// As many keys may be gone before any is released.
 const GONE_MIN: usize = 64;
 
+/// The most changes that are fresh.
+const FRESH_MAX: usize = 32;
+
+/// A change that is not yet under its key.
+#[derive(Debug)]
+struct Fresh {
+    key: PhysicalKey,
+    version: Version,
+}
+
 fn heap(bytes: usize) -> u64 {
     if bytes == 0 { 0 } else { bytes as u64 + ALLOCATION_BYTES }
 }
@@ -82,6 +95,9 @@ impl Default for Memtable {
 /// The newest versions of all keys.
 #[derive(Debug)]
 pub(crate) struct Memtable {
+    /// In the order of their versions; and the hashes of their keys.
+    fresh: Vec<Fresh>,
+    fresh_hashes: Vec<u32>,
     entries: Entries,
     order: Order,
     /// The expiries of newest versions, soonest first.
@@ -96,6 +112,8 @@ impl Memtable {
     pub(crate) fn new(store_id: &[u8; 16]) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = *store_id;
         Memtable {
+            fresh: Vec::new(),
+            fresh_hashes: Vec::new(),
             entries: Entries::new(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
             order: Order::default(),
             expiries: BTreeSet::new(),
@@ -109,8 +127,14 @@ impl Memtable {
         self.bytes
     }
 
+    /// Whether no change is fresh.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.fresh.is_empty()
+    }
+
     /// The number of keys, tombstones that a pin needs among them.
     pub(crate) fn len(&self) -> usize {
+        debug_assert!(self.is_settled());
         self.entries.len()
     }
 
@@ -121,22 +145,43 @@ impl Memtable {
 
     /// Whether there is, or will be, something to free.
     pub(crate) fn wants_maintenance(&self) -> bool {
-        !self.garbage.is_empty() || self.entries.gone_len() > 0 || !self.expiries.is_empty()
+        !self.is_settled()
+            || !self.garbage.is_empty()
+            || self.entries.gone_len() > 0
+            || !self.expiries.is_empty()
     }
 
     /// When the next version expires.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
+        debug_assert!(self.is_settled());
         self.expiries.first().map(|(expiry, _)| *expiry)
     }
 
     /// Sets or deletes a key. `new.version` is above every version in the table.
     pub(crate) fn apply(&mut self, key: PhysicalKey, new: Version, pins: &Pins) {
-        let hash = self.entries.hash(&key);
-        match self.entries.find(&key, hash) {
-            Some(slot) => self.supersede(slot, new, pins),
-            None if new.value.is_none() => {}
-            None => self.add(key, hash, new),
+        self.bytes += fresh_bytes(&key, &new);
+        self.fresh_hashes.push(self.entries.hash(&key));
+        self.fresh.push(Fresh { key, version: new });
+        if self.fresh.len() >= FRESH_MAX {
+            self.settle(pins);
         }
+    }
+
+    /// Puts the fresh changes under their keys.
+    pub(crate) fn settle(&mut self, pins: &Pins) {
+        self.entries.fetch(&self.fresh_hashes);
+        let (mut fresh, mut hashes) =
+            (std::mem::take(&mut self.fresh), std::mem::take(&mut self.fresh_hashes));
+        for (Fresh { key, version }, hash) in fresh.drain(..).zip(hashes.drain(..)) {
+            self.bytes -= fresh_bytes(&key, &version);
+            match self.entries.find(&key, hash) {
+                Some(slot) => self.supersede(slot, version, pins),
+                None if version.value.is_none() => {}
+                None => self.add(key, hash, version),
+            }
+        }
+        // Their room is used again.
+        (self.fresh, self.fresh_hashes) = (fresh, hashes);
     }
 
     /// Adds a key that is not there.
@@ -198,12 +243,20 @@ impl Memtable {
 
     /// The version of a key that is the newest at `version`, be it a tombstone or expired.
     pub(crate) fn newest_at(&self, key: &PhysicalKey, version: u64) -> Option<&Version> {
-        let slot = self.entries.find(key, self.entries.hash(key))?;
+        let hash = self.entries.hash(key);
+        let fresh = self.fresh_hashes.iter().zip(&self.fresh).rev();
+        for (fresh_hash, fresh) in fresh {
+            if *fresh_hash == hash && fresh.key == *key && fresh.version.version <= version {
+                return Some(&fresh.version);
+            }
+        }
+        let slot = self.entries.find(key, hash)?;
         self.entries.get(slot)?.chain.at(version)
     }
 
     /// How many keys a walk would miss.
     pub(crate) fn unordered_len(&self) -> usize {
+        debug_assert!(self.is_settled());
         self.order.tail_len()
     }
 
@@ -231,6 +284,7 @@ impl Memtable {
     /// Frees superseded versions that no pin sees any more, visiting at most `limit` keys, and
     /// keys that are gone. Returns how many keys are free of them now.
     pub(crate) fn collect_garbage(&mut self, limit: usize, pins: &Pins) -> usize {
+        self.settle(pins);
         let mut freed = 0;
         for _ in 0..limit.min(self.garbage.len()) {
             let Some(slot) = self.garbage.pop_front() else { break };
@@ -267,6 +321,7 @@ impl Memtable {
     /// Frees the newest versions that expired at or before `floor_ms` and that no pin sees,
     /// visiting at most `limit`. Returns how many were freed.
     pub(crate) fn expire(&mut self, floor_ms: u64, limit: usize, pins: &Pins) -> usize {
+        self.settle(pins);
         let due: Vec<_> = self
             .expiries
             .iter()
@@ -296,6 +351,14 @@ impl Memtable {
     /// How many versions have expired at `now_ms` and are still held.
     pub(crate) fn expired_len(&self, now_ms: u64) -> usize {
         self.expiries.iter().take_while(|(expiry, _)| *expiry <= now_ms).count()
+    }
+}
+
+/// What a fresh change counts for: the most that it can add.
+fn fresh_bytes(key: &PhysicalKey, version: &Version) -> u64 {
+    match &version.value {
+        Some(value) => put_bytes_max(key, value, version.expiry_ms != NEVER),
+        None => DELETE_BYTES_MAX,
     }
 }
 

@@ -93,21 +93,38 @@ impl UnifiedStore {
     /// The memory that keys and values take, in bytes, with their places in the maps.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
+        self.settled(Memtable::bytes)
+    }
+
+    /// The same, or a little more, at the cost of one load.
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
         self.inner.bytes.load(Ordering::Acquire)
+    }
+
+    /// Reads the memtable when nothing in it is fresh.
+    fn settled<T>(&self, read: impl FnOnce(&Memtable) -> T) -> T {
+        loop {
+            let memtable = self.inner.memtable.read();
+            if memtable.is_settled() {
+                return read(&memtable);
+            }
+            drop(memtable);
+            self.change(Memtable::settle);
+        }
     }
 
     /// The number of keys held, of all runs, with those that have expired and not yet been
     /// freed.
     #[must_use]
     pub fn key_count(&self) -> usize {
-        self.inner.memtable.read().len()
+        self.settled(Memtable::len)
     }
 
     /// The number of keys that hold superseded versions, which snapshots still see or which
     /// maintenance has not yet freed.
     #[must_use]
     pub fn superseded_key_count(&self) -> usize {
-        self.inner.memtable.read().garbage_len()
+        self.settled(Memtable::garbage_len)
     }
 
     /// The engine's time now: it never goes backwards, whatever the wall clock does.
@@ -256,9 +273,10 @@ impl UnifiedStore {
 
     /// Readies walks over what is published so far, step by step, so that commits go on.
     fn put_in_order(&self) {
-        let mut left = self.inner.memtable.read().unordered_len();
+        let mut left = self.settled(Memtable::unordered_len);
         while left > 0 {
-            let sorted = self.change(|memtable, _| {
+            let sorted = self.change(|memtable, pins| {
+                memtable.settle(pins);
                 let before = memtable.unordered_len();
                 memtable.put_in_order();
                 before - memtable.unordered_len()
@@ -269,7 +287,7 @@ impl UnifiedStore {
 
     /// When the next version expires, in engine time.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        self.inner.memtable.read().next_expiry_ms()
+        self.settled(Memtable::next_expiry_ms)
     }
 
     /// Walks a range; see [`Memtable::walk`].

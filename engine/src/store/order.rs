@@ -374,6 +374,7 @@ mod tests {
                         }
                     }
                 }
+                memtable.settle(&pins);
                 prop_assert_eq!(memtable.len(), model.len());
             }
             memtable.put_in_order();
@@ -402,6 +403,7 @@ mod tests {
         for n in 0..count {
             memtable.apply(scattered(n), version(n + 1, Some(Value::Null)), &pins);
         }
+        memtable.settle(&pins);
         for step in 0..=20 {
             let left = (20 * SORT_MAX + 17).saturating_sub(step * SORT_MAX);
             assert_eq!(memtable.unordered_len(), left);
@@ -415,6 +417,7 @@ mod tests {
         for n in 0..count {
             memtable.apply(scattered(n), version(count + n + 1, None), &pins);
         }
+        memtable.settle(&pins);
         assert_eq!(memtable.len(), 0);
         assert!(memtable.bytes() < full / 4, "{} of {full}", memtable.bytes());
         memtable.collect_garbage(0, &pins);

@@ -66,9 +66,15 @@ impl PhysicalKey {
     }
 
     fn with_tag_byte(run: RunId, tag: u8, user_key: &[u8]) -> Self {
-        let mut head = [tag, 0, 0, 0, 0, 0, 0, 0];
-        for (to, from) in head.iter_mut().skip(1).zip(user_key) {
-            *to = *from;
+        let mut head = [0; 8];
+        match user_key.first_chunk::<{ Self::HEAD_BYTES }>() {
+            // Most keys: one load and one store, not a loop.
+            Some([a, b, c, d, e, f, g]) => head = [tag, *a, *b, *c, *d, *e, *f, *g],
+            None => {
+                for (to, from) in head.iter_mut().zip(std::iter::once(&tag).chain(user_key)) {
+                    *to = *from;
+                }
+            }
         }
         let user = match u8::try_from(user_key.len()) {
             Ok(len) if user_key.len() <= INLINE_BYTES => {
