@@ -9,6 +9,7 @@ pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering,
 };
 use std::sync::{PoisonError, TryLockError};
+pub(crate) use std::thread::yield_now;
 use std::time::Duration;
 
 /// A mutual exclusion lock.

@@ -27,7 +27,7 @@ use crate::options::{Level, Options, SyncPolicy};
 use crate::runs::{HotRun, RunTracker};
 use crate::store::pins::ReadPoint;
 use crate::store::{Applying, UnifiedStore};
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering, yield_now};
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};
 
 /// Everything of an open database that writes.
@@ -232,7 +232,9 @@ impl Pipeline {
         let mut collected = false;
         let mut mark = writer.journal.log().mark();
         let room = (2 * self.policy.batch_size).saturating_sub(self.unsynced_batched(writer));
-        while let Some(next) = self.next(pending) {
+        let has_company = writer.last_group > 1;
+        while let Some(next) = self.next(pending, has_company && group.level == Some(Level::Strict))
+        {
             let Pending { request, .. } = &next;
             let bytes = record_bytes(request.payload_bytes_max);
             let encoded = (writer.journal.log().mark() - mark) as u64;
@@ -270,6 +272,7 @@ impl Pipeline {
         }
         if !group.accepted.is_empty() {
             self.pad(writer);
+            writer.last_group = group.accepted.len();
         }
         Ok(mark)
     }
@@ -311,8 +314,16 @@ impl Pipeline {
     }
 
     /// The next that waits. What came while the group was encoded still belongs to it.
-    fn next(&self, pending: &mut VecDeque<Pending>) -> Option<Pending> {
+    ///
+    /// Before a sync, threads that the last group has woken and that did not yet run get the
+    /// processor once, as long as more come by that: to wait is cheaper for them than another
+    /// sync, and takes as long as they run.
+    fn next(&self, pending: &mut VecDeque<Pending>, waits: bool) -> Option<Pending> {
         if pending.is_empty() {
+            self.queue.take(pending);
+        }
+        if pending.is_empty() && waits {
+            yield_now();
             self.queue.take(pending);
         }
         pending.pop_front()

@@ -27,6 +27,8 @@ pub(crate) struct Writer {
     pub(crate) dirty: bool,
     /// The store was closed: a leader that comes late finds that out here.
     pub(crate) closed: bool,
+    /// How many commits the last group had.
+    pub(crate) last_group: usize,
     /// The run that the last commits went to.
     pub(crate) hot: HotRun,
     /// Their room is used again from group to group.
@@ -45,6 +47,7 @@ impl Writer {
             disk_full: false,
             dirty: false,
             closed: false,
+            last_group: 0,
             hot: HotRun::default(),
             accepted: Vec::new(),
             pending: VecDeque::new(),
