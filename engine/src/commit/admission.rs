@@ -17,7 +17,8 @@ use crate::types::{RunId, RunStatus};
 /// What the accepted commits of a group have changed, before it is published.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
-    runs: BTreeMap<RunId, RunStatus>,
+    /// Most groups begin and end none.
+    runs: Option<BTreeMap<RunId, RunStatus>>,
     memory_bytes: u64,
     /// The run that the last put went to: it was active, and nothing in the group ended it.
     active: Option<RunId>,
@@ -44,7 +45,8 @@ impl Overlay {
     }
 
     fn status(&self, tracker: &RunTracker, run: RunId) -> Option<RunStatus> {
-        self.runs.get(&run).copied().or_else(|| tracker.status(&run))
+        let here = self.runs.as_ref().and_then(|runs| runs.get(&run).copied());
+        here.or_else(|| tracker.status(&run))
     }
 
     /// Judges a request; an accepted one is part of the overlay from then on.
@@ -125,7 +127,7 @@ impl Overlay {
         }
         if !own.is_empty() {
             self.active = None;
-            self.runs.append(&mut own);
+            self.runs.get_or_insert_default().append(&mut own);
         }
         Ok(())
     }

@@ -78,11 +78,7 @@ impl PhysicalKey {
         }
         let user = match u8::try_from(user_key.len()) {
             Ok(len) if user_key.len() <= INLINE_BYTES => {
-                let mut bytes = [0; INLINE_BYTES];
-                if let Some(to) = bytes.get_mut(..user_key.len()) {
-                    to.copy_from_slice(user_key);
-                }
-                UserKey::Inline { len, bytes }
+                UserKey::Inline { len, bytes: inline(user_key) }
             }
             _ => UserKey::Heap(user_key.into()),
         };
@@ -125,6 +121,21 @@ impl PhysicalKey {
             UserKey::Heap(bytes) => bytes.len(),
         }
     }
+}
+
+/// The bytes of a short key, in front of zeros.
+fn inline(user_key: &[u8]) -> [u8; INLINE_BYTES] {
+    let mut bytes = [0; INLINE_BYTES];
+    // A part of fixed length is copied without a call.
+    let mut done = 0;
+    if let (Some(to), Some(from)) = (bytes.first_chunk_mut::<16>(), user_key.first_chunk::<16>()) {
+        *to = *from;
+        done = 16;
+    }
+    for (to, from) in bytes.iter_mut().zip(user_key).skip(done) {
+        *to = *from;
+    }
+    bytes
 }
 
 impl Ord for PhysicalKey {
