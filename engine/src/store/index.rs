@@ -1,9 +1,9 @@
 //! A hash table from the hashes of keys to their slots.
 //!
 //! Open addressing with linear probing and backward-shift deletion (Knuth, *The Art of Computer
-//! Programming* vol. 3, 6.4, algorithms L and R). A place is one number, half hash and half slot, so
-//! that to find a key and to add it touch one and the same cache line in most cases; a table with
-//! control bytes touches two. It is searched and never walked, so its order shows nowhere.
+//! Programming* vol. 3, 6.4, algorithms L and R). A place is one number, half hash and half slot,
+//! so that to find a key and to add it touch one and the same cache line in most cases; a table
+//! with control bytes touches two. It is searched and never walked, so its order shows nowhere.
 //!
 //! Invariants: a table is at most 13/16 full, so every probe ends; there is no hole
 //! between a place and the one where its hash would have it. The index is divided into tables
