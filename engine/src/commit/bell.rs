@@ -50,7 +50,7 @@ impl Bell {
         if !state.rung && !state.stopped {
             state.parked = true;
             state = match timeout {
-                Some(timeout) => self.changed.wait_timeout(state, timeout),
+                Some(timeout) => self.changed.wait_timeout(&self.state, state, timeout),
                 None => self.changed.wait(state),
             };
             state.parked = false;
