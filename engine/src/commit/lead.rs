@@ -10,7 +10,7 @@ use super::queue::{Committed, Pending, Queue, Request, TicketState, Turn, Woken}
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::options::Level;
-use crate::sync::{Arc, MutexGuard};
+use crate::sync::{Arc, MutexGuard, yield_now};
 
 /// Poisons if the thread panics, so that a bug in a step cannot be followed by a write.
 struct PanicGuard<'a>(&'a Health);
@@ -82,7 +82,10 @@ impl Pipeline {
     fn lead_for(&self, ticket: &TicketState) -> Result<Committed> {
         let _lead = Lead(&self.queue);
         while !ticket.is_answered() {
-            self.step();
+            // Who steps on purpose may hold the request, and answers it or puts it back soon.
+            if self.step() == 0 {
+                yield_now();
+            }
         }
         loop {
             // It was perhaps told to lead before it did of itself.
