@@ -33,7 +33,7 @@ impl Bell {
             return;
         }
         let mut state = self.state.lock();
-        state.rung = true;
+        state.rung = !planted!(BellUnheard) || state.parked;
         if state.parked {
             self.changed.notify_one();
         }

@@ -115,7 +115,9 @@ impl Pipeline {
     /// Commits one group: the leader's own request, if it has one in hand, and what waits.
     /// Returns how many requests got their outcome, and that of the leader's own.
     fn step_with(&self, own: Option<Request>) -> (usize, Option<Result<Committed>>) {
+        let early = planted!(VersionOutsideLock).then(|| self.store.version());
         let mut writer = self.writer.lock();
+        writer.last_version = early.unwrap_or(writer.last_version);
         let mut pending = std::mem::take(&mut writer.pending);
         match own {
             Some(request) => pending.push_back(Pending::own(request)),

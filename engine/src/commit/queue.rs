@@ -120,6 +120,11 @@ impl TicketState {
     pub(crate) fn wait(&self) -> Woken {
         let mut slot = self.slot.lock();
         loop {
+            if planted!(LeadForgotten)
+                && let Some(outcome) = slot.outcome.take()
+            {
+                return Woken::Answered(outcome);
+            }
             // The lead first: somebody else may have answered the thread that was just told to
             // lead, and the lead must be handed on all the same.
             if std::mem::take(&mut slot.promoted) {
@@ -324,6 +329,9 @@ impl Queue {
     /// Ends a lead: hands it to the first waiting thread, if there is one.
     pub(crate) fn hand_over(&self) {
         if !self.exchange(LEADING, 0) {
+            if planted!(LeadDropped) {
+                return self.clear(LEADING);
+            }
             self.promote_one(&self.pending.lock());
         }
     }
@@ -343,7 +351,9 @@ impl Queue {
         if self.is(WAITING) {
             let mut pending = self.pending.lock();
             std::mem::swap(&mut *pending, into);
-            self.set(HELD);
+            if !planted!(Overtaken) {
+                self.set(HELD);
+            }
             self.clear(WAITING);
         }
     }

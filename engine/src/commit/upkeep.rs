@@ -56,7 +56,8 @@ impl Pipeline {
         self.health.check()?;
         // What was asked for since the first step is due at once, and no longer on the schedule.
         let asked = self.gate.take_asked();
-        let asked = asked.is_some_and(|point| point.batched > self.gate.synced_batched());
+        let asked = !planted!(AskUnseen)
+            && asked.is_some_and(|point| point.batched > self.gate.synced_batched());
         if asked || self.schedule.sync_due().is_some_and(|due| due <= now) {
             writer = self.sync_in_background(writer, now)?;
         }
@@ -175,7 +176,7 @@ impl Pipeline {
             while self.queue.len() > 0 && self.step() > 0 {}
             let writer = self.writer.lock_for_upkeep();
             // A leader may have put back what did not fit its group.
-            if self.queue.len() == 0 || self.health.is_poisoned() {
+            if self.queue.len() == 0 || self.health.is_poisoned() || planted!(ClosedInHaste) {
                 break writer;
             }
         };

@@ -13,6 +13,8 @@ mod history;
 mod judge;
 mod perform;
 mod program;
+#[cfg(feature = "planted")]
+mod races;
 mod stage;
 mod theatre;
 

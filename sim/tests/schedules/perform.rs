@@ -121,6 +121,18 @@ impl Actor {
                 },
                 None => Ok(()),
             },
+            Act::Await => {
+                let Some((number, ticket)) = self.tickets.pop_front() else { return Ok(()) };
+                loop {
+                    if let Some(outcome) = ticket.poll() {
+                        return self.answer(number, outcome);
+                    }
+                    if self.scene.disk.is_crashed() {
+                        return Ok(());
+                    }
+                    shuttle::thread::yield_now();
+                }
+            }
             Act::Step => self.db.step().map(drop),
             Act::Get { key } => {
                 let invoked = self.scene.record.lock().stamp();

@@ -33,6 +33,8 @@ pub(crate) enum Act {
     Wait,
     /// Asks the thread's oldest ticket.
     Poll,
+    /// Asks it until it has its outcome: somebody else must commit it.
+    Await,
     Step,
     Get {
         key: usize,
@@ -59,6 +61,7 @@ pub(crate) struct Weights {
     pub(crate) expiring: u32,
     pub(crate) submit: u32,
     pub(crate) wait: u32,
+    pub(crate) polled: u32,
     pub(crate) step: u32,
     pub(crate) get: u32,
     pub(crate) snapshot: u32,
@@ -102,6 +105,7 @@ const COMMITS: Weights = Weights {
     expiring: 0,
     submit: 0,
     wait: 0,
+    polled: 0,
     step: 0,
     get: 2,
     snapshot: 2,
@@ -154,7 +158,7 @@ pub(crate) const SCENARIOS: [Scenario; 8] = [
     },
     Scenario {
         name: "background",
-        weights: Weights { expiring: 2, submit: 3, ..COMMITS },
+        weights: Weights { expiring: 2, submit: 4, polled: 3, ..COMMITS },
         ticker: false,
         background: true,
         closer: true,
@@ -193,7 +197,8 @@ impl Scenario {
         if self.ticker {
             programs.push((0..rng.range(1..=3)).map(|_| Scenario::upkeep(rng)).collect());
         }
-        if self.closer {
+        // Where a ticket is awaited, a close would commit it; so it must not always come.
+        if self.closer && rng.chance(if self.background { 1 } else { 3 }, 3) {
             programs.push(vec![Act::Close]);
         }
         programs
@@ -224,6 +229,7 @@ impl Scenario {
             w.scan,
             w.flush,
             w.maintain,
+            w.polled,
         ];
         match rng.weighted(&weights).unwrap_or(0) {
             0 => Act::Put { key, level: level(rng) },
@@ -241,7 +247,8 @@ impl Scenario {
             9 => Act::Snapshot,
             10 => Act::Scan,
             11 => Act::Flush,
-            _ => Act::Maintain,
+            12 => Act::Maintain,
+            _ => Act::Await,
         }
     }
 }
