@@ -196,6 +196,16 @@ impl Recorder {
         Some((self.witness.ino(dir.unwrap_or(Path::new("/")))?, name))
     }
 
+    /// A name that is free, so that a call may take it.
+    fn vacant(&self, path: &Path) -> Option<Name> {
+        self.name(path).filter(|_| self.witness.ino(path).is_none())
+    }
+
+    /// A name that can be removed.
+    fn taken(&self, path: &Path) -> Option<Name> {
+        self.name(path).filter(|_| self.witness.ino(path).is_some())
+    }
+
     /// Makes a call, and notes its effects unless it met the crash.
     fn call<T>(
         &self,
@@ -289,7 +299,7 @@ impl Vfs for Recorder {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        let intent = self.name(path).map(|name| Event::Create { name, ino: 0 });
+        let intent = self.vacant(path).map(|name| Event::Create { name, ino: 0 });
         self.handle(path, self.if_changed(path, intent, || self.inner.create(path)))
     }
 
@@ -301,18 +311,18 @@ impl Vfs for Recorder {
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let intent = self.name(to).zip(self.witness.ino(from));
+        let intent = self.vacant(to).zip(self.witness.ino(from));
         let intent = intent.map(|(name, ino)| Event::Link { name, ino });
         self.if_changed(to, intent, || self.inner.link(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let intent = self.name(path).map(|name| Event::Remove { name });
+        let intent = self.taken(path).map(|name| Event::Remove { name });
         self.if_changed(path, intent, || self.inner.remove(path))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        let intent = self.name(path).map(|name| Event::Remove { name });
+        let intent = self.taken(path).map(|name| Event::Remove { name });
         self.if_changed(path, intent, || self.inner.remove_dir(path))
     }
 
@@ -321,7 +331,7 @@ impl Vfs for Recorder {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let intent = self.name(path).map(|name| Event::Mkdir { name, ino: 0 });
+        let intent = self.vacant(path).map(|name| Event::Mkdir { name, ino: 0 });
         self.if_changed(path, intent, || self.inner.create_dir(path))
     }
 

@@ -16,12 +16,14 @@ impl FileNode {
         let mut choice = Choice::default();
         let mut reach = 0;
         let mut last_write = 0;
+        let mut last_writes = BTreeMap::new();
         for op in self.ops.iter().filter(|op| !op.doomed) {
             match &op.change {
                 Change::Write { pos, bytes } => {
                     let len = bytes.len() as u64;
                     for sector in sectors(*pos, len) {
                         choice.cuts.insert(sector, Cut { seq: u64::MAX, torn: None });
+                        last_writes.insert(sector, op.seq);
                     }
                     reach = reach.max(pos + len);
                     last_write = op.seq;
@@ -39,8 +41,8 @@ impl FileNode {
         if sizes.fold(self.size_of(&choice), u64::min) < reach.min(self.len()) {
             choice.size_seq = choice.size_seq.max(last_write);
         }
-        for &sector in choice.cuts.keys() {
-            self.forget_unwritten(sector..sector + 1);
+        for (&sector, &seq) in &last_writes {
+            self.forget_unwritten(sector..sector + 1, seq);
             self.remember(sector, history);
         }
         self.durable = self.build(&choice);

@@ -32,6 +32,8 @@ pub(super) struct Op {
     pub(super) may_be_gone: bool,
     /// A successful sync covers it.
     pub(super) covered: bool,
+    /// How much of it took place is not known: it failed, or was under way at a crash.
+    unsure: bool,
 }
 
 /// Sectors that were preallocated, and not written since by anything that is durable.
@@ -92,18 +94,25 @@ impl File {
     }
 
     pub(super) fn act(&mut self, act: Act, sure: bool) {
-        let mut may_be_gone = !sure;
+        let sizes = self.sizes().pop().unwrap_or_default();
+        let least = sizes.first().copied().unwrap_or(0);
+        let most = sizes.last().copied().unwrap_or(0);
+        let may_be_gone = !sure
+            || match &act {
+                Act::Write { .. } => std::mem::take(&mut self.doom_next),
+                // In doubt it has changed nothing, so that a sync has nothing to cover.
+                Act::SetLen(len) => least < most && sizes.contains(len),
+                Act::Allocate(end) => *end <= most,
+            };
         if let Act::Allocate(end) = &act {
-            let least = self.sizes().pop().and_then(|sizes| sizes.first().copied()).unwrap_or(0);
             let (first, end) = (least.div_ceil(SECTOR), end.div_ceil(SECTOR));
             if first < end {
                 self.unwritten.push(Unwritten { first, end, op: self.ops.len() + 1 });
             }
         }
-        if matches!(act, Act::Write { .. }) {
-            may_be_gone |= std::mem::take(&mut self.doom_next);
+        if !matches!(act, Act::Allocate(end) if end <= least) {
+            self.ops.push(Op { act, may_be_gone, covered: false, unsure: !sure });
         }
-        self.ops.push(Op { act, may_be_gone, covered: false });
     }
 
     /// D1: a sync that has done its work covers what is not doomed.
@@ -141,15 +150,15 @@ impl File {
                     }
                     let written = pos / SECTOR..(pos + bytes.len() as u64).div_ceil(SECTOR);
                     let ranges = std::mem::take(&mut self.unwritten);
-                    self.unwritten = ranges
-                        .into_iter()
-                        .flat_map(|range| {
-                            [
-                                Unwritten { end: range.end.min(written.start), ..range },
-                                Unwritten { first: range.first.max(written.end), ..range },
-                            ]
-                        })
-                        .collect();
+                    for range in ranges {
+                        if range.op > number {
+                            self.unwritten.push(range);
+                            continue;
+                        }
+                        let before = Unwritten { end: range.end.min(written.start), ..range };
+                        let after = Unwritten { first: range.first.max(written.end), ..range };
+                        self.unwritten.extend([before, after]);
+                    }
                 }
                 Act::SetLen(len) => {
                     self.base.resize(at(len), 0);
@@ -199,23 +208,20 @@ impl File {
         let found_len = found.len() as u64;
         let mut first = None;
         for (version, possible) in sizes.iter().enumerate().skip(floor) {
-            let torn = match version.checked_sub(1).and_then(|last| self.ops.get(last)) {
-                Some(Op { act: Act::Write { pos, bytes }, covered: false, .. }) => {
-                    let end = pos + bytes.len() as u64;
-                    let shortest = sizes.get(version - 1).and_then(|sizes| sizes.first());
-                    let grows = shortest.is_some_and(|&size| found_len > size);
-                    (found_len > *pos && found_len < end && grows).then_some(*pos)
-                }
-                _ => None,
+            let torn = match possible.contains(&found_len) {
+                true => None,
+                false => match self.torn_at(version, found_len, &sizes) {
+                    Some(torn) => Some(torn),
+                    None => continue,
+                },
             };
-            let is_version = possible.contains(&found_len);
-            if !is_version && torn.is_none() {
-                continue;
-            }
-            let torn = torn.filter(|_| !is_version);
-            match self.fits(ino, version, torn, &chunks, allow) {
-                Ok(()) => return Ok(()),
-                Err(why) => drop(first.get_or_insert(why)),
+            let spared = (0..chunks.len()).filter(|number| self.touches(*number as u64));
+            let spared = spared.filter(|_| allow.garbage_sector).map(Some);
+            for spared in std::iter::once(None).chain(spared) {
+                match self.fits(ino, version, torn, &chunks, spared) {
+                    Ok(()) => return Ok(()),
+                    Err(why) => drop(first.get_or_insert(why)),
+                }
             }
         }
         Err(first.unwrap_or_else(|| {
@@ -226,33 +232,62 @@ impl File {
         }))
     }
 
-    /// Whether all sectors can be explained under one version of the size. `torn` is where the
-    /// write began that the size ends in.
+    /// The extending write that a size ends in, and its first byte, if a version of the size is
+    /// that of the write but for its torn end.
+    fn torn_at(&self, version: usize, len: u64, sizes: &[BTreeSet<u64>]) -> Option<(usize, u64)> {
+        for op in (1..=version).rev() {
+            let Op { act, may_be_gone, covered, .. } = self.ops.get(op - 1)?;
+            if let Act::Write { pos, bytes } = act {
+                let end = pos + bytes.len() as u64;
+                let shortest = sizes.get(op - 1).and_then(|sizes| sizes.first());
+                let grows = shortest.is_some_and(|&size| len > size);
+                if !covered && len > *pos && len < end && grows {
+                    return Some((op, *pos));
+                }
+            }
+            let leaves = match act {
+                Act::Write { pos, bytes } => pos + bytes.len() as u64 <= len,
+                Act::Allocate(end) => *end <= len,
+                Act::SetLen(_) => false,
+            };
+            if !leaves && !may_be_gone {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Whether all sectors can be explained under one version of the size. `torn` is the write
+    /// that the size ends in, and where it began; `spared` is the sector that may hold anything (D4).
     fn fits(
         &self,
         ino: Ino,
         size: usize,
-        torn: Option<u64>,
+        torn: Option<(usize, u64)>,
         chunks: &[(Sector<'_>, &[u8])],
-        allow: Allow,
+        spared: Option<usize>,
     ) -> Result<(), Illegal> {
-        let mut spared = allow.garbage_sector;
         let mut explained: Vec<Vec<Explained>> = Vec::with_capacity(chunks.len());
         for (number, (sector, bytes)) in (0..).zip(chunks) {
-            let ways = sector.explain(size, bytes);
-            if ways.is_empty() && spared && self.touches(number) {
-                spared = false;
+            if spared == usize::try_from(number).ok() {
                 explained.push(vec![Explained { op: usize::MAX, torn: false }]);
                 continue;
             }
-            if ways.is_empty() {
+            let ways = sector.explain(size, bytes);
+            if !ways.is_empty() {
+                explained.push(ways);
+            } else if self.holds_part_of_doomed(number, size, bytes) {
+                explained.push(vec![Explained { op: usize::MAX, torn: false }]);
+            } else {
                 return Err(self.why(ino, number, size, bytes));
             }
-            explained.push(ways);
         }
         // D3: a torn write holds all that comes before the place where it was torn.
         let holds = |sectors: std::ops::Range<usize>, op: usize| {
             let whole = |e: &Explained| e.op > op || e.op == op && !e.torn;
+            if op.checked_sub(1).and_then(|op| self.ops.get(op)).is_some_and(|op| op.unsure) {
+                return true;
+            }
             let mut parts = explained.get(sectors).unwrap_or_default().iter();
             parts.all(|ways| ways.iter().any(whole))
         };
@@ -268,12 +303,39 @@ impl File {
             }
         }
         match torn {
-            Some(pos) if !holds(at(pos / SECTOR)..explained.len(), size) => {
+            Some((op, pos)) if !holds(at(pos / SECTOR)..explained.len(), op) => {
                 let what = "the size ends inside a write that is not there".to_owned();
                 Err(Illegal::new(Rule::S1, ino, what))
             }
             _ => Ok(()),
         }
+    }
+
+    /// F1, D3: of a doomed write any leading part may have been carried along: a device is given
+    /// what lies below the size that it knows.
+    fn holds_part_of_doomed(&self, number: u64, size: usize, found: &[u8]) -> bool {
+        let mut part = self.clone();
+        let doomed =
+            (0..self.ops.len()).filter(|&op| self.ops.get(op).is_some_and(|op| op.may_be_gone));
+        for op in doomed {
+            let whole = match self.ops.get(op) {
+                Some(Op { act: Act::Write { bytes, .. }, .. }) => bytes.clone(),
+                _ => continue,
+            };
+            let cut = |part: &mut File, kept: usize| {
+                if let Some(Op { act: Act::Write { bytes, .. }, .. }) = part.ops.get_mut(op) {
+                    *bytes = whole.get(..kept).unwrap_or_default().to_vec();
+                }
+            };
+            for kept in (1..whole.len()).rev() {
+                cut(&mut part, kept);
+                if !Sector::new(&part, number).explain(size, found).is_empty() {
+                    return true;
+                }
+            }
+            cut(&mut part, whole.len());
+        }
+        false
     }
 
     /// Whether a write that is not durable touches the sector.

@@ -108,9 +108,10 @@ impl History {
 
     /// The call that a crash came into, as an event that has had its effect or not. A file or
     /// directory that it may have made has the number that the image tells.
-    fn under_way(event: &Event, image: &Image) -> Event {
+    fn under_way(&self, event: &Event, image: &Image) -> Event {
         let made = |name: &Name| {
-            image.dirs.get(&name.0).and_then(|entries| entries.get(&name.1)).copied().unwrap_or(0)
+            let found = image.dirs.get(&name.0).and_then(|entries| entries.get(&name.1)).copied();
+            found.filter(|ino| !self.knows(*ino)).unwrap_or(0)
         };
         let mut event = event.clone();
         match &mut event {
@@ -139,7 +140,7 @@ impl History {
     ) -> Result<(), Illegal> {
         if let Some(event) = under_way {
             let mut happened = self.clone();
-            happened.observe(&History::under_way(event, image));
+            happened.observe(&self.under_way(event, image));
             return happened.judge_power_cut(image, None, allow);
         }
         self.names.may_be_left(image, Keeps::Any, |ino| self.knows(ino))?;
@@ -172,9 +173,11 @@ impl History {
         let before = self.judge_live(image);
         let Some(event) = under_way else { return before };
         let mut happened = self.clone();
-        let mut event = History::under_way(event, image);
+        let mut event = self.under_way(event, image);
         if let Event::Write { ino, pos, bytes, .. } = &mut event {
-            *bytes = leading_part(image.files.get(ino), *pos, bytes);
+            if let Some(content) = image.files.get(ino) {
+                *bytes = leading_part(content, *pos, bytes);
+            }
         }
         happened.observe(&event);
         let is_of_names = !matches!(
@@ -244,8 +247,7 @@ impl History {
 }
 
 /// As much of the bytes as is there.
-fn leading_part(content: Option<&Vec<u8>>, pos: u64, bytes: &[u8]) -> Vec<u8> {
-    let content = content.map(Vec::as_slice).unwrap_or_default();
+fn leading_part(content: &[u8], pos: u64, bytes: &[u8]) -> Vec<u8> {
     let there = usize::try_from(pos).ok().and_then(|pos| content.get(pos..)).unwrap_or_default();
     let count = bytes.iter().zip(there).take_while(|(a, b)| a == b).count();
     bytes.get(..count).unwrap_or_default().to_vec()

@@ -127,7 +127,8 @@ impl Names {
         for (dir, entries) in &image.dirs {
             for (name, ino) in entries {
                 let name = (*dir, name.clone());
-                if wanted.contains_key(&name) || (!is_known(*ino) && !self.used.contains(&name)) {
+                let is_stray = keeps == Keeps::Any && !is_known(*ino) && !self.used.contains(&name);
+                if wanted.contains_key(&name) || is_stray {
                     continue;
                 }
                 let what = format!("{:?} leads to inode {ino}, and never did", name.1);

@@ -36,12 +36,21 @@ pub(super) struct Sector<'a> {
     /// The last write that a sync covered; 0 if there is none.
     floor: usize,
     versions: Vec<Version>,
+    /// What memory holds at the end.
+    now: BTreeSet<Bytes>,
     too_many: bool,
 }
 
 impl<'a> Sector<'a> {
     pub(super) fn new(file: &'a File, number: u64) -> Sector<'a> {
-        let mut sector = Sector { file, number, floor: 0, versions: Vec::new(), too_many: false };
+        let mut sector = Sector {
+            file,
+            number,
+            floor: 0,
+            versions: Vec::new(),
+            now: BTreeSet::new(),
+            too_many: false,
+        };
         let mut base = file.base.get(at(number * SECTOR)..).unwrap_or_default().to_vec();
         base.resize(at(SECTOR), 0);
         let mut now = BTreeSet::from([base]);
@@ -73,6 +82,7 @@ impl<'a> Sector<'a> {
                 Act::SetLen(_) | Act::Allocate(_) => {}
             }
         }
+        sector.now = now;
         sector
     }
 
@@ -111,20 +121,9 @@ impl<'a> Sector<'a> {
         }
     }
 
-    /// What memory holds now, and what a read may see.
+    /// Whether a read may see this.
     pub(super) fn may_read(&self, found: &[u8]) -> bool {
-        let last = self.versions.last();
-        // Later operations that make no version only zero what lies beyond a size.
-        let is_cut = |bytes: &Bytes| {
-            let mut bytes = bytes.clone();
-            for act in self.file.ops.iter().skip(last.map_or(0, |version| version.op)) {
-                if let Some(cut) = self.after(&act.act, &BTreeSet::from([bytes.clone()])) {
-                    bytes = cut.into_iter().next().unwrap_or_default();
-                }
-            }
-            starts_with(&bytes, found)
-        };
-        self.too_many || last.is_some_and(|version| version.contents.iter().any(is_cut))
+        self.too_many || self.now.iter().any(|bytes| starts_with(bytes, found))
     }
 
     /// Every explanation of what a power cut has left in the sector, under version `size` of
@@ -179,20 +178,21 @@ impl<'a> Sector<'a> {
     /// whatever the device held.
     fn is_hollow(&self, size: usize) -> bool {
         let start = self.number * SECTOR;
-        let cut_after = |op: usize| {
+        let cut_after = |op: usize, certainly: bool| {
             let acts = self.file.ops.get(op..size.max(op)).unwrap_or_default();
-            acts.iter().any(|act| matches!(act.act, Act::SetLen(len) if len <= start))
+            let mut acts = acts.iter().filter(|act| !(certainly && act.may_be_gone));
+            acts.any(|act| matches!(act.act, Act::SetLen(len) if len <= start))
         };
         let never_held = self.floor == 0 && self.file.base.len() as u64 <= start;
         let lost = self.file.ops.iter().skip(self.floor).any(|act| self.piece(&act.act).is_some());
-        if lost && (never_held || cut_after(self.floor)) {
+        if lost && (never_held || cut_after(self.floor, false)) {
             return true;
         }
         let allocated = |range: &super::file::Unwritten| {
             (range.first..range.end).contains(&self.number)
                 && range.op <= size
                 && self.floor <= range.op
-                && !cut_after(range.op)
+                && !cut_after(range.op, true)
         };
         self.file.unwritten.iter().any(allocated)
     }
