@@ -139,13 +139,26 @@ impl FileNode {
     pub(super) fn evict(&mut self, sector: u64, kept: bool) {
         let start = at(sector * SECTOR);
         let end = self.live.len().min(start + at(SECTOR));
+        // Durable data must not be older than a cut that is still to come.
+        let is_cut = self.ops.iter().any(
+            |op| matches!(op.change, Change::Resize { from, to } if to < from && at(to) < end),
+        );
+        if kept && is_cut {
+            return;
+        }
         if kept && end <= self.durable.len() && start < end {
             copy_sector(&self.live, &mut self.durable, sector);
         } else if kept || start >= end {
             return;
         } else {
             let old = self.durable.get(start..).unwrap_or_default();
-            let n = old.len().min(end - start);
+            // What a truncation that has not failed has removed does not come back by a read.
+            let cuts = self.ops.iter().filter(|op| !op.doomed).filter_map(|op| match op.change {
+                Change::Resize { from, to } if to < from => Some(at(to)),
+                _ => None,
+            });
+            let reach = cuts.fold(usize::MAX, usize::min);
+            let n = old.len().min(end - start).min(reach.saturating_sub(start));
             self.live[start..start + n].copy_from_slice(&old[..n]);
             self.live[start + n..end].fill(0);
         }

@@ -75,7 +75,7 @@ impl File {
     }
 
     /// The size after each operation: every possible one, from the durable size on.
-    fn sizes(&self) -> Vec<BTreeSet<u64>> {
+    pub(super) fn sizes(&self) -> Vec<BTreeSet<u64>> {
         let mut sizes = vec![BTreeSet::from([self.base.len() as u64])];
         for op in &self.ops {
             let before = sizes.last().cloned().unwrap_or_default();

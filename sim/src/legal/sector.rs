@@ -55,11 +55,17 @@ impl<'a> Sector<'a> {
         base.resize(at(SECTOR), 0);
         let mut now = BTreeSet::from([base]);
         sector.push(0, &now, None);
+        let sizes = file.sizes();
         for (op, act) in (1..).zip(&file.ops) {
             let Some(after) = sector.after(&act.act, &now) else { continue };
             let before = std::mem::replace(&mut now, after);
             if act.may_be_gone {
                 now.extend(before.iter().cloned());
+                // What falls back to the disk falls back as far as the size reaches.
+                for size in sizes.get(op).into_iter().flatten() {
+                    let end = at(size.saturating_sub(number * SECTOR).min(SECTOR));
+                    now.extend(before.iter().map(|bytes| cut(bytes, end)));
+                }
             }
             if now.len() > CONTENTS_MAX {
                 sector.too_many = true;
