@@ -148,10 +148,10 @@ impl Names {
         }
         let (rule, what) = if keeps == Keeps::All {
             (Rule::P, "names are not as they were when the process was killed")
-        } else if search(true, false) {
-            (Rule::N1, "a change of names that was durable is undone")
         } else if search(false, true) {
             (Rule::N4, "half of a rename is there")
+        } else if search(true, false) {
+            (Rule::N1, "a change of names that was durable is undone")
         } else {
             (Rule::N2, "no subset of the changes of names leads to this")
         };
