@@ -12,4 +12,6 @@
 pub mod digest;
 pub mod disk;
 pub mod harness;
+pub mod legal;
+pub mod record;
 pub mod rng;
