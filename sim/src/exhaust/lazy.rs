@@ -11,7 +11,7 @@
 //! - After [`LazyVfs::kill`] every call fails and changes nothing.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runstone_vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
@@ -34,6 +34,15 @@ pub(super) struct Copy {
     pub(super) shown: Option<u64>,
 }
 
+/// What a store at rest is judged by: its writes and syncs, in order.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// A write, and the version of the last commit that it can hold.
+    Write { path: PathBuf, pos: usize, len: usize, version: u64 },
+    /// A sync that returned Ok, and the length that it covered.
+    Synced { path: PathBuf, len: usize },
+}
+
 /// What runs share.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -45,6 +54,9 @@ pub(super) struct Watch {
     /// Whether decisions are told.
     pub(super) explains: bool,
     pub(super) decisions: Vec<String>,
+    /// Whether writes and syncs are recorded.
+    pub(super) records: bool,
+    pub(super) events: Vec<Event>,
     /// What this run has seen: every call, argument and result.
     pub(super) seen: Digest,
     pub(super) calls: u64,
@@ -59,6 +71,33 @@ impl Watch {
         let odometer = std::mem::take(&mut self.odometer);
         let (keeps, explains) = (self.keeps, self.explains);
         *self = Watch { odometer, keeps, explains, ..Watch::default() };
+    }
+
+    /// A commit has returned with this version: the last write to a log, but for the header
+    /// of a segment, is its record. What was written before holds older commits only.
+    pub(super) fn records_commit(&mut self, committed: u64) {
+        let mut holds = committed;
+        for event in self.events.iter_mut().rev() {
+            let Event::Write { path, pos, version, .. } = event else { continue };
+            if *version != u64::MAX {
+                break;
+            }
+            let is_record = path.extension().is_some_and(|kind| kind == "log") && *pos > 0;
+            *version = if is_record { holds } else { committed - 1 };
+            if is_record {
+                holds = committed - 1;
+            }
+        }
+    }
+
+    /// What was written since the last commit holds none: a close, a flush.
+    pub(super) fn records_upkeep(&mut self, last: u64) {
+        for event in &mut self.events {
+            match event {
+                Event::Write { version, .. } if *version == u64::MAX => *version = last,
+                Event::Write { .. } | Event::Synced { .. } => {}
+            }
+        }
     }
 }
 
@@ -147,6 +186,11 @@ impl LazyVfs {
     }
 }
 
+/// Whether the limit of calls was passed.
+pub(super) fn is_hang(watch: &Mutex<Watch>) -> bool {
+    lock(watch).calls > CALLS_MAX
+}
+
 /// The watch; a panic of a test with the lock held leaves it usable.
 pub(super) fn lock(watch: &Mutex<Watch>) -> MutexGuard<'_, Watch> {
     watch.lock().unwrap_or_else(PoisonError::into_inner)
@@ -215,7 +259,7 @@ struct LazyFile {
     vfs: LazyVfs,
     node: Option<u64>,
     file: Arc<dyn VfsFile>,
-    path: std::path::PathBuf,
+    path: PathBuf,
 }
 
 impl LazyFile {
@@ -224,6 +268,13 @@ impl LazyFile {
         self.vfs.enter(name, &self.path, true)?;
         self.vfs.decide(self.node, (0, u64::MAX));
         Ok(())
+    }
+
+    fn record(&self, event: impl FnOnce(PathBuf) -> Event) {
+        let mut watch = self.vfs.watch();
+        if watch.records {
+            watch.events.push(event(self.path.clone()));
+        }
     }
 }
 
@@ -238,13 +289,26 @@ impl VfsFile for LazyFile {
 
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize> {
         self.change("write")?;
-        self.vfs.leave(self.file.write_at(buf, pos), |n| *n as u64)
+        let written = self.file.write_at(buf, pos);
+        self.record(|path| Event::Write {
+            path,
+            pos: usize::try_from(pos).unwrap_or(usize::MAX),
+            len: buf.len(),
+            version: u64::MAX,
+        });
+        self.vfs.leave(written, |n| *n as u64)
     }
 
     fn sync(&self) -> io::Result<()> {
         // What is open was on disk before; a sync looks at nothing.
         self.vfs.enter("sync", &self.path, true)?;
-        self.vfs.leave(self.file.sync(), |()| 0)
+        let synced = self.file.sync();
+        if synced.is_ok() && self.vfs.watch().records {
+            let len = self.file.len()?;
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            self.record(|path| Event::Synced { path, len });
+        }
+        self.vfs.leave(synced, |()| 0)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -11,6 +11,7 @@
 //! - `lazy`: decides, when something is read, what the crash has left there.
 //! - `explore`: the search; `check`: the clauses of the contract, with the harness's model and
 //!   oracle.
+//! - [`rot`]: all damage to a small store.
 //!
 //! What is enumerated, why the pruning is sound, and the figures: `docs/exhaustive.md`.
 //!
@@ -21,6 +22,7 @@
 mod check;
 mod explore;
 mod lazy;
+pub mod rot;
 mod session;
 mod workload;
 
