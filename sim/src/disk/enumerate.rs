@@ -22,10 +22,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::SimVfs;
-use super::dir::{Body, NameChange, ROOT, apply};
+use super::dir::{Body, NameChange, NameOp, ROOT, apply};
 use super::inode::Change;
 use super::state::Disk;
-use super::undecided::{FileStates, Undecided};
+use super::undecided::{FileStates, Undecided, choose_content};
 use crate::digest::Digest;
 
 /// A counter of mixed radix whose digits appear as they are asked for.
@@ -122,6 +122,8 @@ pub struct PowerCuts {
     pub names: Vec<SimVfs>,
     /// How many different legal states they stand for, at most `u128::MAX`.
     pub states: u128,
+    /// How many choices lead to them: [`SimVfs::power_cut_by`] counts them through.
+    pub choices: u128,
 }
 
 type Entries = BTreeMap<u64, BTreeMap<String, u64>>;
@@ -139,13 +141,42 @@ impl SimVfs {
                 files.insert(id, Arc::new(FileStates::of(file)));
             }
         }
-        let mut cuts = PowerCuts { names: vec![], states: 0 };
+        let radices = disk.tree.ops.iter().map(|op| if is_file_rename(&disk, op) { 3 } else { 2 });
+        let contents = files.values().map(|states| states.choices);
+        let choices = radices.chain(contents).fold(possible(&disk), u128::saturating_mul);
+        let mut cuts = PowerCuts { names: vec![], states: 0, choices };
         for entries in name_states(&disk) {
             let cut = cut(&disk, entries, &files);
             cuts.states = cuts.states.saturating_add(possible(&cut));
             cuts.names.push(SimVfs::from_disk(cut));
         }
         cuts
+    }
+
+    /// Cuts the power in a copy, by brute force: every pending change of a name, every size
+    /// and every sector is chosen, in this order, by the next digit; nothing stays open.
+    #[must_use]
+    pub fn power_cut_by(&self, odometer: &mut Odometer) -> SimVfs {
+        let decided = self.fork(0);
+        decided.decide_everything(odometer);
+        let disk = decided.disk();
+        let mut entries = durable_entries(&disk);
+        for op in &disk.tree.ops {
+            let fate = odometer.choose(if is_file_rename(&disk, op) { 3 } else { 2 });
+            if fate > 0 {
+                keep(&mut entries, op, fate == 2);
+            }
+        }
+        let mut cut = cut(&disk, entries, &BTreeMap::new());
+        for (id, file) in disk.tree.files() {
+            if !file.is_clean() || !file.unwritten.is_empty() {
+                let content = choose_content(file, &mut |radix| odometer.choose(radix));
+                if let Ok(file) = cut.tree.file_mut(id) {
+                    file.settle(content);
+                }
+            }
+        }
+        SimVfs::from_disk(cut)
     }
 
     /// How many different states this disk may be in.
@@ -215,33 +246,44 @@ fn decide(
     }
 }
 
-/// Every different outcome of the pending changes of names, as far as it can be reached.
-fn name_states(disk: &Disk) -> Vec<Entries> {
-    let mut durable = Entries::new();
-    for (&id, node) in &disk.tree.nodes {
-        if let Body::Dir(dir) = &node.body {
-            durable.insert(id, dir.durable.clone());
+/// Whether it is the rename of a file, of which both names may be there afterwards.
+fn is_file_rename(disk: &Disk, op: &NameOp) -> bool {
+    let is_file = |id: u64| disk.tree.nodes.get(&id).is_some_and(|node| !node.is_dir());
+    let of_file = op.effects.iter().filter_map(|effect| effect.value).all(is_file);
+    op.change == NameChange::Rename && op.effects.len() == 2 && of_file
+}
+
+/// Keeps a change of names; of a rename perhaps with both names.
+fn keep(entries: &mut Entries, op: &NameOp, both: bool) {
+    for effect in op.effects.iter().filter(|effect| !both || effect.value.is_some()) {
+        if let Some(names) = entries.get_mut(&effect.dir) {
+            apply(names, &effect.name, effect.value);
         }
     }
-    let mut states = vec![durable];
+}
+
+fn durable_entries(disk: &Disk) -> Entries {
+    let dirs = disk.tree.nodes.iter().filter_map(|(&id, node)| match &node.body {
+        Body::Dir(dir) => Some((id, dir.durable.clone())),
+        Body::File(_) => None,
+    });
+    dirs.collect()
+}
+
+/// Every different outcome of the pending changes of names, as far as it can be reached.
+fn name_states(disk: &Disk) -> Vec<Entries> {
+    let mut states = vec![durable_entries(disk)];
     // Change by change, so that outcomes that have become equal are followed once. What a
     // later change makes reachable must be kept until then.
     for op in &disk.tree.ops {
-        let is_file = |id: u64| disk.tree.nodes.get(&id).is_some_and(|node| !node.is_dir());
-        let of_file = op.effects.iter().filter_map(|effect| effect.value).all(is_file);
-        let is_rename = op.change == NameChange::Rename && op.effects.len() == 2 && of_file;
         let mut next = states.clone();
         for both in [false, true] {
-            if both && !is_rename {
+            if both && !is_file_rename(disk, op) {
                 continue;
             }
             for entries in &states {
                 let mut changed = entries.clone();
-                for effect in op.effects.iter().filter(|e| !both || e.value.is_some()) {
-                    if let Some(names) = changed.get_mut(&effect.dir) {
-                        apply(names, &effect.name, effect.value);
-                    }
-                }
+                keep(&mut changed, op, both);
                 next.push(changed);
             }
         }

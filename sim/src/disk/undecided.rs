@@ -31,6 +31,58 @@ struct AtSize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileStates {
     sizes: Vec<AtSize>,
+    /// How many choices there are, those that give equal bytes included.
+    pub(super) choices: u128,
+}
+
+/// The sizes that may be chosen, by the last resize that is in.
+fn size_choices(file: &FileNode) -> Vec<u64> {
+    let mut sizes: Vec<u64> = std::iter::once(0).chain(file.resizes()).collect();
+    sizes.dedup();
+    sizes
+}
+
+/// The sectors inside a chosen size of which a version may be chosen: whether a lost one may
+/// hold the filler, and the versions beside the durable one.
+fn sector_choices(file: &FileNode, size_seq: u64) -> BTreeMap<u64, (bool, Vec<u64>)> {
+    let dropped = Choice { size_seq, ..Choice::default() };
+    let (lost, unwritten) = file.hollow_sectors(&dropped);
+    let hollow: BTreeSet<u64> = lost.into_iter().chain(unwritten).collect();
+    let end = file.size_of(&dropped).div_ceil(SECTOR);
+    let versions = file.versions();
+    let touched: BTreeSet<u64> = versions.keys().chain(&hollow).copied().collect();
+    let choices = touched.into_iter().filter(|sector| *sector < end).map(|sector| {
+        let versions = versions.get(&sector).cloned().unwrap_or_default();
+        (sector, (hollow.contains(&sector), versions))
+    });
+    choices.collect()
+}
+
+/// One content, by a digit for the size and one for each sector: the brute force that
+/// [`FileStates`] is compared with. It knows nothing of equal bytes.
+pub(super) fn choose_content(file: &FileNode, choose: &mut dyn FnMut(usize) -> usize) -> Vec<u8> {
+    let sizes = size_choices(file);
+    let size_seq = sizes.get(choose(sizes.len())).copied().unwrap_or(0);
+    let mut choice = Choice { size_seq, ..Choice::default() };
+    let mut filled = vec![];
+    for (sector, (is_hollow, versions)) in sector_choices(file, size_seq) {
+        let fillers = usize::from(is_hollow);
+        match choose(1 + fillers + versions.len()) {
+            0 => {}
+            1 if is_hollow => filled.push(sector),
+            nth => {
+                let seq = versions.get(nth - 1 - fillers).copied().unwrap_or(0);
+                choice.cuts.insert(sector, Cut { seq, torn: None });
+            }
+        }
+    }
+    let mut content = file.build(&choice);
+    for sector in filled {
+        let range = sector_range(sector, content.len());
+        let bytes = filler(sector, range.len());
+        content[range].copy_from_slice(&bytes);
+    }
+    content
 }
 
 /// The one garbage filler: no zeros, no valid record, and different in each sector.
@@ -52,27 +104,20 @@ fn sector_range(sector: u64, len: usize) -> Range<usize> {
 impl FileStates {
     /// The states of a file with these pending operations.
     pub(super) fn of(file: &FileNode) -> FileStates {
-        let versions = file.versions();
         let mut sizes: Vec<AtSize> = vec![];
-        let mut resizes: Vec<u64> = std::iter::once(0).chain(file.resizes()).collect();
-        resizes.dedup();
-        for size_seq in resizes {
-            let dropped = Choice { size_seq, ..Choice::default() };
-            let mut content = file.build(&dropped);
-            let (lost, unwritten) = file.hollow_sectors(&dropped);
-            let hollow: BTreeSet<u64> = lost.into_iter().chain(unwritten).collect();
+        let mut choices: u128 = 0;
+        for size_seq in size_choices(file) {
+            let mut content = file.build(&Choice { size_seq, ..Choice::default() });
             let mut open = BTreeMap::new();
-            let touched: BTreeSet<u64> = versions.keys().chain(&hollow).copied().collect();
-            for sector in touched {
+            let mut here: u128 = 1;
+            for (sector, (is_hollow, versions)) in sector_choices(file, size_seq) {
                 let range = sector_range(sector, content.len());
-                if range.is_empty() {
-                    continue;
-                }
+                here = here.saturating_mul(1 + u128::from(is_hollow) + versions.len() as u128);
                 let mut found = vec![content[range.clone()].to_vec()];
-                if hollow.contains(&sector) {
+                if is_hollow {
                     found.push(filler(sector, range.len()));
                 }
-                for &seq in versions.get(&sector).into_iter().flatten() {
+                for seq in versions {
                     let cuts = BTreeMap::from([(sector, Cut { seq, torn: None })]);
                     let image = file.build(&Choice { cuts, size_seq, size_cap: None });
                     let bytes = image[range.clone()].to_vec();
@@ -85,12 +130,13 @@ impl FileStates {
                     open.insert(sector, found);
                 }
             }
+            choices = choices.saturating_add(here);
             let state = AtSize { content, sectors: open };
             if !sizes.contains(&state) {
                 sizes.push(state);
             }
         }
-        FileStates { sizes }
+        FileStates { sizes, choices }
     }
 
     /// The content of which every choice is the first.

@@ -80,7 +80,8 @@ impl Search<'_> {
         }
         let cuts = point.disk.power_cuts();
         let tally = self.report.level(level);
-        tally.legal = tally.legal.saturating_add(cuts.states);
+        tally.choices = tally.choices.saturating_add(cuts.choices);
+        tally.states = tally.states.saturating_add(cuts.states);
         let kind = CrashKind::Power;
         let crash = Crash { kind, point, disks: &cuts.names, allowed, beside: None };
         let reached =
@@ -90,7 +91,8 @@ impl Search<'_> {
         killed.crash_now(CrashKind::Process);
         killed.restart();
         let tally = self.report.level(level);
-        tally.legal = tally.legal.saturating_add(killed.possible_states());
+        tally.choices = tally.choices.saturating_add(killed.possible_states());
+        tally.states = tally.states.saturating_add(killed.possible_states());
         let crash = Crash {
             kind: CrashKind::Process,
             point,
@@ -116,7 +118,7 @@ impl Search<'_> {
             digest.u64(*version);
         }
         digest.u64(allowed.map_or(u64::MAX, |allowed| allowed.len() as u64));
-        self.known.insert(digest.value())
+        self.known.insert(digest.value()) || self.bounds.brute_force
     }
 
     /// A recovery on every state that a crash leaves; then the crashes inside them. Returns
@@ -198,6 +200,20 @@ impl Search<'_> {
             .map_err(|breach| breach.under(&point.at))
     }
 
+    /// A copy of the disk that the first digits choose.
+    fn disk(&self, crash: &Crash<'_>, watch: &Mutex<Watch>) -> Checked<SimVfs> {
+        let odometer = &mut lock(watch).odometer;
+        if self.bounds.brute_force && crash.kind == CrashKind::Power {
+            return Ok(crash.point.disk.power_cut_by(odometer));
+        }
+        let chosen = crash.disks.get(odometer.choose(crash.disks.len()));
+        let disk = chosen.ok_or_else(|| Breach::new("harness", "no such disk"))?.fork(0);
+        if self.bounds.brute_force {
+            disk.decide_everything(odometer);
+        }
+        Ok(disk)
+    }
+
     /// One recovery, with the digits of the watch; returns the version that it shows.
     fn recover(
         &mut self,
@@ -205,11 +221,7 @@ impl Search<'_> {
         watch: &Arc<Mutex<Watch>>,
         level: usize,
     ) -> Checked<u64> {
-        let name = lock(watch).odometer.choose(crash.disks.len());
-        let Some(disk) = crash.disks.get(name) else {
-            return Err(Breach::new("harness", "no such disk"));
-        };
-        let vfs = LazyVfs::new(disk.fork(0), watch);
+        let vfs = LazyVfs::new(self.disk(crash, watch)?, watch);
         let clock = Arc::new(SimClock::new(WALL_BACK_MS));
         let opened = builder(&vfs, &self.options, clock, 1000 + level as u64).open(DIR);
         let promise = &crash.point.promise;
@@ -241,16 +253,15 @@ impl Search<'_> {
         watched.odometer.rewind();
         watched.restart();
         (watched.keeps, watched.explains) = (false, true);
-        let name = watched.odometer.choose(crash.disks.len());
         drop(watched);
-        let Some(disk) = crash.disks.get(name) else { return String::new() };
-        let vfs = LazyVfs::new(disk.fork(0), watch);
+        let Ok(disk) = self.disk(crash, watch) else { return String::new() };
+        let vfs = LazyVfs::new(disk.clone(), watch);
         let clock = Arc::new(SimClock::new(WALL_BACK_MS));
         let opened = builder(&vfs, &self.options, clock, 1000 + level as u64).open(DIR);
         vfs.kill();
         drop(opened);
-        let files: Vec<String> =
-            disk.live_image().keys().map(|path| path.display().to_string()).collect();
+        let image = disk.live_image();
+        let files: Vec<String> = image.keys().map(|path| path.display().to_string()).collect();
         let decisions = std::mem::take(&mut lock(watch).decisions);
         format!("files {}; {}", files.join(" "), decisions.join("; "))
     }

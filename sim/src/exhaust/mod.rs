@@ -40,11 +40,13 @@ pub struct Bounds {
     pub deeper_ops: usize,
     /// The most states of one crash point; what is beyond is counted as cut off.
     pub states_max: usize,
+    /// Nothing is pruned: every choice is made, whether anybody looks or not. For comparison.
+    pub brute_force: bool,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { depth: 2, deeper_ops: 0, states_max: 1 << 20 }
+        Bounds { depth: 2, deeper_ops: 0, states_max: 1 << 20, brute_force: false }
     }
 }
 
@@ -62,8 +64,11 @@ pub struct Tally {
     pub points: u64,
     /// Those of them that were explored before: the same disk, promise and depth.
     pub known: u64,
-    /// How many legal states the crash points have.
-    pub legal: u128,
+    /// How many choices the crash had: what to keep of each change of a name, of each size,
+    /// of each sector.
+    pub choices: u128,
+    /// How many different disk states they lead to.
+    pub states: u128,
     /// How many recoveries were run and checked: the states that are left after pruning.
     pub recoveries: u64,
     /// The calls of these recoveries.
@@ -101,7 +106,8 @@ impl Report {
             let to = self.level(level);
             to.points += from.points;
             to.known += from.known;
-            to.legal = to.legal.saturating_add(from.legal);
+            to.choices = to.choices.saturating_add(from.choices);
+            to.states = to.states.saturating_add(from.states);
             to.recoveries += from.recoveries;
             to.calls += from.calls;
             to.cut_off += from.cut_off;
