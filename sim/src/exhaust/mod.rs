@@ -36,8 +36,8 @@ pub use workload::{Letter, Setting, Start, Workload, workloads};
 pub struct Bounds {
     /// How many crashes follow one another: 1 crashes the workload, 2 also the recovery.
     pub depth: usize,
-    /// Workloads of up to so many operations are explored one deeper.
-    pub deeper_ops: usize,
+    /// Workloads of fewer operations than this are explored one deeper.
+    pub deeper_below: usize,
     /// The most states of one crash point; what is beyond is counted as cut off.
     pub states_max: usize,
     /// Nothing is pruned: every choice is made, whether anybody looks or not. For comparison.
@@ -46,13 +46,13 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { depth: 2, deeper_ops: 0, states_max: 1 << 20, brute_force: false }
+        Bounds { depth: 2, deeper_below: 0, states_max: 1 << 20, brute_force: false }
     }
 }
 
 impl Bounds {
     fn depth_of(&self, workload: &Workload) -> usize {
-        let deeper = workload.letters.len() <= self.deeper_ops;
+        let deeper = workload.letters.len() < self.deeper_below;
         (self.depth + usize::from(deeper)).max(1)
     }
 }
