@@ -80,6 +80,7 @@ mod config;
 mod crash;
 mod dir;
 mod doom;
+mod enumerate;
 mod faults;
 mod files;
 mod handle;
@@ -91,6 +92,7 @@ mod report;
 mod rot;
 mod state;
 mod trace;
+mod undecided;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -100,6 +102,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use call::CallKind;
 pub use config::{CrashModel, DiskConfig, NameModel, Odds};
+pub use enumerate::{Odometer, PowerCuts};
 pub use faults::{Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour};
 pub use observe::NodeName;
 pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};

@@ -24,7 +24,7 @@ pub mod runner;
 pub mod shrink;
 mod stopping;
 mod verify;
-mod world;
+pub(crate) mod world;
 mod written;
 
 pub use case::{Case, Op, World};
