@@ -2,6 +2,7 @@
 //!
 //! - [`disk`]: a disk with a live and a durable image for every file and every name, that
 //!   crashes anywhere and keeps what its seed says. Public: test your own program on it.
+//! - [`explore`]: every crash point of a program of your own, and the least that breaks it.
 //! - [`harness`]: a workload generator, a reference model and an oracle; it runs the real
 //!   engine on that disk and checks what is recovered against the crash contract.
 //! - [`rng`] and [`digest`]: the random streams of a seed, and the digest of what it did.
@@ -11,5 +12,6 @@
 
 pub mod digest;
 pub mod disk;
+pub mod explore;
 pub mod harness;
 pub mod rng;

@@ -91,7 +91,7 @@ mod rot;
 mod state;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -213,7 +213,17 @@ impl SimVfs {
     pub fn crash_with(&self, model: CrashModel, nth: Option<u64>) {
         let mut disk = self.disk();
         if !disk.crashed {
-            disk.crash(CrashKind::Power, None, Some((model, nth)));
+            disk.crash(CrashKind::Power, None, Some(crash::Forced::Model(model, nth)));
+        }
+    }
+
+    /// Cuts the power now, and loses exactly these pending operations (from 0, in program
+    /// order); every other is kept. A sector whose newer bytes are kept holds the older ones
+    /// too, and a size that is kept implies the sizes before it.
+    pub fn crash_losing(&self, lost: &BTreeSet<u64>) {
+        let mut disk = self.disk();
+        if !disk.crashed {
+            disk.crash(CrashKind::Power, None, Some(crash::Forced::Losing(lost.clone())));
         }
     }
 
@@ -335,6 +345,20 @@ impl SimVfs {
     /// Every file as it is if nothing more than what was promised survives.
     pub fn durable_image(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         self.image(true)
+    }
+
+    /// A digest of every name and every byte that reads see.
+    pub(crate) fn state_digest(&self) -> u64 {
+        let disk = self.disk();
+        let mut digest = crate::digest::Digest::new();
+        for (path, id) in disk.tree.paths(false) {
+            digest.bytes(path.as_os_str().as_encoded_bytes());
+            match disk.tree.file(id) {
+                Ok(file) => digest.bytes(&file.live),
+                Err(_) => digest.u8(1),
+            }
+        }
+        digest.value()
     }
 
     fn image(&self, durable: bool) -> BTreeMap<PathBuf, Vec<u8>> {
