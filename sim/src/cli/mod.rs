@@ -5,6 +5,7 @@
 
 mod plant;
 mod replay;
+mod report;
 mod shrink;
 mod sweep;
 
@@ -36,6 +37,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Looks for the fewest operations and faults with which a seed still fails
     Shrink(shrink::ShrinkArgs),
+    /// Writes one HTML page that shows a seed, or with --sweep a sweep
+    Report(report::ReportArgs),
     /// Prints the digest of every call, argument and result of a seed
     Digest(DigestArgs),
 }
@@ -78,6 +81,7 @@ impl Cli {
             Command::Sweep(args) => sweep::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Shrink(args) => shrink::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Digest(args) => digest(&args),
         };
         outcome.unwrap_or_else(|message| {

@@ -85,6 +85,7 @@ mod files;
 mod handle;
 mod inode;
 mod lock;
+mod moments;
 mod names;
 mod report;
 mod rot;
@@ -100,6 +101,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use call::CallKind;
 pub use config::{CrashModel, DiskConfig, NameModel, Odds};
 pub use faults::{Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour};
+pub use moments::{ImageChange, Moment, MomentAt};
 pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};
 pub use rot::Rot;
 pub use state::is_simulated_crash;
@@ -168,6 +170,7 @@ impl SimVfs {
         disk.rng = streams.stream(Stream::Disk);
         disk.faults.reseed(streams.stream(Stream::Faults));
         disk.generation += 1;
+        disk.recorder = None;
         disk.locks.clear();
         for node in disk.tree.nodes.values_mut() {
             node.opens = 0;
@@ -238,6 +241,7 @@ impl SimVfs {
         if disk.crashed {
             disk.crashed = false;
             disk.trace.event(0xC2, || "restart".to_owned());
+            disk.note(MomentAt::Restart);
         }
     }
 
@@ -284,6 +288,11 @@ impl SimVfs {
         self.disk().faults.script(call, n, fault);
     }
 
+    /// Fails the call of this number, if the fault suits it, beside any other fault.
+    pub fn fail_call(&self, call: u64, fault: Fault) {
+        self.disk().faults.script_at(call, fault);
+    }
+
     /// Every fault so far, in order: [`FaultMode::Listed`] repeats them.
     pub fn injected(&self) -> Vec<Injected> {
         self.disk().faults.injected.clone()
@@ -322,6 +331,16 @@ impl SimVfs {
     /// The digest of every call, argument and result so far.
     pub fn digest(&self) -> u64 {
         self.disk().trace.digest.value()
+    }
+
+    /// Records from now on what each call and each crash changes in the images.
+    pub fn record_moments(&self) {
+        self.disk().recorder = Some(moments::Recorder::default());
+    }
+
+    /// What was recorded, and ends the recording.
+    pub fn take_moments(&self) -> Vec<Moment> {
+        self.disk().recorder.take().map(|recorder| recorder.moments).unwrap_or_default()
     }
 
     /// Keeps the text of the last `lines_max` calls; 0 (the default) keeps none.

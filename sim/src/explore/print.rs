@@ -44,7 +44,9 @@ pub(super) fn test(violation: &Violation) -> String {
     text.push_str(&format!("        survives: {},\n", survives(&state.survives)));
     text.push_str(&format!("        recovery: {},\n", recovery(state.recovery)));
     text.push_str("    };\n");
-    text.push_str(&format!("    assert_eq!(replay(&state, {program}, {invariant}), Ok(()));\n}}\n"));
+    text.push_str(&format!(
+        "    assert_eq!(replay(&state, {program}, {invariant}), Ok(()));\n}}\n"
+    ));
     text
 }
 
@@ -63,7 +65,9 @@ fn survives(survives: &Survives) -> String {
         Survives::Everything => "Survives::Everything".to_owned(),
         Survives::AllBut(lost) => format!("Survives::AllBut(vec!{lost:?})"),
         Survives::Drawn { model, seed } => {
-            format!("Survives::Drawn {{ model: runstone_sim::disk::CrashModel::{model:?}, seed: {seed} }}")
+            format!(
+                "Survives::Drawn {{ model: runstone_sim::disk::CrashModel::{model:?}, seed: {seed} }}"
+            )
         }
     }
 }
