@@ -437,8 +437,9 @@ function images() {
     const size = (n) => (image.get(n + ":0") || image.get(n + ":1") || []).length;
     if (just.length) file = just.sort((a, b) => size(b) - size(a))[0];
     else if (!there[file] || same(file)) {
-      const unsynced = files.findIndex((_, n) => there[n] && !same(n) && size(n) > 0);
-      if (unsynced >= 0) file = unsynced;
+      const unsynced = files.map((_, n) => n).filter((n) => there[n] && !same(n) && size(n) > 0);
+      unsynced.sort((a, b) => size(b) - size(a));
+      if (unsynced.length) file = unsynced[0];
       else if (!there[file]) file = there.indexOf(true);
     }
   }
