@@ -32,8 +32,12 @@ pub(super) fn test(violation: &Violation) -> String {
     }
     text.push_str("/// ```\n#[test]\n");
     text.push_str(&format!("fn {}() {{\n", name(state)));
-    text.push_str("    use runstone_sim::disk::{CrashPoint, When};\n");
-    text.push_str("    use runstone_sim::explore::{CrashState, Survives, replay};\n\n");
+    let model = if matches!(state.survives, Survives::Drawn { .. }) { "CrashModel, " } else { "" };
+    let again = if state.recovery.is_some() { "RecoveryCrash, " } else { "" };
+    text.push_str(&format!("    use runstone_sim::disk::{{{model}CrashPoint, When}};\n"));
+    text.push_str(&format!(
+        "    use runstone_sim::explore::{{CrashState, {again}Survives, replay}};\n\n"
+    ));
     text.push_str("    let state = CrashState {\n");
     let point = state.point;
     text.push_str(&format!(
@@ -65,23 +69,20 @@ fn survives(survives: &Survives) -> String {
         Survives::Everything => "Survives::Everything".to_owned(),
         Survives::AllBut(lost) => format!("Survives::AllBut(vec!{lost:?})"),
         Survives::Drawn { model, seed } => {
-            format!(
-                "Survives::Drawn {{ model: runstone_sim::disk::CrashModel::{model:?}, seed: {seed} }}"
-            )
+            format!("Survives::Drawn {{ model: CrashModel::{model:?}, seed: {seed} }}")
         }
     }
 }
 
 fn recovery(recovery: Option<RecoveryCrash>) -> String {
-    match recovery {
-        None => "None".to_owned(),
-        Some(RecoveryCrash { after_calls, when, seed }) => format!(
-            "Some(runstone_sim::explore::RecoveryCrash {{ after_calls: {after_calls}, when: When::{when:?}, seed: {seed} }})"
-        ),
-    }
+    let Some(RecoveryCrash { after_calls, when, seed }) = recovery else {
+        return "None".to_owned();
+    };
+    let crash = format!("after_calls: {after_calls}, when: When::{when:?}, seed: {seed}");
+    format!("Some(RecoveryCrash {{ {crash} }})")
 }
 
-/// `power_cut_after_call_3_keeps_the_promise`.
+/// `a_power_cut_after_call_3_breaks_nothing`.
 fn name(state: &CrashState) -> String {
     let crash = match state.survives {
         Survives::Everything => "the_end_of_the_process",

@@ -6,6 +6,8 @@ use super::state::{CrashState, Stopped, Subject, Survives};
 use crate::disk::{CrashPoint, When};
 use crate::rng::Rng;
 
+/// How many small seeds are tried instead of the one that was found.
+const SMALL_SEEDS: u64 = 64;
 /// How many random sets of lost operations are tried for a state that was drawn.
 const SETS: u64 = 64;
 
@@ -25,10 +27,10 @@ pub(super) fn shrink<S: Default>(
     if state.recovery.is_some() {
         shrinker.try_state(CrashState { recovery: None, ..state });
     }
+    shrinker.leave_the_call();
     shrinker.name_the_lost();
     shrinker.lose_less();
-    shrinker.leave_the_call();
-    shrinker.lose_less();
+    shrinker.take_a_small_seed();
     shrinker.best
 }
 
@@ -58,6 +60,18 @@ impl<S: Default> Shrinker<'_, S> {
             let lost = (0..pending).filter(|_| rng.coin()).collect();
             let state = CrashState { survives: Survives::AllBut(lost), ..self.best.0.clone() };
             if self.try_stopped(&stopped, state) {
+                return;
+            }
+        }
+    }
+
+    /// A drawn state from a small seed reads better.
+    fn take_a_small_seed(&mut self) {
+        let Survives::Drawn { model, seed } = self.best.0.survives else { return };
+        let stopped = self.subject.stop_at(self.best.0.point, self.best.0.part);
+        for seed in 0..SMALL_SEEDS.min(seed) {
+            let survives = Survives::Drawn { model, seed };
+            if self.try_stopped(&stopped, CrashState { survives, ..self.best.0.clone() }) {
                 return;
             }
         }
