@@ -92,10 +92,13 @@ impl fmt::Display for CrashState {
     }
 }
 
+type Program<'a, S, E> = dyn Fn(Arc<dyn Vfs>, &mut S) -> Result<(), E> + 'a;
+type Invariant<'a, S, F> = dyn Fn(Arc<dyn Vfs>, &S) -> Result<(), F> + 'a;
+
 /// The program and the invariant, with their results as text.
 pub(super) struct Subject<'a, S> {
-    program: Box<dyn Fn(Arc<dyn Vfs>, &mut S) -> Result<(), String> + 'a>,
-    invariant: Box<dyn Fn(Arc<dyn Vfs>, &S) -> Result<(), String> + 'a>,
+    program: Box<Program<'a, S, String>>,
+    invariant: Box<Invariant<'a, S, String>>,
 }
 
 /// The program, stopped at a crash point: the disk as a killed process leaves it, restarted, with
@@ -118,8 +121,8 @@ fn running_config() -> DiskConfig {
 
 impl<'a, S: Default> Subject<'a, S> {
     pub(super) fn new<E: fmt::Display, F: fmt::Display>(
-        program: &'a dyn Fn(Arc<dyn Vfs>, &mut S) -> Result<(), E>,
-        invariant: &'a dyn Fn(Arc<dyn Vfs>, &S) -> Result<(), F>,
+        program: &'a Program<'a, S, E>,
+        invariant: &'a Invariant<'a, S, F>,
     ) -> Self {
         Subject {
             program: Box::new(|disk, promised| {

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &ReportArgs) -> CommandResult {
         Some(case) => {
             let case = CaseArgs { case: case.clone(), world: args.world, plant: args.plant };
             let loaded = case.load()?;
-            let (page, failed) = seed::page(&loaded)?;
+            let (page, failed) = seed::page(&case, &loaded)?;
             (format!("report-{}.html", loaded.case.seed), page, failed)
         }
         None => {

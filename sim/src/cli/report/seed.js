@@ -231,7 +231,8 @@ function side(bytes, other, ranges) {
 let cursor = 0, file = -1, chosenByHand = false;
 const isRead = (event) => event[0] === "call" && /^(read|open|len|list|lock) /.test(event[2]);
 const isSync = (event) => event[0] === "call" && /^sync/.test(event[2]);
-const hasFailed = (event) => event[0] === "call" && / -> error/.test(event[2]);
+// That something is not there is an answer, and no failure.
+const hasFailed = (event) => event[0] === "call" && / -> error/.test(event[2]) && !/error: entity not found$/.test(event[2]);
 const isName = (event) => event[0] === "call" && /^(create|rename|link|remove)/.test(event[2]);
 const crashes = events.flatMap((event, at) => (event[0] === "crash" ? [at] : []));
 

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use runstone_sim::disk::{Moment, MomentAt};
+use runstone_sim::harness::World;
 use runstone_sim::harness::recorded::{Recorded, run_recorded};
 use serde_json::{Value, json};
 
-use crate::cli::Loaded;
+use crate::cli::{CaseArgs, Loaded};
 
-/// The page, and whether the case fails.
-pub(super) fn page(loaded: &Loaded) -> Result<(String, bool), String> {
+/// The page, and whether the case fails. `asked` is how the caller named it.
+pub(super) fn page(asked: &CaseArgs, loaded: &Loaded) -> Result<(String, bool), String> {
     let Loaded { case, plant } = loaded;
+    let command = |command| plant.command(command, asked.name(), asked.world.map(World::name));
     plant.plant();
     let Recorded { outcome, moments } = run_recorded(case);
     let events = events(&outcome.trace);
@@ -32,8 +34,8 @@ pub(super) fn page(loaded: &Loaded) -> Result<(String, bool), String> {
         "world": case.world.name(),
         "planted": plant.name(),
         "digest": format!("{:016x}", outcome.digest),
-        "replay": plant.command("replay", case.seed, None),
-        "shrink": plant.command("shrink", case.seed, None),
+        "replay": command("replay"),
+        "shrink": command("shrink"),
         "failure": failure,
         "openings": outcome.openings,
         "refusals": outcome.refusals,
