@@ -68,6 +68,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "types",
         ],
     ),
+    ("fuzzing", &["codec", "log", "manifest", "types"]),
     ("shell", &["clock", "commit", "sync", "types"]),
     (
         "database",

@@ -6,6 +6,7 @@
 mod exhaust;
 mod plant;
 mod replay;
+mod report;
 mod shrink;
 mod sweep;
 
@@ -39,6 +40,8 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Explores every legal crash state of every small workload, or all rot of a small store
     Exhaust(exhaust::ExhaustArgs),
+    /// Writes one HTML page that shows a seed, or with --sweep a sweep
+    Report(report::ReportArgs),
     /// Prints the digest of every call, argument and result of a seed
     Digest(DigestArgs),
 }
@@ -82,6 +85,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Shrink(args) => shrink::run(&args),
             Command::Exhaust(args) => exhaust::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Digest(args) => digest(&args),
         };
         outcome.unwrap_or_else(|message| {

@@ -11,6 +11,7 @@
 //! - [`runner`]: runs a case, operation by operation: `perform` (what an operation does),
 //!   `judge` (what a commit may come to), `stopping` (closing, crashing, opening), `verify`
 //!   (what an opening may show), `finish` (what holds at the end).
+//! - [`recorded`]: a run with the images of the disk at every moment, for a page.
 //! - [`shrink`]: the fewest operations and faults that still fail.
 
 pub mod case;
@@ -20,6 +21,7 @@ mod judge;
 pub mod model;
 pub mod oracle;
 mod perform;
+pub mod recorded;
 pub mod runner;
 pub mod shrink;
 mod stopping;

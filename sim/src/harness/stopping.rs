@@ -140,6 +140,7 @@ impl Runner<'_> {
         self.settle()?;
         self.snapshots.clear();
         let kind = self.count_crash();
+        self.strikes.push((self.op, self.disk.calls()));
         if self.case.world == World::Rot && self.rot > 0 {
             let rot = self.disk.rot(u64::from(self.rot));
             self.say(|| format!("      rot: {rot:?}"));
