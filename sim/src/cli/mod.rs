@@ -5,6 +5,7 @@
 
 mod plant;
 mod replay;
+mod seen;
 mod shrink;
 mod sweep;
 

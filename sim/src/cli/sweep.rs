@@ -18,6 +18,7 @@ use runstone_sim::harness::{self, Failure, World, generate};
 
 use super::CommandResult;
 use super::plant::Plant;
+use super::seen::{Seen, SeenArgs};
 
 /// One in so many seeds is run twice, and the digests compared.
 const TWICE_ONE_IN: u64 = 16;
@@ -42,6 +43,8 @@ pub(crate) struct SweepArgs {
     /// Prints JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    seen: SeenArgs,
     #[command(flatten)]
     plant: Plant,
 }
@@ -70,6 +73,7 @@ struct Tally {
     crashes: BTreeMap<String, u64>,
     faults: BTreeMap<String, (u64, u64)>,
     events: BTreeMap<String, u64>,
+    seen: Seen,
     failures: BTreeMap<u64, Failure>,
     /// In the order of the seeds this would be a digest of the sweep; exclusive or needs none.
     digest: u64,
@@ -77,6 +81,7 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, seed: u64, world: World, outcome: harness::Outcome) {
+        self.seen.add(&outcome);
         self.seeds += 1;
         self.ops += outcome.ops;
         self.openings += outcome.openings;
@@ -183,7 +188,13 @@ pub(crate) fn run(args: &SweepArgs) -> CommandResult {
         true => print_json(args, &tally, first, seconds, interrupted),
         false => print_text(args, &tally, first, seconds, interrupted),
     }
-    Ok(if tally.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    tally.seen.write(&args.seen)?;
+    let missing = tally.seen.missing(&args.seen);
+    for line in &missing {
+        eprintln!("missing: {line}");
+    }
+    let good = tally.failures.is_empty() && missing.is_empty();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn bar(args: &SweepArgs, seeds: u64) -> ProgressBar {
@@ -227,6 +238,7 @@ fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
         .collect();
     table("faults", &faults);
     table("what the disk did", &tally.events);
+    tally.seen.print();
     if tally.failures.is_empty() {
         println!("no breach of the contract");
         return;
@@ -281,6 +293,7 @@ fn print_json(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
             "crashes": tally.crashes,
             "faults": tally.faults,
             "events": tally.events,
+            "seen": tally.seen.json(),
             "failures": failures,
         })
     );

@@ -11,12 +11,15 @@
 //! - [`runner`]: runs a case, operation by operation: `perform` (what an operation does),
 //!   `judge` (what a commit may come to), `stopping` (closing, crashing, opening), `verify`
 //!   (what an opening may show), `finish` (what holds at the end).
+//! - [`ledger`] and [`marks`]: where faults and crashes struck, which branches were taken.
 //! - [`shrink`]: the fewest operations and faults that still fail.
 
 pub mod case;
 mod finish;
 pub mod generate;
 mod judge;
+pub mod ledger;
+pub mod marks;
 pub mod model;
 pub mod oracle;
 mod perform;

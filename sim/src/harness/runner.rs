@@ -10,10 +10,11 @@ use runstone::{Database, Level, Snapshot, Ticket};
 
 use super::case::{Case, ChangeSpec, NestedCrash, World};
 use super::generate;
+use super::ledger::WATCH;
 use super::model::Model;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
-use crate::disk::{FaultKind, FaultMode, FaultPlan, SimVfs, Stats};
+use crate::disk::{FaultKind, FaultMode, FaultPlan, SimVfs, Sites, Stats};
 use crate::rng::{Stream, Streams};
 
 /// Where the store lives: two levels deep, so that parents matter.
@@ -51,6 +52,12 @@ pub struct Outcome {
     pub stats: Stats,
     /// Crashes, by kind and model.
     pub crashes: BTreeMap<String, u64>,
+    /// Where faults and crashes struck, and where they could have.
+    pub sites: Sites,
+    /// How often each mark of the engine was reached, in the order of [`super::marks::NAMES`].
+    pub marks: Vec<u64>,
+    /// Crashes that were followed by a recovery that returned and was checked.
+    pub recoveries: u64,
     /// Operations that were done.
     pub ops: u64,
     /// Openings that returned.
@@ -70,6 +77,7 @@ pub fn run_seed(seed: u64) -> Outcome {
 
 /// Runs a case; `trace` keeps a readable trace.
 pub fn run(case: &Case, trace: bool) -> Outcome {
+    let _before = super::marks::take();
     let mut runner = Runner::new(case, trace);
     let result = runner.run();
     let mut digest = runner.digest;
@@ -82,6 +90,9 @@ pub fn run(case: &Case, trace: bool) -> Outcome {
             Err(Stop::Failed(failure)) => Some(failure),
         },
         stats: runner.disk.stats(),
+        sites: runner.disk.sites(),
+        marks: super::marks::take(),
+        recoveries: runner.recoveries,
         crashes: runner.crashes,
         ops: runner.ops,
         openings: runner.openings,
@@ -158,6 +169,9 @@ pub(super) struct Runner<'a> {
     pub(super) op: usize,
     pub(super) ops: u64,
     pub(super) openings: u64,
+    /// Whether the disk crashed since the last opening that returned.
+    pub(super) has_crashed: bool,
+    pub(super) recoveries: u64,
     pub(super) refusals: u64,
     pub(super) crashes: BTreeMap<String, u64>,
     pub(super) digest: Digest,
@@ -169,6 +183,7 @@ impl<'a> Runner<'a> {
         let streams = Streams::new(case.seed);
         let disk = SimVfs::with_streams(&streams, case.disk.clone(), FaultPlan::none());
         disk.set_faults(case.faults.clone());
+        disk.watch(WATCH);
         if trace {
             disk.keep_trace(4096);
         }
@@ -200,6 +215,8 @@ impl<'a> Runner<'a> {
             op: 0,
             ops: 0,
             openings: 0,
+            has_crashed: false,
+            recoveries: 0,
             refusals: 0,
             crashes: BTreeMap::new(),
             digest: Digest::new(),

@@ -155,6 +155,7 @@ impl Runner<'_> {
             (kind, _) => format!("{kind:?}").to_lowercase(),
         };
         *self.crashes.entry(name).or_default() += 1;
+        self.has_crashed = true;
         // The disk has traced the report.
         self.note_disk();
         report.kind
@@ -213,6 +214,7 @@ impl Runner<'_> {
         self.disk.enable_faults(true);
         self.openings += 1;
         self.verify(&db, stopped, expected)?;
+        self.recoveries += u64::from(std::mem::take(&mut self.has_crashed));
         self.db = Some(db);
         self.poisoned = false;
         self.faults_before = self.disk.injected().len();
