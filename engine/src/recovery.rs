@@ -105,7 +105,6 @@ impl Replay {
             .map_err(|m| Error::corruption(path, record.offset, m.expected, m.found))?;
         let no_pins = Pins::default();
         let count = changes.len();
-        sometimes!("recovery/empty-batch-replayed", count == 0);
         sometimes!("recovery/batch-replayed", count > 1);
         for (i, mut change) in changes.into_iter().enumerate() {
             if planted!(HalfBatchApplied) && i > 0 && i + 1 == count {

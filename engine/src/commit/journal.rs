@@ -250,8 +250,7 @@ impl Journal {
         batched: u64,
     ) -> std::result::Result<(), WriteFailure> {
         // 1. The log: written, cut to its length, synced.
-        self.write_buffer(gate, health, batched)
-            .inspect_err(|_| sometimes!("journal/close-write-failed"))?;
+        self.write_buffer(gate, health, batched)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
         if !planted!(CloseWithoutSync) {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;

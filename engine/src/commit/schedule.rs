@@ -23,7 +23,6 @@ impl Moments {
     /// attested.
     fn watermark_due(&self, idle: Duration) -> Option<Duration> {
         if self.sync.is_some() {
-            sometimes!("schedule/watermark-waits-for-a-sync");
             return None;
         }
         self.unattested_since.map(|since| since + idle)

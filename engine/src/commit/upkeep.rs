@@ -117,7 +117,6 @@ impl Pipeline {
     fn watermark_if_idle(&self, writer: &mut Writer) -> Result<()> {
         let now = self.store.clock().monotonic();
         let idle = Duration::from_millis(self.options.idle_watermark_ms);
-        sometimes!("upkeep/watermark-waits-for-room", writer.disk_full);
         if writer.disk_full || !self.schedule.take_watermark(now, idle) {
             return Ok(());
         }

@@ -106,7 +106,6 @@ impl SegmentHeader {
         }
         let reserved = reader.u32("zeros").map_err(malformed)?;
         if format != SEGMENT_FORMAT || reserved != 0 || tail != 0 {
-            sometimes!("segment/other-bytes-for-zeros");
             return Err(bad(8, "format 1 and zeros", format!("format {format}")));
         }
         Ok(SegmentHeader {

@@ -225,6 +225,8 @@ impl<'a> Runner<'a> {
     }
 
     pub(super) fn run(&mut self) -> Checked {
+        self.refuse_to_make()?;
+        self.nested = self.case.creation.iter().copied().collect();
         self.open(Stopped::Clean)?;
         for (i, op) in self.case.ops.iter().enumerate() {
             self.op = i;

@@ -88,6 +88,13 @@ impl Shrinker {
     }
 
     fn shrink_crashes(&mut self) {
+        while !self.best.creation.is_empty() {
+            let mut case = self.best.clone();
+            case.creation.pop();
+            if !self.try_case(case) {
+                break;
+            }
+        }
         for at in 0..self.best.ops.len() {
             while let Some(Op::Crash { nested, .. }) = self.best.ops.get(at) {
                 if nested.is_empty() {
