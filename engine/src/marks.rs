@@ -7,7 +7,8 @@
 //!
 //! Invariants: every name is listed once in [`NAMES`] (one that is not does not compile) and
 //! stands at one place of the engine; counts are of the current thread, so that simulations on
-//! other threads are not disturbed; neither marks nor phases change what the engine does.
+//! other threads are not disturbed; neither marks nor phases change what the engine does, but
+//! for a loop without end, which a limit of steps ends.
 
 use std::cell::Cell;
 
@@ -279,6 +280,7 @@ pub const NAMES: &[&str] = &[
 
 thread_local! {
     static COUNTS: [Cell<u64>; NAMES.len()] = const { [const { Cell::new(0) }; NAMES.len()] };
+    static STEPS_LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
     static MOMENT: Cell<Moment> =
         const { Cell::new(Moment { operation: 0, phase: Phase::Outside }) };
 }
@@ -294,6 +296,24 @@ pub fn take() -> Vec<u64> {
 #[must_use]
 pub fn moment() -> Moment {
     MOMENT.get()
+}
+
+/// Why the current thread is unwound: the engine made more steps than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endless;
+
+/// Lets the engine make at most this many steps in the current thread: marks, and phases begun.
+/// The one beyond unwinds the thread, with an [`Endless`], so that a loop without end is seen.
+pub fn limit_steps(steps_max: Option<u64>) {
+    STEPS_LEFT.set(steps_max.unwrap_or(u64::MAX));
+}
+
+fn step() {
+    let left = STEPS_LEFT.get();
+    if left == 0 && !std::thread::panicking() {
+        std::panic::resume_unwind(Box::new(Endless));
+    }
+    STEPS_LEFT.set(left.saturating_sub(1));
 }
 
 /// The place of a name in [`NAMES`]; does not compile for one that is not listed.
@@ -320,11 +340,13 @@ const fn is_same(a: &[u8], b: &[u8]) -> bool {
 
 /// Counts a mark.
 pub(crate) fn hit(index: usize) {
+    step();
     COUNTS.with(|counts| counts.get(index).map(|count| count.set(count.get() + 1)));
 }
 
 /// Begins a phase, which ends when what is returned is dropped.
 pub(crate) fn enter(phase: Phase) -> InPhase {
+    step();
     let before = MOMENT.get();
     let outermost = before.phase == Phase::Outside;
     MOMENT.set(Moment { operation: before.operation + u64::from(outermost), phase });
@@ -357,6 +379,22 @@ mod tests {
         let reached: Vec<_> = NAMES.iter().zip(&taken).filter(|(_, n)| **n > 0).collect();
         assert_eq!(reached, [(&"gate/poisoned", &2)]);
         assert!(take().iter().all(|count| *count == 0));
+    }
+
+    #[test]
+    fn a_loop_that_makes_no_call_ends_when_its_steps_are_used_up() {
+        limit_steps(Some(1000));
+        let payload = std::panic::catch_unwind(|| {
+            loop {
+                sometimes!("gate/poisoned-again");
+            }
+        });
+        let payload = payload.unwrap_err();
+        limit_steps(None);
+        assert!(payload.is::<Endless>());
+        sometimes!("gate/poisoned-again");
+        let at = NAMES.iter().position(|name| *name == "gate/poisoned-again").unwrap();
+        assert_eq!(take()[at], 1001);
     }
 
     #[test]

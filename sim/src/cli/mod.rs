@@ -8,6 +8,7 @@ mod replay;
 mod seen;
 mod shrink;
 mod sweep;
+mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

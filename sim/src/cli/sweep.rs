@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +19,7 @@ use runstone_sim::harness::{self, Failure, World, generate};
 use super::CommandResult;
 use super::plant::Plant;
 use super::seen::{Seen, SeenArgs};
+use super::watchdog::Watchdog;
 
 /// One in so many seeds is run twice, and the digests compared.
 const TWICE_ONE_IN: u64 = 16;
@@ -114,6 +115,17 @@ struct Sweep<'a> {
     stop: Arc<AtomicBool>,
     tally: Mutex<Tally>,
     bar: ProgressBar,
+    working: AtomicUsize,
+    watchdog: Watchdog,
+}
+
+/// A thread that runs seeds, until it is dropped.
+struct Working<'a>(&'a AtomicUsize);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Sweep<'_> {
@@ -125,6 +137,7 @@ impl Sweep<'_> {
                 return;
             }
             let case = generate::generate_in(seed, self.args.world);
+            self.watchdog.begin(seed);
             let mut outcome = harness::run(&case, false);
             let twice = seed.is_multiple_of(TWICE_ONE_IN);
             if twice && harness::run(&case, false).digest != outcome.digest {
@@ -134,6 +147,7 @@ impl Sweep<'_> {
                     message: "two runs of the seed differ".to_owned(),
                 });
             }
+            self.watchdog.end(seed);
             let failed = outcome.failure.is_some();
             let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
             tally.twice += u64::from(twice);
@@ -173,12 +187,21 @@ pub(crate) fn run(args: &SweepArgs) -> CommandResult {
         stop,
         tally: Mutex::new(Tally::default()),
         bar: bar(args, end - first),
+        working: AtomicUsize::new(0),
+        watchdog: Watchdog::default(),
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = args.threads.unwrap_or(cores).max(1);
+    sweep.working.store(threads, Ordering::Relaxed);
     std::thread::scope(|scope| {
-        for _ in 0..args.threads.unwrap_or(cores).max(1) {
-            scope.spawn(|| sweep.work());
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let _working = Working(&sweep.working);
+                sweep.work();
+            });
         }
+        let done = || sweep.working.load(Ordering::Relaxed) == 0;
+        sweep.watchdog.look(done, |seed| replay(args, seed));
     });
     sweep.bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();

@@ -10,19 +10,18 @@ use runstone::{Database, Level, Snapshot, Ticket};
 
 use super::case::{Case, ChangeSpec, NestedCrash, World};
 use super::generate;
+use super::guard::{CALLS_MAX, Ended, bounded};
 use super::ledger::WATCH;
 use super::model::Model;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
-use crate::disk::{FaultKind, FaultMode, FaultPlan, SimVfs, Sites, Stats};
+use crate::disk::{CrashKind, FaultKind, FaultMode, FaultPlan, SimVfs, Sites, Stats};
 use crate::rng::{Stream, Streams};
 
 /// Where the store lives: two levels deep, so that parents matter.
 pub(super) const DIR: &str = "/data/store";
 /// The wall clock at the beginning, in milliseconds.
 const WALL_MS: u64 = 1_700_000_000_000;
-/// The most calls that a case may make: more is a hang.
-const CALLS_MAX: u64 = 2_000_000;
 
 /// A breach of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +78,7 @@ pub fn run_seed(seed: u64) -> Outcome {
 pub fn run(case: &Case, trace: bool) -> Outcome {
     let _before = super::marks::take();
     let mut runner = Runner::new(case, trace);
-    let result = runner.run();
+    let result = runner.run_bounded();
     let mut digest = runner.digest;
     digest.u64(runner.disk.digest());
     runner.note_disk();
@@ -184,6 +183,7 @@ impl<'a> Runner<'a> {
         let disk = SimVfs::with_streams(&streams, case.disk.clone(), FaultPlan::none());
         disk.set_faults(case.faults.clone());
         disk.watch(WATCH);
+        disk.limit_calls(CALLS_MAX);
         if trace {
             disk.keep_trace(4096);
         }
@@ -224,7 +224,22 @@ impl<'a> Runner<'a> {
         }
     }
 
-    pub(super) fn run(&mut self) -> Checked {
+    /// Runs; a hang and a panic are failures, too.
+    fn run_bounded(&mut self) -> Checked {
+        let result = match bounded(|| self.run()) {
+            Ok(_) if self.disk.is_exhausted() => {
+                self.fail("progress", format!("more than {CALLS_MAX} calls of the disk: a hang"))
+            }
+            Ok(result) => return result,
+            Err(Ended::Endless) => self.fail("progress", "a loop without end"),
+            Err(Ended::Panicked(message)) => self.fail("panic", message),
+        };
+        // Nothing that is dropped from here on does any more.
+        self.disk.crash_now(CrashKind::Process);
+        result
+    }
+
+    fn run(&mut self) -> Checked {
         self.refuse_to_make()?;
         self.nested = self.case.creation.iter().copied().collect();
         self.open(Stopped::Clean)?;
@@ -234,9 +249,6 @@ impl<'a> Runner<'a> {
             self.say(|| format!("[{i}] {op:?}"));
             self.perform(op)?;
             self.after_op()?;
-            if self.disk.calls() > CALLS_MAX {
-                return self.fail("progress", "the case makes more calls than it may: a hang");
-            }
         }
         self.op = self.case.ops.len();
         self.finish()
