@@ -387,7 +387,11 @@ fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
 /// Crashes in an opening, and in those that follow.
 fn nested(rng: &mut Rng, count: usize) -> Vec<NestedCrash> {
     let crash = |_| NestedCrash {
-        after_calls: u32::try_from(rng.below(40)).unwrap_or(0),
+        // A recovery of many segments makes some hundred calls; what it removes comes last.
+        after_calls: match rng.below(4) {
+            0 => u32::try_from(rng.below(250)).unwrap_or(0),
+            _ => u32::try_from(rng.below(40)).unwrap_or(0),
+        },
         when: when(rng),
         kind: kind(rng),
     };
