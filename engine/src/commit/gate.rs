@@ -108,9 +108,13 @@ impl SyncGate {
     ///
     /// Error: [`Error::Poisoned`], if this sync or an earlier one failed.
     pub(crate) fn sync(&self, point: &SyncPoint, health: &Health) -> Result<()> {
-        let current = self.segment.lock();
+        let mut gate = Some(self.segment.lock());
+        let current = gate.as_deref().copied();
+        if planted!(SyncBesideGate) {
+            gate = None;
+        }
         health.check().inspect_err(|_| sometimes!("gate/sync-after-a-failed-one"))?;
-        if *current != point.segment || planted!(NoDataSync) {
+        if current != Some(point.segment) || planted!(NoDataSync) {
             sometimes!("gate/point-in-an-older-segment");
             return Ok(());
         }
@@ -128,6 +132,7 @@ impl SyncGate {
         }
         self.synced.fetch_max(point.written, Ordering::AcqRel);
         self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);
+        drop(gate);
         Ok(())
     }
 }

@@ -71,39 +71,45 @@ impl Pipeline {
         let mark = match self.fill(writer, &mut group, pending) {
             Ok(mark) => mark,
             Err(error) => {
-                sometimes!("pipeline/group-not-filled");
                 writer.last_version = before;
                 return Answers::all(&mut group, pending, &error);
             }
         };
+        let mut answers = Answers::default();
+        if planted!(PublishedBeforeLogged) {
+            self.publish_group(writer, &mut group, &mut answers);
+        }
         // 3. Write, and sync if any asks for it.
         let written = match group.level {
             Some(level) => self.make_durable(writer, level, group.batched),
             None => Ok(()),
         };
         if let Err(failure) = written {
-            sometimes!("pipeline/group-failed");
             let error = self.undo(writer, before, mark, failure);
             return Answers::all(&mut group, &mut VecDeque::new(), &error);
         }
         // 4. Apply and publish, all at once, in the order of the log.
-        let mut answers = Answers::default();
         sometimes!("pipeline/group-of-several", group.accepted.len() > 1);
         sometimes!("pipeline/group-all-refused", group.accepted.is_empty());
-        if !group.accepted.is_empty() {
-            let Writer { hot, last_version, last_time_ms, .. } = writer;
-            self.store.publish(*last_version, |memory| {
-                for Accepted { version, changes, previous, reply } in group.accepted.drain(..) {
-                    self.apply(memory, changes, version, *last_time_ms, hot);
-                    answers.add(reply, Ok(Committed { version, previous }));
-                }
-            });
-        }
+        self.publish_group(writer, &mut group, &mut answers);
         for (reply, error) in group.refused {
             answers.add(reply, Err(error));
         }
         writer.accepted = group.accepted;
         answers
+    }
+
+    fn publish_group(&self, writer: &mut Writer, group: &mut Group, answers: &mut Answers) {
+        if group.accepted.is_empty() {
+            return;
+        }
+        let Writer { hot, last_version, last_time_ms, .. } = writer;
+        self.store.publish(*last_version, |memory| {
+            for Accepted { version, changes, previous, reply } in group.accepted.drain(..) {
+                self.apply(memory, changes, version, *last_time_ms, hot);
+                answers.add(reply, Ok(Committed { version, previous }));
+            }
+        });
     }
 
     /// The same steps for a commit that meets no other: most do, and pay for no group.
@@ -166,8 +172,7 @@ impl Pipeline {
         self.health.check()?;
         // Published commits that a full disk kept in the buffer come first.
         if writer.disk_full {
-            self.write_log(writer)
-                .inspect_err(|_| sometimes!("pipeline/buffer-still-not-written"))?;
+            self.write_log(writer)?;
             sometimes!("pipeline/buffer-written-at-last");
             writer.disk_full = false;
         }
@@ -229,7 +234,6 @@ impl Pipeline {
             Ok(()) => Ok(()),
             Err(WriteFailure::Full(error)) => Err(error),
             Err(WriteFailure::Failed(error)) => {
-                sometimes!("pipeline/failure-poisons");
                 self.health.poison(&error);
                 self.health.check()
             }
@@ -266,7 +270,6 @@ impl Pipeline {
             }
             let verdict = self.admit(&mut group.overlay, request, &mut budget, &mut collected);
             if let Err(error) = verdict {
-                sometimes!("pipeline/member-refused");
                 group.refused.push((next.reply, error));
                 continue;
             }
@@ -345,7 +348,6 @@ impl Pipeline {
             self.queue.take(pending);
         }
         if pending.is_empty() && waits {
-            sometimes!("pipeline/waits-for-company");
             yield_now();
             self.queue.take(pending);
         }
@@ -486,6 +488,5 @@ impl Pipeline {
 
 /// The moment that is `ttl_ms` from now; a time to live beyond the end of time means never.
 fn absolute_expiry(now_ms: u64, ttl_ms: u64) -> u64 {
-    sometimes!("pipeline/expiry-beyond-time", now_ms.checked_add(ttl_ms).is_none());
     now_ms.checked_add(ttl_ms).unwrap_or(NEVER)
 }

@@ -14,7 +14,8 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Bound;
 
-use super::entries::{Entries, Slot};
+use super::entries::Entries;
+use super::slab::Slot;
 use crate::types::PhysicalKey;
 
 /// How many keys are sorted in one step.
@@ -136,10 +137,18 @@ impl Order {
                 run.push(Place::new(&entry.key, slot));
             }
         }
+        self.shrink_tail();
         if !run.is_empty() {
             let entries = &*entries;
             run.sort_unstable_by(|a, b| a.cmp_in(b, entries));
             self.runs.push(run);
+        }
+    }
+
+    /// Gives memory back when little of it is used.
+    fn shrink_tail(&mut self) {
+        if self.tail.len() < self.tail.capacity() / 4 {
+            self.tail.shrink_to(self.tail.len() * 2);
         }
     }
 
@@ -187,6 +196,7 @@ impl Order {
             } else {
                 visited += self.tail.len();
                 self.tail.retain(|slot| keep(*slot, entries, &mut released));
+                self.shrink_tail();
             }
         }
         self.runs.retain(|run| !run.is_empty());
@@ -276,6 +286,9 @@ fn purge(run: &mut Vec<Place>, entries: &mut Entries, released: &mut impl FnMut(
         return;
     }
     run.retain(|place| keep(place.slot, entries, released));
+    if run.len() < run.capacity() / 2 {
+        run.shrink_to_fit();
+    }
 }
 
 /// Releases a key if it is gone.
