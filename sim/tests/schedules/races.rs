@@ -9,7 +9,7 @@
 
 use runstone::planted::{Bug, plant};
 
-use super::explorer::explore;
+use super::explorer::{explore, quietly};
 use super::{scenario, theatre};
 
 /// Independent searches for each race.
@@ -41,8 +41,10 @@ fn races_that_are_planted_are_caught() {
         for search in 0..SEARCHES {
             let first = (race as u64) * 10_000_000 + search * SCHEDULES_MAX;
             plant(Some(race));
-            let explored = explore(first..first + SCHEDULES_MAX, move |tape| {
-                theatre::play(&scenario, tape, false)
+            let explored = quietly(|| {
+                explore(first..first + SCHEDULES_MAX, move |tape| {
+                    theatre::play(&scenario, tape, false)
+                })
             });
             plant(None);
             let Some((_, what)) = explored.failure else {
