@@ -7,6 +7,7 @@
 //!   --test schedules replay -- --nocapture
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
+#![allow(clippy::disallowed_methods)] // which take a seed from outside, and show a rate
 
 mod explorer;
 mod history;

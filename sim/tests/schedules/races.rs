@@ -55,7 +55,9 @@ fn races_that_are_planted_are_caught() {
         found.sort();
         let [(least, _), .., (most, _)] = &found[..] else { panic!("two searches at least") };
         let (median, what) = &found[found.len() / 2];
-        let what: String = what.chars().take_while(|c| !matches!(c, '[' | '{')).collect();
+        let what: String =
+            what.chars().take_while(|c| !matches!(c, '[' | '{' | '(' | ';')).collect();
+        let what = what.split(": expected").next().unwrap_or_default().trim().trim_end_matches(':');
         println!("| `{race:?}` | {} | {median} | {least} | {most} | {what} |", scenario.name);
     }
 }
