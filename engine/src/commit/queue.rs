@@ -235,7 +235,8 @@ const HELD: u8 = 8;
 /// lock. Invariants of the flags: `WAITING` is set if and only if `pending` is not empty, and
 /// changes, like `CLOSED`, under the lock only; `LEADING` is taken or left without the lock only
 /// while it is the only flag. So under the lock, with something waiting, `LEADING` stands still.
-/// Of `HELD` and `WAITING` the new one is set before the old one is cleared: from its submission until it has its version a request keeps a flag up, and no later one overtakes it.
+/// Of `HELD` and `WAITING` the new one is set before the old one is cleared: from its submission
+/// until it has its version a request keeps a flag up, and no later one overtakes it.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     flags: AtomicU8,
