@@ -34,7 +34,7 @@ pub(crate) struct ExhaustArgs {
     #[arg(long, default_value_t = 2)]
     depth: usize,
     /// Workloads of fewer operations than this are explored one crash deeper
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     deeper: usize,
     /// The most states of one crash point; what is beyond is counted as cut off
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
