@@ -62,6 +62,8 @@ pub(super) struct Watch {
     pub(super) calls: u64,
     /// Whether a call has changed the disk, or could have.
     pub(super) changed: bool,
+    /// The disk before the first change, with what was decided until then.
+    pub(super) state: u64,
     pub(super) is_dead: bool,
 }
 
@@ -122,6 +124,11 @@ impl LazyVfs {
         self.watch().is_dead = true;
     }
 
+    /// The disk as it is, with what is still open.
+    pub(super) fn state(&self) -> u64 {
+        self.disk.fingerprint()
+    }
+
     /// Keeps a copy as of now, if copies are kept.
     pub(super) fn keep(&self, before: &str, shown: Option<u64>) {
         let mut watch = self.watch();
@@ -147,6 +154,8 @@ impl LazyVfs {
         if changes {
             if watch.changed {
                 self.copy(&mut watch, || format!("{name} {}", path.display()), None);
+            } else {
+                watch.state = self.disk.fingerprint();
             }
             watch.changed = true;
         }
