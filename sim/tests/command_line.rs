@@ -162,7 +162,7 @@ fn an_exhaustive_exploration_counts_what_it_did_whatever_the_number_of_threads()
 #[cfg(feature = "planted")]
 #[test]
 fn an_exhaustive_exploration_of_an_engine_with_a_bug_ends_with_1_and_the_path_to_it() {
-    let ended = call("exhaust --settings batched --ops 1 --depth 1 --plant NoDirectorySync");
+    let ended = call("exhaust --settings batched --ops 1 --depth 1 --plant NoDataSync");
     assert_eq!(ended.code, Some(1), "{}", ended.out);
     for part in ["BREACH of C1 in batched", "  power cut\n", "  files "] {
         assert!(ended.out.contains(part), "{part} in {}", ended.out);

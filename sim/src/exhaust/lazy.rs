@@ -172,13 +172,13 @@ impl LazyVfs {
         result
     }
 
-    fn decide(&self, node: Option<u64>, range: (u64, u64)) {
+    fn decide(&self, node: Option<u64>, path: &Path, range: (u64, u64)) {
         let mut watch = self.watch();
         let Watch { odometer, decisions, explains, .. } = &mut *watch;
         if let Some(node) = node {
             self.disk.decide_node(node, range, odometer, &mut |text| {
                 if *explains {
-                    decisions.push(text);
+                    decisions.push(format!("{}: {text}", path.display()));
                 }
             });
         }
@@ -275,7 +275,7 @@ impl LazyFile {
     /// Before the first change of a file all of it is decided.
     fn change(&self, name: &str) -> io::Result<()> {
         self.vfs.enter(name, &self.path, true)?;
-        self.vfs.decide(self.node, (0, u64::MAX));
+        self.vfs.decide(self.node, &self.path, (0, u64::MAX));
         Ok(())
     }
 
@@ -290,7 +290,7 @@ impl LazyFile {
 impl VfsFile for LazyFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         self.vfs.enter("read", &self.path, false)?;
-        self.vfs.decide(self.node, (pos, buf.len() as u64));
+        self.vfs.decide(self.node, &self.path, (pos, buf.len() as u64));
         let n = self.vfs.leave(self.file.read_at(buf, pos), |n| *n as u64)?;
         self.vfs.watch().seen.bytes(buf.get(..n).unwrap_or_default());
         Ok(n)
@@ -332,7 +332,7 @@ impl VfsFile for LazyFile {
 
     fn len(&self) -> io::Result<u64> {
         self.vfs.enter("len", &self.path, false)?;
-        self.vfs.decide(self.node, (0, 0));
+        self.vfs.decide(self.node, &self.path, (0, 0));
         self.vfs.leave(self.file.len(), |len| *len)
     }
 }
