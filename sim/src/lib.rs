@@ -14,4 +14,6 @@ pub mod digest;
 pub mod disk;
 pub mod exhaust;
 pub mod harness;
+pub mod legal;
+pub mod record;
 pub mod rng;

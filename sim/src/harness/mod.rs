@@ -25,6 +25,7 @@ pub mod shrink;
 mod stopping;
 mod verify;
 pub(crate) mod world;
+mod written;
 
 pub use case::{Case, Op, World};
 pub use runner::{Failure, Outcome, run, run_seed};
