@@ -3,6 +3,7 @@
 //! Exit codes: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call or
 //! a file that cannot be read or written.
 
+mod exhaust;
 mod plant;
 mod replay;
 mod report;
@@ -39,6 +40,8 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Writes one HTML page that shows a seed, or with --sweep a sweep
     Report(report::ReportArgs),
+    /// Explores every legal crash state of every small workload, or all rot of a small store
+    Exhaust(exhaust::ExhaustArgs),
     /// Prints the digest of every call, argument and result of a seed
     Digest(DigestArgs),
 }
@@ -82,6 +85,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Shrink(args) => shrink::run(&args),
             Command::Report(args) => report::run(&args),
+            Command::Exhaust(args) => exhaust::run(&args),
             Command::Digest(args) => digest(&args),
         };
         outcome.unwrap_or_else(|message| {

@@ -6,7 +6,7 @@
 //! - Each call does, in this order: count, trace, crash point, fault, effect, result.
 //! - Nothing here blocks, waits or looks at a clock; all randomness comes from two streams.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 
@@ -19,6 +19,7 @@ use super::lock::Locks;
 use super::moments::{MomentAt, Recorder};
 use super::report::{CrashKind, CrashPoint, CrashReport, When};
 use super::trace::{Call, Trace};
+use super::undecided::Undecided;
 use crate::rng::Rng;
 
 /// The error that every call returns once the disk has crashed.
@@ -76,6 +77,8 @@ pub(super) struct Disk {
     pub(super) bad_sectors: BTreeSet<(u64, u64)>,
     /// Notes what changes in the images, if it was asked to.
     pub(super) recorder: Option<Recorder>,
+    /// What a power cut has left open, by node (exhaustive exploration only).
+    pub(super) undecided: BTreeMap<u64, Undecided>,
 }
 
 impl Disk {
@@ -97,6 +100,7 @@ impl Disk {
             read_only: false,
             bad_sectors: BTreeSet::new(),
             recorder: None,
+            undecided: BTreeMap::new(),
         }
     }
 

@@ -26,7 +26,8 @@ pub mod runner;
 pub mod shrink;
 mod stopping;
 mod verify;
-mod world;
+pub(crate) mod world;
+mod written;
 
 pub use case::{Case, Op, World};
 pub use runner::{Failure, Outcome, run, run_seed};
