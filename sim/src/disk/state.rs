@@ -75,10 +75,10 @@ pub(super) struct Disk {
     pub(super) read_only: bool,
     /// Unreadable sectors, by node and sector.
     pub(super) bad_sectors: BTreeSet<(u64, u64)>,
-    /// Notes what changes in the images, if it was asked to.
-    pub(super) recorder: Option<Recorder>,
     /// What a power cut has left open, by node (exhaustive exploration only).
     pub(super) undecided: BTreeMap<u64, Undecided>,
+    /// Notes what changes in the images, if it was asked to.
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl Disk {
@@ -99,8 +99,8 @@ impl Disk {
             report: None,
             read_only: false,
             bad_sectors: BTreeSet::new(),
-            recorder: None,
             undecided: BTreeMap::new(),
+            recorder: None,
         }
     }
 
