@@ -441,7 +441,7 @@ function images() {
       const unsynced = files.map((_, n) => n).filter((n) => there[n] && !same(n) && size(n) > 0);
       unsynced.sort((a, b) => size(b) - size(a));
       if (unsynced.length) file = unsynced[0];
-      else if (!there[file]) file = there.indexOf(true);
+      else if (!there[file]) file = files.map((_, n) => n).filter((n) => there[n]).sort((a, b) => size(b) - size(a))[0] ?? -1;
     }
   }
   const box = byId("files");
