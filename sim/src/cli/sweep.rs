@@ -70,6 +70,8 @@ struct Tally {
     crashes: BTreeMap<String, u64>,
     faults: BTreeMap<String, (u64, u64)>,
     events: BTreeMap<String, u64>,
+    failed_syncs: BTreeMap<String, u64>,
+    images: u64,
     failures: BTreeMap<u64, Failure>,
     /// In the order of the seeds this would be a digest of the sweep; exclusive or needs none.
     digest: u64,
@@ -86,6 +88,10 @@ impl Tally {
         for (name, count) in outcome.crashes {
             *self.crashes.entry(name).or_default() += count;
         }
+        for (cell, count) in outcome.failed_syncs {
+            *self.failed_syncs.entry(cell).or_default() += count;
+        }
+        self.images += outcome.images;
         let Stats { faults, events, .. } = outcome.stats;
         for (kind, reach) in faults {
             let entry = self.faults.entry(format!("{kind:?}")).or_default();
@@ -227,6 +233,8 @@ fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
         .collect();
     table("faults", &faults);
     table("what the disk did", &tally.events);
+    table("failed syncs: whose, as what, and then", &tally.failed_syncs);
+    println!("{} images of the disk checked against the statement of the legal", tally.images);
     if tally.failures.is_empty() {
         println!("no breach of the contract");
         return;
@@ -281,6 +289,8 @@ fn print_json(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
             "crashes": tally.crashes,
             "faults": tally.faults,
             "events": tally.events,
+            "failed_syncs": tally.failed_syncs,
+            "images_judged": tally.images,
             "failures": failures,
         })
     );

@@ -100,7 +100,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use call::CallKind;
 pub use config::{CrashModel, DiskConfig, NameModel, Odds};
-pub use faults::{Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour};
+pub use faults::{
+    FailedSync, Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour,
+};
 pub use observe::NodeName;
 pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};
 pub use rot::Rot;

@@ -11,9 +11,12 @@
 //! - [`runner`]: runs a case, operation by operation: `perform` (what an operation does),
 //!   `judge` (what a commit may come to), `stopping` (closing, crashing, opening), `verify`
 //!   (what an opening may show), `finish` (what holds at the end).
+//! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
+//!   `failed_syncs` (which cells of the failed-sync matrix were reached).
 //! - [`shrink`]: the fewest operations and faults that still fail.
 
 pub mod case;
+mod failed_syncs;
 mod finish;
 pub mod generate;
 mod judge;
@@ -24,6 +27,7 @@ pub mod runner;
 pub mod shrink;
 mod stopping;
 mod verify;
+mod watch;
 mod world;
 
 pub use case::{Case, Op, World};

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use runstone::{Database, Level, Snapshot, Ticket};
 
 use super::case::{Case, ChangeSpec, NestedCrash, World};
+use super::failed_syncs::FailedSyncs;
 use super::generate;
 use super::model::Model;
+use super::watch::Watch;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
 use crate::disk::{FaultKind, FaultMode, FaultPlan, SimVfs, Stats};
@@ -51,6 +53,10 @@ pub struct Outcome {
     pub stats: Stats,
     /// Crashes, by kind and model.
     pub crashes: BTreeMap<String, u64>,
+    /// Which cells of the failed-sync matrix were reached, and how often.
+    pub failed_syncs: BTreeMap<String, u64>,
+    /// Images of the disk that were checked against the statement of the legal states.
+    pub images: u64,
     /// Operations that were done.
     pub ops: u64,
     /// Openings that returned.
@@ -83,6 +89,8 @@ pub fn run(case: &Case, trace: bool) -> Outcome {
         },
         stats: runner.disk.stats(),
         crashes: runner.crashes,
+        failed_syncs: runner.failed_syncs.counts,
+        images: runner.watch.map_or(0, |watch| watch.images),
         ops: runner.ops,
         openings: runner.openings,
         refusals: runner.refusals,
@@ -122,6 +130,10 @@ pub(super) enum Stopped {
 pub(super) struct Runner<'a> {
     pub(super) case: &'a Case,
     pub(super) disk: SimVfs,
+    pub(super) watch: Option<Watch>,
+    pub(super) failed_syncs: FailedSyncs,
+    /// How often a database was poisoned.
+    pub(super) poisonings: u32,
     pub(super) clock: Arc<SimClock>,
     pub(super) entropy: Arc<SimEntropy>,
     pub(super) db: Option<Database>,
@@ -174,7 +186,10 @@ impl<'a> Runner<'a> {
         }
         Runner {
             case,
+            watch: Watch::of(case, &disk),
             disk,
+            failed_syncs: FailedSyncs::default(),
+            poisonings: 0,
             clock: Arc::new(SimClock::new(WALL_MS)),
             entropy: Arc::new(SimEntropy::new(streams.stream(Stream::Entropy))),
             db: None,
