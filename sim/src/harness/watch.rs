@@ -38,7 +38,8 @@ impl Watch {
         }
         let (vfs, log) = Recorder::of(disk);
         let history = History::of(&image(disk));
-        let allow = Allow { garbage_sector: case.world == World::GarbageSector };
+        let garbage_sector = case.world == World::GarbageSector;
+        let allow = Allow { garbage_sector, ..Allow::default() };
         Some(Watch { vfs, log, history, allow, images: 0, illegal: None })
     }
 
