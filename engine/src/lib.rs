@@ -47,6 +47,9 @@ mod commit;
 mod database;
 mod effect;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kv;
 mod log;
 mod manifest;

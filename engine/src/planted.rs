@@ -45,10 +45,32 @@ pub enum Bug {
     CloseWithoutSync,
     /// A failed sync is reported and then forgotten: writing goes on.
     FailedSyncForgotten,
+    /// Race: what a step has taken from the queue keeps no flag up.
+    Overtaken,
+    /// Race: a tick does not see what a full batch asked for while it waited for the writer.
+    AskUnseen,
+    /// Race: a thread that was told to lead and was answered meanwhile forgets the lead.
+    LeadForgotten,
+    /// Race: a leader picks the version before it has the writer's lock.
+    VersionOutsideLock,
+    /// Race: a group is published before it is logged.
+    PublishedBeforeLogged,
+    /// Race: a group's version is published before its changes are applied.
+    PublishedBeforeApplied,
+    /// Race: a snapshot picks its version before it has the memtable's lock.
+    SnapshotBeforeLock,
+    /// Race: a leader leaves although somebody waits, and tells nobody.
+    LeadDropped,
+    /// Race: a close does not look again for what a leader put back.
+    ClosedInHaste,
+    /// Race: a sync runs beside another one.
+    SyncBesideGate,
+    /// Race: a ring between two waits of the background thread is lost.
+    BellUnheard,
 }
 
 impl Bug {
-    /// All bugs.
+    /// All bugs that one thread meets.
     pub const ALL: [Bug; 18] = [
         Bug::AppendAfterTornTail,
         Bug::NoDirectorySync,
@@ -68,6 +90,22 @@ impl Bug {
         Bug::ClockNotFloored,
         Bug::CloseWithoutSync,
         Bug::FailedSyncForgotten,
+    ];
+
+    /// The races among threads: one thread never meets them, a schedule explorer does (feature
+    /// `explore`).
+    pub const RACES: [Bug; 11] = [
+        Bug::Overtaken,
+        Bug::AskUnseen,
+        Bug::LeadForgotten,
+        Bug::VersionOutsideLock,
+        Bug::PublishedBeforeLogged,
+        Bug::PublishedBeforeApplied,
+        Bug::SnapshotBeforeLock,
+        Bug::LeadDropped,
+        Bug::ClosedInHaste,
+        Bug::SyncBesideGate,
+        Bug::BellUnheard,
     ];
 }
 

@@ -13,6 +13,7 @@ mod iter;
 pub(crate) mod memtable;
 mod order;
 pub(crate) mod pins;
+mod slab;
 
 use std::ops::Bound;
 
@@ -103,14 +104,15 @@ impl UnifiedStore {
 
     /// Reads the memtable when nothing in it is fresh.
     fn settled<T>(&self, read: impl FnOnce(&Memtable) -> T) -> T {
-        loop {
-            let memtable = self.inner.memtable.read();
-            if memtable.is_settled() {
-                return read(&memtable);
-            }
-            drop(memtable);
-            self.change(Memtable::settle);
+        let memtable = self.inner.memtable.read();
+        if memtable.is_settled() {
+            return read(&memtable);
         }
+        drop(memtable);
+        self.change(|memtable, pins| {
+            memtable.settle(pins);
+            read(memtable)
+        })
     }
 
     /// The number of keys held, of all runs, with those that have expired and not yet been
@@ -215,8 +217,10 @@ impl UnifiedStore {
     /// Error: [`Error::LimitExceeded`] if `snapshots_max` pins are alive.
     pub(crate) fn pin(&self) -> Result<Pin> {
         // No group is half applied, and no version freed, while this lock is held.
+        let early = planted!(SnapshotBeforeLock).then(|| self.version());
         let _memtable = self.inner.memtable.read();
-        self.pin_at(ReadPoint { version: self.version(), now_ms: self.inner.clock.now_ms() })
+        let version = early.unwrap_or_else(|| self.version());
+        self.pin_at(ReadPoint { version, now_ms: self.inner.clock.now_ms() })
     }
 
     /// Pins a point that is pinned already.
@@ -235,6 +239,9 @@ impl UnifiedStore {
     /// Applies a group and publishes it up to `version`. `apply` runs under the write lock,
     /// also for what must become visible together with the group.
     pub(crate) fn publish(&self, version: u64, apply: impl FnOnce(&mut Applying<'_>)) {
+        if planted!(PublishedBeforeApplied) {
+            self.inner.published.store(version, Ordering::Release);
+        }
         self.change(|memtable, pins| {
             apply(&mut Applying { memtable, pins });
             debug_assert!(version >= self.version(), "versions are published in order");

@@ -3,8 +3,10 @@
 //! Exit codes: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call or
 //! a file that cannot be read or written.
 
+mod exhaust;
 mod plant;
 mod replay;
+mod report;
 mod shrink;
 mod sweep;
 
@@ -36,6 +38,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Looks for the fewest operations and faults with which a seed still fails
     Shrink(shrink::ShrinkArgs),
+    /// Explores every legal crash state of every small workload, or all rot of a small store
+    Exhaust(exhaust::ExhaustArgs),
+    /// Writes one HTML page that shows a seed, or with --sweep a sweep
+    Report(report::ReportArgs),
     /// Prints the digest of every call, argument and result of a seed
     Digest(DigestArgs),
 }
@@ -78,6 +84,8 @@ impl Cli {
             Command::Sweep(args) => sweep::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Shrink(args) => shrink::run(&args),
+            Command::Exhaust(args) => exhaust::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Digest(args) => digest(&args),
         };
         outcome.unwrap_or_else(|message| {

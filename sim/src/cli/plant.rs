@@ -68,13 +68,18 @@ impl Plant {
 }
 
 impl Plant {
-    /// The command that repeats a seed.
-    pub(crate) fn command(self, command: &str, seed: u64, world: Option<&str>) -> String {
+    /// The command that does something with a seed, or with the file of a case.
+    pub(crate) fn command(
+        self,
+        command: &str,
+        case: impl std::fmt::Display,
+        world: Option<&str>,
+    ) -> String {
         let (feature, option) = match self.name() {
             Some(name) => (" --features planted", format!(" --plant {name}")),
             None => ("", String::new()),
         };
         let world = world.map_or(String::new(), |world| format!(" --world {world}"));
-        format!("cargo run --release -p runstone-sim{feature} -- {command} {seed}{world}{option}")
+        format!("cargo run --release -p runstone-sim{feature} -- {command} {case}{world}{option}")
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ReplayArgs) -> CommandResult {
             ),
             Some(failure) => {
                 println!("BREACH of {failure}");
-                if let Ok(seed) = args.case.name().parse() {
+                if let Ok(seed) = args.case.name().parse::<u64>() {
                     let world = args.case.world.map(World::name);
                     println!("shrink it: {}", plant.command("shrink", seed, world));
                 }

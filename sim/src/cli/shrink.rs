@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use runstone_sim::harness::shrink::{self, Shrunk};
+use runstone_sim::harness::shrink::{self, Shrunk, Size};
 
 use super::{CaseArgs, CommandResult, Loaded, PLANTED, write};
 
@@ -39,7 +39,8 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
     let test_path = out.with_extension("rs");
     let bug = plant.name();
     write(&out, &text(&shrunk, bug.as_deref())?)?;
-    write(&test_path, &test(&shrunk, bug.as_deref())?)?;
+    write(&test_path, &test(&shrunk, seed, bug.as_deref())?)?;
+    let Size { ops, faults, .. } = Size::of(&shrunk.case);
     if args.json {
         println!(
             "{}",
@@ -47,14 +48,15 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
                 "seed": seed,
                 "clause": shrunk.failure.clause,
                 "message": shrunk.failure.message,
-                "operations": shrunk.case.ops.len(),
+                "operations": ops,
+                "faults": faults,
                 "runs": shrunk.runs,
                 "case": out,
                 "test": test_path,
             })
         );
     } else {
-        println!("{} operations after {} runs:", shrunk.case.ops.len(), shrunk.runs);
+        println!("{ops} operations and {faults} faults after {} runs:", shrunk.runs);
         for (i, op) in shrunk.case.ops.iter().enumerate() {
             println!("  [{i}] {op:?}");
         }
@@ -86,8 +88,7 @@ fn text(shrunk: &Shrunk, bug: Option<&str>) -> Result<String, String> {
 
 /// A regression test that holds the case as text. With a planted bug it is one that must keep
 /// failing.
-fn test(shrunk: &Shrunk, bug: Option<&str>) -> Result<String, String> {
-    let seed = shrunk.case.seed;
+fn test(shrunk: &Shrunk, seed: u64, bug: Option<&str>) -> Result<String, String> {
     let (attribute, name, plant, verdict) = match bug {
         None => (
             String::new(),
@@ -107,7 +108,7 @@ fn test(shrunk: &Shrunk, bug: Option<&str>) -> Result<String, String> {
         ),
     };
     Ok(format!(
-        r##"/// Seed {seed}: {failure}
+        r##"/// Shrunk from seed {seed}: {failure}
 {attribute}#[test]
 fn {name}() {{
     let case = serde_json::from_str(

@@ -46,7 +46,29 @@ pub(crate) struct SweepArgs {
     plant: Plant,
 }
 
-fn range(text: &str) -> Result<(u64, u64), String> {
+impl SweepArgs {
+    /// The sweep that a report shows.
+    pub(super) fn for_report(
+        seeds: Option<(u64, u64)>,
+        seconds: u64,
+        world: Option<World>,
+        plant: Plant,
+    ) -> SweepArgs {
+        SweepArgs { seeds, seconds, world, threads: None, failures: 20, json: false, plant }
+    }
+
+    /// The command that does something with a seed of this sweep.
+    pub(super) fn command(&self, command: &str, seed: u64) -> String {
+        self.plant.command(command, seed, self.world.map(World::name))
+    }
+
+    /// The planted bug, if any.
+    pub(super) fn planted(&self) -> Option<String> {
+        self.plant.name()
+    }
+}
+
+pub(super) fn range(text: &str) -> Result<(u64, u64), String> {
     let (first, end) = text.split_once("..").ok_or("give FIRST..END, as in 0..10000")?;
     let number = |text: &str| {
         text.parse::<u64>().map_err(|e| format!("{text:?}: {e}; give FIRST..END, as in 0..10000"))
@@ -60,21 +82,25 @@ fn range(text: &str) -> Result<(u64, u64), String> {
 
 /// What all threads add to.
 #[derive(Debug, Default)]
-struct Tally {
-    seeds: u64,
-    twice: u64,
-    ops: u64,
-    openings: u64,
-    refusals: u64,
-    worlds: BTreeMap<&'static str, u64>,
-    crashes: BTreeMap<String, u64>,
-    faults: BTreeMap<String, (u64, u64)>,
-    events: BTreeMap<String, u64>,
+pub(super) struct Tally {
+    pub(super) seeds: u64,
+    pub(super) twice: u64,
+    pub(super) ops: u64,
+    pub(super) openings: u64,
+    pub(super) refusals: u64,
+    pub(super) worlds: BTreeMap<&'static str, u64>,
+    pub(super) crashes: BTreeMap<String, u64>,
+    pub(super) faults: BTreeMap<String, (u64, u64)>,
+    pub(super) events: BTreeMap<String, u64>,
     failed_syncs: BTreeMap<String, u64>,
     images: u64,
-    failures: BTreeMap<u64, Failure>,
+    pub(super) failures: BTreeMap<u64, Failure>,
+    /// When each seed was finished, in milliseconds, and whether it failed.
+    pub(super) finished_ms: Vec<(u32, bool)>,
+    /// The seed that took longest, and its milliseconds.
+    pub(super) slowest: (u64, u32),
     /// In the order of the seeds this would be a digest of the sweep; exclusive or needs none.
-    digest: u64,
+    pub(super) digest: u64,
 }
 
 impl Tally {
@@ -109,6 +135,7 @@ impl Tally {
 
 struct Sweep<'a> {
     args: &'a SweepArgs,
+    start: Instant,
     next: AtomicU64,
     end: u64,
     deadline: Option<Instant>,
@@ -125,6 +152,7 @@ impl Sweep<'_> {
             if seed >= self.end || self.deadline.is_some_and(|at| Instant::now() >= at) {
                 return;
             }
+            let begun = self.start.elapsed();
             let case = generate::generate_in(seed, self.args.world);
             let mut outcome = harness::run(&case, false);
             let twice = seed.is_multiple_of(TWICE_ONE_IN);
@@ -138,6 +166,12 @@ impl Sweep<'_> {
             let failed = outcome.failure.is_some();
             let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
             tally.twice += u64::from(twice);
+            let finished = self.start.elapsed();
+            let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+            tally.finished_ms.push((ms(finished), failed));
+            if ms(finished - begun) > tally.slowest.1 {
+                tally.slowest = (seed, ms(finished - begun));
+            }
             tally.add(seed, case.world, outcome);
             if failed && tally.failures.len() >= self.args.failures {
                 self.stop.store(true, Ordering::Relaxed);
@@ -148,7 +182,25 @@ impl Sweep<'_> {
     }
 }
 
+/// What a sweep came to.
+pub(super) struct Swept {
+    pub(super) tally: Tally,
+    pub(super) first: u64,
+    pub(super) seconds: f64,
+    pub(super) interrupted: bool,
+}
+
 pub(crate) fn run(args: &SweepArgs) -> CommandResult {
+    let Swept { tally, first, seconds, interrupted } = sweep(args)?;
+    match args.json {
+        true => print_json(args, &tally, first, seconds, interrupted),
+        false => print_text(args, &tally, first, seconds, interrupted),
+    }
+    Ok(if tally.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sweeps.
+pub(super) fn sweep(args: &SweepArgs) -> Result<Swept, String> {
     let stop = Arc::new(AtomicBool::new(false));
     let interrupted = Arc::new(AtomicBool::new(false));
     let (flag, was) = (Arc::clone(&stop), Arc::clone(&interrupted));
@@ -168,6 +220,7 @@ pub(crate) fn run(args: &SweepArgs) -> CommandResult {
     let deadline = args.seeds.is_none().then(|| start + Duration::from_secs(args.seconds));
     let sweep = Sweep {
         args,
+        start,
         next: AtomicU64::new(first),
         end,
         deadline,
@@ -185,11 +238,7 @@ pub(crate) fn run(args: &SweepArgs) -> CommandResult {
     let seconds = start.elapsed().as_secs_f64();
     let tally = sweep.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let interrupted = interrupted.load(Ordering::Relaxed);
-    match args.json {
-        true => print_json(args, &tally, first, seconds, interrupted),
-        false => print_text(args, &tally, first, seconds, interrupted),
-    }
-    Ok(if tally.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(Swept { tally, first, seconds, interrupted })
 }
 
 fn bar(args: &SweepArgs, seeds: u64) -> ProgressBar {
@@ -255,7 +304,7 @@ fn table<K: std::fmt::Display, V: std::fmt::Display>(title: &str, rows: &BTreeMa
 
 /// The command that repeats a seed of this sweep.
 fn replay(args: &SweepArgs, seed: u64) -> String {
-    args.plant.command("replay", seed, args.world.map(World::name))
+    args.command("replay", seed)
 }
 
 fn print_json(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interrupted: bool) {

@@ -28,9 +28,11 @@ pub(super) fn choose(
             choice.size_seq = u64::MAX;
         }
         CrashModel::AloneLost => {
-            choice.cuts = latest(file, |seq| seq != plan.pivot);
+            choice.cuts = latest(file, |seq| !plan.loses(seq));
             choice.size_seq = match file.resizes().next_back() {
-                Some(last) if last == plan.pivot => last - 1,
+                Some(last) if plan.loses(last) => {
+                    file.resizes().rev().find(|seq| !plan.loses(*seq)).unwrap_or(0)
+                }
                 _ => u64::MAX,
             };
         }

@@ -15,8 +15,14 @@ use super::report::{CrashReport, FileLoss};
 use super::state::Disk;
 use crate::rng::Rng;
 
-/// A model that the caller asked for, and the place of the operation that it speaks of.
-pub(super) type Forced = (CrashModel, Option<u64>);
+/// What the caller asked for instead of a draw.
+#[derive(Clone, Debug)]
+pub(super) enum Forced {
+    /// A model, and the place of the operation that it speaks of.
+    Model(CrashModel, Option<u64>),
+    /// The places of the operations that are lost; all others are kept.
+    Losing(BTreeSet<u64>),
+}
 
 /// What holds for all files of one power cut.
 pub(super) struct Plan {
@@ -26,6 +32,15 @@ pub(super) struct Plan {
     pub(super) pivot: u64,
     /// How much of the pivot a torn write keeps, in parts of 65,536.
     pub(super) part: u64,
+    /// What `AloneLost` loses instead of the pivot.
+    lost: Option<BTreeSet<u64>>,
+}
+
+impl Plan {
+    /// Whether `AloneLost` loses the operation.
+    pub(super) fn loses(&self, seq: u64) -> bool {
+        self.lost.as_ref().map_or(seq == self.pivot, |lost| lost.contains(&seq))
+    }
 }
 
 /// The numbers of all pending operations, in order.
@@ -54,9 +69,16 @@ fn draw_plan(disk: &mut Disk, forced: Option<Forced>) -> Plan {
     let Disk { config, rng, .. } = disk;
     let drawn = draw_weighted(&config.models, rng).unwrap_or(CrashModel::DropAll);
     let names = draw_weighted(&config.name_models, rng).unwrap_or(NameModel::None);
-    let model = forced.map_or(drawn, |(model, _)| model);
+    let (model, asked, lost) = match forced {
+        None => (drawn, None, None),
+        Some(Forced::Model(model, nth)) => (model, nth, None),
+        Some(Forced::Losing(places)) => {
+            let lost = places.into_iter().filter_map(|nth| seqs.get(at(nth)).copied()).collect();
+            (CrashModel::AloneLost, None, Some(lost))
+        }
+    };
     let nth = rng.below(seqs.len() as u64 + 1);
-    let nth = forced.and_then(|(_, nth)| nth).unwrap_or(nth);
+    let nth = asked.unwrap_or(nth);
     let pivot = seqs.get(at(nth)).copied().unwrap_or(disk.seq + 1);
     let names = match model {
         CrashModel::DropAll => NameModel::None,
@@ -64,7 +86,7 @@ fn draw_plan(disk: &mut Disk, forced: Option<Forced>) -> Plan {
         CrashModel::PrefixTornLast => NameModel::Prefix,
         _ => names,
     };
-    Plan { model, names, pivot, part: rng.below(1 << 16) }
+    Plan { model, names, pivot, part: rng.below(1 << 16), lost }
 }
 
 fn draw_weighted<T: Copy>(weights: &BTreeMap<T, u32>, rng: &mut Rng) -> Option<T> {
@@ -205,7 +227,7 @@ fn kept_names(disk: &mut Disk, plan: &Plan) -> Vec<bool> {
     let stop = if plan.model == CrashModel::PrefixTornLast { plan.pivot } else { stop };
     let rng = &mut disk.rng;
     let keep = |op: &NameOp| match (plan.model, plan.names) {
-        (CrashModel::AloneLost, _) => op.seq != plan.pivot,
+        (CrashModel::AloneLost, _) => !plan.loses(op.seq),
         (CrashModel::AloneKept, _) => op.seq == plan.pivot,
         (_, NameModel::None) => false,
         (_, NameModel::All) => true,

@@ -309,6 +309,7 @@ pub(super) struct Faults {
     pub(super) enabled: bool,
     pub(super) injected: Vec<Injected>,
     scripted: Vec<(CallKind, u64, Fault)>,
+    scripted_at: Vec<(u64, Fault)>,
     rng: Rng,
 }
 
@@ -324,12 +325,17 @@ pub(super) struct Verdict {
 impl Faults {
     pub(super) fn new(plan: FaultPlan, rng: Rng) -> Faults {
         let mode = FaultMode::Drawn(plan);
-        Faults { mode, enabled: true, injected: vec![], scripted: vec![], rng }
+        Faults { mode, enabled: true, injected: vec![], scripted: vec![], scripted_at: vec![], rng }
     }
 
     /// Fails the `n`th call of a kind from now on, from 0.
     pub(super) fn script(&mut self, call: CallKind, n: u64, fault: Fault) {
         self.scripted.push((call, n, fault));
+    }
+
+    /// Fails the call of this number.
+    pub(super) fn script_at(&mut self, call: u64, fault: Fault) {
+        self.scripted_at.push((call, fault));
     }
 
     pub(super) fn reseed(&mut self, rng: Rng) {
@@ -351,7 +357,9 @@ impl Faults {
         } else if self.enabled {
             self.draw(call, &mut verdict, stats);
         }
-        if let Some(fault) = scripted {
+        let at =
+            self.scripted_at.iter().filter(|(at, fault)| *at == index && fault.kind.suits(call));
+        for fault in scripted.into_iter().chain(at.map(|(_, fault)| *fault)) {
             if fault.kind == FaultKind::ReadOnly {
                 verdict.then_read_only = true;
             } else {

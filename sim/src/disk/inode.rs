@@ -41,8 +41,8 @@ pub(super) struct Op {
 /// Sectors that were preallocated and never written.
 #[derive(Clone, Debug)]
 pub(super) struct Unwritten {
-    first: u64,
-    end: u64,
+    pub(super) first: u64,
+    pub(super) end: u64,
     /// The allocation; 0 if it is durable.
     pub(super) seq: u64,
 }

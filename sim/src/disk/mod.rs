@@ -80,19 +80,22 @@ mod config;
 mod crash;
 mod dir;
 mod doom;
+mod enumerate;
 mod faults;
 mod files;
 mod handle;
 mod inode;
 mod lock;
+mod moments;
 mod names;
 mod observe;
 mod report;
 mod rot;
 mod state;
 mod trace;
+mod undecided;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -100,9 +103,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use call::CallKind;
 pub use config::{CrashModel, DiskConfig, NameModel, Odds};
+pub use enumerate::{Odometer, PowerCuts};
 pub use faults::{
     FailedSync, Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour,
 };
+pub use moments::{ImageChange, Moment, MomentAt};
 pub use observe::NodeName;
 pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};
 pub use rot::Rot;
@@ -172,6 +177,7 @@ impl SimVfs {
         disk.rng = streams.stream(Stream::Disk);
         disk.faults.reseed(streams.stream(Stream::Faults));
         disk.generation += 1;
+        disk.recorder = None;
         disk.locks.clear();
         for node in disk.tree.nodes.values_mut() {
             node.opens = 0;
@@ -217,7 +223,17 @@ impl SimVfs {
     pub fn crash_with(&self, model: CrashModel, nth: Option<u64>) {
         let mut disk = self.disk();
         if !disk.crashed {
-            disk.crash(CrashKind::Power, None, Some((model, nth)));
+            disk.crash(CrashKind::Power, None, Some(crash::Forced::Model(model, nth)));
+        }
+    }
+
+    /// Cuts the power now, and loses exactly these pending operations (from 0, in program
+    /// order); every other is kept. A sector whose newer bytes are kept holds the older ones
+    /// too, and a size that is kept implies the sizes before it.
+    pub fn crash_losing(&self, lost: &BTreeSet<u64>) {
+        let mut disk = self.disk();
+        if !disk.crashed {
+            disk.crash(CrashKind::Power, None, Some(crash::Forced::Losing(lost.clone())));
         }
     }
 
@@ -232,6 +248,7 @@ impl SimVfs {
         if disk.crashed {
             disk.crashed = false;
             disk.trace.event(0xC2, || "restart".to_owned());
+            disk.note(MomentAt::Restart);
         }
     }
 
@@ -278,6 +295,11 @@ impl SimVfs {
         self.disk().faults.script(call, n, fault);
     }
 
+    /// Fails the call of this number, if the fault suits it, beside any other fault.
+    pub fn fail_call(&self, call: u64, fault: Fault) {
+        self.disk().faults.script_at(call, fault);
+    }
+
     /// Every fault so far, in order: [`FaultMode::Listed`] repeats them.
     pub fn injected(&self) -> Vec<Injected> {
         self.disk().faults.injected.clone()
@@ -318,6 +340,16 @@ impl SimVfs {
         self.disk().trace.digest.value()
     }
 
+    /// Records from now on what each call and each crash changes in the images.
+    pub fn record_moments(&self) {
+        self.disk().recorder = Some(moments::Recorder::default());
+    }
+
+    /// What was recorded, and ends the recording.
+    pub fn take_moments(&self) -> Vec<Moment> {
+        self.disk().recorder.take().map(|recorder| recorder.moments).unwrap_or_default()
+    }
+
     /// Keeps the text of the last `lines_max` calls; 0 (the default) keeps none.
     pub fn keep_trace(&self, lines_max: usize) {
         self.disk().trace.keep(lines_max);
@@ -339,6 +371,20 @@ impl SimVfs {
     /// Every file as it is if nothing more than what was promised survives.
     pub fn durable_image(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         self.image(true)
+    }
+
+    /// A digest of every name and every byte that reads see.
+    pub(crate) fn state_digest(&self) -> u64 {
+        let disk = self.disk();
+        let mut digest = crate::digest::Digest::new();
+        for (path, id) in disk.tree.paths(false) {
+            digest.bytes(path.as_os_str().as_encoded_bytes());
+            match disk.tree.file(id) {
+                Ok(file) => digest.bytes(&file.live),
+                Err(_) => digest.u8(1),
+            }
+        }
+        digest.value()
     }
 
     fn image(&self, durable: bool) -> BTreeMap<PathBuf, Vec<u8>> {

@@ -6,7 +6,7 @@
 //! - Each call does, in this order: count, trace, crash point, fault, effect, result.
 //! - Nothing here blocks, waits or looks at a clock; all randomness comes from two streams.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 
@@ -16,8 +16,10 @@ use super::crash;
 use super::dir::Tree;
 use super::faults::{FailedSync, Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
 use super::lock::Locks;
+use super::moments::{MomentAt, Recorder};
 use super::report::{CrashKind, CrashPoint, CrashReport, When};
 use super::trace::{Call, Trace};
+use super::undecided::Undecided;
 use crate::rng::Rng;
 
 /// The error that every call returns once the disk has crashed.
@@ -75,6 +77,10 @@ pub(super) struct Disk {
     pub(super) failed_syncs: Vec<FailedSync>,
     /// Unreadable sectors, by node and sector.
     pub(super) bad_sectors: BTreeSet<(u64, u64)>,
+    /// What a power cut has left open, by node (exhaustive exploration only).
+    pub(super) undecided: BTreeMap<u64, Undecided>,
+    /// Notes what changes in the images, if it was asked to.
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl Disk {
@@ -96,6 +102,8 @@ impl Disk {
             read_only: false,
             failed_syncs: Vec::new(),
             bad_sectors: BTreeSet::new(),
+            undecided: BTreeMap::new(),
+            recorder: None,
         }
     }
 
@@ -150,6 +158,7 @@ impl Disk {
         self.note_failed_sync(index, &call);
         let seen = result.as_ref().map(|(_, number)| *number);
         self.trace.result(index, &call, seen);
+        self.note(MomentAt::Call(index));
         result.map(|(value, _)| value)
     }
 
@@ -237,6 +246,7 @@ impl Disk {
         forced: Option<crash::Forced>,
     ) {
         let mut report = CrashReport::new(kind, self.calls, at);
+        self.note(MomentAt::CrashBegins);
         self.crashed = true;
         self.generation += 1;
         self.armed = None;
@@ -259,6 +269,14 @@ impl Disk {
         let code = if kind == CrashKind::Power { 0xC0 } else { 0xC1 };
         self.trace.event(code, || report.to_string().trim_end().to_owned());
         self.report = Some(report);
+        self.note(MomentAt::CrashEnds);
+    }
+
+    /// Records what has changed since the last moment, if anybody wants to know.
+    pub(super) fn note(&mut self, at: MomentAt) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(at, &self.tree);
+        }
     }
 
     /// Feeds what the crash has left to the digest: two runs that differ here are told apart

@@ -11,7 +11,7 @@ use runstone::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{CrashKind, CrashModel, DiskConfig, FaultMode, When};
+use crate::disk::{CrashKind, CrashModel, DiskConfig, Fault, FaultMode, When};
 
 /// Which promises the disk keeps, and so which oracle judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -352,6 +352,14 @@ pub enum Op {
         nested: Vec<NestedCrash>,
         /// How many bits, sectors or files rot before the recovery (world `rot` only).
         rot: u8,
+    },
+    /// Fails a call to come. A shrinker writes these, so that a fault stays with the operation
+    /// that it struck, whatever else is deleted.
+    Fault {
+        /// How many calls are served before.
+        after_calls: u32,
+        /// What happens to it.
+        fault: Fault,
     },
 }
 

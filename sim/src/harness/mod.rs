@@ -13,6 +13,7 @@
 //!   (what an opening may show), `finish` (what holds at the end).
 //! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
 //!   `failed_syncs` (which cells of the failed-sync matrix were reached).
+//! - [`recorded`]: a run with the images of the disk at every moment, for a page.
 //! - [`shrink`]: the fewest operations and faults that still fail.
 
 pub mod case;
@@ -23,12 +24,14 @@ mod judge;
 pub mod model;
 pub mod oracle;
 mod perform;
+pub mod recorded;
 pub mod runner;
 pub mod shrink;
 mod stopping;
 mod verify;
 mod watch;
-mod world;
+pub(crate) mod world;
+mod written;
 
 pub use case::{Case, Op, World};
 pub use runner::{Failure, Outcome, run, run_seed};

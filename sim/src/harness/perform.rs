@@ -122,6 +122,10 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Op::Fault { after_calls, fault } => {
+                self.disk.fail_call(self.disk.calls() + u64::from(*after_calls), *fault);
+                Ok(())
+            }
         }
     }
 

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use runstone::{Database, Level, Snapshot, Ticket};
 
-use super::case::{Case, ChangeSpec, NestedCrash, World};
+use super::case::{Case, ChangeSpec, NestedCrash, Op, World};
 use super::failed_syncs::FailedSyncs;
 use super::generate;
 use super::model::Model;
 use super::watch::Watch;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
-use crate::disk::{FaultKind, FaultMode, FaultPlan, SimVfs, Stats};
+use crate::disk::{FaultKind, FaultPlan, SimVfs, Stats};
 use crate::rng::{Stream, Streams};
 
 /// Where the store lives: two levels deep, so that parents matter.
@@ -65,6 +65,11 @@ pub struct Outcome {
     pub refusals: u64,
     /// The faults that struck, for a replay and for shrinking.
     pub injected: Vec<crate::disk::Injected>,
+    /// The number of the first call of each operation.
+    pub starts: Vec<u64>,
+    /// The operation and the number of calls at which each crash struck, but for those within
+    /// recoveries.
+    pub strikes: Vec<(usize, u64)>,
     /// The readable trace, if it was asked for.
     pub trace: Vec<String>,
 }
@@ -76,27 +81,7 @@ pub fn run_seed(seed: u64) -> Outcome {
 
 /// Runs a case; `trace` keeps a readable trace.
 pub fn run(case: &Case, trace: bool) -> Outcome {
-    let mut runner = Runner::new(case, trace);
-    let result = runner.run();
-    let mut digest = runner.digest;
-    digest.u64(runner.disk.digest());
-    runner.note_disk();
-    Outcome {
-        digest: digest.value(),
-        failure: match result {
-            Ok(()) | Err(Stop::Refused) => None,
-            Err(Stop::Failed(failure)) => Some(failure),
-        },
-        stats: runner.disk.stats(),
-        crashes: runner.crashes,
-        failed_syncs: runner.failed_syncs.counts,
-        images: runner.watch.map_or(0, |watch| watch.images),
-        ops: runner.ops,
-        openings: runner.openings,
-        refusals: runner.refusals,
-        injected: runner.disk.injected(),
-        trace: runner.trace.unwrap_or_default(),
-    }
+    Runner::new(case, trace).finish_run()
 }
 
 /// Why a run ends before its last operation.
@@ -149,6 +134,9 @@ pub(super) struct Runner<'a> {
     pub(super) durable: u64,
     /// C13: every commit up to here survives the process.
     pub(super) written: u64,
+    /// C13, for every level: every commit up to here stood whole in the files when the process
+    /// stopped.
+    pub(super) in_files: u64,
     /// C14: acknowledged and not known to be durable: version, level, when.
     pub(super) acknowledged: VecDeque<(u64, Level, u64)>,
     /// C11: what the engine's time was at the last flush or close.
@@ -168,6 +156,8 @@ pub(super) struct Runner<'a> {
     pub(super) nested: VecDeque<NestedCrash>,
     pub(super) rot: u8,
     pub(super) op: usize,
+    starts: Vec<u64>,
+    pub(super) strikes: Vec<(usize, u64)>,
     pub(super) ops: u64,
     pub(super) openings: u64,
     pub(super) refusals: u64,
@@ -200,6 +190,7 @@ impl<'a> Runner<'a> {
             unknown: Vec::new(),
             durable: 0,
             written: 0,
+            in_files: 0,
             acknowledged: VecDeque::new(),
             time_floor: 0,
             time_max: 0,
@@ -213,6 +204,8 @@ impl<'a> Runner<'a> {
             nested: VecDeque::new(),
             rot: 0,
             op: 0,
+            starts: Vec::new(),
+            strikes: Vec::new(),
             ops: 0,
             openings: 0,
             refusals: 0,
@@ -222,13 +215,43 @@ impl<'a> Runner<'a> {
         }
     }
 
-    pub(super) fn run(&mut self) -> Checked {
+    /// Runs the case to its end.
+    pub(super) fn finish_run(mut self) -> Outcome {
+        let result = self.run();
+        let mut digest = self.digest;
+        digest.u64(self.disk.digest());
+        self.note_disk();
+        Outcome {
+            digest: digest.value(),
+            failure: match result {
+                Ok(()) | Err(Stop::Refused) => None,
+                Err(Stop::Failed(failure)) => Some(failure),
+            },
+            stats: self.disk.stats(),
+            crashes: self.crashes,
+            failed_syncs: self.failed_syncs.counts,
+            images: self.watch.map_or(0, |watch| watch.images),
+            ops: self.ops,
+            openings: self.openings,
+            refusals: self.refusals,
+            injected: self.disk.injected(),
+            starts: self.starts,
+            strikes: self.strikes,
+            trace: self.trace.unwrap_or_default(),
+        }
+    }
+
+    fn run(&mut self) -> Checked {
         self.open(Stopped::Clean)?;
         for (i, op) in self.case.ops.iter().enumerate() {
             self.op = i;
             self.ops += 1;
+            self.starts.push(self.disk.calls());
             self.say(|| format!("[{i}] {op:?}"));
             self.perform(op)?;
+            if matches!(op, Op::Fault { .. }) {
+                continue; // nothing has happened yet
+            }
             self.after_op()?;
             if self.disk.calls() > CALLS_MAX {
                 return self.fail("progress", "the case makes more calls than it may: a hang");
@@ -310,9 +333,4 @@ impl<'a> Runner<'a> {
         self.time_max = self.time_max.max(found);
         Ok(())
     }
-}
-
-/// Kept for the shrinker: the same case with its faults as an explicit list.
-pub(crate) fn with_listed_faults(case: &Case, outcome: &Outcome) -> Case {
-    Case { faults: FaultMode::Listed(outcome.injected.clone()), ..case.clone() }
 }

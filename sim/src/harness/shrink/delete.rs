@@ -1,0 +1,118 @@
+//! Deleting operations.
+
+use super::{Op, Shrinker};
+
+/// Up to how many operations every pair is tried.
+const PAIRS_OPS_MAX: usize = 32;
+/// How many random deletions in a row may fail.
+const RANDOM_MISSES_MAX: u32 = 1500;
+
+impl Shrinker {
+    /// Deletes operations, in ever smaller pieces, until none can go.
+    pub(super) fn delete(&mut self) {
+        let mut piece = (self.best.ops.len() / 2).max(1);
+        let reseeds = self.reseeds;
+        loop {
+            // A large piece is a guess; other seeds are for what should work.
+            self.reseeds = if piece <= 4 { reseeds } else { 0 };
+            let mut at = 0;
+            let mut shrunk = false;
+            while at < self.best.ops.len() && !self.is_spent() {
+                let mut case = self.best.clone();
+                let end = (at + piece).min(case.ops.len());
+                case.ops.drain(at..end);
+                if self.attempt(case) {
+                    shrunk = true;
+                } else {
+                    at += piece;
+                }
+            }
+            if piece == 1 && !shrunk || self.is_spent() {
+                self.reseeds = reseeds;
+                return;
+            }
+            piece = (piece / 2).max(1);
+        }
+    }
+
+    /// Deletes two operations that need each other: a fault and what it struck, a filled disk
+    /// and a freed one, what is submitted and its step.
+    pub(super) fn delete_pairs(&mut self) {
+        if self.best.ops.len() > PAIRS_OPS_MAX {
+            return;
+        }
+        let reseeds = self.reseeds;
+        self.reseeds = reseeds.min(1);
+        let mut first = 0;
+        while first < self.best.ops.len() {
+            let mut second = first + 1;
+            while second < self.best.ops.len() && !self.is_spent() {
+                let mut case = self.best.clone();
+                case.ops.remove(second);
+                case.ops.remove(first);
+                if !self.attempt(case) {
+                    second += 1;
+                }
+            }
+            first += 1;
+        }
+        self.reseeds = reseeds;
+    }
+
+    /// Deletes several operations at random, each time with another seed of the disk.
+    pub(super) fn delete_at_random(&mut self) {
+        let mut misses = 0;
+        while misses < RANDOM_MISSES_MAX && !self.is_spent() && !self.size().is_wanted() {
+            let len = self.best.ops.len();
+            let going = 1 + self.rng.index(len.div_ceil(2));
+            let mut case = self.best.clone();
+            for _ in 0..going.min(len.saturating_sub(1)) {
+                let at = self.rng.index(case.ops.len());
+                case.ops.remove(at);
+            }
+            case.seed = self.rng.below(1 << 20);
+            if self.try_case(case) {
+                misses = 0;
+                self.descend();
+            } else {
+                misses += 1;
+            }
+        }
+    }
+
+    /// A batch of one change is a write; each change of a larger one may go.
+    pub(super) fn split_batches(&mut self) {
+        for at in 0..self.best.ops.len() {
+            let mut nth = 0;
+            while let Some(Op::Batch { changes, .. } | Op::Submit { changes, .. }) =
+                self.best.ops.get(at)
+            {
+                if nth >= changes.len() || self.is_spent() {
+                    break;
+                }
+                let gone = self.attempt_change(|case| {
+                    if let Some(Op::Batch { changes, .. } | Op::Submit { changes, .. }) =
+                        case.ops.get_mut(at)
+                    {
+                        changes.remove(nth);
+                    }
+                });
+                nth += usize::from(!gone);
+            }
+            self.attempt_change(|case| {
+                let Some(op) = case.ops.get_mut(at) else { return };
+                match op {
+                    Op::Submit { changes, level } => {
+                        *op = Op::Batch { changes: std::mem::take(changes), level: *level };
+                    }
+                    Op::Batch { changes, level } => {
+                        if let [change] = changes.as_slice() {
+                            *op = Op::Write { change: *change, level: *level };
+                        }
+                    }
+                    _ => {}
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Shrinking: the fewest operations and faults that still break the same clause.
+//!
+//! ```text
+//! cut the end -> faults and crashes to the operations they struck -> delete, in ever smaller
+//! pieces -> simplify what is left -> detours (a change of the options that lets more go) ->
+//! random deletions -> plain values
+//! ```
+//! - [`delete`]: operations go, one by one, in pieces, in pairs, at random.
+//! - [`relocate`]: a fault and a crash stand at the operation that they struck, so that deleting
+//!   another does not move them.
+//! - [`simplify`]: smaller operations, plainer options.
+//! - [`detour`]: changes that are no gain by themselves.
+//!
+//! A deletion shifts what the disk draws afterwards. So a case that no longer fails is tried
+//! with a few other seeds of the disk before it is given up: what is looked for is a small case
+//! that breaks the clause, not the same coin tosses.
+//!
+//! Invariants: every accepted case was run and breaks the clause; the work is bounded by a
+//! number of runs and of calls; the same case shrinks to the same case.
+
+mod delete;
+mod detour;
+mod relocate;
+mod simplify;
+
+use super::case::{Case, ChangeSpec, Op};
+use super::runner::{Failure, Outcome, run};
+use crate::disk::FaultMode;
+use crate::rng::Rng;
+
+/// How many calls to the disk a run may make on the average: long runs use the runs up sooner.
+const CALLS_PER_RUN: u64 = 100;
+/// Above so many operations the costlier passes are made.
+const OPS_WANTED: usize = 8;
+/// Above so many faults likewise.
+const FAULTS_WANTED: usize = 2;
+
+/// A case that fails, and how.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// The smallest case found.
+    pub case: Case,
+    /// What it breaks.
+    pub failure: Failure,
+    /// How many runs it took.
+    pub runs: u32,
+}
+
+/// How large a case is, for comparison: operations first, then faults, then what is in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size {
+    /// Operations, without those that only name a fault.
+    pub ops: usize,
+    /// Calls that fail; [`usize::MAX`] for faults that are drawn.
+    pub faults: usize,
+    /// Crashes within recoveries, and changes beyond the first of each batch.
+    pub parts: usize,
+}
+
+impl Size {
+    /// The size of a case.
+    pub fn of(case: &Case) -> Size {
+        let named = case.ops.iter().filter(|op| matches!(op, Op::Fault { .. })).count();
+        let others = match &case.faults {
+            FaultMode::Listed(list) => list.len(),
+            FaultMode::Drawn(plan) if plan.is_active() => usize::MAX - named,
+            FaultMode::Drawn(_) => 0,
+        };
+        let parts = case.ops.iter().map(|op| match op {
+            Op::Crash { nested, .. } => nested.len(),
+            Op::Batch { changes, .. } | Op::Submit { changes, .. } => changes.len(),
+            _ => 0,
+        });
+        Size { ops: case.ops.len() - named, faults: named + others, parts: parts.sum() }
+    }
+
+    fn is_wanted(self) -> bool {
+        self.ops <= OPS_WANTED && self.faults <= FAULTS_WANTED
+    }
+}
+
+struct Shrinker {
+    best: Case,
+    failure: Failure,
+    /// What the best case did.
+    starts: Vec<u64>,
+    strikes: Vec<(usize, u64)>,
+    runs: u32,
+    runs_max: u32,
+    calls: u64,
+    /// With how many other seeds a case that no longer fails is tried.
+    reseeds: u32,
+    rng: Rng,
+}
+
+impl Shrinker {
+    fn is_spent(&self) -> bool {
+        self.runs >= self.runs_max || self.calls >= u64::from(self.runs_max) * CALLS_PER_RUN
+    }
+
+    fn size(&self) -> Size {
+        Size::of(&self.best)
+    }
+
+    /// Takes a case if it breaks the same clause.
+    fn try_case(&mut self, case: Case) -> bool {
+        if self.is_spent() {
+            return false;
+        }
+        self.runs += 1;
+        let outcome = run(&case, false);
+        self.calls += outcome.stats.calls.values().sum::<u64>();
+        match &outcome.failure {
+            Some(failure) if failure.clause == self.failure.clause => {
+                self.failure = failure.clone();
+                self.take(case, outcome);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn take(&mut self, case: Case, outcome: Outcome) {
+        self.best = case;
+        self.starts = outcome.starts;
+        self.strikes = outcome.strikes;
+        // What stands behind the failure was never run, or did not matter.
+        self.best.ops.truncate(self.failure.op.saturating_add(1));
+    }
+
+    /// Takes a case if it breaks the same clause with its seed or one of a few others.
+    fn attempt(&mut self, mut case: Case) -> bool {
+        if self.try_case(case.clone()) {
+            return true;
+        }
+        for _ in 0..self.reseeds {
+            case.seed = self.rng.below(1 << 20);
+            if self.try_case(case.clone()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Tries a change of the best case; a change that changes nothing is no gain.
+    fn attempt_change(&mut self, change: impl FnOnce(&mut Case)) -> bool {
+        let mut case = self.best.clone();
+        change(&mut case);
+        case != self.best && self.attempt(case)
+    }
+
+    /// All passes that make a case smaller, until none does.
+    fn descend(&mut self) {
+        loop {
+            let before = self.size();
+            self.settle_crashes();
+            self.simplify_crashes();
+            self.delete();
+            self.split_batches();
+            self.delete_pairs();
+            if self.size() >= before || self.is_spent() {
+                return;
+            }
+        }
+    }
+}
+
+/// Shrinks a failing case; `None` if it does not fail.
+pub fn shrink(case: &Case, runs_max: u32) -> Option<Shrunk> {
+    let outcome = run(case, false);
+    let failure = outcome.failure.clone()?;
+    let mut shrinker = Shrinker {
+        best: case.clone(),
+        failure,
+        starts: Vec::new(),
+        strikes: Vec::new(),
+        runs: 1,
+        runs_max,
+        calls: 0,
+        reseeds: 0,
+        rng: Rng::from_seed(case.seed),
+    };
+    let injected = outcome.injected.clone();
+    shrinker.take(case.clone(), outcome);
+    shrinker.name_faults(&injected);
+    shrinker.settle_crashes();
+    shrinker.delete();
+    shrinker.reseeds = 3;
+    shrinker.knobs();
+    shrinker.descend();
+    if !shrinker.size().is_wanted() {
+        shrinker.detours();
+    }
+    if !shrinker.size().is_wanted() {
+        shrinker.delete_at_random();
+        shrinker.detours();
+    }
+    shrinker.reseeds = 1;
+    shrinker.simplify_ops();
+    shrinker.knobs();
+    shrinker.descend();
+    Some(Shrunk { case: shrinker.best, failure: shrinker.failure, runs: shrinker.runs })
+}
+
+/// The changes of an operation that is a commit.
+fn changes_of(op: &mut Op) -> &mut [ChangeSpec] {
+    match op {
+        Op::Write { change, .. } => std::slice::from_mut(change),
+        Op::Batch { changes, .. } | Op::Submit { changes, .. } => changes,
+        _ => &mut [],
+    }
+}

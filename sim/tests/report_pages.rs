@@ -1,0 +1,126 @@
+//! The pages of `report`, in a real browser: they build, show what they should, and need no
+//! network. Without Chromium the browser's part is skipped, and says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may panic, also in its helpers"
+)]
+
+use std::path::Path;
+use std::process::Command;
+
+/// The names under which Chromium is installed.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/// Writes a page; returns it.
+fn report(dir: &Path, args: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runstone-sim"));
+    let output = command
+        .current_dir(dir)
+        .arg("report")
+        .args(args.split_whitespace())
+        .args(["--out", "page.html"])
+        .output()
+        .unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.starts_with("page.html: "), "{out}{err}");
+    std::fs::read_to_string(dir.join("page.html")).unwrap()
+}
+
+/// The page as the browser has built it; `None` if there is no browser.
+fn rendered(dir: &Path, at: &str) -> Option<String> {
+    let found = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
+    let Some(browser) = BROWSERS.iter().find(found) else {
+        println!("skipped: Chromium is not installed (apt-get install chromium)");
+        return None;
+    };
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg("--dump-dom")
+        .arg(format!("file://{}{at}", dir.join("page.html").display()))
+        .output()
+        .unwrap();
+    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!dom.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(dom)
+}
+
+/// A number that the page's script has left on the body when all was built.
+fn mark(dom: &str, name: &str) -> u64 {
+    let (_, rest) = dom.split_once(&format!("data-{name}=\"")).unwrap_or_else(|| panic!("{name}"));
+    rest.split_once('"').unwrap().0.parse().unwrap()
+}
+
+fn assert_built(dom: &str) {
+    assert!(!dom.contains("data-error="), "{}", dom.get(..2000).unwrap_or(dom));
+    assert!(dom.contains("data-ready=\"true\""), "the script did not come to its end");
+}
+
+/// No address but the name of the vector format, nothing that is fetched.
+fn assert_self_contained(page: &str) {
+    let without_name = page.replace("http://www.w3.org/2000/svg", "");
+    for outside in ["http://", "https://", " src=", " href=", "@import", "url(", "fetch("] {
+        assert!(!without_name.contains(outside), "{outside}");
+    }
+    assert!(page.contains("default-src 'none'"));
+    assert!(page.len() < 4 << 20, "{} bytes", page.len());
+}
+
+#[test]
+fn the_page_of_a_seed_shows_every_event_and_decodes_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = report(dir.path(), "3");
+    assert_self_contained(&page);
+    let Some(dom) = rendered(dir.path(), "") else { return };
+    assert_built(&dom);
+    assert!(mark(&dom, "events") > 400);
+    assert!(mark(&dom, "steps") > 100);
+    assert!(mark(&dom, "sections") > 1, "the parts of a file");
+    for shown in ["Seed 3", "no breach", "What was lost at crash", "Durable: what survives"] {
+        assert!(dom.contains(shown), "{shown}");
+    }
+    // The records are read as the engine wrote them: none is broken where nothing had crashed.
+    let early = rendered(dir.path(), "#at=40").unwrap();
+    assert_built(&early);
+    assert!(early.contains("class=\"section intact\""));
+    assert!(!early.contains("class=\"section broken\""));
+}
+
+#[test]
+fn the_page_of_a_sweep_shows_crashes_faults_and_worlds() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = report(dir.path(), "--sweep --seeds 0..60");
+    assert_self_contained(&page);
+    let Some(dom) = rendered(dir.path(), "") else { return };
+    assert_built(&dom);
+    assert!(mark(&dom, "bars") > 30);
+    for shown in
+        ["Sweep of 60 seeds from 0", "no breach of the contract", "power Sectors", "strict"]
+    {
+        assert!(dom.contains(shown), "{shown}");
+    }
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn the_pages_of_a_failure_show_the_clause_and_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    report(dir.path(), "--sweep --seeds 0..200 --plant NoDataSync");
+    if let Some(dom) = rendered(dir.path(), "") {
+        assert_built(&dom);
+        for shown in ["20 failing seeds", "planted bug: NoDataSync", "-- shrink "] {
+            assert!(dom.contains(shown), "{shown}");
+        }
+    }
+    let page = report(dir.path(), "0 --plant NoDataSync");
+    assert_self_contained(&page);
+    if let Some(dom) = rendered(dir.path(), "") {
+        assert_built(&dom);
+        assert!(dom.contains("breach of C") && dom.contains("class=\"clause\""));
+        assert!(dom.contains("shrink 0 --plant NoDataSync"));
+    }
+}
