@@ -111,7 +111,7 @@ fn script(seed: u64, tally: &mut Tally) -> Result<(), String> {
     let (vfs, log) = Recorder::of(&disk);
     let mut history = History::of(&image(&disk));
     let mut all: Vec<Event> = vec![];
-    let allow = Allow { garbage_sector };
+    let allow = Allow { garbage_sector, ..Allow::default() };
     for _life in 0..3 {
         let kind = if rng.chance(1, 3) { CrashKind::Process } else { CrashKind::Power };
         let when = [When::Before, When::Inside, When::After][rng.index(3)];

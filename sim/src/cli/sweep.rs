@@ -98,6 +98,8 @@ pub(super) struct Tally {
     pub(super) faults: BTreeMap<String, (u64, u64)>,
     pub(super) events: BTreeMap<String, u64>,
     pub(super) seen: Seen,
+    failed_syncs: BTreeMap<String, u64>,
+    images: u64,
     pub(super) failures: BTreeMap<u64, Failure>,
     /// When each seed was finished, in milliseconds, and whether it failed.
     pub(super) finished_ms: Vec<(u32, bool)>,
@@ -119,6 +121,10 @@ impl Tally {
         for (name, count) in outcome.crashes {
             *self.crashes.entry(name).or_default() += count;
         }
+        for (cell, count) in outcome.failed_syncs {
+            *self.failed_syncs.entry(cell).or_default() += count;
+        }
+        self.images += outcome.images;
         let Stats { faults, events, .. } = outcome.stats;
         for (kind, reach) in faults {
             let entry = self.faults.entry(format!("{kind:?}")).or_default();
@@ -312,6 +318,8 @@ fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
     table("faults", &faults);
     table("what the disk did", &tally.events);
     tally.seen.print();
+    table("failed syncs: whose, as what, and then", &tally.failed_syncs);
+    println!("{} images of the disk checked against the statement of the legal", tally.images);
     if tally.failures.is_empty() {
         println!("no breach of the contract");
         return;
@@ -367,6 +375,8 @@ fn print_json(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
             "faults": tally.faults,
             "events": tally.events,
             "seen": tally.seen.json(),
+            "failed_syncs": tally.failed_syncs,
+            "images_judged": tally.images,
             "failures": failures,
         })
     );

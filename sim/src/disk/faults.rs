@@ -287,6 +287,21 @@ pub struct Stats {
     pub events: BTreeMap<String, u64>,
 }
 
+/// A sync that failed, or said Ok and had failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedSync {
+    /// The number of the call.
+    pub call: u64,
+    /// The file or directory, as the caller named it.
+    pub path: String,
+    /// Whether it was a directory.
+    pub is_dir: bool,
+    /// Whether its error is reported by the next sync only (rule F2).
+    pub late: bool,
+    /// What it has left behind. The entries of a directory know one flavour only.
+    pub flavour: SyncFlavour,
+}
+
 /// Draws, lists and records faults.
 #[derive(Clone, Debug)]
 pub(super) struct Faults {

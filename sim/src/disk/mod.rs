@@ -105,7 +105,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use call::CallKind;
 pub use config::{CrashModel, DiskConfig, NameModel, Odds};
 pub use enumerate::{Odometer, PowerCuts};
-pub use faults::{Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour};
+pub use faults::{
+    FailedSync, Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour,
+};
 pub use ledger::{Happened, Hazard, NTH_MAX, Site, Sites, Watch};
 pub use moments::{ImageChange, Moment, MomentAt};
 pub use observe::NodeName;

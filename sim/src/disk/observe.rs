@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::SimVfs;
 use super::dir::ROOT;
-use super::faults::Injected;
+use super::faults::{FailedSync, Injected};
 
 /// A name: its directory's number, its text, its own number, and the content of a file.
 pub type NodeName = (u64, String, u64, Option<Vec<u8>>);
@@ -25,6 +25,11 @@ impl SimVfs {
     /// Every fault but the first `from` of [`SimVfs::injected`].
     pub fn injected_since(&self, from: usize) -> Vec<Injected> {
         self.disk().faults.injected.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// Every sync that has failed but the first `from`, in order.
+    pub fn failed_syncs_since(&self, from: usize) -> Vec<FailedSync> {
+        self.disk().failed_syncs.get(from..).unwrap_or_default().to_vec()
     }
 
     /// The number of the root, and every name below it as calls see them.

@@ -14,7 +14,7 @@ use super::call::CallKind;
 use super::config::DiskConfig;
 use super::crash;
 use super::dir::Tree;
-use super::faults::{Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
+use super::faults::{FailedSync, Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
 use super::ledger::{Hazard, Ledger};
 use super::lock::Locks;
 use super::moments::{MomentAt, Recorder};
@@ -86,6 +86,8 @@ pub(super) struct Disk {
     pub(super) report: Option<CrashReport>,
     /// The device has given up (rule F3).
     pub(super) read_only: bool,
+    /// Every sync that failed, in order.
+    pub(super) failed_syncs: Vec<FailedSync>,
     /// Unreadable sectors, by node and sector.
     pub(super) bad_sectors: BTreeSet<(u64, u64)>,
     /// What a power cut has left open, by node (exhaustive exploration only).
@@ -114,6 +116,7 @@ impl Disk {
             armed: None,
             report: None,
             read_only: false,
+            failed_syncs: Vec::new(),
             bad_sectors: BTreeSet::new(),
             undecided: BTreeMap::new(),
             recorder: None,
@@ -170,6 +173,7 @@ impl Disk {
             return Err(simulated_crash());
         }
         let result = self.perform(index, call.kind, run);
+        self.note_failed_sync(index, &call);
         let seen = result.as_ref().map(|(_, number)| *number);
         self.trace.result(index, &call, seen);
         self.note(MomentAt::Call(index));
@@ -214,6 +218,21 @@ impl Disk {
             if result.as_ref().is_err_and(is_full) {
                 self.ledger.note(Hazard::DiskFull, true);
             }
+        }
+    }
+
+    /// Notes a fault that has just made a sync fail.
+    fn note_failed_sync(&mut self, index: u64, call: &Call<'_>) {
+        let is_dir = call.kind == CallKind::SyncDir;
+        if !is_dir && call.kind != CallKind::Sync {
+            return;
+        }
+        let hits = self.faults.injected.iter().rev().take_while(|hit| hit.call == index);
+        let Some(fault) = hits.map(|hit| hit.fault).last() else { return };
+        if fault.kind != FaultKind::SyncLies {
+            let late = fault.kind == FaultKind::SyncLate;
+            let (path, flavour) = (call.path.to_owned(), fault.flavour);
+            self.failed_syncs.push(FailedSync { call: index, path, is_dir, late, flavour });
         }
     }
 

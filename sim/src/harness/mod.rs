@@ -11,12 +11,15 @@
 //! - [`runner`]: runs a case, operation by operation: `perform` (what an operation does),
 //!   `judge` (what a commit may come to), `stopping` (closing, crashing, opening), `verify`
 //!   (what an opening may show), `finish` (what holds at the end).
+//! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
+//!   `failed_syncs` (which cells of the failed-sync matrix were reached).
 //! - [`recorded`]: a run with the images of the disk at every moment, for a page.
 //! - [`ledger`] and [`marks`]: where faults and crashes struck, which branches were taken.
 //! - `guard`: a run that would not end, or that panics, is a failure as any other.
 //! - [`shrink`]: the fewest operations and faults that still fail.
 
 pub mod case;
+mod failed_syncs;
 mod finish;
 pub mod generate;
 mod guard;
@@ -31,6 +34,7 @@ pub mod runner;
 pub mod shrink;
 mod stopping;
 mod verify;
+mod watch;
 pub(crate) mod world;
 mod written;
 

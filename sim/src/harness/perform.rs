@@ -143,15 +143,16 @@ impl Runner<'_> {
             return self.recover();
         }
         if self.poisoned {
-            return self.leave_poisoned();
+            return self.leave_poisoned_or_cut();
         }
+        self.failed_syncs.after_op(&self.disk);
         if self.case.options.diligent {
             self.tick()?;
             if self.disk.is_crashed() {
                 return self.recover();
             }
             if self.poisoned {
-                return self.leave_poisoned();
+                return self.leave_poisoned_or_cut();
             }
         }
         Ok(())

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use runstone::{Database, Level, Snapshot, Ticket};
 
 use super::case::{Case, ChangeSpec, NestedCrash, Op, World};
+use super::failed_syncs::FailedSyncs;
 use super::generate;
 use super::guard::{CALLS_MAX, Ended, bounded};
 use super::ledger::WATCH;
 use super::model::Model;
+use super::watch::Watch;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
 use crate::disk::{CrashKind, FaultKind, FaultPlan, SimVfs, Sites, Stats};
@@ -57,6 +59,10 @@ pub struct Outcome {
     pub marks: Vec<u64>,
     /// Crashes that were followed by a recovery that returned and was checked.
     pub recoveries: u64,
+    /// Which cells of the failed-sync matrix were reached, and how often.
+    pub failed_syncs: BTreeMap<String, u64>,
+    /// Images of the disk that were checked against the statement of the legal states.
+    pub images: u64,
     /// Operations that were done.
     pub ops: u64,
     /// Openings that returned.
@@ -115,6 +121,10 @@ pub(super) enum Stopped {
 pub(super) struct Runner<'a> {
     pub(super) case: &'a Case,
     pub(super) disk: SimVfs,
+    pub(super) watch: Option<Watch>,
+    pub(super) failed_syncs: FailedSyncs,
+    /// How often a database was poisoned.
+    pub(super) poisonings: u32,
     pub(super) clock: Arc<SimClock>,
     pub(super) entropy: Arc<SimEntropy>,
     pub(super) db: Option<Database>,
@@ -177,7 +187,10 @@ impl<'a> Runner<'a> {
         }
         Runner {
             case,
+            watch: Watch::of(case, &disk),
             disk,
+            failed_syncs: FailedSyncs::default(),
+            poisonings: 0,
             clock: Arc::new(SimClock::new(WALL_MS)),
             entropy: Arc::new(SimEntropy::new(streams.stream(Stream::Entropy))),
             db: None,
@@ -233,6 +246,8 @@ impl<'a> Runner<'a> {
             marks: super::marks::take(),
             recoveries: self.recoveries,
             crashes: self.crashes,
+            failed_syncs: self.failed_syncs.counts,
+            images: self.watch.map_or(0, |watch| watch.images),
             ops: self.ops,
             openings: self.openings,
             refusals: self.refusals,

@@ -129,8 +129,28 @@ impl Runner<'_> {
         self.open(Stopped::Clean)
     }
 
+    /// As [`Runner::leave_poisoned`]; but after every other poisoning the power is cut first.
+    pub(super) fn leave_poisoned_or_cut(&mut self) -> Checked {
+        self.poisonings += 1;
+        if self.case.seed.rotate_right(self.poisonings) & 1 == 0 {
+            return self.leave_poisoned();
+        }
+        self.check_poisoned()?;
+        self.disk.crash_now(CrashKind::Power);
+        self.recover()
+    }
+
     /// A poisoned handle stays poisoned and readable; then it is opened again.
     pub(super) fn leave_poisoned(&mut self) -> Checked {
+        self.check_poisoned()?;
+        self.settle()?;
+        self.db = None;
+        self.open(Stopped::Process)
+    }
+
+    /// C6: it refuses writes, shows what was published, and says so when it is closed.
+    fn check_poisoned(&mut self) -> Checked {
+        self.failed_syncs.after_op(&self.disk);
         let db = self.db()?;
         if db.is_closed() {
             return self.fail("harness", "a poisoned database is closed");
@@ -147,9 +167,9 @@ impl Runner<'_> {
         if !matches!(closed, Err(Error::Poisoned { .. })) {
             return self.fail("C6", format!("closing a poisoned database gave {closed:?}"));
         }
-        self.settle()?;
-        self.db = None;
-        self.open(Stopped::Process)
+        // It was asked to go on, and did what it should.
+        self.failed_syncs.after_op(&self.disk);
+        Ok(())
     }
 
     pub(super) fn open_twice(&mut self) -> Checked {
@@ -168,7 +188,10 @@ impl Runner<'_> {
     pub(super) fn builder(&self) -> Builder {
         Database::builder()
             .options(self.case.options.engine())
-            .vfs(Arc::new(self.disk.clone()))
+            .vfs(match &self.watch {
+                Some(watch) => watch.vfs(),
+                None => Arc::new(self.disk.clone()),
+            })
             .clock(self.clock.clone())
             .entropy(self.entropy.clone())
     }
@@ -209,6 +232,9 @@ impl Runner<'_> {
         };
         *self.crashes.entry(name).or_default() += 1;
         self.has_crashed = true;
+        if let Some(watch) = &mut self.watch {
+            watch.crashed(&self.disk, report.kind);
+        }
         // The disk has traced the report.
         self.note_disk();
         report.kind
@@ -226,6 +252,7 @@ impl Runner<'_> {
         self.faults_before_recovery();
         let mut tries = 0;
         let db = loop {
+            self.failed_syncs.opens(&self.disk, stopped);
             if let Some(nested) = self.nested.pop_front() {
                 let call = self.disk.calls() + u64::from(nested.after_calls);
                 self.disk.arm_crash(CrashPoint { call, when: nested.when }, nested.kind);
@@ -272,6 +299,9 @@ impl Runner<'_> {
         };
         self.disk.enable_faults(true);
         self.openings += 1;
+        if let Some(illegal) = self.watch.as_mut().and_then(|watch| watch.illegal.take()) {
+            return self.fail("disk", illegal);
+        }
         self.verify(&db, stopped, expected)?;
         self.recoveries += u64::from(std::mem::take(&mut self.has_crashed));
         self.db = Some(db);

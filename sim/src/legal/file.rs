@@ -211,14 +211,14 @@ impl File {
             let torn = match possible.contains(&found_len) {
                 true => None,
                 false => match self.torn_at(version, found_len, &sizes) {
-                    Some(torn) => Some(torn),
-                    None => continue,
+                    Some(torn) if !allow.untorn => Some(torn),
+                    _ => continue,
                 },
             };
             let spared = (0..chunks.len()).filter(|number| self.touches(*number as u64));
             let spared = spared.filter(|_| allow.garbage_sector).map(Some);
             for spared in std::iter::once(None).chain(spared) {
-                match self.fits(ino, version, torn, &chunks, spared) {
+                match self.fits(ino, version, torn, &chunks, (spared, allow)) {
                     Ok(()) => return Ok(()),
                     Err(why) => drop(first.get_or_insert(why)),
                 }
@@ -265,7 +265,7 @@ impl File {
         size: usize,
         torn: Option<(usize, u64)>,
         chunks: &[(Sector<'_>, &[u8])],
-        spared: Option<usize>,
+        (spared, allow): (Option<usize>, Allow),
     ) -> Result<(), Illegal> {
         let mut explained: Vec<Vec<Explained>> = Vec::with_capacity(chunks.len());
         for (number, (sector, bytes)) in (0..).zip(chunks) {
@@ -273,7 +273,8 @@ impl File {
                 explained.push(vec![Explained { op: usize::MAX, torn: false }]);
                 continue;
             }
-            let ways = sector.explain(size, bytes);
+            let mut ways = sector.explain(size, bytes, !allow.zeros_only);
+            ways.retain(|way| !(way.torn && allow.untorn));
             if !ways.is_empty() {
                 explained.push(ways);
             } else if self.holds_part_of_doomed(number, size, bytes) {
@@ -329,7 +330,7 @@ impl File {
             };
             for kept in (1..whole.len()).rev() {
                 cut(&mut part, kept);
-                if !Sector::new(&part, number).explain(size, found).is_empty() {
+                if !Sector::new(&part, number).explain(size, found, false).is_empty() {
                     return true;
                 }
             }
@@ -356,9 +357,9 @@ impl File {
         forgetful.ops.iter_mut().for_each(|op| op.covered = false);
         let any = Sector::new(&forgetful, number);
         let doubtful = self.ops.iter().any(|op| op.may_be_gone);
-        let rule = if !any.explain(size, found).is_empty() {
+        let rule = if !any.explain(size, found, true).is_empty() {
             Rule::D1
-        } else if !any.explain(0, found).is_empty() {
+        } else if !any.explain(0, found, true).is_empty() {
             Rule::S3
         } else if !self.touches(number) && self.base.len() as u64 > number * SECTOR {
             Rule::D1

@@ -146,7 +146,8 @@ impl History {
         self.names.may_be_left(image, Keeps::Any, |ino| self.knows(ino))?;
         for (ino, content) in &image.files {
             let Some(file) = self.files.get(ino) else { continue };
-            let mut judged = file.may_be_left(*ino, content, Allow::default());
+            let mut judged =
+                file.may_be_left(*ino, content, Allow { garbage_sector: false, ..allow });
             if judged.is_err() && allow.garbage_sector {
                 judged = file.may_be_left(*ino, content, allow);
                 allow.garbage_sector &= judged.is_err();
@@ -155,7 +156,9 @@ impl History {
                 // N5: its inode may have been given to a file that was made later.
                 let mut later = self.files.iter().filter(|(_, later)| later.born > file.gone);
                 if later.any(|(_, later)| {
-                    later.may_be_left(*ino, content, Allow { garbage_sector: true }).is_ok()
+                    later
+                        .may_be_left(*ino, content, Allow { garbage_sector: true, ..allow })
+                        .is_ok()
                 }) {
                     judged = Ok(());
                 }

@@ -133,8 +133,8 @@ impl<'a> Sector<'a> {
     }
 
     /// Every explanation of what a power cut has left in the sector, under version `size` of
-    /// the size: untorn ones first.
-    pub(super) fn explain(&self, size: usize, found: &[u8]) -> Vec<Explained> {
+    /// the size: untorn ones first. `garbage` says whether a hollow sector may hold anything.
+    pub(super) fn explain(&self, size: usize, found: &[u8], garbage: bool) -> Vec<Explained> {
         let mut explained = Vec::new();
         if self.too_many {
             return vec![Explained { op: usize::MAX, torn: false }];
@@ -154,7 +154,7 @@ impl<'a> Sector<'a> {
                 }
             }
         }
-        if self.is_hollow(size) && !explained.iter().any(|e| e.op == 0) {
+        if garbage && self.is_hollow(size) && !explained.iter().any(|e| e.op == 0) {
             explained.push(Explained { op: 0, torn: false });
         }
         explained
@@ -228,7 +228,12 @@ fn starts_with(bytes: &[u8], found: &[u8]) -> bool {
 /// Whether `found` is what came before, with some leading bytes of a write over it.
 fn is_torn(before: &[u8], from: usize, piece: &[u8], end: usize, found: &[u8]) -> bool {
     let seen = found.get(from..).unwrap_or_default();
-    // The longest part that agrees: if a shorter one explains it, this one does as well.
+    // The longest part that agrees: if a shorter one explains it, this one does as well. Without
+    // a byte of the write it is no version of it.
     let agrees = piece.iter().zip(seen).take_while(|(a, b)| a == b).count();
-    starts_with(&cut(&overlaid(before, from, piece.get(..agrees).unwrap_or_default()), end), found)
+    agrees > 0
+        && starts_with(
+            &cut(&overlaid(before, from, piece.get(..agrees).unwrap_or_default()), end),
+            found,
+        )
 }
