@@ -81,6 +81,7 @@ impl Replay {
         let RecordHead { kind, version, time_ms, .. } = record.head;
         let is_commit = kind == RecordKind::Commit;
         let expected = self.last_version + u64::from(is_commit);
+        let expected = if planted!(MisdirectedRecordAccepted) { version } else { expected };
         if version != expected || time_ms < self.last_time_ms {
             return Err(Error::corruption(
                 path,
@@ -135,6 +136,10 @@ pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<R
     for entry in &manifest.segments {
         let path = dir.join(OwnName::Segment(entry.number).file_name());
         let mut scan = open_segment(vfs, &path, manifest, entry)?;
+        #[cfg(feature = "planted")]
+        {
+            scan.attested = entry.attested;
+        }
         replay.segments += 1;
         replay.proven_in_last = 0;
         loop {
@@ -286,7 +291,8 @@ pub(crate) fn repair(
         last: (replay.last_version, replay.last_time_ms),
         padded,
     };
-    let tail = replay.tail.iter().filter(|record| is_content(record.head.kind));
+    let proven = usize::from(planted!(ReplayBoundaryTooLate));
+    let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).skip(proven);
     let records = tail.map(|record| (record.head, record.payload.as_slice()));
     let segment = create_segment(place, plan, records).map_err(into_error)?;
 
@@ -298,7 +304,8 @@ pub(crate) fn repair(
     if let Some(last) = next.segments.last_mut() {
         last.attested = replay.watermark;
         last.open = false;
-        if replay.proven_in_last == 0 {
+        let droppable = u64::from(planted!(SegmentDroppedTooEarly));
+        if replay.proven_in_last <= droppable {
             // It holds nothing: it need not be kept.
             next.segments.pop();
         }
@@ -385,6 +392,9 @@ impl Listing {
 
     /// A number that no file bears, and none has borne as far as the manifest knows.
     pub(crate) fn next_number(&self, manifest: Option<&Manifest>) -> u64 {
+        if let (true, Some(manifest)) = (planted!(RepairNotReentrant), manifest) {
+            return manifest.next_file;
+        }
         let borne = self.own.iter().filter_map(|own| own.number()).max().unwrap_or(0);
         manifest.map_or(1, |manifest| manifest.next_file).max(borne + 1)
     }
@@ -431,7 +441,14 @@ impl Listing {
             let path = dir.join(own.file_name());
             let named = |number: u64| manifest.segments.iter().any(|s| s.number == number);
             let other_store = match own {
-                OwnName::Segment(number) if named(*number) => continue,
+                OwnName::Segment(number)
+                    if named(*number)
+                        && !(planted!(ReadErrorForgetsReference)
+                            && vfs.open(&path, Access::Read).and_then(|f| f.len()).is_err()) =>
+                {
+                    continue;
+                }
+                OwnName::Segment(number) if named(*number) => false,
                 OwnName::Segment(_) => match vfs.open(&path, Access::Read) {
                     Ok(file) => match SegmentScan::open(file, &path, None) {
                         Ok(scan) => scan.header().store_id != manifest.store_id,

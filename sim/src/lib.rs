@@ -9,6 +9,8 @@
 //! The command line (`runstone-sim sweep | replay | shrink | digest`) is a thin shell around
 //! [`harness`]; `docs/simulation.md` tells how to use it.
 
+#[cfg(feature = "planted")]
+pub mod bugs;
 pub mod digest;
 pub mod disk;
 pub mod harness;

@@ -80,6 +80,10 @@ impl SyncGate {
     /// Asks for a sync by the next tick, which then need not wait for the writer's lock. A
     /// later point replaces one that nobody has taken yet.
     pub(crate) fn ask(&self, point: SyncPoint) {
+        if planted!(MarkedSyncedTooEarly) {
+            self.synced.fetch_max(point.written, Ordering::AcqRel);
+            self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);
+        }
         *self.asked.lock() = Some(point);
     }
 
@@ -97,6 +101,9 @@ impl SyncGate {
     pub(crate) fn switch_to(&self, segment: u64, synced: u64) {
         let mut current = self.segment.lock();
         *current = segment;
+        if planted!(StaleCounterPublished) && self.synced() > 0 {
+            return;
+        }
         self.synced.store(synced, Ordering::Release);
     }
 

@@ -131,6 +131,11 @@ impl Journal {
         let mut next = self.manifest.clone();
         next.epoch += 1;
         next.clean = false;
+        if planted!(EpochNotDurable) {
+            self.manifest = next;
+            self.session_begun = true;
+            return Ok(());
+        }
         self.replace(next)?;
         self.session_begun = true;
         Ok(())
@@ -167,7 +172,7 @@ impl Journal {
             },
             std::iter::empty(),
         );
-        if segment.is_err() {
+        if segment.is_err() || planted!(NewSegmentReclaimed) {
             self.orphans.push(OwnName::Segment(number));
         }
         let segment = segment?;
@@ -223,7 +228,9 @@ impl Journal {
         // 1. The log: written, cut to its length, synced.
         self.write_buffer(gate, health, batched)?;
         self.writer.trim()?;
-        if !planted!(CloseWithoutSync) {
+        if planted!(CloseIgnoresFailedSync) {
+            let _synced = self.writer.file().sync();
+        } else if !planted!(CloseWithoutSync) && !planted!(AttestedBeforeSynced) {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
         }
         // 2. The manifest: clean, with that length.
@@ -233,6 +240,9 @@ impl Journal {
             last.attested = self.writer.written();
         }
         self.replace(next)?;
+        if planted!(AttestedBeforeSynced) {
+            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+        }
         self.session_begun = false;
         Ok(())
     }

@@ -119,6 +119,12 @@ impl Pipeline {
         self.pad(writer);
         // 3. Write, and sync if it asks for it.
         if let Err(failure) = self.make_durable(writer, level, u64::from(level == Level::Batched)) {
+            if planted!(PublishedThoughFailed) && matches!(failure, WriteFailure::Failed(_)) {
+                let Writer { hot, last_time_ms, .. } = &mut *writer;
+                self.store.publish(version, |memory| {
+                    self.apply(memory, changes, version, *last_time_ms, hot);
+                });
+            }
             return Err(self.undo(writer, before, mark, failure));
         }
         // 4. Apply and publish.
@@ -248,6 +254,7 @@ impl Pipeline {
             }
             let verdict = self.admit(&mut group.overlay, request, &mut budget, &mut collected);
             if let Err(error) = verdict {
+                writer.last_version += u64::from(planted!(RefusalTakesVersion));
                 group.refused.push((next.reply, error));
                 continue;
             }
@@ -372,7 +379,7 @@ impl Pipeline {
         key: &PhysicalKey,
         now_ms: u64,
     ) -> Result<Option<VersionedValue>> {
-        for accepted in earlier.iter().rev() {
+        for accepted in earlier.iter().rev().filter(|_| !planted!(DeleteIgnoresItsGroup)) {
             for change in accepted.changes.as_slice().iter().rev() {
                 match change {
                     Change::Put { key: put, value, expiry_ms } if put == key => {

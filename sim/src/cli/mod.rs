@@ -3,6 +3,8 @@
 //! Exit codes: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call or
 //! a file that cannot be read or written.
 
+#[cfg(feature = "planted")]
+mod bugs;
 mod plant;
 mod replay;
 mod shrink;
@@ -38,6 +40,9 @@ enum Command {
     Shrink(shrink::ShrinkArgs),
     /// Prints the digest of every call, argument and result of a seed
     Digest(DigestArgs),
+    /// Searches for every planted bug, and says how soon each is caught
+    #[cfg(feature = "planted")]
+    Bugs(bugs::BugsArgs),
 }
 
 /// The field of a saved case that names the planted bug it needs.
@@ -79,6 +84,8 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Shrink(args) => shrink::run(&args),
             Command::Digest(args) => digest(&args),
+            #[cfg(feature = "planted")]
+            Command::Bugs(args) => bugs::run(&args),
         };
         outcome.unwrap_or_else(|message| {
             eprintln!("runstone-sim: {message}");

@@ -12,6 +12,7 @@
 //!   `judge` (what a commit may come to), `stopping` (closing, crashing, opening), `verify`
 //!   (what an opening may show), `finish` (what holds at the end).
 //! - [`shrink`]: the fewest operations and faults that still fail.
+//! - [`weak`]: weaker harnesses, to see what each idea of this one buys.
 
 pub mod case;
 mod finish;
@@ -24,6 +25,7 @@ pub mod runner;
 pub mod shrink;
 mod stopping;
 mod verify;
+pub mod weak;
 mod world;
 
 pub use case::{Case, Op, World};

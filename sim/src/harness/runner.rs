@@ -51,6 +51,8 @@ pub struct Outcome {
     pub stats: Stats,
     /// Crashes, by kind and model.
     pub crashes: BTreeMap<String, u64>,
+    /// The last of them.
+    pub last_crash: Option<String>,
     /// Operations that were done.
     pub ops: u64,
     /// Openings that returned.
@@ -83,6 +85,7 @@ pub fn run(case: &Case, trace: bool) -> Outcome {
         },
         stats: runner.disk.stats(),
         crashes: runner.crashes,
+        last_crash: runner.last_crash,
         ops: runner.ops,
         openings: runner.openings,
         refusals: runner.refusals,
@@ -160,6 +163,7 @@ pub(super) struct Runner<'a> {
     pub(super) openings: u64,
     pub(super) refusals: u64,
     pub(super) crashes: BTreeMap<String, u64>,
+    pub(super) last_crash: Option<String>,
     pub(super) digest: Digest,
     pub(super) trace: Option<Vec<String>>,
 }
@@ -202,6 +206,7 @@ impl<'a> Runner<'a> {
             openings: 0,
             refusals: 0,
             crashes: BTreeMap::new(),
+            last_crash: None,
             digest: Digest::new(),
             trace: trace.then(Vec::new),
         }

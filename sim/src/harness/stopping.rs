@@ -154,7 +154,8 @@ impl Runner<'_> {
             (CrashKind::Power, Some(model)) => format!("power {model:?}"),
             (kind, _) => format!("{kind:?}").to_lowercase(),
         };
-        *self.crashes.entry(name).or_default() += 1;
+        *self.crashes.entry(name.clone()).or_default() += 1;
+        self.last_crash = Some(name);
         // The disk has traced the report.
         self.note_disk();
         report.kind
