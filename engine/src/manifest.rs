@@ -320,13 +320,12 @@ pub(crate) fn replace(
     }
 
     // 5. Make the name durable, and that of the directory.
-    if planted!(NoDirectorySync) || planted!(UnlinkBeforeRenameDurable) && !parents.is_empty() {
-        return Ok(());
-    }
-    if !planted!(ManifestDirectoryNotSynced) {
+    let skips_all =
+        planted!(NoDirectorySync) || planted!(UnlinkBeforeRenameDurable) && !parents.is_empty();
+    if !planted!(ManifestDirectoryNotSynced) && !skips_all {
         vfs.sync_dir(dir).map_err(|e| failed(Error::io("syncing", dir, e)))?;
     }
-    for parent in parents.iter().filter(|_| !planted!(ParentsNotSynced)) {
+    for parent in parents.iter().filter(|_| !planted!(ParentsNotSynced) && !skips_all) {
         match vfs.sync_dir(parent) {
             Ok(()) => {}
             // A directory that may not be opened is not one that this user made anything in.

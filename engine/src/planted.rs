@@ -93,7 +93,7 @@ bugs! {
     M36 ChecksumNotChecked
         "Checksums of records are written and not compared."
     M37 LengthOnlyValidation
-        "What the manifest attests is believed if its length fits, whatever the checksum says."
+        "Log and manifest are synced at once, and what is attested is only compared by its length."
     M39 MisdirectedRecordAccepted
         "Neither place nor version of a record is compared: one from elsewhere passes."
     M40 MarkedSyncedTooEarly

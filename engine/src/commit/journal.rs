@@ -228,9 +228,10 @@ impl Journal {
         // 1. The log: written, cut to its length, synced.
         self.write_buffer(gate, health, batched)?;
         self.writer.trim()?;
+        let syncs_late = planted!(AttestedBeforeSynced) || planted!(LengthOnlyValidation);
         if planted!(CloseIgnoresFailedSync) {
             let _synced = self.writer.file().sync();
-        } else if !planted!(CloseWithoutSync) && !planted!(AttestedBeforeSynced) {
+        } else if !planted!(CloseWithoutSync) && !syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
         }
         // 2. The manifest: clean, with that length.
@@ -240,7 +241,7 @@ impl Journal {
             last.attested = self.writer.written();
         }
         self.replace(next)?;
-        if planted!(AttestedBeforeSynced) {
+        if syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
         }
         self.session_begun = false;

@@ -158,10 +158,12 @@ fn fill_garbage(content: &mut [u8], sector: u64, stale: &[&FileNode], rng: &mut 
     let target = &mut content[start..end];
     match rng.below(4) {
         0 => target.fill(0xFF),
-        1 => {
+        1 | 2 => {
             let other = rng.pick(stale).map_or(&[][..], |file| file.live.as_slice());
+            // Of a recycled block the same place of another file is the worst.
             let blocks = other.len() / at(SECTOR) + 1;
-            let from = rng.index(blocks) * at(SECTOR);
+            let drawn = rng.index(blocks) * at(SECTOR);
+            let from = if rng.coin() { start } else { drawn };
             let block = other.get(from..).unwrap_or_default();
             let n = block.len().min(target.len());
             target[..n].copy_from_slice(&block[..n]);

@@ -5,8 +5,8 @@
 //! consumer of one stream shifts no other.
 
 use super::case::{
-    Case, CaseOptions, ChangeSpec, KEYS, LevelSpec, NestedCrash, Op, TAGGED_KEYS, VALUE_BYTES_MAX,
-    ValueSpec, World,
+    Case, CaseOptions, ChangeSpec, KEYS, LevelSpec, NestedCrash, Op, RARE_CALLS, TAGGED_KEYS,
+    VALUE_BYTES_MAX, ValueSpec, World,
 };
 use super::oracle::RUNS;
 use crate::disk::{
@@ -17,7 +17,7 @@ use crate::rng::{Rng, Stream, Streams};
 
 /// Operations of a case.
 pub const OPS: usize = 200;
-/// Crashes of a case.
+/// Crashes of a case, on average.
 pub const CRASHES: usize = 3;
 
 /// The case of a seed.
@@ -30,9 +30,9 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let streams = Streams::new(seed);
     let mut swarm = streams.stream(Stream::Swarm);
     let drawn = match swarm.below(20) {
-        0..=15 => World::Strict,
-        16 | 17 => World::Lying,
-        18 => World::GarbageSector,
+        0..=14 => World::Strict,
+        15 | 16 => World::Lying,
+        17 => World::GarbageSector,
         _ => World::Rot,
     };
     let world = world.unwrap_or(drawn);
@@ -42,8 +42,10 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let mut workload = streams.stream(Stream::Workload);
     let mut scheduling = streams.stream(Stream::Scheduling);
     let mut ops = Workload::new(&mut swarm, &options).ops(&mut workload, OPS);
-    add_crashes(&mut ops, &mut scheduling, world, CRASHES);
-    Case { seed, world, options, disk, faults, faults_in_recovery: swarm.chance(1, 3), ops }
+    // Few crashes leave long sessions, in which much comes together in memory.
+    let crashes = pick(&mut swarm, &[1, 2, CRASHES, CRASHES, 4, 5]);
+    add_crashes(&mut ops, &mut scheduling, world, crashes);
+    Case { seed, world, options, disk, faults, faults_in_recovery: swarm.coin(), ops }
 }
 
 fn options(rng: &mut Rng, world: World) -> CaseOptions {
@@ -57,7 +59,7 @@ fn options(rng: &mut Rng, world: World) -> CaseOptions {
         preallocate_bytes: pick(rng, &[0, 0, 512, 1000, 4096]),
         zero_fill: rng.coin(),
         pad_to_sector: rng.chance(if world == World::GarbageSector { 1 } else { 0 }, 2)
-            || rng.chance(1, 10),
+            || rng.chance(1, 5),
         memtable_bytes_max: if small_memtable {
             pick(rng, &[9_000, 12_000, 20_000])
         } else {
@@ -110,8 +112,8 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
         }
         World::Strict => {}
     }
-    match rng.below(8) {
-        // Most seeds have a disk without errors.
+    match rng.below(11) {
+        // A third of the seeds have a disk without errors.
         0..=3 => return plan,
         4 => {
             let all = FaultPlan::all(pick(rng, &[Odds::one_in(300), Odds::one_in(2000)]));
@@ -121,15 +123,15 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
             plan.read_only_after_error = all.read_only_after_error;
         }
         // Failing syncs, and what they leave.
-        5 if world == World::Strict => {
-            let odds = pick(rng, &[Odds::one_in(20), Odds::one_in(100)]);
+        5 | 6 if world == World::Strict => {
+            let odds = pick(rng, &[Odds::one_in(8), Odds::one_in(20), Odds::one_in(100)]);
             plan = plan
                 .with(CallKind::Sync, FaultKind::Io, odds)
                 .with(CallKind::SyncDir, FaultKind::Io, odds)
                 .with(CallKind::Write, FaultKind::BackgroundFails, Odds::one_in(200));
         }
         // Full disks.
-        6 => {
+        7 => {
             let odds = pick(rng, &[Odds::one_in(10), Odds::one_in(60)]);
             for call in [CallKind::Write, CallKind::Allocate, CallKind::Create] {
                 plan = plan.with(call, FaultKind::NoSpace, odds).with(
@@ -138,6 +140,14 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
                     Odds::one_in(300),
                 );
             }
+        }
+        // What an opening asks for fails: reads are made by openings only, and are few.
+        8 | 9 => {
+            let odds = pick(rng, &[Odds::one_in(6), Odds::one_in(20), Odds::one_in(60)]);
+            for call in [CallKind::Read, CallKind::Open, CallKind::Len, CallKind::List] {
+                plan = plan.with(call, FaultKind::Io, odds);
+            }
+            plan = plan.with(CallKind::Read, FaultKind::BadSectorOnce, odds);
         }
         // Short, interrupted and failing reads and writes.
         _ => {
@@ -173,12 +183,13 @@ struct Workload {
 impl Workload {
     fn new(swarm: &mut Rng, options: &CaseOptions) -> Self {
         //                  put del rem bat sub stp tck mnt fls get lst snp clk ful reo beg end
-        let base: [u32; 17] = [30, 6, 3, 6, 8, 4, 4, 2, 3, 4, 3, 5, 4, 1, 2, 5, 2];
+        let base: [u32; 17] = [30, 8, 3, 6, 8, 4, 4, 2, 3, 4, 5, 5, 4, 1, 3, 5, 2];
         let mut weights = [0; 17];
         for (weight, base) in weights.iter_mut().zip(base) {
-            *weight = match swarm.below(6) {
-                0 => 0,
-                1 => base * 4,
+            *weight = match swarm.below(8) {
+                0 | 1 => 0,
+                2 => base * 4,
+                3 => base * 8,
                 _ => base,
             };
         }
@@ -355,12 +366,22 @@ impl Workload {
     }
 }
 
+/// Whether an operation makes calls that are rare: manifests, renames, new files.
+fn is_rare(op: &Op) -> bool {
+    matches!(op, Op::Reopen | Op::DropReopen | Op::Flush | Op::Maintain)
+}
+
 fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
     for _ in 0..crashes {
-        let nested = pick(rng, &[0, 0, 0, 1, 1, 2]);
+        // Where the rare calls are, and within the few that such an operation makes.
+        let rare: Vec<usize> = (0..ops.len()).filter(|at| is_rare(&ops[*at])).collect();
+        let rare = if rng.chance(1, 3) { rng.pick(&rare).copied() } else { None };
+        let nested = pick(rng, &[0, 0, 0, 1, 1, 2, 3]);
         let crash = Op::Crash {
-            after_calls: match rng.below(4) {
+            after_calls: match rng.below(6) {
+                _ if rare.is_some() => u32::try_from(rng.range(1..=14)).unwrap_or(1),
                 0 => 0,
+                4 | 5 => RARE_CALLS + u32::try_from(rng.below(24)).unwrap_or(0),
                 1 => u32::try_from(rng.range(1..=4)).unwrap_or(1),
                 _ => u32::try_from(rng.range(1..=60)).unwrap_or(1),
             },
@@ -369,15 +390,19 @@ fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
             model: None,
             nested: (0..nested)
                 .map(|_| NestedCrash {
-                    after_calls: u32::try_from(rng.below(40)).unwrap_or(0),
+                    after_calls: match rng.chance(1, 3) {
+                        true => RARE_CALLS + u32::try_from(rng.below(8)).unwrap_or(0),
+                        false => u32::try_from(rng.below(28)).unwrap_or(0),
+                    },
                     when: when(rng),
                     kind: kind(rng),
                 })
                 .collect(),
-            rot: if world == World::Rot { byte(rng, 3) } else { 0 },
+            rot: if world == World::Rot { byte(rng, 5) } else { 0 },
         };
-        let at = rng.index(ops.len() + 1);
-        ops.insert(at, crash);
+        // Now and then the first: it strikes inside the creation of the store.
+        let anywhere = if rng.chance(1, 24) { 0 } else { rng.index(ops.len() + 1) };
+        ops.insert(rare.unwrap_or(anywhere), crash);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use runstone::{Database, Level, Snapshot, Ticket};
 
-use super::case::{Case, ChangeSpec, NestedCrash, World};
+use super::case::{Case, ChangeSpec, NestedCrash, Op, World};
 use super::generate;
 use super::model::Model;
 use super::world::{SimClock, SimEntropy};
@@ -158,6 +158,10 @@ pub(super) struct Runner<'a> {
     pub(super) snapshots: Vec<(Snapshot, u64, u64)>,
     pub(super) nested: VecDeque<NestedCrash>,
     pub(super) rot: u8,
+    /// The faults have stopped for good.
+    pub(super) healed: bool,
+    /// There is a file in the store's directory that is not the store's.
+    pub(super) has_foreign: bool,
     pub(super) op: usize,
     pub(super) ops: u64,
     pub(super) openings: u64,
@@ -201,6 +205,8 @@ impl<'a> Runner<'a> {
             snapshots: Vec::new(),
             nested: VecDeque::new(),
             rot: 0,
+            healed: false,
+            has_foreign: false,
             op: 0,
             ops: 0,
             openings: 0,
@@ -213,8 +219,18 @@ impl<'a> Runner<'a> {
     }
 
     pub(super) fn run(&mut self) -> Checked {
+        // A crash that comes first may strike inside the creation of the store.
+        let early = self.case.ops.iter().take_while(|op| is_crash_to_come(op)).count();
+        for op in self.case.ops.iter().take(early) {
+            self.ops += 1;
+            self.perform(op)?;
+        }
         self.open(Stopped::Clean)?;
-        for (i, op) in self.case.ops.iter().enumerate() {
+        self.leave_foreign_file();
+        if self.disk.is_crashed() {
+            self.recover()?;
+        }
+        for (i, op) in self.case.ops.iter().enumerate().skip(early) {
             self.op = i;
             self.ops += 1;
             self.say(|| format!("[{i}] {op:?}"));
@@ -300,6 +316,11 @@ impl<'a> Runner<'a> {
         self.time_max = self.time_max.max(found);
         Ok(())
     }
+}
+
+/// Whether a crash is armed by this operation, and does not strike at once.
+fn is_crash_to_come(op: &Op) -> bool {
+    matches!(op, Op::Crash { after_calls, .. } if *after_calls > 0)
 }
 
 /// Kept for the shrinker: the same case with its faults as an explicit list.

@@ -8,7 +8,7 @@ use super::case::{ChangeSpec, World, run_id};
 use super::oracle;
 use super::runner::{Checked, DIR, Runner, Stop, Stopped};
 use super::world::SimEntropy;
-use crate::disk::{CrashKind, CrashPoint};
+use crate::disk::CrashKind;
 use crate::rng::Streams;
 
 impl Runner<'_> {
@@ -24,6 +24,10 @@ impl Runner<'_> {
                 self.db = None;
                 self.all_durable();
                 self.time_floor = self.time_floor.max(self.model.time_ms());
+                if self.case.world == World::Rot && self.op.is_multiple_of(2) && !self.healed {
+                    let rot = self.disk.rot(1);
+                    self.say(|| format!("      rot: {rot:?}"));
+                }
                 if self.op.is_multiple_of(4) {
                     self.read_only()?;
                 }
@@ -65,7 +69,7 @@ impl Runner<'_> {
             true => outcome,
             false => Err("a read-only opening changed the disk".to_owned()),
         };
-        self.disk.enable_faults(true);
+        self.disk.enable_faults(!self.healed);
         if self.is_strict() { self.require("C8", outcome) } else { Ok(()) }
     }
 
@@ -168,8 +172,7 @@ impl Runner<'_> {
         let mut tries = 0;
         let db = loop {
             if let Some(nested) = self.nested.pop_front() {
-                let call = self.disk.calls() + u64::from(nested.after_calls);
-                self.disk.arm_crash(CrashPoint { call, when: nested.when }, nested.kind);
+                self.arm_crash(nested.after_calls, nested.when, nested.kind);
             }
             let opened = self.builder().open(DIR);
             if self.disk.is_crashed() {
@@ -211,7 +214,7 @@ impl Runner<'_> {
                 }
             }
         };
-        self.disk.enable_faults(true);
+        self.disk.enable_faults(!self.healed);
         self.openings += 1;
         self.verify(&db, stopped, expected)?;
         self.db = Some(db);
