@@ -5,6 +5,9 @@
 #![cfg(feature = "planted")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
+#[path = "../../tests/snapshots/settings.rs"]
+mod settings;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,10 +36,7 @@ fn every_planted_bug_is_caught() {
         done.flatten().collect::<Vec<_>>()
     });
     found.sort_by_key(|found| found.bug);
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../snapshots");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
+    let settings = settings::settings("Planted bugs: which are caught, and which are not planted");
     settings.bind(|| insta::assert_snapshot!("planted_bugs_caught", report::verdicts(&found)));
     let missed: Vec<_> = found.iter().filter(|one| !one.is_caught()).map(|one| one.bug).collect();
     assert_eq!(missed, [], "whatever the snapshot says");

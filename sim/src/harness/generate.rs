@@ -43,7 +43,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let mut scheduling = streams.stream(Stream::Scheduling);
     let mut ops = Workload::new(&mut swarm, &options).ops(&mut workload, OPS);
     // Few crashes leave long sessions, in which much comes together in memory.
-    let crashes = pick(&mut swarm, &[1, 2, CRASHES, CRASHES, 4, 5]);
+    let crashes = pick(&mut swarm, &[0, 1, 2, CRASHES, CRASHES, 4, 6]);
     add_crashes(&mut ops, &mut scheduling, world, crashes);
     Case { seed, world, options, disk, faults, faults_in_recovery: swarm.coin(), ops }
 }
@@ -58,8 +58,11 @@ fn options(rng: &mut Rng, world: World) -> CaseOptions {
         segment_bytes: pick(rng, &[512, 1024, 2048, 4096, 8192, 65_536]),
         preallocate_bytes: pick(rng, &[0, 0, 512, 1000, 4096]),
         zero_fill: rng.coin(),
-        pad_to_sector: rng.chance(if world == World::GarbageSector { 1 } else { 0 }, 2)
-            || rng.chance(1, 5),
+        pad_to_sector: match world {
+            // Where sectors are damaged, records that begin with them are what matters.
+            World::GarbageSector | World::Rot => rng.coin(),
+            World::Strict | World::Lying => rng.chance(1, 3),
+        },
         memtable_bytes_max: if small_memtable {
             pick(rng, &[9_000, 12_000, 20_000])
         } else {
@@ -87,7 +90,7 @@ fn disk(rng: &mut Rng, world: World) -> DiskConfig {
     if rng.coin() {
         config.early_writeback = pick(rng, &[Odds::NEVER, Odds::one_in(4), Odds::one_in(2)]);
     }
-    if rng.chance(1, 4) {
+    if rng.coin() {
         config.prealloc_garbage = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
         config.lost_data_garbage = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
     }
@@ -116,7 +119,8 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
         // A third of the seeds have a disk without errors.
         0..=3 => return plan,
         4 => {
-            let all = FaultPlan::all(pick(rng, &[Odds::one_in(300), Odds::one_in(2000)]));
+            let odds = [Odds::one_in(60), Odds::one_in(300), Odds::one_in(2000)];
+            let all = FaultPlan::all(pick(rng, &odds));
             plan.odds.extend(all.odds.into_iter().filter(|(call, _)| {
                 world == World::Strict || !matches!(call, CallKind::Sync | CallKind::SyncDir)
             }));
@@ -124,7 +128,8 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
         }
         // Failing syncs, and what they leave.
         5 | 6 if world == World::Strict => {
-            let odds = pick(rng, &[Odds::one_in(8), Odds::one_in(20), Odds::one_in(100)]);
+            let often = [Odds::one_in(4), Odds::one_in(8), Odds::one_in(20), Odds::one_in(100)];
+            let odds = pick(rng, &often);
             plan = plan
                 .with(CallKind::Sync, FaultKind::Io, odds)
                 .with(CallKind::SyncDir, FaultKind::Io, odds)
@@ -155,7 +160,7 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
                 plan = plan
                     .with(call, FaultKind::Short, Odds::one_in(8))
                     .with(call, FaultKind::Interrupted, Odds::one_in(8))
-                    .with(call, FaultKind::Io, Odds::one_in(600));
+                    .with(call, FaultKind::Io, Odds::one_in(100));
             }
         }
     }
@@ -183,7 +188,7 @@ struct Workload {
 impl Workload {
     fn new(swarm: &mut Rng, options: &CaseOptions) -> Self {
         //                  put del rem bat sub stp tck mnt fls get lst snp clk ful reo beg end
-        let base: [u32; 17] = [30, 8, 3, 6, 8, 4, 4, 2, 3, 4, 5, 5, 4, 1, 3, 5, 2];
+        let base: [u32; 17] = [30, 8, 3, 6, 8, 4, 4, 2, 3, 4, 7, 5, 4, 1, 3, 5, 2];
         let mut weights = [0; 17];
         for (weight, base) in weights.iter_mut().zip(base) {
             *weight = match swarm.below(8) {
@@ -201,10 +206,10 @@ impl Workload {
         }
         Workload {
             weights,
-            runs: pick(swarm, &[1, 3, RUNS]),
+            runs: pick(swarm, &[1, 3, RUNS, RUNS]),
             begun: 1,
             active: vec![0],
-            keys: pick(swarm, &[3, 10, KEYS]),
+            keys: pick(swarm, &[3, 10, KEYS, KEYS]),
             big_values: swarm.chance(1, 3),
             odd_keys: swarm.chance(1, 3),
             ttl: swarm.coin(),
@@ -253,7 +258,7 @@ impl Workload {
                     1 => i64::try_from(rng.below(100_000)).unwrap_or(0),
                     _ => 0,
                 },
-                passes_ms: u32::try_from(pick(rng, &[0, 1, 7, 60, 2000])).unwrap_or(0),
+                passes_ms: u32::try_from(pick(rng, &[0, 1, 5, 7, 50, 60, 2000])).unwrap_or(0),
             },
             13 => match rng.coin() {
                 true => Op::FillDisk { free: u32::try_from(rng.below(2000)).unwrap_or(0) },
@@ -336,8 +341,9 @@ impl Workload {
     fn put(&self, rng: &mut Rng) -> ChangeSpec {
         let ttl_ms = match rng.below(8) {
             _ if !self.ttl => None,
-            0 => Some(pick(rng, &[0, 1, 5, 50])),
-            1 | 2 => Some(u32::try_from(rng.range(1..=3000)).unwrap_or(1)),
+            // Some expire at the very moment at which somebody looks.
+            0 | 1 => Some(pick(rng, &[0, 1, 5, 7, 50, 60])),
+            2 => Some(u32::try_from(rng.range(1..=3000)).unwrap_or(1)),
             _ => None,
         };
         ChangeSpec::Put { run: self.run(rng), key: self.key(rng), value: self.value(rng), ttl_ms }
