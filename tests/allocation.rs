@@ -47,6 +47,44 @@ fn t29_recovery_of_a_long_tail_that_nothing_proves_needs_little_more_than_what_i
     recovery_is_frugal(32 << 20, DurabilityMode::Async { interval_ms: 3_600_000 }, false);
 }
 
+/// A store that was large once does not stay so: what is deleted, scanned before or not, goes
+/// back to the allocator, not only out of the account.
+#[test]
+fn the_memory_of_deleted_keys_goes_back_to_the_allocator() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for scanned in [false, true] {
+        let mode = DurabilityMode::Batched { interval_ms: 1_000_000, batch_size: 1_000_000_000 };
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::builder().durability(mode).background(false).open(dir.path()).unwrap();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        db.put(run(1), "stays", vec![0; 100]).unwrap();
+        let key = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        let fill = || {
+            for n in 0..50_000 {
+                db.put(run(1), key(n), vec![1; 20]).unwrap();
+            }
+            if scanned {
+                assert_eq!(db.list(run(1), "").unwrap().len(), 50_001);
+            }
+            let full = allocated();
+            for n in 0..50_000 {
+                db.remove(run(1), key(n)).unwrap();
+            }
+            while db.maintain().unwrap().freed > 0 {}
+            assert_eq!(db.storage().key_count(), 1);
+            full
+        };
+        let before = allocated();
+        let full = fill();
+        let left = allocated() - before;
+        let held = full - before;
+        assert!(left < held / 10, "scanned {scanned}: {left} of {held} bytes are left");
+        fill();
+        let left = allocated() - before;
+        assert!(left < held / 10, "scanned {scanned}, again: {left} of {held} bytes are left");
+    }
+}
+
 /// The accounted bytes are between 0.8 and 1.6 times what the allocator gave for them.
 fn accounted_bytes_are_real(key_bytes: usize, value_bytes: usize) {
     let dir = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ use foldhash::fast::FixedState;
 
 use super::index::Index;
 use super::memtable::Version;
+use super::slab::{Slab, Slot};
 use crate::options::MEMTABLE_BYTES_LIMIT;
 use crate::types::PhysicalKey;
 
@@ -48,18 +49,12 @@ pub(super) struct Entry {
     pub(super) chain: Chain,
 }
 
-/// Where an entry is. There are fewer than 2^32: the options bound the memtable's memory.
-pub(super) type Slot = u32;
-
 const _: () = assert!(MEMTABLE_BYTES_LIMIT / size_of::<Entry>() as u64 <= Slot::MAX as u64);
 
-/// Entries are held in blocks of this many, so that to grow moves none of them.
-const BLOCK_ENTRIES: usize = 1024;
 /// The entries, by slot and by key.
 #[derive(Debug)]
 pub(super) struct Entries {
-    blocks: Vec<Vec<Entry>>,
-    free: Vec<Slot>,
+    slab: Slab<Entry>,
     /// One bit for each slot: the key is gone.
     gone: Vec<u64>,
     gone_len: usize,
@@ -73,8 +68,7 @@ impl Entries {
     /// No entries; `seed` varies the hash.
     pub(super) fn new(seed: u64) -> Self {
         Entries {
-            blocks: Vec::new(),
-            free: Vec::new(),
+            slab: Slab::new(),
             gone: Vec::new(),
             gone_len: 0,
             index: Index::new(),
@@ -116,50 +110,24 @@ impl Entries {
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Entry> {
-        let slot = slot as usize;
-        self.blocks.get(slot / BLOCK_ENTRIES)?.get(slot % BLOCK_ENTRIES)
+        self.slab.get(slot)
     }
 
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
-        let slot = slot as usize;
-        self.blocks.get_mut(slot / BLOCK_ENTRIES)?.get_mut(slot % BLOCK_ENTRIES)
+        self.slab.get_mut(slot)
     }
 
     /// Adds a key that is not there.
     pub(super) fn insert(&mut self, entry: Entry, hash: u32) -> Slot {
         debug_assert!(self.find(&entry.key, hash).is_none(), "a key has one slot");
         self.len += 1;
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                if let Some(place) = self.get_mut(slot) {
-                    *place = entry;
-                }
-                slot
-            }
-            None => self.push(entry),
-        };
+        let slot = self.slab.insert(entry);
         self.index.insert(hash, slot);
+        let words = slot as usize / 64 + 1;
+        if self.gone.len() < words {
+            self.gone.resize(words, 0);
+        }
         slot
-    }
-
-    fn push(&mut self, entry: Entry) -> Slot {
-        let full = |block: &Vec<Entry>| block.len() >= BLOCK_ENTRIES;
-        if self.blocks.last().is_none_or(full) {
-            // The first block grows with a small store; all others are as large as they get.
-            let capacity = if self.blocks.is_empty() { 0 } else { BLOCK_ENTRIES };
-            self.blocks.push(Vec::with_capacity(capacity));
-        }
-        let before = (self.blocks.len() - 1) * BLOCK_ENTRIES;
-        let mut within = 0;
-        if let Some(block) = self.blocks.last_mut() {
-            within = block.len();
-            block.push(entry);
-        }
-        if (before + within).is_multiple_of(64) {
-            self.gone.push(0);
-        }
-        debug_assert!(before + within < Slot::MAX as usize, "the options bound the memory");
-        Slot::try_from(before + within).unwrap_or(Slot::MAX)
     }
 
     fn bit(&mut self, slot: Slot) -> Option<(&mut u64, u64)> {
@@ -194,11 +162,10 @@ impl Entries {
     pub(super) fn release(&mut self, slot: Slot) -> Option<PhysicalKey> {
         debug_assert!(self.is_gone(slot));
         self.set_back(slot);
-        let key = std::mem::replace(&mut self.get_mut(slot)?.key, PhysicalKey::least());
+        let Entry { key, .. } = self.slab.remove(slot)?;
         let hash = self.hash(&key);
         self.index.remove(hash, slot);
         self.len -= 1;
-        self.free.push(slot);
         Some(key)
     }
 }

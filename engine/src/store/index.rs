@@ -9,7 +9,7 @@
 //! between a place and the one where its hash would have it. The index is divided into tables
 //! by the hash's top bits, so that to enlarge one takes a moment, however many keys there are.
 
-use super::entries::Slot;
+use super::slab::Slot;
 
 /// How many tables there are, as a power of two.
 const TABLE_BITS: u32 = 6;
@@ -92,17 +92,28 @@ impl Table {
 
     fn insert(&mut self, place: Place) {
         if (self.len + 1) * 16 > self.places.len() * 13 {
-            let larger = (self.places.len() * 2).max(SMALLEST);
-            let old = std::mem::replace(&mut self.places, vec![HOLE; larger]);
-            old.into_iter().filter(|place| *place != HOLE).for_each(|place| self.add(place));
+            self.resize((self.places.len() * 2).max(SMALLEST));
         }
         self.add(place);
         self.len += 1;
     }
 
-    /// Takes a place out, and moves up those that had to give way to it.
-    fn remove(&mut self, mut hole: usize) {
+    fn resize(&mut self, size: usize) {
+        let old = std::mem::replace(&mut self.places, vec![HOLE; size]);
+        old.into_iter().filter(|place| *place != HOLE).for_each(|place| self.add(place));
+    }
+
+    /// Takes a place out, and gives memory back when little of it is used.
+    fn remove(&mut self, at: usize) {
         self.len -= 1;
+        self.close_gap(at);
+        if self.places.len() > SMALLEST && self.len * 16 < self.places.len() * 3 {
+            self.resize(self.places.len() / 2);
+        }
+    }
+
+    /// Empties a place, and moves up those that had to give way to it.
+    fn close_gap(&mut self, mut hole: usize) {
         let mut at = hole;
         loop {
             self.set(hole, HOLE);

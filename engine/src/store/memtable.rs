@@ -19,10 +19,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use super::entries::{Chain, Entries, Entry, Slot};
+use super::entries::{Chain, Entries, Entry};
 use super::index::INDEX_BYTES;
 use super::order::{ORDER_BYTES, Order};
 use super::pins::{Pins, ReadPoint};
+use super::slab::Slot;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::types::PhysicalKey;

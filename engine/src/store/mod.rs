@@ -13,6 +13,7 @@ mod iter;
 pub(crate) mod memtable;
 mod order;
 pub(crate) mod pins;
+mod slab;
 
 use std::ops::Bound;
 
@@ -103,14 +104,15 @@ impl UnifiedStore {
 
     /// Reads the memtable when nothing in it is fresh.
     fn settled<T>(&self, read: impl FnOnce(&Memtable) -> T) -> T {
-        loop {
-            let memtable = self.inner.memtable.read();
-            if memtable.is_settled() {
-                return read(&memtable);
-            }
-            drop(memtable);
-            self.change(Memtable::settle);
+        let memtable = self.inner.memtable.read();
+        if memtable.is_settled() {
+            return read(&memtable);
         }
+        drop(memtable);
+        self.change(|memtable, pins| {
+            memtable.settle(pins);
+            read(memtable)
+        })
     }
 
     /// The number of keys held, of all runs, with those that have expired and not yet been

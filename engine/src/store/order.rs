@@ -14,17 +14,16 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Bound;
 
-use super::entries::{Entries, Slot};
+use super::entries::Entries;
+use super::slab::Slot;
 use crate::types::PhysicalKey;
 
 /// How many keys are sorted in one step.
 pub(super) const SORT_MAX: usize = 1 << 14;
 /// The longest run.
 const RUN_MAX: usize = 1 << 18;
-/// As many runs are left alone.
-const RUNS_MIN: usize = 8;
 /// The most keys that are merged in one step.
-const MERGE_MAX: usize = 1 << 16;
+const MERGE_MAX: usize = 1 << 18;
 
 /// What a key costs here.
 pub(super) const ORDER_BYTES: u64 = size_of::<Place>() as u64;
@@ -137,10 +136,18 @@ impl Order {
                 run.push(Place::new(&entry.key, slot));
             }
         }
+        self.shrink_tail();
         if !run.is_empty() {
             let entries = &*entries;
             run.sort_unstable_by(|a, b| a.cmp_in(b, entries));
             self.runs.push(run);
+        }
+    }
+
+    /// Gives memory back when little of it is used.
+    fn shrink_tail(&mut self) {
+        if self.tail.len() < self.tail.capacity() / 4 {
+            self.tail.shrink_to(self.tail.len() * 2);
         }
     }
 
@@ -149,20 +156,27 @@ impl Order {
     pub(super) fn settle(&mut self, entries: &mut Entries, mut released: impl FnMut(&PhysicalKey)) {
         self.sort_tail(entries, &mut released);
         let mut left = MERGE_MAX;
-        while self.runs.len() > RUNS_MIN {
-            // The two shortest, so that a key is merged few times.
-            self.runs.sort_by_key(|run| std::cmp::Reverse(run.len()));
-            let short = self.runs.iter().rev().map(Vec::len).take(2).sum::<usize>();
-            if short > left.min(RUN_MAX) {
-                return;
-            }
-            left -= short;
-            if let (Some(a), Some(b)) = (self.runs.pop(), self.runs.pop()) {
-                let mut merged = merge(&a, &b, entries);
-                purge(&mut merged, entries, &mut released);
-                self.runs.push(merged);
+        while let Some((at, cost)) = self.next_merge(left) {
+            left -= cost;
+            let short = self.runs.remove(at);
+            if let Some(run) = self.runs.get_mut(at - 1) {
+                *run = merge(run, &short, entries);
+                purge(run, entries, &mut released);
             }
         }
+    }
+
+    /// The cheapest merge of a run into the one before it, of at most `left` keys. Only runs of
+    /// like length are worth it: by each merge a key's run grows by half at least, so that a
+    /// key is merged few times, and of runs that are long enough to be left alone there are
+    /// few (Bentley and Saxe, 1980).
+    fn next_merge(&self, left: usize) -> Option<(usize, usize)> {
+        let pairs = self.runs.windows(2).enumerate();
+        let costs = pairs.filter_map(|(at, pair)| match pair {
+            [a, b] if b.len() * 2 >= a.len() => Some((at + 1, a.len() + b.len())),
+            _ => None,
+        });
+        costs.filter(|(_, cost)| *cost <= left.min(RUN_MAX)).min_by_key(|(_, cost)| *cost)
     }
 
     /// Releases keys that are gone: all of them, or those of as many runs as take a moment.
@@ -179,6 +193,7 @@ impl Order {
             } else {
                 visited += self.tail.len();
                 self.tail.retain(|slot| keep(*slot, entries, &mut released));
+                self.shrink_tail();
             }
         }
         self.runs.retain(|run| !run.is_empty());
@@ -270,6 +285,9 @@ fn purge(run: &mut Vec<Place>, entries: &mut Entries, released: &mut impl FnMut(
         return;
     }
     run.retain(|place| keep(place.slot, entries, released));
+    if run.len() < run.capacity() / 2 {
+        run.shrink_to_fit();
+    }
 }
 
 /// Releases a key if it is gone.

@@ -89,11 +89,6 @@ impl PhysicalKey {
         }
     }
 
-    /// The least key of all; no data is ever under it.
-    pub(crate) fn least() -> Self {
-        Self::with_tag_byte(RunId::from_bytes([0; 16]), 0, &[])
-    }
-
     /// Run id and head, as they are compared.
     pub(crate) fn numbers(&self) -> (u128, u64) {
         (self.run, self.head)

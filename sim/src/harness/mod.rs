@@ -27,6 +27,7 @@ mod stopping;
 mod verify;
 pub mod weak;
 mod world;
+mod written;
 
 pub use case::{Case, Op, World};
 pub use runner::{Failure, Outcome, run, run_seed};

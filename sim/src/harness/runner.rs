@@ -140,6 +140,9 @@ pub(super) struct Runner<'a> {
     pub(super) durable: u64,
     /// C13: every commit up to here survives the process.
     pub(super) written: u64,
+    /// C13, for every level: every commit up to here stood whole in the files when the process
+    /// stopped.
+    pub(super) in_files: u64,
     /// C14: acknowledged and not known to be durable: version, level, when.
     pub(super) acknowledged: VecDeque<(u64, Level, u64)>,
     /// C11: what the engine's time was at the last flush or close.
@@ -193,6 +196,7 @@ impl<'a> Runner<'a> {
             unknown: Vec::new(),
             durable: 0,
             written: 0,
+            in_files: 0,
             acknowledged: VecDeque::new(),
             time_floor: 0,
             time_max: 0,

@@ -1,13 +1,14 @@
 //! Stopping and opening: closing, dropping, crashing, and every way back.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use runstone::{Builder, Database, Error};
 
 use super::case::{ChangeSpec, World, run_id};
-use super::oracle;
 use super::runner::{Checked, DIR, Runner, Stop, Stopped};
 use super::world::SimEntropy;
+use super::{oracle, written};
 use crate::disk::CrashKind;
 use crate::rng::Streams;
 
@@ -168,6 +169,12 @@ impl Runner<'_> {
     /// Opens the store, through crashes and faults, and checks what it shows.
     pub(super) fn open(&mut self, mut stopped: Stopped) -> Checked {
         let expected = self.expected_convergence(stopped);
+        self.in_files = match stopped {
+            Stopped::Process if self.is_strict() => {
+                written::last_written(&self.disk.live_image(), Path::new(DIR)).unwrap_or(0)
+            }
+            _ => 0,
+        };
         self.faults_before_recovery();
         let mut tries = 0;
         let db = loop {

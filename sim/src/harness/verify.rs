@@ -103,8 +103,9 @@ impl Runner<'_> {
         let mut floor = self.durable;
         let mut clause = "C1";
         let no_write_was_lost = !self.poisoned && !self.lost_writes_possible();
-        if stopped != Stopped::Power && no_write_was_lost && self.written > floor {
-            (floor, clause) = (self.written, "C13");
+        let written = self.written.max(self.in_files);
+        if stopped != Stopped::Power && no_write_was_lost && written > floor {
+            (floor, clause) = (written, "C13");
         }
         if version < floor {
             return self.fail(
