@@ -95,7 +95,7 @@ bugs! {
     M37 LengthOnlyValidation
         "Log and manifest are synced at once, and what is attested is only compared by its length."
     M39 MisdirectedRecordAccepted
-        "Neither place nor version of a record is compared: one from elsewhere passes."
+        "Neither place nor order of a record is compared: one from elsewhere passes."
     M40 MarkedSyncedTooEarly
         "A sync that was only asked for counts as done."
     M42 BufferDroppedOnFullDisk

@@ -81,8 +81,8 @@ impl Replay {
         let RecordHead { kind, version, time_ms, .. } = record.head;
         let is_commit = kind == RecordKind::Commit;
         let expected = self.last_version + u64::from(is_commit);
-        let expected = if planted!(MisdirectedRecordAccepted) { version } else { expected };
-        if version != expected || time_ms < self.last_time_ms {
+        let in_order = version == expected && time_ms >= self.last_time_ms;
+        if !in_order && !planted!(MisdirectedRecordAccepted) {
             return Err(Error::corruption(
                 path,
                 record.offset,

@@ -43,9 +43,9 @@ impl Plan {
         searches: 100,
         seeds_max: 4000,
         misses_max: 3,
-        weak_searches: 5,
+        weak_searches: 3,
         weak_seeds_max: 500,
-        shrink_runs: 4000,
+        shrink_runs: 2000,
     };
 
     /// A look at each bug, for every change of the simulator.

@@ -38,14 +38,17 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let world = world.unwrap_or(drawn);
     let options = options(&mut swarm, world);
     let disk = disk(&mut swarm, world);
-    let faults = FaultMode::Drawn(faults(&mut swarm, world));
+    let faults = faults(&mut swarm, world);
+    // What only openings ask for cannot fail anywhere else.
+    let asks = faults.odds.contains_key(&CallKind::List);
+    let faults = FaultMode::Drawn(faults);
     let mut workload = streams.stream(Stream::Workload);
     let mut scheduling = streams.stream(Stream::Scheduling);
     let mut ops = Workload::new(&mut swarm, &options).ops(&mut workload, OPS);
     // Few crashes leave long sessions, in which much comes together in memory.
     let crashes = pick(&mut swarm, &[0, 1, 2, CRASHES, CRASHES, 4, 6]);
     add_crashes(&mut ops, &mut scheduling, world, crashes);
-    Case { seed, world, options, disk, faults, faults_in_recovery: swarm.coin(), ops }
+    Case { seed, world, options, disk, faults, faults_in_recovery: swarm.coin() || asks, ops }
 }
 
 fn options(rng: &mut Rng, world: World) -> CaseOptions {
@@ -56,7 +59,7 @@ fn options(rng: &mut Rng, world: World) -> CaseOptions {
         batch_size: pick(rng, &[1, 2, 3, 8, 40]),
         interval_ms: pick(rng, &[1, 10, 50, 1000]),
         segment_bytes: pick(rng, &[512, 1024, 2048, 4096, 8192, 65_536]),
-        preallocate_bytes: pick(rng, &[0, 0, 512, 1000, 4096]),
+        preallocate_bytes: pick(rng, &[0, 512, 1000, 4096]),
         zero_fill: rng.coin(),
         pad_to_sector: match world {
             // Where sectors are damaged, records that begin with them are what matters.
@@ -396,7 +399,7 @@ fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
             model: None,
             nested: (0..nested)
                 .map(|_| NestedCrash {
-                    after_calls: match rng.chance(1, 3) {
+                    after_calls: match rng.coin() {
                         true => RARE_CALLS + u32::try_from(rng.below(8)).unwrap_or(0),
                         false => u32::try_from(rng.below(28)).unwrap_or(0),
                     },
