@@ -24,7 +24,11 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("SystemTime::now", &["engine/src/shell.rs"], "take the time from the Clock"),
     ("Instant::now", &["engine/src/shell.rs"], "take the time from the Clock"),
     ("thread::spawn", &[], "background work is a step (tick, maintain)"),
-    ("thread::Builder", &["engine/src/shell.rs"], "background work is a step (tick, maintain)"),
+    (
+        "thread::Builder",
+        &["engine/src/sync/system.rs", "engine/src/sync/explored.rs"],
+        "background work is a step (tick, maintain)",
+    ),
     ("bincode", &["engine/src/codec/body.rs"], "write a format by hand; see decisions/0002"),
     ("HashMap", &[], "its order is not deterministic; use BTreeMap"),
 ];

@@ -6,26 +6,33 @@
 //!
 //! Invariants: an id is never given to another bug, and never changes. `M` and a number: the
 //! mechanism of a bug that a real engine had, whose name and source the register of the
-//! simulator tells. `R` and a number: one of our own thinking.
+//! simulator tells. `R` and a number: one of our own thinking. `S` and a number: a race among
+//! threads.
 
 use std::cell::Cell;
 
 macro_rules! bugs {
-    ($($id:ident $bug:ident $what:literal)*) => {
+    ($($id:ident $bug:ident $what:literal)*; $($sid:ident $race:ident $how:literal)*) => {
         /// A planted bug.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Bug {
             $(#[doc = $what] $bug,)*
+            $(#[doc = $how] $race,)*
         }
 
         impl Bug {
-            /// All bugs, in the order of their ids.
+            /// All bugs that one thread meets, in the order of their ids.
             pub const ALL: &[Bug] = &[$(Bug::$bug,)*];
+
+            /// The races among threads: one thread never meets them, a schedule explorer does
+            /// (feature `explore`).
+            pub const RACES: [Bug; [$(stringify!($race)),*].len()] = [$(Bug::$race,)*];
 
             /// The stable id.
             pub fn id(self) -> &'static str {
                 match self {
                     $(Bug::$bug => stringify!($id),)*
+                    $(Bug::$race => stringify!($sid),)*
                 }
             }
 
@@ -33,6 +40,7 @@ macro_rules! bugs {
             pub fn what(self) -> &'static str {
                 match self {
                     $(Bug::$bug => $what,)*
+                    $(Bug::$race => $how,)*
                 }
             }
         }
@@ -162,6 +170,29 @@ bugs! {
         "The directories above a new store are not synced."
     R27 ForeignFileRemoved
         "An opening removes files that are not the store's."
+    ;
+    S01 Overtaken
+        "What a step has taken from the queue keeps no flag up."
+    S02 AskUnseen
+        "A tick does not see what a full batch asked for while it waited for the writer."
+    S03 LeadForgotten
+        "A thread that was told to lead and was answered meanwhile forgets the lead."
+    S04 VersionOutsideLock
+        "A leader picks the version before it has the writer's lock."
+    S05 PublishedBeforeLogged
+        "A group is published before it is logged."
+    S06 PublishedBeforeApplied
+        "A group's version is published before its changes are applied."
+    S07 SnapshotBeforeLock
+        "A snapshot picks its version before it has the memtable's lock."
+    S08 LeadDropped
+        "A leader leaves although somebody waits, and tells nobody."
+    S09 ClosedInHaste
+        "A close does not look again for what a leader put back."
+    S10 SyncBesideGate
+        "A sync runs beside another one."
+    S11 BellUnheard
+        "A ring between two waits of the background thread is lost."
 }
 
 thread_local! {

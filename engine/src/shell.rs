@@ -1,7 +1,7 @@
 //! The shell around the core: the system's clock, the system's entropy, the background thread.
 //!
-//! The only file of the engine that starts a thread, reads the system's clock, or draws a
-//! random number. Everything that the thread does is a step of the core (`tick`, `maintain`),
+//! The only file of the engine that starts a thread (by `sync`), reads the system's clock, or
+//! draws a random number. Everything that the thread does is a step of the core (`tick`, `maintain`),
 //! which a simulator calls itself.
 #![allow(clippy::disallowed_methods)] // this is the substitute that clippy.toml points to
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clock::{Clock, Entropy};
 use crate::commit::pipeline::Pipeline;
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU64, JoinHandle, Ordering, spawn};
 use crate::types::RunId;
 
 impl RunId {
@@ -81,7 +81,7 @@ impl Entropy for SystemEntropy {
 #[derive(Debug)]
 pub(crate) struct Shell {
     pipeline: Arc<Pipeline>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Shell {
@@ -91,9 +91,7 @@ impl Shell {
     pub(crate) fn start(pipeline: Arc<Pipeline>) -> io::Result<Self> {
         pipeline.bell.attend();
         let inner = Arc::clone(&pipeline);
-        let thread = std::thread::Builder::new()
-            .name("runstone".to_owned())
-            .spawn(move || attend(&inner))?;
+        let thread = spawn("runstone", move || attend(&inner))?;
         Ok(Shell { pipeline, thread: Some(thread) })
     }
 }
@@ -111,22 +109,22 @@ impl Drop for Shell {
 /// Calls the steps when they are due.
 fn attend(pipeline: &Pipeline) {
     let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
-    let start = Instant::now();
-    let mut maintain_at = period;
+    let clock = pipeline.store.clock();
+    let mut maintain_at = clock.monotonic() + period;
     loop {
         // A full disk is tried again after the period; a poisoned database needs no upkeep.
         let due = pipeline.tick().unwrap_or(None);
         if pipeline.health.is_poisoned() {
             return;
         }
-        if start.elapsed() >= maintain_at {
+        if clock.monotonic() >= maintain_at {
             let report = pipeline.maintain().unwrap_or_default();
             let more = report.freed > 0 && report.left > 0;
-            maintain_at = start.elapsed() + if more { Duration::ZERO } else { period };
+            maintain_at = clock.monotonic() + if more { Duration::ZERO } else { period };
         }
-        let to_tick = due.map(|due| due.saturating_sub(pipeline.store.clock().monotonic()));
+        let to_tick = due.map(|due| due.saturating_sub(clock.monotonic()));
         let to_maintain =
-            pipeline.wants_maintenance().then(|| maintain_at.saturating_sub(start.elapsed()));
+            pipeline.wants_maintenance().then(|| maintain_at.saturating_sub(clock.monotonic()));
         if !pipeline.bell.wait([to_tick, to_maintain].into_iter().flatten().min()) {
             return;
         }

@@ -1,26 +1,44 @@
-//! Locks and atomics of the commit path.
+//! Locks, atomics and threads of the engine.
 //!
-//! The one place that names `std::sync`, so that a schedule explorer can be put underneath.
-//! A lock whose holder panicked stays usable: what it guards is made consistent before each
-//! unlock, or the database is poisoned; one panic must not bring every other thread down.
+//! The one place that names them, over one of two backends: the operating system's, or (feature
+//! `explore`, tests only) a schedule explorer's. A lock whose holder panicked stays usable: what
+//! it guards is made consistent before each unlock, or the database is poisoned; one panic must
+//! not bring every other thread down.
 
+#[cfg(feature = "explore")]
+#[path = "sync/explored.rs"]
+mod backend;
+#[cfg(not(feature = "explore"))]
+#[path = "sync/system.rs"]
+mod backend;
+
+use std::io;
 pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{
+use std::sync::{PoisonError, TryLockError};
+use std::time::Duration;
+
+pub(crate) use backend::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering,
 };
-use std::sync::{PoisonError, TryLockError};
-pub(crate) use std::thread::yield_now;
-use std::time::Duration;
+pub(crate) use backend::{JoinHandle, MutexGuard, yield_now};
+
+/// Starts a thread.
+///
+/// Error: the operating system's.
+pub(crate) fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    backend::spawn(name, work)
+}
 
 /// A mutual exclusion lock.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
-
-pub(crate) type MutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
+pub(crate) struct Mutex<T>(backend::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Mutex(std::sync::Mutex::new(value))
+        Mutex(backend::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -39,37 +57,40 @@ impl<T> Mutex<T> {
 
 /// A lock for many readers or one writer.
 #[derive(Debug, Default)]
-pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+pub(crate) struct RwLock<T>(backend::RwLock<T>);
 
 impl<T> RwLock<T> {
     pub(crate) const fn new(value: T) -> Self {
-        RwLock(std::sync::RwLock::new(value))
+        RwLock(backend::RwLock::new(value))
     }
 
-    pub(crate) fn read(&self) -> std::sync::RwLockReadGuard<'_, T> {
+    pub(crate) fn read(&self) -> backend::RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn write(&self) -> std::sync::RwLockWriteGuard<'_, T> {
+    pub(crate) fn write(&self) -> backend::RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A condition to wait for.
+/// A condition to wait for. A wait may end although nobody has rung.
 #[derive(Debug, Default)]
-pub(crate) struct Condvar(std::sync::Condvar);
+pub(crate) struct Condvar(backend::Condvar);
 
 impl Condvar {
     pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// `mutex` is the guard's.
     pub(crate) fn wait_timeout<'a, T>(
         &self,
+        mutex: &'a Mutex<T>,
         guard: MutexGuard<'a, T>,
         timeout: Duration,
     ) -> MutexGuard<'a, T> {
-        self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
+        backend::wait_timeout(&self.0, &mutex.0, guard, timeout)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn notify_one(&self) {

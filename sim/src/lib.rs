@@ -4,6 +4,7 @@
 //!   crashes anywhere and keeps what its seed says. Public: test your own program on it.
 //! - [`harness`]: a workload generator, a reference model and an oracle; it runs the real
 //!   engine on that disk and checks what is recovered against the crash contract.
+//! - [`exhaust`]: the same engine and oracle on every legal crash state of small workloads.
 //! - [`rng`] and [`digest`]: the random streams of a seed, and the digest of what it did.
 //!
 //! The command line (`runstone-sim sweep | replay | shrink | digest`) is a thin shell around
@@ -13,5 +14,8 @@
 pub mod bugs;
 pub mod digest;
 pub mod disk;
+pub mod exhaust;
 pub mod harness;
+pub mod legal;
+pub mod record;
 pub mod rng;

@@ -65,6 +65,7 @@ fn the_help_tells_what_there_is() {
     check!("cli_help_sweep", about, help("sweep --help"));
     check!("cli_help_replay", about, help("replay --help"));
     check!("cli_help_shrink", about, help("shrink --help"));
+    check!("cli_help_exhaust", about, help("exhaust --help"));
     check!("cli_help_digest", about, help("digest --help"));
 }
 

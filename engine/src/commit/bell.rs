@@ -33,7 +33,7 @@ impl Bell {
             return;
         }
         let mut state = self.state.lock();
-        state.rung = true;
+        state.rung = !planted!(BellUnheard) || state.parked;
         if state.parked {
             self.changed.notify_one();
         }
@@ -50,7 +50,7 @@ impl Bell {
         if !state.rung && !state.stopped {
             state.parked = true;
             state = match timeout {
-                Some(timeout) => self.changed.wait_timeout(state, timeout),
+                Some(timeout) => self.changed.wait_timeout(&self.state, state, timeout),
                 None => self.changed.wait(state),
             };
             state.parked = false;

@@ -10,7 +10,7 @@ use super::queue::{Committed, Pending, Queue, Request, TicketState, Turn, Woken}
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::options::Level;
-use crate::sync::{Arc, MutexGuard};
+use crate::sync::{Arc, MutexGuard, yield_now};
 
 /// Poisons if the thread panics, so that a bug in a step cannot be followed by a write.
 struct PanicGuard<'a>(&'a Health);
@@ -82,7 +82,10 @@ impl Pipeline {
     fn lead_for(&self, ticket: &TicketState) -> Result<Committed> {
         let _lead = Lead(&self.queue);
         while !ticket.is_answered() {
-            self.step();
+            // Who steps on purpose may hold the request, and answers it or puts it back soon.
+            if self.step() == 0 {
+                yield_now();
+            }
         }
         loop {
             // It was perhaps told to lead before it did of itself.
@@ -112,7 +115,9 @@ impl Pipeline {
     /// Commits one group: the leader's own request, if it has one in hand, and what waits.
     /// Returns how many requests got their outcome, and that of the leader's own.
     fn step_with(&self, own: Option<Request>) -> (usize, Option<Result<Committed>>) {
+        let early = planted!(VersionOutsideLock).then(|| self.store.version());
         let mut writer = self.writer.lock();
+        writer.last_version = early.unwrap_or(writer.last_version);
         let mut pending = std::mem::take(&mut writer.pending);
         match own {
             Some(request) => pending.push_back(Pending::own(request)),

@@ -73,6 +73,10 @@ impl Pipeline {
                 return Answers::all(&mut group, pending, &error);
             }
         };
+        let mut answers = Answers::default();
+        if planted!(PublishedBeforeLogged) {
+            self.publish_group(writer, &mut group, &mut answers);
+        }
         // 3. Write, and sync if any asks for it.
         let written = match group.level {
             Some(level) => self.make_durable(writer, level, group.batched),
@@ -83,21 +87,25 @@ impl Pipeline {
             return Answers::all(&mut group, &mut VecDeque::new(), &error);
         }
         // 4. Apply and publish, all at once, in the order of the log.
-        let mut answers = Answers::default();
-        if !group.accepted.is_empty() {
-            let Writer { hot, last_version, last_time_ms, .. } = writer;
-            self.store.publish(*last_version, |memory| {
-                for Accepted { version, changes, previous, reply } in group.accepted.drain(..) {
-                    self.apply(memory, changes, version, *last_time_ms, hot);
-                    answers.add(reply, Ok(Committed { version, previous }));
-                }
-            });
-        }
+        self.publish_group(writer, &mut group, &mut answers);
         for (reply, error) in group.refused {
             answers.add(reply, Err(error));
         }
         writer.accepted = group.accepted;
         answers
+    }
+
+    fn publish_group(&self, writer: &mut Writer, group: &mut Group, answers: &mut Answers) {
+        if group.accepted.is_empty() {
+            return;
+        }
+        let Writer { hot, last_version, last_time_ms, .. } = writer;
+        self.store.publish(*last_version, |memory| {
+            for Accepted { version, changes, previous, reply } in group.accepted.drain(..) {
+                self.apply(memory, changes, version, *last_time_ms, hot);
+                answers.add(reply, Ok(Committed { version, previous }));
+            }
+        });
     }
 
     /// The same steps for a commit that meets no other: most do, and pay for no group.

@@ -120,6 +120,11 @@ impl TicketState {
     pub(crate) fn wait(&self) -> Woken {
         let mut slot = self.slot.lock();
         loop {
+            if planted!(LeadForgotten)
+                && let Some(outcome) = slot.outcome.take()
+            {
+                return Woken::Answered(outcome);
+            }
             // The lead first: somebody else may have answered the thread that was just told to
             // lead, and the lead must be handed on all the same.
             if std::mem::take(&mut slot.promoted) {
@@ -218,6 +223,8 @@ const LEADING: u8 = 1;
 const WAITING: u8 = 2;
 /// No request is taken any more.
 const CLOSED: u8 = 4;
+/// A step has requests in its hands that have no version yet, and may put them back.
+const HELD: u8 = 8;
 
 /// The queue of commits.
 ///
@@ -225,6 +232,7 @@ const CLOSED: u8 = 4;
 /// lock. Invariants of the flags: `WAITING` is set if and only if `pending` is not empty, and
 /// changes, like `CLOSED`, under the lock only; `LEADING` is taken or left without the lock only
 /// while it is the only flag. So under the lock, with something waiting, `LEADING` stands still.
+/// Of `HELD` and `WAITING` the new one is set before the old one is cleared: from its submission until it has its version a request keeps a flag up, and no later one overtakes it.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     flags: AtomicU8,
@@ -321,6 +329,9 @@ impl Queue {
     /// Ends a lead: hands it to the first waiting thread, if there is one.
     pub(crate) fn hand_over(&self) {
         if !self.exchange(LEADING, 0) {
+            if planted!(LeadDropped) {
+                return self.clear(LEADING);
+            }
             self.promote_one(&self.pending.lock());
         }
     }
@@ -340,20 +351,28 @@ impl Queue {
         if self.is(WAITING) {
             let mut pending = self.pending.lock();
             std::mem::swap(&mut *pending, into);
+            if !planted!(Overtaken) {
+                self.set(HELD);
+            }
             self.clear(WAITING);
         }
     }
 
-    /// Puts back what did not fit, in front.
+    /// Ends a step: what it took has its version, or does not fit and is put back, in front.
     pub(crate) fn put_back(&self, rest: &mut VecDeque<Pending>) {
         if rest.is_empty() {
+            if self.is(HELD) {
+                self.clear(HELD);
+            }
             return;
         }
         let mut pending = self.pending.lock();
         rest.append(&mut pending);
         std::mem::swap(&mut *pending, rest);
+        let before = self.set(WAITING);
+        self.clear(HELD);
         // A step that nobody led may have held them while the last leader handed over.
-        if self.set(WAITING) & LEADING == 0 {
+        if before & LEADING == 0 {
             self.promote_one(&pending);
         }
     }

@@ -37,6 +37,10 @@ impl Pipeline {
     pub(crate) fn tick(&self) -> Result<Option<Duration>> {
         self.commit_waiting();
         self.health.check()?;
+        // Who asks for a sync says so first, and then that none is due: the other way round here.
+        let idle = Duration::from_millis(self.options.idle_watermark_ms);
+        let now = self.store.clock().monotonic();
+        let was_due = self.schedule.next(idle).is_some_and(|next| next <= now);
         // 1. A full batch has been written, and its sync disturbs no commit.
         let asked = self.gate.take_asked();
         if let Some(point) = asked.filter(|point| point.batched > self.gate.synced_batched()) {
@@ -44,15 +48,17 @@ impl Pipeline {
             self.schedule.note_synced(self.store.clock().monotonic());
         }
         // 2. The rest wants the writer, and waits until something is due.
-        let idle = Duration::from_millis(self.options.idle_watermark_ms);
-        let now = self.store.clock().monotonic();
         let next = self.schedule.next(idle);
-        if next.is_none_or(|next| next > now) {
+        if !was_due && next.is_none_or(|next| next > now) {
             return Ok(next);
         }
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
-        if self.schedule.sync_due().is_some_and(|due| due <= now) {
+        // What was asked for since the first step is due at once, and no longer on the schedule.
+        let asked = self.gate.take_asked();
+        let asked = !planted!(AskUnseen)
+            && asked.is_some_and(|point| point.batched > self.gate.synced_batched());
+        if asked || self.schedule.sync_due().is_some_and(|due| due <= now) {
             writer = self.sync_in_background(writer, now)?;
         }
         self.watermark_if_idle(&mut writer)?;
@@ -170,7 +176,7 @@ impl Pipeline {
             while self.queue.len() > 0 && self.step() > 0 {}
             let writer = self.writer.lock_for_upkeep();
             // A leader may have put back what did not fit its group.
-            if self.queue.len() == 0 || self.health.is_poisoned() {
+            if self.queue.len() == 0 || self.health.is_poisoned() || planted!(ClosedInHaste) {
                 break writer;
             }
         };

@@ -217,8 +217,10 @@ impl UnifiedStore {
     /// Error: [`Error::LimitExceeded`] if `snapshots_max` pins are alive.
     pub(crate) fn pin(&self) -> Result<Pin> {
         // No group is half applied, and no version freed, while this lock is held.
+        let early = planted!(SnapshotBeforeLock).then(|| self.version());
         let _memtable = self.inner.memtable.read();
-        self.pin_at(ReadPoint { version: self.version(), now_ms: self.inner.clock.now_ms() })
+        let version = early.unwrap_or_else(|| self.version());
+        self.pin_at(ReadPoint { version, now_ms: self.inner.clock.now_ms() })
     }
 
     /// Pins a point that is pinned already.
@@ -237,6 +239,9 @@ impl UnifiedStore {
     /// Applies a group and publishes it up to `version`. `apply` runs under the write lock,
     /// also for what must become visible together with the group.
     pub(crate) fn publish(&self, version: u64, apply: impl FnOnce(&mut Applying<'_>)) {
+        if planted!(PublishedBeforeApplied) {
+            self.inner.published.store(version, Ordering::Release);
+        }
         self.change(|memtable, pins| {
             apply(&mut Applying { memtable, pins });
             debug_assert!(version >= self.version(), "versions are published in order");

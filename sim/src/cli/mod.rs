@@ -5,6 +5,7 @@
 
 #[cfg(feature = "planted")]
 mod bugs;
+mod exhaust;
 mod plant;
 mod replay;
 mod shrink;
@@ -38,6 +39,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Looks for the fewest operations and faults with which a seed still fails
     Shrink(shrink::ShrinkArgs),
+    /// Explores every legal crash state of every small workload, or all rot of a small store
+    Exhaust(exhaust::ExhaustArgs),
     /// Prints the digest of every call, argument and result of a seed
     Digest(DigestArgs),
     /// Searches for every planted bug, and says how soon each is caught
@@ -83,6 +86,7 @@ impl Cli {
             Command::Sweep(args) => sweep::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Shrink(args) => shrink::run(&args),
+            Command::Exhaust(args) => exhaust::run(&args),
             Command::Digest(args) => digest(&args),
             #[cfg(feature = "planted")]
             Command::Bugs(args) => bugs::run(&args),

@@ -81,9 +81,11 @@ fn choose_size(file: &FileNode, config: &DiskConfig, rng: &mut Rng, choice: &mut
 fn prefix(file: &FileNode, plan: &Plan, config: &DiskConfig, rng: &mut Rng, choice: &mut Choice) {
     choice.cuts = latest(file, |seq| seq < plan.pivot);
     choice.size_seq = plan.pivot - 1;
+    let stop =
+        whole(file, plan.pivot).map(|(start, end)| start + (((end - start) * plan.part) >> 16));
     for op in file.ops.iter().filter(|op| op.seq == plan.pivot) {
-        if let Change::Write { pos, bytes } = &op.change {
-            let kept = (bytes.len() as u64 * plan.part) >> 16;
+        if let (Change::Write { pos, bytes }, Some(stop)) = (&op.change, stop) {
+            let kept = stop.saturating_sub(*pos).min(bytes.len() as u64);
             tear(choice, op.seq, *pos, kept);
             if file.resizes().any(|seq| seq == op.seq) && kept > 0 {
                 choice.size_seq = op.seq;
@@ -97,18 +99,34 @@ fn prefix(file: &FileNode, plan: &Plan, config: &DiskConfig, rng: &mut Rng, choi
     }
 }
 
+/// Where a write begins and ends: a doomed one lies in pieces, and is torn as a whole.
+fn whole(file: &FileNode, seq: u64) -> Option<(u64, u64)> {
+    let pieces = file.ops.iter().filter(|op| op.seq == seq);
+    let pieces = pieces.filter_map(|op| match &op.change {
+        Change::Write { pos, bytes } => Some((*pos, pos + bytes.len() as u64)),
+        Change::Resize { .. } => None,
+    });
+    pieces.reduce(|whole, piece| (whole.0.min(piece.0), whole.1.max(piece.1)))
+}
+
 /// Every write keeps some number of its leading bytes.
 fn byte_prefix(file: &FileNode, config: &DiskConfig, rng: &mut Rng, choice: &mut Choice) {
     let mut last_torn = None;
+    let mut stop = (0, 0);
     for op in &file.ops {
         match &op.change {
             Change::Write { pos, bytes } => {
-                let len = bytes.len() as u64;
-                let kept = match rng.below(3) {
-                    0 => 0,
-                    1 => len,
-                    _ => rng.below(len + 1),
-                };
+                if stop.0 != op.seq {
+                    let (start, end) = whole(file, op.seq).unwrap_or((*pos, *pos));
+                    let len = end - start;
+                    let kept = match rng.below(3) {
+                        0 => 0,
+                        1 => len,
+                        _ => rng.below(len + 1),
+                    };
+                    stop = (op.seq, start + kept);
+                }
+                let kept = stop.1.saturating_sub(*pos).min(bytes.len() as u64);
                 tear(choice, op.seq, *pos, kept);
                 last_torn = (kept > 0).then_some((op.seq, pos + kept)).or(last_torn);
             }

@@ -16,12 +16,14 @@ impl FileNode {
         let mut choice = Choice::default();
         let mut reach = 0;
         let mut last_write = 0;
+        let mut last_writes = BTreeMap::new();
         for op in self.ops.iter().filter(|op| !op.doomed) {
             match &op.change {
                 Change::Write { pos, bytes } => {
                     let len = bytes.len() as u64;
                     for sector in sectors(*pos, len) {
                         choice.cuts.insert(sector, Cut { seq: u64::MAX, torn: None });
+                        last_writes.insert(sector, op.seq);
                     }
                     reach = reach.max(pos + len);
                     last_write = op.seq;
@@ -39,8 +41,8 @@ impl FileNode {
         if sizes.fold(self.size_of(&choice), u64::min) < reach.min(self.len()) {
             choice.size_seq = choice.size_seq.max(last_write);
         }
-        for &sector in choice.cuts.keys() {
-            self.forget_unwritten(sector..sector + 1);
+        for (&sector, &seq) in &last_writes {
+            self.forget_unwritten(sector..sector + 1, seq);
             self.remember(sector, history);
         }
         self.durable = self.build(&choice);
@@ -137,13 +139,26 @@ impl FileNode {
     pub(super) fn evict(&mut self, sector: u64, kept: bool) {
         let start = at(sector * SECTOR);
         let end = self.live.len().min(start + at(SECTOR));
+        // Durable data must not be older than a cut that is still to come.
+        let is_cut = self.ops.iter().any(
+            |op| matches!(op.change, Change::Resize { from, to } if to < from && at(to) < end),
+        );
+        if kept && is_cut {
+            return;
+        }
         if kept && end <= self.durable.len() && start < end {
             copy_sector(&self.live, &mut self.durable, sector);
         } else if kept || start >= end {
             return;
         } else {
             let old = self.durable.get(start..).unwrap_or_default();
-            let n = old.len().min(end - start);
+            // What a truncation that has not failed has removed does not come back by a read.
+            let cuts = self.ops.iter().filter(|op| !op.doomed).filter_map(|op| match op.change {
+                Change::Resize { from, to } if to < from => Some(at(to)),
+                _ => None,
+            });
+            let reach = cuts.fold(usize::MAX, usize::min);
+            let n = old.len().min(end - start).min(reach.saturating_sub(start));
             self.live[start..start + n].copy_from_slice(&old[..n]);
             self.live[start + n..end].fill(0);
         }

@@ -8,7 +8,7 @@
 //!   later, undoomed write to its sector carries it along.
 //! - `durable.len()` is the durable size: what lies beyond it has no durable version.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The unit of atomicity: a sector is wholly one of its versions (but in byte-prefix models).
 pub(super) const SECTOR: u64 = 512;
@@ -41,8 +41,8 @@ pub(super) struct Op {
 /// Sectors that were preallocated and never written.
 #[derive(Clone, Debug)]
 pub(super) struct Unwritten {
-    first: u64,
-    end: u64,
+    pub(super) first: u64,
+    pub(super) end: u64,
     /// The allocation; 0 if it is durable.
     pub(super) seq: u64,
 }
@@ -182,7 +182,7 @@ impl FileNode {
                 match op.change {
                     Change::Write { pos, bytes } => {
                         overlay(&mut self.durable, pos, &bytes);
-                        self.forget_unwritten(sectors(pos, bytes.len() as u64));
+                        self.forget_unwritten(sectors(pos, bytes.len() as u64), op.seq);
                     }
                     Change::Resize { from: _, to } => {
                         self.durable.resize(at(to), 0);
@@ -221,13 +221,18 @@ impl FileNode {
         }
     }
 
-    /// Removes sectors that now hold written data from the never-written ranges.
-    pub(super) fn forget_unwritten(&mut self, written: std::ops::Range<u64>) {
+    /// Removes sectors that now hold data of the write `seq` from the never-written ranges that
+    /// are older than it.
+    pub(super) fn forget_unwritten(&mut self, written: std::ops::Range<u64>, seq: u64) {
         if self.unwritten.is_empty() {
             return;
         }
         let mut rest = Vec::with_capacity(self.unwritten.len() + 1);
         for range in self.unwritten.drain(..) {
+            if range.seq > seq {
+                rest.push(range);
+                continue;
+            }
             let before = Unwritten { end: range.end.min(written.start), ..range };
             let after = Unwritten { first: range.first.max(written.end), ..range };
             rest.extend([before, after].into_iter().filter(|part| part.first < part.end));
@@ -253,6 +258,17 @@ impl FileNode {
             }
         }
         versions
+    }
+
+    /// The sectors that a pending write touches, in order.
+    fn written(&self) -> BTreeSet<u64> {
+        let mut written = BTreeSet::new();
+        for op in &self.ops {
+            if let Change::Write { pos, bytes } = &op.change {
+                written.extend(sectors(*pos, bytes.len() as u64));
+            }
+        }
+        written
     }
 
     /// The resizes since the durable size, in order.
@@ -316,7 +332,8 @@ impl FileNode {
             .fold(self.durable.len() as u64, u64::min)
             .div_ceil(SECTOR);
         let is_lost = |sector: &u64| choice.cuts.get(sector).is_none_or(|cut| cut.seq == 0);
-        let lost = self.versions().into_keys().filter(|&s| s >= old_end && s < end);
+        // A cut makes a version too, but where nothing was written nothing can be lost.
+        let lost = self.written().into_iter().filter(|&s| s >= old_end && s < end);
         let lost = lost.filter(is_lost).collect();
         let unwritten = self.unwritten.iter().filter(|range| range.seq <= choice.size_seq);
         let unwritten = unwritten.flat_map(|range| range.first..range.end.min(end));

@@ -6,7 +6,7 @@
 //! - Each call does, in this order: count, trace, crash point, fault, effect, result.
 //! - Nothing here blocks, waits or looks at a clock; all randomness comes from two streams.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 
@@ -18,6 +18,7 @@ use super::faults::{Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
 use super::lock::Locks;
 use super::report::{CrashKind, CrashPoint, CrashReport, When};
 use super::trace::{Call, Trace};
+use super::undecided::Undecided;
 use crate::rng::Rng;
 
 /// The error that every call returns once the disk has crashed.
@@ -75,6 +76,8 @@ pub(super) struct Disk {
     pub(super) read_only: bool,
     /// Unreadable sectors, by node and sector.
     pub(super) bad_sectors: BTreeSet<(u64, u64)>,
+    /// What a power cut has left open, by node (exhaustive exploration only).
+    pub(super) undecided: BTreeMap<u64, Undecided>,
 }
 
 impl Disk {
@@ -96,6 +99,7 @@ impl Disk {
             report: None,
             read_only: false,
             bad_sectors: BTreeSet::new(),
+            undecided: BTreeMap::new(),
         }
     }
 

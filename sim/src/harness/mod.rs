@@ -26,7 +26,7 @@ pub mod shrink;
 mod stopping;
 mod verify;
 pub mod weak;
-mod world;
+pub(crate) mod world;
 mod written;
 
 pub use case::{Case, Op, World};

@@ -1,0 +1,345 @@
+//! `exhaust`: every small workload, every crash point, every legal disk state, on all cores.
+//!
+//! Which workloads there are, and what each comes to, depends on the bounds alone; threads only
+//! share the workloads out. A breach stops the search, with the first one by order of workload.
+#![allow(clippy::disallowed_methods)] // the shell of the simulator: threads, a clock, a bar
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use runstone_sim::exhaust::rot::{Answer, Rest, RotStore};
+use runstone_sim::exhaust::{
+    Bounds, Breach, Letter, Report, Setting, Workload, explore, workloads,
+};
+
+use super::CommandResult;
+use super::plant::Plant;
+
+#[derive(Debug, Args)]
+pub(crate) struct ExhaustArgs {
+    /// The longest workloads, in operations; 3 in the setting batched and 2 in the others by
+    /// default
+    #[arg(long, value_name = "N")]
+    ops: Option<usize>,
+    /// Only these settings of the engine: batched, async, strict, padded, rotating, preallocated
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = setting)]
+    settings: Vec<Setting>,
+    /// How many crashes follow one another, each inside the recovery from the one before
+    #[arg(long, default_value_t = 2)]
+    depth: usize,
+    /// Workloads of fewer operations than this are explored one crash deeper
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    deeper: usize,
+    /// The most states of one crash point; what is beyond is counted as cut off
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    states: usize,
+    /// The slice for every CI run: workloads of one operation less, and none deeper
+    #[arg(long, conflicts_with_all = ["ops", "deeper"])]
+    quick: bool,
+    /// Prunes nothing: for comparison, on the smallest workloads
+    #[arg(long)]
+    brute_force: bool,
+    /// All damage to a small store at rest, instead of crashes
+    #[arg(long, conflicts_with_all = ["ops", "settings", "quick", "brute_force"])]
+    rot: bool,
+    /// How many threads; all cores by default
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    plant: Plant,
+}
+
+fn setting(name: &str) -> Result<Setting, String> {
+    Setting::ALL.into_iter().find(|setting| setting.name() == name).ok_or_else(|| {
+        let names: Vec<_> = Setting::ALL.into_iter().map(Setting::name).collect();
+        format!("no setting is named {name:?}; there are {}", names.join(", "))
+    })
+}
+
+impl ExhaustArgs {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            depth: self.depth,
+            deeper_below: if self.quick { 0 } else { self.deeper },
+            states_max: self.states,
+            brute_force: self.brute_force,
+        }
+    }
+
+    /// The settings, and the longest workloads of each.
+    fn plan(&self) -> Vec<(Setting, usize)> {
+        let all = Setting::ALL.into_iter();
+        let asked = |setting: &Setting| self.settings.is_empty() || self.settings.contains(setting);
+        let ops = |setting| {
+            let most = if setting == Setting::Batched { 3 } else { 2 };
+            self.ops.unwrap_or(if self.quick { most - 1 } else { most })
+        };
+        all.filter(asked).map(|setting| (setting, ops(setting))).collect()
+    }
+
+    fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.threads.unwrap_or(cores).max(1)
+    }
+}
+
+/// Shares work out among threads, in order; `true` of the work stops all of them. Says
+/// whether Ctrl-C did.
+fn share(
+    args: &ExhaustArgs,
+    count: usize,
+    unit: &str,
+    work: impl Fn(usize) -> bool + Sync,
+) -> Result<bool, String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let (flag, was) = (Arc::clone(&stop), Arc::clone(&interrupted));
+    ctrlc::set_handler(move || {
+        was.store(true, Ordering::Relaxed);
+        flag.store(true, Ordering::Relaxed);
+    })
+    .map_err(|e| format!("catching Ctrl-C failed: {e}"))?;
+    let bar = bar(args, count, unit);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..args.threads() {
+            scope.spawn(|| {
+                args.plant.plant();
+                while !stop.load(Ordering::Relaxed) {
+                    let nth = next.fetch_add(1, Ordering::Relaxed);
+                    if nth >= count {
+                        return;
+                    }
+                    if work(nth) {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    Ok(interrupted.load(Ordering::Relaxed))
+}
+
+fn bar(args: &ExhaustArgs, count: usize, unit: &str) -> ProgressBar {
+    let bar = ProgressBar::new(count as u64);
+    let shown = std::io::stderr().is_terminal() && !args.json;
+    bar.set_draw_target(match shown {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    });
+    let template = format!("{{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+pub(crate) fn run(args: &ExhaustArgs) -> CommandResult {
+    if args.rot { rot(args) } else { crashes(args) }
+}
+
+fn crashes(args: &ExhaustArgs) -> CommandResult {
+    let start = Instant::now();
+    let bounds = args.bounds();
+    let plan = args.plan();
+    let all: Vec<Workload> =
+        plan.iter().flat_map(|(setting, ops)| workloads(*setting, *ops)).collect();
+    if !args.json {
+        print_bounds(&plan, &bounds);
+    }
+    let total = Mutex::new((Report::default(), BTreeMap::<usize, Breach>::new()));
+    let interrupted = share(args, all.len(), "workloads", |nth| {
+        let Some(workload) = all.get(nth) else { return true };
+        let mut report = explore(workload, &bounds);
+        report.distinct();
+        let breach = report.breach.take();
+        let broken = breach.is_some();
+        let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+        total.0.add(report);
+        total.1.extend(breach.map(|breach| (nth, breach)));
+        broken
+    })?;
+    let (mut report, breaches) = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let distinct = report.distinct();
+    let seconds = start.elapsed().as_secs_f64();
+    let first = breaches.into_values().next();
+    if args.json {
+        print_json(&report, distinct, seconds, first.as_ref(), interrupted);
+    } else {
+        print_text(&report, distinct, seconds, first.as_ref(), interrupted);
+    }
+    Ok(if first.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_bounds(plan: &[(Setting, usize)], bounds: &Bounds) {
+    let plan: Vec<String> =
+        plan.iter().map(|(setting, ops)| format!("{} {ops}", setting.name())).collect();
+    println!("alphabet: {:?}", Letter::ALL);
+    println!("operations, at most: {}", plan.join(", "));
+    println!(
+        "crashes after one another: {}, and {} for workloads of fewer than {} operations",
+        bounds.depth,
+        bounds.depth + 1,
+        bounds.deeper_below
+    );
+    println!("states of one crash point, at most: {}", bounds.states_max);
+}
+
+fn print_text(
+    report: &Report,
+    distinct: u64,
+    seconds: f64,
+    breach: Option<&Breach>,
+    interrupted: bool,
+) {
+    if interrupted {
+        println!("interrupted; what was done so far:");
+    }
+    println!("{} workloads in {seconds:.1} s", report.workloads);
+    for (level, tally) in (1..).zip(&report.levels) {
+        println!("crash {level}:");
+        println!("  crash points             {}", tally.points);
+        println!("  of them known            {}", tally.known);
+        println!("  choices                  {}", tally.choices);
+        println!("  different disk states    {}", tally.states);
+        println!("  recoveries checked       {}", tally.recoveries);
+        println!("  calls in recoveries      {}", tally.calls);
+        println!("  points cut off           {}", tally.cut_off);
+    }
+    let recoveries: u64 = report.levels.iter().map(|tally| tally.recoveries).sum();
+    println!("{recoveries} crash states, each recovered and checked");
+    println!("{distinct} of them differ in what recovery saw");
+    match breach {
+        None => println!("no breach of the contract"),
+        Some(breach) => println!("\n{breach}"),
+    }
+}
+
+fn print_json(
+    report: &Report,
+    distinct: u64,
+    seconds: f64,
+    breach: Option<&Breach>,
+    interrupted: bool,
+) {
+    let level = |tally: &runstone_sim::exhaust::Tally| {
+        serde_json::json!({
+            "points": tally.points,
+            "known": tally.known,
+            // Numbers of JSON have no 128 bits.
+            "choices": tally.choices.to_string(),
+            "states": tally.states.to_string(),
+            "recoveries": tally.recoveries,
+            "calls": tally.calls,
+            "cut_off": tally.cut_off,
+        })
+    };
+    println!(
+        "{}",
+        serde_json::json!({
+            "interrupted": interrupted,
+            "seconds": seconds,
+            "workloads": report.workloads,
+            "levels": report.levels.iter().map(level).collect::<Vec<_>>(),
+            "distinct": distinct,
+            "breach": breach.map(|breach| serde_json::json!({
+                "clause": breach.clause,
+                "workload": breach.workload,
+                "message": breach.message,
+                "path": breach.path,
+            })),
+        })
+    );
+}
+
+fn rot(args: &ExhaustArgs) -> CommandResult {
+    let start = Instant::now();
+    let mut counts: BTreeMap<(String, &'static str), BTreeMap<Answer, u64>> = BTreeMap::new();
+    let mut stores = vec![];
+    let mut all = vec![];
+    for rest in Rest::ALL {
+        let store = RotStore::new(rest).map_err(|breach| breach.to_string())?;
+        all.extend(store.damages().into_iter().map(|damage| (stores.len(), damage)));
+        stores.push((rest, store));
+    }
+    let total = Mutex::new((&mut counts, BTreeMap::<usize, Breach>::new()));
+    let interrupted = share(args, all.len(), "damages", |nth| {
+        let Some((at, damage)) = all.get(nth) else { return true };
+        let Some((rest, store)) = stores.get(*at) else { return true };
+        let judged = store.judge(damage);
+        let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+        match judged {
+            Ok(answer) => {
+                let key = (format!("{rest:?}"), damage.kind());
+                *total.0.entry(key).or_default().entry(answer).or_default() += 1;
+                false
+            }
+            Err(breach) => {
+                total.1.insert(nth, breach);
+                true
+            }
+        }
+    })?;
+    let (_, breaches) = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let first = breaches.into_values().next();
+    let seconds = start.elapsed().as_secs_f64();
+    if args.json {
+        let rows: Vec<_> = counts
+            .iter()
+            .map(|((rest, kind), answers)| {
+                let answers: BTreeMap<String, u64> =
+                    answers.iter().map(|(answer, n)| (format!("{answer:?}"), *n)).collect();
+                serde_json::json!({ "store": rest, "damage": kind, "answers": answers })
+            })
+            .collect();
+        let breach = first.as_ref().map(ToString::to_string);
+        println!(
+            "{}",
+            serde_json::json!({
+                "interrupted": interrupted, "seconds": seconds, "rot": rows, "breach": breach,
+            })
+        );
+    } else {
+        print_rot(&stores, &counts, seconds, interrupted);
+        match &first {
+            None => println!("no breach of the contract"),
+            Some(breach) => println!("\n{breach}"),
+        }
+    }
+    Ok(if first.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_rot(
+    stores: &[(Rest, RotStore)],
+    counts: &BTreeMap<(String, &'static str), BTreeMap<Answer, u64>>,
+    seconds: f64,
+    interrupted: bool,
+) {
+    if interrupted {
+        println!("interrupted; what was done so far:");
+    }
+    let damages: u64 = counts.values().flat_map(BTreeMap::values).sum();
+    println!("{damages} damages in {seconds:.1} s");
+    for (rest, store) in stores {
+        let files: Vec<String> =
+            store.files().iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
+        println!("{rest:?}: {}", files.join(", "));
+        for ((_, kind), answers) in counts.iter().filter(|((of, _), _)| *of == format!("{rest:?}"))
+        {
+            let answers: Vec<String> =
+                answers.iter().map(|(answer, n)| format!("{n} {answer:?}")).collect();
+            println!("  {kind:<24} {}", answers.join(", "));
+        }
+    }
+}

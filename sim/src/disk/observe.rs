@@ -1,0 +1,47 @@
+//! Looking at the disk by the numbers of its files, as `stat` would: for a recorder and for the
+//! statement of the legal states. Changes nothing, and draws nothing.
+
+use std::path::Path;
+
+use super::SimVfs;
+use super::dir::ROOT;
+use super::faults::Injected;
+
+/// A name: its directory's number, its text, its own number, and the content of a file.
+pub type NodeName = (u64, String, u64, Option<Vec<u8>>);
+
+/// Looking at the disk by the numbers of its files.
+impl SimVfs {
+    /// The number of the file or directory that a path names now. Never given to another.
+    pub fn ino(&self, path: &Path) -> Option<u64> {
+        self.disk().tree.find(path).ok()
+    }
+
+    /// What reads of a file would see, if nothing were evicted.
+    pub fn content(&self, ino: u64) -> Option<Vec<u8>> {
+        self.disk().tree.file(ino).ok().map(|file| file.live.clone())
+    }
+
+    /// Every fault but the first `from` of [`SimVfs::injected`].
+    pub fn injected_since(&self, from: usize) -> Vec<Injected> {
+        self.disk().faults.injected.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// The number of the root, and every name below it as calls see them.
+    pub fn nodes(&self) -> (u64, Vec<NodeName>) {
+        let disk = self.disk();
+        let mut names = Vec::new();
+        let mut open = vec![ROOT];
+        while let Some(id) = open.pop() {
+            let Ok(dir) = disk.tree.dir(id) else { continue };
+            for (name, &child) in &dir.live {
+                let content = disk.tree.file(child).ok().map(|file| file.live.clone());
+                if content.is_none() {
+                    open.push(child);
+                }
+                names.push((id, name.clone(), child, content));
+            }
+        }
+        (ROOT, names)
+    }
+}

@@ -1,0 +1,359 @@
+//! Rot, all of it: every damage of four kinds to a small store, and what each opening says.
+//!
+//! - every bit of every file is flipped;
+//! - every sector is zeroed;
+//! - every sector is exchanged with every other, of the same or another file;
+//! - every sector is replaced with every older version that it ever had: a lost write.
+//!
+//! A store that was closed shows the same as before, or an opening is refused with a typed
+//! error. One that had crashed may also show a prefix, if it is no shorter than the *proven
+//! watermark*: the greatest length whose sync had returned Ok before the write of the last
+//! undamaged record began. The oracle has it from the trace of the calls, never from the
+//! engine's decoder; so it also knows which bytes belong to which commit.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use runstone::Database;
+
+use super::lazy::{Event, LazyVfs, Watch, is_hang, lock};
+use super::session::{DIR, WALL_BACK_MS, WALL_MS, batch, builder, disk_config};
+use super::{Breach, Checked};
+use crate::disk::SimVfs;
+use crate::harness::case::{CaseOptions, ChangeSpec, LevelSpec, ValueSpec};
+use crate::harness::model::Model;
+use crate::harness::oracle;
+use crate::harness::world::SimClock;
+
+const SECTOR: usize = 512;
+
+/// How the store came to rest before it rots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rest {
+    /// It was closed.
+    Closed,
+    /// The power was cut; everything that was written is there.
+    Crashed,
+    /// The same, in the first session: no segment was ended.
+    CrashedYoung,
+}
+
+impl Rest {
+    /// All of them.
+    pub const ALL: [Rest; 3] = [Rest::Closed, Rest::Crashed, Rest::CrashedYoung];
+}
+
+/// One damage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// A bit, the lowest of each byte first.
+    Flip(PathBuf, usize),
+    /// A sector reads zeros.
+    Zero(PathBuf, usize),
+    /// Two sectors have changed places, as far as both reach.
+    Swap((PathBuf, usize), (PathBuf, usize)),
+    /// A sector has an older version, the given one of those it had.
+    Older(PathBuf, usize, usize),
+}
+
+impl Damage {
+    /// The name of its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Damage::Flip(..) => "flipped bits",
+            Damage::Zero(..) => "zeroed sectors",
+            Damage::Swap(..) => "swapped sectors",
+            Damage::Older(..) => "older sectors",
+        }
+    }
+}
+
+/// What an opening of a damaged store came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Answer {
+    /// The damage changed no byte.
+    Unchanged,
+    /// The same as before.
+    Same,
+    /// A shorter history, no shorter than what is proven.
+    Prefix,
+    /// A typed error.
+    Refused,
+}
+
+type Image = BTreeMap<PathBuf, Vec<u8>>;
+
+/// A small store at rest.
+#[derive(Debug)]
+pub struct RotStore {
+    rest: Rest,
+    image: Image,
+    /// Every version that a sector had, oldest first, by path.
+    older: BTreeMap<(PathBuf, usize), Vec<Vec<u8>>>,
+    histories: Vec<Model>,
+    events: Vec<Event>,
+}
+
+fn options() -> CaseOptions {
+    let mut options = super::Setting::Batched.options();
+    options.segment_bytes = 1536;
+    options
+}
+
+impl RotStore {
+    /// Makes a store: manifest, lock, several segments, records of one sector and of two.
+    ///
+    /// Errors: a breach without any damage.
+    pub fn new(rest: Rest) -> Checked<RotStore> {
+        let watch = Arc::new(Mutex::new(Watch { records: true, ..Watch::default() }));
+        let disk = SimVfs::with_config(1, disk_config());
+        let vfs = LazyVfs::new(disk.clone(), &watch);
+        let clock = Arc::new(SimClock::new(WALL_MS));
+        let mut store = RotStore {
+            rest,
+            image: Image::new(),
+            older: BTreeMap::new(),
+            histories: vec![],
+            events: vec![],
+        };
+        let mut model = Model::default();
+        let sessions = if rest == Rest::CrashedYoung { 1 } else { 3 };
+        let mut last = None;
+        for session in 0..sessions {
+            let opened = builder(&vfs, &options(), clock.clone(), 1 + session).open(DIR);
+            let db = opened.map_err(|e| Breach::new("C5", e))?;
+            for (changes, level) in script(session) {
+                let options = runstone::WriteOptions { durability: level.level() };
+                db.write_with(batch(&changes), options).map_err(|e| Breach::new("write", e))?;
+                let version = model.commit(&changes, clock.now().0);
+                lock(&watch).records_commit(version);
+                store.remember(&disk.live_image());
+                clock.pass(5, 0);
+            }
+            let closes = session + 1 < sessions || rest == Rest::Closed;
+            if closes {
+                db.close().map_err(|e| Breach::new("close", e))?;
+                lock(&watch).records_upkeep(model.version());
+                store.remember(&disk.live_image());
+            }
+            last = Some(db);
+        }
+        // Dead before it is dropped: it must not close itself.
+        vfs.kill();
+        drop(last);
+        store.image = disk.live_image();
+        store.events = std::mem::take(&mut lock(&watch).events);
+        store.histories = (0..=model.version())
+            .map(|version| {
+                let mut history = model.clone();
+                history.cut(version);
+                history
+            })
+            .collect();
+        Ok(store)
+    }
+
+    fn remember(&mut self, image: &Image) {
+        for (path, content) in image {
+            for (sector, bytes) in content.chunks(SECTOR).enumerate() {
+                let versions = self.older.entry((path.clone(), sector)).or_default();
+                if versions.last().is_none_or(|last| last != bytes) {
+                    versions.push(bytes.to_vec());
+                }
+            }
+        }
+    }
+
+    /// The files and their sizes.
+    pub fn files(&self) -> Vec<(String, usize)> {
+        let name =
+            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.image.iter().map(|(path, content)| (name(path), content.len())).collect()
+    }
+
+    /// Every damage, in order.
+    pub fn damages(&self) -> Vec<Damage> {
+        let mut all = vec![];
+        let mut sectors = vec![];
+        for (path, content) in &self.image {
+            all.extend((0..content.len() * 8).map(|bit| Damage::Flip(path.clone(), bit)));
+            for sector in 0..content.len().div_ceil(SECTOR) {
+                all.push(Damage::Zero(path.clone(), sector));
+                let versions = self.older.get(&(path.clone(), sector)).map_or(0, Vec::len);
+                all.extend((0..versions).map(|nth| Damage::Older(path.clone(), sector, nth)));
+                sectors.push((path.clone(), sector));
+            }
+        }
+        for (i, one) in sectors.iter().enumerate() {
+            let others = sectors.iter().skip(i + 1);
+            all.extend(others.map(|other| Damage::Swap(one.clone(), other.clone())));
+        }
+        all
+    }
+
+    /// The damaged files.
+    fn damaged(&self, damage: &Damage) -> Image {
+        let mut image = self.image.clone();
+        match damage {
+            Damage::Flip(path, bit) => {
+                if let Some(byte) = image.get_mut(path).and_then(|bytes| bytes.get_mut(bit / 8)) {
+                    *byte ^= 1 << (bit % 8);
+                }
+            }
+            Damage::Zero(path, sector) => overwrite(&mut image, path, *sector, &[0; SECTOR]),
+            Damage::Swap(one, other) => {
+                let (first, second) = (sector_of(&image, one), sector_of(&image, other));
+                overwrite(&mut image, &one.0, one.1, &second);
+                overwrite(&mut image, &other.0, other.1, &first);
+            }
+            Damage::Older(path, sector, nth) => {
+                let versions = self.older.get(&(path.clone(), *sector));
+                if let Some(old) = versions.and_then(|versions| versions.get(*nth)) {
+                    overwrite(&mut image, path, *sector, old);
+                }
+            }
+        }
+        image
+    }
+
+    /// The version that must be shown at least, if anything is: from the trace.
+    fn proven(&self, damaged: &Image) -> u64 {
+        if self.rest == Rest::Closed {
+            return self.histories.len() as u64 - 1;
+        }
+        // The last record that holds a commit, and is as it was written.
+        let is_whole = |path: &Path, pos: usize, len: usize| {
+            let bytes = |image: &Image| image.get(path)?.get(pos..pos + len).map(<[u8]>::to_vec);
+            bytes(damaged) == bytes(&self.image) && bytes(damaged).is_some()
+        };
+        let is_undamaged_record = |event: &Event| match event {
+            Event::Write { path, pos, len, .. } => {
+                path.extension().is_some_and(|kind| kind == "log") && is_whole(path, *pos, *len)
+            }
+            Event::Synced { .. } => false,
+        };
+        let Some(last) = self.events.iter().rposition(is_undamaged_record) else { return 0 };
+        // Before its write began: what was synced, with Ok.
+        let mut synced: BTreeMap<&Path, usize> = BTreeMap::new();
+        for event in self.events.iter().take(last) {
+            if let Event::Synced { path, len } = event {
+                synced.insert(path, *len);
+            }
+        }
+        let is_synced = |event: &&Event| match event {
+            Event::Write { path, pos, len, .. } => {
+                let is_log = path.extension().is_some_and(|kind| kind == "log");
+                is_log && synced.get(path.as_path()).is_some_and(|synced| pos + len <= *synced)
+            }
+            Event::Synced { .. } => false,
+        };
+        let versions = self.events.iter().take(last).filter(is_synced).map(|event| match event {
+            Event::Write { version, .. } => *version,
+            Event::Synced { .. } => 0,
+        });
+        versions.max().unwrap_or(0)
+    }
+
+    /// Opens the damaged store, for reading and for writing, and judges what it says.
+    ///
+    /// Errors: a breach: a wrong answer, a history that is too short, an untyped error, a
+    /// panic or a hang.
+    pub fn judge(&self, damage: &Damage) -> Checked<Answer> {
+        let image = self.damaged(damage);
+        if image == self.image {
+            return Ok(Answer::Unchanged);
+        }
+        let proven = self.proven(&image);
+        let reading = self.open(&image, proven, true);
+        let answer = reading.and_then(|_| self.open(&image, proven, false));
+        answer.map_err(|breach| Breach {
+            workload: format!("a store that was {:?}", self.rest),
+            ..breach.under(&format!("{damage:?}"))
+        })
+    }
+
+    fn open(&self, image: &Image, proven: u64, read_only: bool) -> Checked<Answer> {
+        let disk =
+            SimVfs::from_image(1, disk_config(), image).map_err(|e| Breach::new("harness", e))?;
+        let watch = Arc::new(Mutex::new(Watch::default()));
+        let vfs = LazyVfs::new(disk, &watch);
+        let clock = Arc::new(SimClock::new(WALL_BACK_MS));
+        let builder = builder(&vfs, &options(), clock, 77);
+        let run = || {
+            let opened = if read_only { builder.open_read_only(DIR) } else { builder.open(DIR) };
+            let outcome = match opened {
+                Ok(db) => self.compare(&db, proven),
+                Err(error) if error.is_corruption() => Ok(Answer::Refused),
+                Err(runstone::Error::UnsupportedFormat { .. }) => Ok(Answer::Refused),
+                Err(error) => Err(Breach::new("C5", format!("no typed refusal: {error:?}"))),
+            };
+            vfs.kill();
+            outcome
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(run));
+        if is_hang(&watch) {
+            return Err(Breach::new(
+                "progress",
+                "the opening makes more calls than it may: a hang",
+            ));
+        }
+        outcome.unwrap_or_else(|_| Err(Breach::new("panic", "the opening panicked")))
+    }
+
+    fn compare(&self, db: &Database, proven: u64) -> Checked<Answer> {
+        let version = db.storage().version();
+        let now = db.storage().now().as_millis();
+        let history = usize::try_from(version).ok().and_then(|at| self.histories.get(at));
+        let Some(history) = history else {
+            return Err(Breach::new("C5", format!("version {version} never was")));
+        };
+        oracle::compare(db, history, now).map_err(|message| Breach::new("C5", message))?;
+        if version < proven {
+            let message = format!("version {version} is shown, but {proven} is proven");
+            return Err(Breach::new("C5", message));
+        }
+        let whole = version + 1 == self.histories.len() as u64;
+        Ok(if whole { Answer::Same } else { Answer::Prefix })
+    }
+}
+
+fn sector_of(image: &Image, (path, sector): &(PathBuf, usize)) -> Vec<u8> {
+    let content = image.get(path).and_then(|content| content.chunks(SECTOR).nth(*sector));
+    content.unwrap_or_default().to_vec()
+}
+
+/// Puts bytes over a sector, as far as it reaches; zeros, where they do not.
+fn overwrite(image: &mut Image, path: &Path, sector: usize, bytes: &[u8]) {
+    let content = image.get_mut(path).and_then(|content| content.chunks_mut(SECTOR).nth(sector));
+    let bytes = bytes.iter().chain(std::iter::repeat(&0));
+    for (to, from) in content.into_iter().flatten().zip(bytes) {
+        *to = *from;
+    }
+}
+
+/// What a session commits.
+fn script(session: u64) -> Vec<(Vec<ChangeSpec>, LevelSpec)> {
+    let put = |key, size, salt| ChangeSpec::Put {
+        run: 1,
+        key,
+        value: ValueSpec { kind: 8, size, salt },
+        ttl_ms: None,
+    };
+    let salt = 10 * u32::try_from(session).unwrap_or(0);
+    let begin = |run| ChangeSpec::Begin { run, parent: None, tags: 2 };
+    let run = 1 + u8::try_from(session).unwrap_or(0);
+    vec![
+        (vec![begin(run)], LevelSpec::Strict),
+        (vec![put(0, 24, salt)], LevelSpec::Strict),
+        (vec![put(1, 480, salt + 1)], LevelSpec::Strict),
+        (vec![put(2, 90, salt + 2), ChangeSpec::Delete { run: 1, key: 0 }], LevelSpec::Strict),
+        (vec![put(0, 40, salt + 3)], LevelSpec::Batched),
+        (vec![ChangeSpec::End { run, status: 1 }], LevelSpec::Batched),
+    ]
+    .into_iter()
+    // Run 1 stays active: all sessions write to it.
+    .filter(|(changes, _)| !matches!(changes.as_slice(), [ChangeSpec::End { run: 1, .. }]))
+    .collect()
+}
