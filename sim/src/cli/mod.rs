@@ -45,6 +45,7 @@ enum Command {
     Digest(DigestArgs),
     /// Searches for every planted bug, and says how soon each is caught
     #[cfg(feature = "planted")]
+    #[command(hide = true)] // so that the help is that of every build
     Bugs(bugs::BugsArgs),
 }
 
