@@ -276,6 +276,11 @@ pub(crate) fn replace(
         Error::DiskFull { .. } => ReplaceError::Full(e),
         _ => ReplaceError::Failed(e),
     };
+    #[cfg(feature = "planted")]
+    if planted!(ManifestOverwritten) {
+        let overwritten = overwrite(vfs, dir, &target, &manifest.encode());
+        return overwritten.map_err(|e| ReplaceError::Failed(Error::io("writing", &target, e)));
+    }
 
     // 1. Write the new manifest under a name of its own. A full disk here has changed nothing.
     let file = vfs
@@ -314,14 +319,24 @@ pub(crate) fn replace(
     };
 
     // 4. Give the new one the name, atomically.
-    vfs.rename(&temporary, &target).map_err(|e| failed(Error::io("renaming", &temporary, e)))?;
+    if planted!(ManifestUnlinkedBeforeRename) {
+        let _removed = vfs.remove(&target);
+    }
+    if let Err(e) = vfs.rename(&temporary, &target) {
+        let error = Error::io("renaming", &temporary, e);
+        return Err(match planted!(RenameErrorBelieved) {
+            true => ReplaceError::Full(error),
+            false => failed(error),
+        });
+    }
 
     // 5. Make the name durable, and that of the directory.
-    if planted!(NoDirectorySync) {
-        return Ok(());
+    let skips_all =
+        planted!(NoDirectorySync) || planted!(UnlinkBeforeRenameDurable) && !parents.is_empty();
+    if !planted!(ManifestDirectoryNotSynced) && !skips_all {
+        vfs.sync_dir(dir).map_err(|e| failed(Error::io("syncing", dir, e)))?;
     }
-    vfs.sync_dir(dir).map_err(|e| failed(Error::io("syncing", dir, e)))?;
-    for parent in parents {
+    for parent in parents.iter().filter(|_| !planted!(ParentsNotSynced) && !skips_all) {
         match vfs.sync_dir(parent) {
             Ok(()) => sometimes!("manifest/parent-synced"),
             // A directory that may not be opened is not one that this user made anything in.
@@ -336,6 +351,16 @@ pub(crate) fn replace(
         let _removed = vfs.remove(&kept).inspect_err(|_| sometimes!("manifest/second-name-stays"));
     }
     Ok(())
+}
+
+/// The planted bug that writes a new manifest over the one in force.
+#[cfg(feature = "planted")]
+fn overwrite(vfs: &dyn Vfs, dir: &Path, target: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let file = vfs.open(target, Access::ReadWrite).or_else(|_| vfs.create(target))?;
+    write_all_at(&*file, bytes, 0)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync()?;
+    vfs.sync_dir(dir)
 }
 
 /// Whether there is no old manifest, or the file system has no second names.

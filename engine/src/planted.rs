@@ -3,110 +3,196 @@
 //! Compiled only with the feature `planted`, which production builds do not have: without it
 //! this module is absent and each planted place is a constant `false`. A bug is active for the
 //! current thread only, so that simulations on other threads are not disturbed.
+//!
+//! Invariants: an id is never given to another bug, and never changes. `M` and a number: the
+//! mechanism of a bug that a real engine had, whose name and source the register of the
+//! simulator tells. `R` and a number: one of our own thinking. `S` and a number: a race among
+//! threads.
 
 use std::cell::Cell;
 
-/// A planted bug: the mechanism of one that a real engine had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bug {
-    /// A recovery appends behind a torn record; what follows is lost at the next one.
-    AppendAfterTornTail,
-    /// Directories are never synced.
-    NoDirectorySync,
-    /// The log is never synced.
-    NoDataSync,
-    /// Checksums of records are not compared.
-    ChecksumNotChecked,
-    /// A durable commit is acknowledged, and synced some time later.
-    AcknowledgedBeforeDurable,
-    /// A failed sync is tried again, and its success believed.
-    SyncRetriedAfterFailure,
-    /// Versions begin at 1 again after an opening.
-    VersionResetOnOpen,
-    /// A recovery applies a batch without its last change.
-    HalfBatchApplied,
-    /// A torn tail is taken for damage.
-    TornTailFatal,
-    /// A segment is ended without a sync.
-    RotationWithoutSync,
-    /// The new manifest is renamed before it is synced.
-    ManifestNotSynced,
-    /// A recovery goes on in the old segment and believes its tail.
-    TailTrusted,
-    /// A read error is taken for the end of the log.
-    ReadErrorEndsLog,
-    /// After a full disk the version of the commit that failed stays taken.
-    VersionKeptAfterFullDisk,
-    /// A recovery forgets when keys expire.
-    ExpiryNotReplayed,
-    /// After a recovery the engine's time is that of the wall clock.
-    ClockNotFloored,
-    /// A close says "clean" without a sync of the log.
-    CloseWithoutSync,
-    /// A failed sync is reported and then forgotten: writing goes on.
-    FailedSyncForgotten,
-    /// Race: what a step has taken from the queue keeps no flag up.
-    Overtaken,
-    /// Race: a tick does not see what a full batch asked for while it waited for the writer.
-    AskUnseen,
-    /// Race: a thread that was told to lead and was answered meanwhile forgets the lead.
-    LeadForgotten,
-    /// Race: a leader picks the version before it has the writer's lock.
-    VersionOutsideLock,
-    /// Race: a group is published before it is logged.
-    PublishedBeforeLogged,
-    /// Race: a group's version is published before its changes are applied.
-    PublishedBeforeApplied,
-    /// Race: a snapshot picks its version before it has the memtable's lock.
-    SnapshotBeforeLock,
-    /// Race: a leader leaves although somebody waits, and tells nobody.
-    LeadDropped,
-    /// Race: a close does not look again for what a leader put back.
-    ClosedInHaste,
-    /// Race: a sync runs beside another one.
-    SyncBesideGate,
-    /// Race: a ring between two waits of the background thread is lost.
-    BellUnheard,
+macro_rules! bugs {
+    ($($id:ident $bug:ident $what:literal)*; $($sid:ident $race:ident $how:literal)*) => {
+        /// A planted bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug {
+            $(#[doc = $what] $bug,)*
+            $(#[doc = $how] $race,)*
+        }
+
+        impl Bug {
+            /// All bugs that one thread meets, in the order of their ids.
+            pub const ALL: &[Bug] = &[$(Bug::$bug,)*];
+
+            /// The races among threads: one thread never meets them, a schedule explorer does
+            /// (feature `explore`).
+            pub const RACES: [Bug; [$(stringify!($race)),*].len()] = [$(Bug::$race,)*];
+
+            /// The stable id.
+            pub fn id(self) -> &'static str {
+                match self {
+                    $(Bug::$bug => stringify!($id),)*
+                    $(Bug::$race => stringify!($sid),)*
+                }
+            }
+
+            /// What the engine does wrong.
+            pub fn what(self) -> &'static str {
+                match self {
+                    $(Bug::$bug => $what,)*
+                    $(Bug::$race => $how,)*
+                }
+            }
+        }
+    };
 }
 
-impl Bug {
-    /// All bugs that one thread meets.
-    pub const ALL: [Bug; 18] = [
-        Bug::AppendAfterTornTail,
-        Bug::NoDirectorySync,
-        Bug::NoDataSync,
-        Bug::ChecksumNotChecked,
-        Bug::AcknowledgedBeforeDurable,
-        Bug::SyncRetriedAfterFailure,
-        Bug::VersionResetOnOpen,
-        Bug::HalfBatchApplied,
-        Bug::TornTailFatal,
-        Bug::RotationWithoutSync,
-        Bug::ManifestNotSynced,
-        Bug::TailTrusted,
-        Bug::ReadErrorEndsLog,
-        Bug::VersionKeptAfterFullDisk,
-        Bug::ExpiryNotReplayed,
-        Bug::ClockNotFloored,
-        Bug::CloseWithoutSync,
-        Bug::FailedSyncForgotten,
-    ];
-
-    /// The races among threads: one thread never meets them, a schedule explorer does (feature
-    /// `explore`).
-    pub const RACES: [Bug; 11] = [
-        Bug::Overtaken,
-        Bug::AskUnseen,
-        Bug::LeadForgotten,
-        Bug::VersionOutsideLock,
-        Bug::PublishedBeforeLogged,
-        Bug::PublishedBeforeApplied,
-        Bug::SnapshotBeforeLock,
-        Bug::LeadDropped,
-        Bug::ClosedInHaste,
-        Bug::SyncBesideGate,
-        Bug::BellUnheard,
-    ];
+bugs! {
+    M01 ManifestDirectoryNotSynced
+        "The directory is not synced after the new manifest got its name."
+    M02 UnlinkBeforeRenameDurable
+        "An opening removes the files of before while the manifest's rename is not yet durable."
+    M04 RotationWithoutSync
+        "A segment is ended without a sync."
+    M05 HalfBatchApplied
+        "A recovery applies a batch without its last change."
+    M06 SegmentNotSynced
+        "The manifest names a new segment whose content was never synced."
+    M07 CloseWithoutSync
+        "A close says `clean` without a sync of the log."
+    M08 AppendAfterTornTail
+        "A recovery appends behind a torn record; what follows is lost at the next one."
+    M10 WriteErrorSwallowed
+        "A failed write of the log is taken for one that succeeded; the next sync returns Ok."
+    M11 TornTailFatal
+        "A torn tail is taken for damage."
+    M13 StaleRecordsBehindTail
+        "A recovery goes on in the old segment; records of its earlier life stay behind the end."
+    M16 RepairNotReentrant
+        "A recovery takes the number of a file that a recovery before it has left."
+    M17 AttestedBeforeSynced
+        "A close attests the log's length before the log is synced."
+    M18 ReplayBoundaryTooLate
+        "A recovery takes one record more for proven than it is, and does not write it again."
+    M19 VersionResetOnOpen
+        "Versions begin at 1 again after an opening."
+    M21 SyncRetriedAfterFailure
+        "A failed sync is tried again, and its success believed."
+    M22 CloseIgnoresFailedSync
+        "A close says `clean` although its sync of the log failed."
+    M24 AppendAfterFailedWrite
+        "After a full disk the log goes on behind what was written in part."
+    M25 ManifestOverwritten
+        "A new manifest is written over the one in force."
+    M26 RenameErrorBelieved
+        "A rename of the manifest that returns an error is believed not to have happened."
+    M27 SegmentDroppedTooEarly
+        "A recovery drops the old segment while it holds a proven record."
+    M28 FenceCollected
+        "Maintenance removes the lock file: a second owner locks another one."
+    M29 StaleCounterPublished
+        "After a rotation the new segment's records attest a length of the old segment."
+    M30 TombstoneDroppedEarly
+        "A tombstone is dropped while the value that it hides is still held."
+    M31 NewSegmentReclaimed
+        "A new segment counts as unreferenced although the manifest names it by now."
+    M35 TimeGoesBackwards
+        "The engine's time follows a wall clock that is set back."
+    M36 ChecksumNotChecked
+        "Checksums of records are written and not compared."
+    M37 LengthOnlyValidation
+        "Log and manifest are synced at once, and what is attested is only compared by its length."
+    M39 MisdirectedRecordAccepted
+        "Neither place nor order of a record is compared: one from elsewhere passes."
+    M40 MarkedSyncedTooEarly
+        "A sync that was only asked for counts as done."
+    M42 BufferDroppedOnFullDisk
+        "A full disk drops the commits that wait in the log's buffer."
+    M43 ReadErrorForgetsReference
+        "A file whose header cannot be read for a moment counts as unreferenced."
+    M46 SegmentSyncedInPart
+        "A new segment is synced before its records are written."
+    M47 AcknowledgedBeforeDurable
+        "A durable commit is acknowledged, and synced some time later."
+    M48 FreshReadInWrongOrder
+        "Of several fresh versions of a key the oldest is read."
+    R01 NoDirectorySync
+        "Directories are never synced."
+    R02 NoDataSync
+        "The log is never synced."
+    R03 ManifestNotSynced
+        "The new manifest is renamed before it is synced."
+    R04 TailTrusted
+        "A recovery goes on in the old segment and believes its tail."
+    R05 ReadErrorEndsLog
+        "A read error is taken for the end of the log."
+    R06 VersionKeptAfterFullDisk
+        "After a full disk the version of the commit that failed stays taken."
+    R07 ExpiryNotReplayed
+        "A recovery forgets when keys expire."
+    R08 ClockNotFloored
+        "After a recovery the engine's time is that of the wall clock."
+    R09 FailedSyncForgotten
+        "A failed sync is reported and then forgotten: writing goes on."
+    R10 ManifestUnlinkedBeforeRename
+        "The old manifest is removed before the new one gets its name."
+    R11 EpochNotDurable
+        "An opening's epoch, and that it writes, is not made durable before its first commit."
+    R12 LockNotTaken
+        "The directory is not locked."
+    R13 SnapshotTimeMoves
+        "A snapshot fixes a version and no time."
+    R14 SupersededFreedEarly
+        "A superseded version is freed although a snapshot sees it."
+    R15 DeleteIgnoresItsGroup
+        "A delete returns the value of before its group, not of just before it."
+    R16 MergeLosesTheRest
+        "When two runs of the order are merged, the rest of one is lost."
+    R17 ResumedScanSkips
+        "A scan that goes on after its first chunk skips a key."
+    R18 OrphansKept
+        "Files that nothing names are never removed."
+    R19 UnsyncedAttested
+        "Records attest what was written as if it had been synced."
+    R20 ExpiryOffByOne
+        "A key is still there at the very moment at which it expires."
+    R21 SegmentNameNotSynced
+        "The manifest names a new segment whose name was never made durable."
+    R22 PublishedThoughFailed
+        "A commit whose write or sync failed is shown all the same."
+    R23 RefusalTakesVersion
+        "A commit that is refused takes a version."
+    R24 PrefixRunsOn
+        "A listing of a prefix runs past its end."
+    R25 FailedWriteForgotten
+        "A failed write is reported and then forgotten: writing goes on."
+    R26 ParentsNotSynced
+        "The directories above a new store are not synced."
+    R27 ForeignFileRemoved
+        "An opening removes files that are not the store's."
+    ;
+    S01 Overtaken
+        "What a step has taken from the queue keeps no flag up."
+    S02 AskUnseen
+        "A tick does not see what a full batch asked for while it waited for the writer."
+    S03 LeadForgotten
+        "A thread that was told to lead and was answered meanwhile forgets the lead."
+    S04 VersionOutsideLock
+        "A leader picks the version before it has the writer's lock."
+    S05 PublishedBeforeLogged
+        "A group is published before it is logged."
+    S06 PublishedBeforeApplied
+        "A group's version is published before its changes are applied."
+    S07 SnapshotBeforeLock
+        "A snapshot picks its version before it has the memtable's lock."
+    S08 LeadDropped
+        "A leader leaves although somebody waits, and tells nobody."
+    S09 ClosedInHaste
+        "A close does not look again for what a leader put back."
+    S10 SyncBesideGate
+        "A sync runs beside another one."
+    S11 BellUnheard
+        "A ring between two waits of the background thread is lost."
 }
 
 thread_local! {

@@ -82,7 +82,8 @@ impl Replay {
         let RecordHead { kind, version, time_ms, .. } = record.head;
         let is_commit = kind == RecordKind::Commit;
         let expected = self.last_version + u64::from(is_commit);
-        if version != expected || time_ms < self.last_time_ms {
+        let in_order = version == expected && time_ms >= self.last_time_ms;
+        if !in_order && !planted!(MisdirectedRecordAccepted) {
             sometimes!("recovery/version-out-of-order");
             return Err(Error::corruption(
                 path,
@@ -223,7 +224,8 @@ pub(crate) fn repair(
         last: (replay.last_version, replay.last_time_ms),
         padded,
     };
-    let tail = replay.tail.iter().filter(|record| is_content(record.head.kind));
+    let proven = usize::from(planted!(ReplayBoundaryTooLate));
+    let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).skip(proven);
     let records = tail.map(|record| (record.head, record.payload.as_slice()));
     let segment = create_segment(place, plan, records).map_err(into_error)?;
 
@@ -235,7 +237,8 @@ pub(crate) fn repair(
     if let Some(last) = next.segments.last_mut() {
         last.attested = replay.watermark;
         last.open = false;
-        if replay.proven_in_last == 0 {
+        let droppable = u64::from(planted!(SegmentDroppedTooEarly));
+        if replay.proven_in_last <= droppable {
             sometimes!("recovery/repair-drops-empty-segment");
             // It holds nothing: it need not be kept.
             next.segments.pop();
@@ -328,6 +331,9 @@ impl Listing {
 
     /// A number that no file bears, and none has borne as far as the manifest knows.
     pub(crate) fn next_number(&self, manifest: Option<&Manifest>) -> u64 {
+        if let (true, Some(manifest)) = (planted!(RepairNotReentrant), manifest) {
+            return manifest.next_file;
+        }
         let borne = self.own.iter().filter_map(|own| own.number()).max().unwrap_or(0);
         manifest.map_or(1, |manifest| manifest.next_file).max(borne + 1)
     }
@@ -380,7 +386,14 @@ impl Listing {
             let named = |number: u64| manifest.segments.iter().any(|s| s.number == number);
             sometimes!("recovery/orphan-judged", !matches!(own, OwnName::Segment(n) if named(*n)));
             let other_store = match own {
-                OwnName::Segment(number) if named(*number) => continue,
+                OwnName::Segment(number)
+                    if named(*number)
+                        && !(planted!(ReadErrorForgetsReference)
+                            && vfs.open(&path, Access::Read).and_then(|f| f.len()).is_err()) =>
+                {
+                    continue;
+                }
+                OwnName::Segment(number) if named(*number) => false,
                 OwnName::Segment(_) => match vfs.open(&path, Access::Read) {
                     Ok(file) => match SegmentScan::open(file, &path, None) {
                         Ok(scan) => scan.header().store_id != manifest.store_id,

@@ -11,6 +11,8 @@
 //! The command line (`runstone-sim sweep | replay | shrink | exhaust | digest`) is a thin shell
 //! around these; `docs/simulation.md` tells how to use it.
 
+#[cfg(feature = "planted")]
+pub mod bugs;
 pub mod digest;
 pub mod disk;
 pub mod exhaust;

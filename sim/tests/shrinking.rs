@@ -80,7 +80,7 @@ fn nine_in_ten_failures_of_planted_bugs_shrink_to_eight_operations_and_two_fault
     let measured = std::thread::scope(|scope| {
         // Two halves at once: a bug is planted for one thread only.
         let half = |first: usize| {
-            move || Bug::ALL.into_iter().skip(first).step_by(2).map(measure).collect::<Vec<_>>()
+            move || Bug::ALL.iter().copied().skip(first).step_by(2).map(measure).collect::<Vec<_>>()
         };
         let (even, odd) = (scope.spawn(half(0)), scope.spawn(half(1)));
         let mut measured = even.join().expect("the even bugs shrink");

@@ -84,6 +84,10 @@ impl SyncGate {
     /// later point replaces one that nobody has taken yet.
     pub(crate) fn ask(&self, point: SyncPoint) {
         sometimes!("gate/asked-point-replaced", self.asked.lock().is_some());
+        if planted!(MarkedSyncedTooEarly) {
+            self.synced.fetch_max(point.written, Ordering::AcqRel);
+            self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);
+        }
         *self.asked.lock() = Some(point);
     }
 
@@ -101,6 +105,9 @@ impl SyncGate {
     pub(crate) fn switch_to(&self, segment: u64, synced: u64) {
         let mut current = self.segment.lock();
         *current = segment;
+        if planted!(StaleCounterPublished) && self.synced() > 0 {
+            return;
+        }
         self.synced.store(synced, Ordering::Release);
     }
 

@@ -143,6 +143,11 @@ impl Journal {
         let mut next = self.manifest.clone();
         next.epoch += 1;
         next.clean = false;
+        if planted!(EpochNotDurable) {
+            self.manifest = next;
+            self.session_begun = true;
+            return Ok(());
+        }
         self.replace(next).inspect_err(|_| sometimes!("journal/session-failed"))?;
         self.session_begun = true;
         sometimes!("journal/session-begun");
@@ -190,7 +195,7 @@ impl Journal {
             "journal/rotation-segment-failed",
             matches!(&segment, Err(WriteFailure::Failed(_)))
         );
-        if segment.is_err() {
+        if segment.is_err() || planted!(NewSegmentReclaimed) {
             self.orphans.push(OwnName::Segment(number));
         }
         let segment = segment?;
@@ -252,7 +257,10 @@ impl Journal {
         // 1. The log: written, cut to its length, synced.
         self.write_buffer(gate, health, batched)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
-        if !planted!(CloseWithoutSync) {
+        let syncs_late = planted!(AttestedBeforeSynced) || planted!(LengthOnlyValidation);
+        if planted!(CloseIgnoresFailedSync) {
+            let _synced = self.writer.file().sync();
+        } else if !planted!(CloseWithoutSync) && !syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
         }
         // 2. The manifest: clean, with that length.
@@ -262,6 +270,9 @@ impl Journal {
             last.attested = self.writer.written();
         }
         self.replace(next).inspect_err(|_| sometimes!("journal/close-manifest-failed"))?;
+        if syncs_late {
+            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+        }
         self.session_begun = false;
         sometimes!("journal/closed");
         Ok(())

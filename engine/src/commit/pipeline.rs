@@ -133,6 +133,12 @@ impl Pipeline {
         // 3. Write, and sync if it asks for it.
         if let Err(failure) = self.make_durable(writer, level, u64::from(level == Level::Batched)) {
             sometimes!("pipeline/lone-commit-failed");
+            if planted!(PublishedThoughFailed) && matches!(failure, WriteFailure::Failed(_)) {
+                let Writer { hot, last_time_ms, .. } = &mut *writer;
+                self.store.publish(version, |memory| {
+                    self.apply(memory, changes, version, *last_time_ms, hot);
+                });
+            }
             return Err(self.undo(writer, before, mark, failure));
         }
         // 4. Apply and publish.
@@ -270,6 +276,7 @@ impl Pipeline {
             }
             let verdict = self.admit(&mut group.overlay, request, &mut budget, &mut collected);
             if let Err(error) = verdict {
+                writer.last_version += u64::from(planted!(RefusalTakesVersion));
                 group.refused.push((next.reply, error));
                 continue;
             }
@@ -397,7 +404,7 @@ impl Pipeline {
         key: &PhysicalKey,
         now_ms: u64,
     ) -> Result<Option<VersionedValue>> {
-        for accepted in earlier.iter().rev() {
+        for accepted in earlier.iter().rev().filter(|_| !planted!(DeleteIgnoresItsGroup)) {
             for change in accepted.changes.as_slice().iter().rev() {
                 match change {
                     Change::Put { key: put, value, expiry_ms } if put == key => {

@@ -148,8 +148,8 @@ impl Builder {
                 self.resume(dir, manifest, &listing)?
             }
             #[cfg(feature = "planted")]
-            Some(manifest) if is_resumed_by_a_bug() => {
-                self.resume_planted(dir, manifest, &listing, &replay)?
+            Some(manifest) if super::misopening::resumes() => {
+                super::misopening::resume(&self, &place, manifest, &listing, &replay)?
             }
             Some(manifest) => {
                 let (manifest, segment) =
@@ -170,7 +170,7 @@ impl Builder {
         let mut orphans = Vec::new();
         if !report.created {
             for orphan in listing.orphans(&*self.vfs, dir, &manifest)? {
-                if manifest.clean {
+                if manifest.clean || planted!(OrphansKept) {
                     sometimes!("builder/orphan-left-to-maintenance");
                     orphans.push(orphan);
                     continue;
@@ -187,6 +187,9 @@ impl Builder {
                 }
             }
         }
+
+        #[cfg(feature = "planted")]
+        super::misopening::after_cleanup(&place, &manifest)?;
 
         // 5. The state in memory.
         let floor_ms = if planted!(ClockNotFloored) { 0 } else { replay.last_time_ms };
@@ -208,7 +211,9 @@ impl Builder {
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
         // found again: it is not appended to, or old records would follow new ones.
-        let ended = writer.has_room_behind() && !session_begun && !is_resumed_by_a_bug();
+        let ended = writer.has_room_behind() && !session_begun;
+        #[cfg(feature = "planted")]
+        let ended = ended && !super::misopening::resumes();
         sometimes!("builder/clean-segment-is-longer", ended);
         sometimes!("builder/orphan-removed", report.files_removed > 0);
         let journal = Journal::new(place, manifest, writer, session_begun, ended, orphans);
@@ -361,6 +366,10 @@ impl Builder {
 
     fn lock(&self, dir: &Path, kind: LockKind) -> Result<Box<dyn VfsLock>> {
         let path = dir.join(OwnName::Lock.file_name());
+        #[cfg(feature = "planted")]
+        if planted!(LockNotTaken) {
+            return super::misopening::no_lock(&*self.vfs, &path);
+        }
         self.vfs.lock(&path, kind).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => {
                 sometimes!("builder/locked-by-another");
@@ -371,7 +380,7 @@ impl Builder {
     }
 
     /// After a clean close: goes on where it ended. Nothing is written before the first commit.
-    fn resume(
+    pub(super) fn resume(
         &self,
         dir: &Path,
         mut manifest: Manifest,
@@ -395,31 +404,6 @@ impl Builder {
         };
         let writer = LogWriter::new(file, &path, &header, last.attested, length, &self.options);
         Ok((manifest, writer))
-    }
-
-    /// The planted bugs that go on in the old segment after an unclean stop.
-    #[cfg(feature = "planted")]
-    fn resume_planted(
-        &self,
-        dir: &Path,
-        mut manifest: Manifest,
-        listing: &Listing,
-        replay: &Replay,
-    ) -> Result<(Manifest, LogWriter)> {
-        manifest.clean = true;
-        manifest.epoch += 1;
-        if let Some(last) = manifest.segments.last_mut() {
-            let path = dir.join(OwnName::Segment(last.number).file_name());
-            let file = self
-                .vfs
-                .open(&path, runstone_vfs::Access::Read)
-                .map_err(|e| Error::io("opening", &path, e))?;
-            let length = file.len().map_err(|e| Error::io("reading the length of", &path, e))?;
-            let torn = planted!(AppendAfterTornTail) && replay.torn_bytes > 0;
-            last.attested =
-                if torn { length.next_multiple_of(8) } else { replay.end.max(last.attested) };
-        }
-        self.resume(dir, manifest, listing)
     }
 
     fn started(&self, manifest: Manifest, segment: NewSegment) -> (Manifest, LogWriter) {
@@ -470,9 +454,4 @@ impl Builder {
         sometimes!("builder/clock-jumped", jumped);
         report.clock_jump_ms = jumped.then_some(ahead);
     }
-}
-
-/// The planted bugs that go on in a segment that was not closed.
-fn is_resumed_by_a_bug() -> bool {
-    [planted!(TailTrusted), planted!(AppendAfterTornTail)].contains(&true)
 }

@@ -4,6 +4,8 @@
 //! everything, a poisoned one every write; the lock is the last thing that is released.
 
 mod builder;
+#[cfg(feature = "planted")]
+mod misopening;
 mod ops;
 mod run_ops;
 mod snapshot;

@@ -159,6 +159,7 @@ impl Snapshot {
 
 fn prefix_bounds(run: RunId, prefix: &[u8]) -> (Bound<PhysicalKey>, Bound<PhysicalKey>) {
     let from = PhysicalKey::new(run, TypeTag::KV, prefix);
-    let to = PhysicalKey::end_of_prefix(run, TypeTag::KV, prefix);
+    let end = if planted!(PrefixRunsOn) { &[][..] } else { prefix };
+    let to = PhysicalKey::end_of_prefix(run, TypeTag::KV, end);
     (Bound::Included(from), Bound::Excluded(to))
 }

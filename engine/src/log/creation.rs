@@ -102,6 +102,9 @@ pub(crate) fn create_segment<'a>(
         let head = RecordHead { kind: RecordKind::Padding, version, time_ms, synced: 0 };
         pad(header.seal(), &mut bytes, end, head);
     }
+    if planted!(SegmentSyncedInPart) {
+        file.sync().map_err(|e| failed("syncing", &path, e))?;
+    }
     if let Err(e) = content.and_then(|()| write_all_at(&*file, &bytes, written)) {
         sometimes!("creation/write-failed");
         let error = Error::io_or_full("writing", &path, e);
@@ -112,8 +115,10 @@ pub(crate) fn create_segment<'a>(
     }
 
     // 2. The content durable, then the name.
-    file.sync().map_err(|e| failed("syncing", &path, e))?;
-    if !planted!(NoDirectorySync) {
+    if !planted!(SegmentNotSynced) && !planted!(SegmentSyncedInPart) {
+        file.sync().map_err(|e| failed("syncing", &path, e))?;
+    }
+    if !planted!(NoDirectorySync) && !planted!(SegmentNameNotSynced) {
         place.vfs.sync_dir(&place.dir).map_err(|e| failed("syncing", &place.dir, e))?;
     }
     Ok(NewSegment { file, path, header, length: written + bytes.len() as u64 })

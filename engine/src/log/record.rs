@@ -164,8 +164,11 @@ impl Seal {
     }
 
     fn checksum(self, offset: u64, covered: &[u8]) -> u32 {
-        let mut hasher = Hasher::new_with_initial(self.0);
-        hasher.update(&offset.to_le_bytes());
+        let seed = if planted!(MisdirectedRecordAccepted) { 0 } else { self.0 };
+        let mut hasher = Hasher::new_with_initial(seed);
+        if !planted!(MisdirectedRecordAccepted) {
+            hasher.update(&offset.to_le_bytes());
+        }
         hasher.update(covered);
         hasher.finalize()
     }

@@ -178,9 +178,30 @@ impl LogWriter {
                 self.buffer.clear();
                 Ok(())
             }
+            #[cfg(feature = "planted")]
+            Err(e) if planted!(WriteErrorSwallowed) && !is_disk_full(&e) => {
+                self.written = self.end();
+                self.allocated = self.allocated.max(self.written);
+                self.buffer.clear();
+                Ok(())
+            }
+            #[cfg(feature = "planted")]
+            Err(e) if planted!(AppendAfterFailedWrite) && is_disk_full(&e) => {
+                let length = self.file.len().unwrap_or(self.written);
+                self.written = self.written.max(length.next_multiple_of(8));
+                self.allocated = self.allocated.max(self.written);
+                Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
+            }
+            #[cfg(feature = "planted")]
+            Err(e) if planted!(FailedWriteForgotten) && !is_disk_full(&e) => {
+                Err(WriteFailure::Full(Error::DiskFull { what: e.to_string() }))
+            }
             Err(e) if is_disk_full(&e) => {
                 sometimes!("writer/full-disk");
                 self.trim_partial()?;
+                if planted!(BufferDroppedOnFullDisk) {
+                    self.buffer.clear();
+                }
                 Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
             }
             Err(e) => {

@@ -55,6 +55,7 @@ impl RangeIter {
     /// Reads the next chunk from one end of what is left.
     fn fill(&mut self, backward: bool) {
         let (entries_max, mut bytes, mut visits) = (self.chunk_entries, 0, 0);
+        let mut skips = planted!(ResumedScanSkips) && !matches!(self.from, Bound::Included(_));
         self.chunk_entries = (self.chunk_entries * 2).min(CHUNK_ENTRIES_MAX);
         let mut last = None;
         let mut chunk = VecDeque::new();
@@ -62,6 +63,10 @@ impl RangeIter {
         let point = self.pin.point();
         self.pin.store().walk(bounds, point, backward, |key, version| {
             visits += 1;
+            if skips && !backward {
+                skips = false;
+                return true;
+            }
             if let Some((item, size)) = version.and_then(|version| item(key, version)) {
                 bytes += size;
                 chunk.push_back(item);

@@ -39,6 +39,7 @@ pub(crate) struct Version {
 
 impl Version {
     fn is_visible(&self, now_ms: u64) -> bool {
+        let now_ms = now_ms - u64::from(planted!(ExpiryOffByOne)).min(now_ms);
         self.value.is_some() && now_ms < self.expiry_ms
     }
 }
@@ -251,6 +252,11 @@ impl Memtable {
     /// The version of a key that is the newest at `version`, be it a tombstone or expired.
     pub(crate) fn newest_at(&self, key: &PhysicalKey, version: u64) -> Option<&Version> {
         let hash = self.entries.hash(key);
+        if planted!(FreshReadInWrongOrder)
+            && let Some(fresh) = self.fresh.iter().find(|fresh| fresh.key == *key)
+        {
+            return Some(&fresh.version).filter(|fresh| fresh.version <= version);
+        }
         let fresh = self.fresh_hashes.iter().zip(&self.fresh).rev();
         for (fresh_hash, fresh) in fresh {
             if *fresh_hash == hash && fresh.key == *key && fresh.version.version <= version {
@@ -298,6 +304,9 @@ impl Memtable {
             let Some(slot) = self.garbage.pop_front() else { break };
             let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { continue };
             let Some(mut older) = chain.older.take() else { continue };
+            if planted!(TombstoneDroppedEarly) && chain.newest.value.is_none() && older.len() == 1 {
+                older.iter().for_each(|hidden| chain.newest = hidden.clone());
+            }
             let mut newer = chain.newest.version;
             let mut released = 0;
             older.retain(|version| {

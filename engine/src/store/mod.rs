@@ -329,6 +329,9 @@ pub(crate) struct Pin {
 
 impl Pin {
     pub(crate) fn point(&self) -> ReadPoint {
+        if planted!(SnapshotTimeMoves) {
+            return ReadPoint { now_ms: self.store.inner.clock.now_ms(), ..self.point };
+        }
         self.point
     }
 

@@ -59,6 +59,7 @@ impl Pins {
     /// Whether a pin sees the version `old` that `new` supersedes.
     pub(crate) fn see(&self, old: u64, new: u64) -> bool {
         old < new
+            && !planted!(SupersededFreedEarly)
             && !self.is_empty()
             && self.points.lock().times.range((old, 0)..(new, 0)).next().is_some()
     }

@@ -3,6 +3,8 @@
 //! Exit codes: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call or
 //! a file that cannot be read or written.
 
+#[cfg(feature = "planted")]
+mod bugs;
 mod exhaust;
 mod plant;
 mod replay;
@@ -46,6 +48,10 @@ enum Command {
     Report(report::ReportArgs),
     /// Prints the digest of every call, argument and result of a seed
     Digest(DigestArgs),
+    /// Searches for every planted bug, and says how soon each is caught
+    #[cfg(feature = "planted")]
+    #[command(hide = true)] // so that the help is that of every build
+    Bugs(bugs::BugsArgs),
 }
 
 /// The field of a saved case that names the planted bug it needs.
@@ -89,6 +95,8 @@ impl Cli {
             Command::Exhaust(args) => exhaust::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Digest(args) => digest(&args),
+            #[cfg(feature = "planted")]
+            Command::Bugs(args) => bugs::run(&args),
         };
         outcome.unwrap_or_else(|message| {
             eprintln!("runstone-sim: {message}");

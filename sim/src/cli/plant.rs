@@ -10,17 +10,18 @@ use runstone::planted::{Bug, plant};
 /// The bug that is planted, if any.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Plant {
-    /// Plants a known bug into the engine, by its name
+    /// Plants a known bug into the engine, by its id or its name
     #[cfg(feature = "planted")]
     #[arg(long = "plant", value_name = "BUG", value_parser = bug, hide = true)]
     bug: Option<Bug>,
 }
 
 #[cfg(feature = "planted")]
-fn bug(name: &str) -> Result<Bug, String> {
-    let named = |bug: &Bug| format!("{bug:?}") == name;
+pub(super) fn bug(name: &str) -> Result<Bug, String> {
+    let named = |bug: &Bug| bug.id() == name || format!("{bug:?}") == name;
     Bug::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .find(named)
         .ok_or_else(|| format!("no bug is named {name:?}; there are {:?}", Bug::ALL))
 }

@@ -66,6 +66,12 @@ impl CallKind {
         )
     }
 
+    /// Whether a call of this kind is rare in a program that mostly appends: it changes names,
+    /// sizes or directories.
+    pub fn is_rare(self) -> bool {
+        self.changes() && !matches!(self, CallKind::Write | CallKind::Sync | CallKind::Allocate)
+    }
+
     /// The name as traces write it.
     pub fn name(self) -> &'static str {
         match self {

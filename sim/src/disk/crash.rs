@@ -178,12 +178,19 @@ fn fill_garbage(content: &mut [u8], sector: u64, stale: &[&FileNode], rng: &mut 
     let start = at(sector * SECTOR).min(content.len());
     let end = content.len().min(start + at(SECTOR));
     let target = &mut content[start..end];
-    match rng.below(4) {
+    match rng.below(5) {
         0 => target.fill(0xFF),
-        1 => {
-            let other = rng.pick(stale).map_or(&[][..], |file| file.live.as_slice());
-            let blocks = other.len() / at(SECTOR) + 1;
-            let from = rng.index(blocks) * at(SECTOR);
+        1..=3 => {
+            // Of a recycled block the same place of another file is the worst.
+            let reaching: Vec<_> = stale.iter().filter(|file| file.live.len() > start).collect();
+            let same_place = rng.pick(&reaching).filter(|_| rng.coin());
+            let (other, from) = match same_place {
+                Some(other) => (other.live.as_slice(), start),
+                None => {
+                    let other = rng.pick(stale).map_or(&[][..], |file| file.live.as_slice());
+                    (other, rng.index(other.len() / at(SECTOR) + 1) * at(SECTOR))
+                }
+            };
             let block = other.get(from..).unwrap_or_default();
             let n = block.len().min(target.len());
             target[..n].copy_from_slice(&block[..n]);

@@ -204,12 +204,24 @@ impl SimVfs {
     /// Crashes the disk at a call to come. Replaces an earlier plan; a call that is past
     /// never comes.
     pub fn arm_crash(&self, point: CrashPoint, kind: CrashKind) {
-        self.disk().armed = Some((point, kind));
+        let mut disk = self.disk();
+        disk.armed_at_rare = None;
+        disk.armed = Some((point, kind));
+    }
+
+    /// Crashes at the `nth` rare call from now on (from 0): one that changes names, sizes or
+    /// directories.
+    pub fn arm_crash_at_rare(&self, nth: u64, when: When, kind: CrashKind) {
+        let mut disk = self.disk();
+        disk.armed = None;
+        disk.armed_at_rare = Some((nth, when, kind));
     }
 
     /// Takes the plan back; says whether there was one that had not yet struck.
     pub fn disarm_crash(&self) -> bool {
-        self.disk().armed.take().is_some()
+        let mut disk = self.disk();
+        let at_rare = disk.armed_at_rare.take().is_some();
+        disk.armed.take().is_some() || at_rare
     }
 
     /// Crashes now, between two calls. Does nothing if the disk is crashed already.

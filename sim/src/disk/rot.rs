@@ -197,7 +197,15 @@ impl SimVfs {
             .map(|(path, content)| (path, content.len() as u64))
             .collect();
         let rng = &mut self.disk().rng;
-        let &(path, len) = rng.pick(&files)?;
+        // Damage strikes a place of the disk, so large files more often; or any file.
+        let mut place = rng.below(files.iter().map(|(_, len)| *len).sum());
+        let holder = files.iter().find(|(_, len)| {
+            let holds = place < *len;
+            place = place.saturating_sub(*len);
+            holds
+        });
+        let by_size = rng.coin();
+        let &(path, len) = holder.filter(|_| by_size).or(rng.pick(&files))?;
         let &(other, other_len) = rng.pick(&files)?;
         let bit = rng.below(len * 8);
         let sector = bit / 8 / SECTOR;

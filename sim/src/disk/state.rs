@@ -83,6 +83,8 @@ pub(super) struct Disk {
     pub(super) generation: u64,
     pub(super) crashed: bool,
     pub(super) armed: Option<(CrashPoint, CrashKind)>,
+    /// A crash at a rare call, and how many of those are served before.
+    pub(super) armed_at_rare: Option<(u64, When, CrashKind)>,
     pub(super) report: Option<CrashReport>,
     /// The device has given up (rule F3).
     pub(super) read_only: bool,
@@ -114,6 +116,7 @@ impl Disk {
             generation: 0,
             crashed: false,
             armed: None,
+            armed_at_rare: None,
             report: None,
             read_only: false,
             failed_syncs: Vec::new(),
@@ -161,6 +164,7 @@ impl Disk {
         *self.stats.calls.entry(call.kind).or_default() += 1;
         self.trace.call(&call);
         self.ledger.begin(call.kind, call.path);
+        self.count_rare(index, call.kind);
         if let Some((point, kind)) = self.armed.filter(|(point, _)| point.call == index) {
             match (point.when, kind) {
                 (When::Before, _) => {}
@@ -217,6 +221,16 @@ impl Disk {
             let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
             if result.as_ref().is_err_and(is_full) {
                 self.ledger.note(Hazard::DiskFull, true);
+            }
+        }
+    }
+
+    /// Counts a rare call towards the crash that is armed at one.
+    fn count_rare(&mut self, index: u64, call: CallKind) {
+        if let Some((left, when, kind)) = self.armed_at_rare.filter(|_| call.is_rare()) {
+            self.armed_at_rare = left.checked_sub(1).map(|left| (left, when, kind));
+            if left == 0 {
+                self.armed = Some((CrashPoint { call: index, when }, kind));
             }
         }
     }
@@ -314,6 +328,7 @@ impl Disk {
         self.crashed = true;
         self.generation += 1;
         self.armed = None;
+        self.armed_at_rare = None;
         self.locks.clear();
         match kind {
             CrashKind::Power => {

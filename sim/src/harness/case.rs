@@ -237,10 +237,14 @@ pub fn status(n: u8) -> RunStatus {
     }
 }
 
+/// From here on, a number of calls after which a crash strikes counts only calls that are rare:
+/// those that change names, sizes or directories. `RARE_CALLS + 2` strikes at the third of them.
+pub const RARE_CALLS: u32 = 1 << 16;
+
 /// A crash within a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NestedCrash {
-    /// How many calls of the opening are served before.
+    /// How many calls of the opening are served before; see [`RARE_CALLS`].
     pub after_calls: u32,
     /// Where in the call.
     pub when: When,
@@ -342,7 +346,7 @@ pub enum Op {
     OpenTwice,
     /// Crashes at a call to come.
     Crash {
-        /// How many calls are served before.
+        /// How many calls are served before; see [`RARE_CALLS`].
         after_calls: u32,
         /// Where in the call.
         when: When,

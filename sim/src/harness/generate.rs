@@ -5,8 +5,8 @@
 //! consumer of one stream shifts no other.
 
 use super::case::{
-    Case, CaseOptions, ChangeSpec, KEYS, LevelSpec, NestedCrash, Op, TAGGED_KEYS, VALUE_BYTES_MAX,
-    ValueSpec, World,
+    Case, CaseOptions, ChangeSpec, KEYS, LevelSpec, NestedCrash, Op, RARE_CALLS, TAGGED_KEYS,
+    VALUE_BYTES_MAX, ValueSpec, World,
 };
 use super::oracle::RUNS;
 use crate::disk::{
@@ -17,7 +17,7 @@ use crate::rng::{Rng, Stream, Streams};
 
 /// Operations of a case.
 pub const OPS: usize = 200;
-/// Crashes of a case.
+/// Crashes of a case, on average.
 pub const CRASHES: usize = 3;
 
 /// The case of a seed.
@@ -30,22 +30,27 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let streams = Streams::new(seed);
     let mut swarm = streams.stream(Stream::Swarm);
     let drawn = match swarm.below(20) {
-        0..=15 => World::Strict,
-        16 | 17 => World::Lying,
-        18 => World::GarbageSector,
+        0..=14 => World::Strict,
+        15 | 16 => World::Lying,
+        17 => World::GarbageSector,
         _ => World::Rot,
     };
     let world = world.unwrap_or(drawn);
     let options = options(&mut swarm, world);
     let disk = disk(&mut swarm, world);
-    let faults = FaultMode::Drawn(faults(&mut swarm, world));
+    let faults = faults(&mut swarm, world);
+    // What only openings ask for cannot fail anywhere else.
+    let asks = faults.odds.contains_key(&CallKind::List);
+    let faults = FaultMode::Drawn(faults);
     let mut workload = streams.stream(Stream::Workload);
     let mut scheduling = streams.stream(Stream::Scheduling);
     let mut ops = Workload::new(&mut swarm, &options).ops(&mut workload, OPS);
-    add_crashes(&mut ops, &mut scheduling, world, CRASHES);
+    // Few crashes leave long sessions, in which much comes together in memory.
+    let crashes = pick(&mut swarm, &[0, 1, 2, CRASHES, CRASHES, 4, 6]);
+    add_crashes(&mut ops, &mut scheduling, world, crashes);
     let in_creation = pick(&mut scheduling, &[0, 0, 0, 1, 1, 2]);
     let creation = nested(&mut scheduling, in_creation);
-    let faults_in_recovery = swarm.chance(1, 3);
+    let faults_in_recovery = swarm.coin() || asks;
     Case { seed, world, options, disk, faults, creation, faults_in_recovery, ops }
 }
 
@@ -57,10 +62,13 @@ fn options(rng: &mut Rng, world: World) -> CaseOptions {
         batch_size: pick(rng, &[1, 2, 3, 8, 40]),
         interval_ms: pick(rng, &[1, 10, 50, 1000]),
         segment_bytes: pick(rng, &[512, 1024, 2048, 4096, 8192, 65_536]),
-        preallocate_bytes: pick(rng, &[0, 0, 512, 1000, 4096]),
+        preallocate_bytes: pick(rng, &[0, 512, 1000, 4096]),
         zero_fill: rng.coin(),
-        pad_to_sector: rng.chance(if world == World::GarbageSector { 1 } else { 0 }, 2)
-            || rng.chance(1, 10),
+        pad_to_sector: match world {
+            // Where sectors are damaged, records that begin with them are what matters.
+            World::GarbageSector | World::Rot => rng.coin(),
+            World::Strict | World::Lying => rng.chance(1, 3),
+        },
         memtable_bytes_max: if small_memtable {
             pick(rng, &[9_000, 12_000, 20_000])
         } else {
@@ -88,7 +96,7 @@ fn disk(rng: &mut Rng, world: World) -> DiskConfig {
     if rng.coin() {
         config.early_writeback = pick(rng, &[Odds::NEVER, Odds::one_in(4), Odds::one_in(2)]);
     }
-    if rng.chance(1, 4) {
+    if rng.coin() {
         config.prealloc_garbage = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
         config.lost_data_garbage = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
     }
@@ -114,26 +122,28 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
         }
         World::Strict => {}
     }
-    match rng.below(8) {
-        // Most seeds have a disk without errors.
+    match rng.below(11) {
+        // A third of the seeds have a disk without errors.
         0..=3 => return plan,
         4 => {
-            let all = FaultPlan::all(pick(rng, &[Odds::one_in(300), Odds::one_in(2000)]));
+            let odds = [Odds::one_in(60), Odds::one_in(300), Odds::one_in(2000)];
+            let all = FaultPlan::all(pick(rng, &odds));
             plan.odds.extend(all.odds.into_iter().filter(|(call, _)| {
                 world == World::Strict || !matches!(call, CallKind::Sync | CallKind::SyncDir)
             }));
             plan.read_only_after_error = all.read_only_after_error;
         }
         // Failing syncs, and what they leave.
-        5 if world == World::Strict => {
-            let odds = pick(rng, &[Odds::one_in(20), Odds::one_in(100)]);
+        5 | 6 if world == World::Strict => {
+            let often = [Odds::one_in(4), Odds::one_in(8), Odds::one_in(20), Odds::one_in(100)];
+            let odds = pick(rng, &often);
             plan = plan
                 .with(CallKind::Sync, FaultKind::Io, odds)
                 .with(CallKind::SyncDir, FaultKind::Io, odds)
                 .with(CallKind::Write, FaultKind::BackgroundFails, Odds::one_in(200));
         }
         // Full disks.
-        6 => {
+        7 => {
             let odds = pick(rng, &[Odds::one_in(10), Odds::one_in(60)]);
             for call in [CallKind::Write, CallKind::Allocate, CallKind::Create] {
                 plan = plan.with(call, FaultKind::NoSpace, odds).with(
@@ -143,13 +153,21 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
                 );
             }
         }
+        // What an opening asks for fails: reads are made by openings only, and are few.
+        8 | 9 => {
+            let odds = pick(rng, &[Odds::one_in(6), Odds::one_in(20), Odds::one_in(60)]);
+            for call in [CallKind::Read, CallKind::Open, CallKind::Len, CallKind::List] {
+                plan = plan.with(call, FaultKind::Io, odds);
+            }
+            plan = plan.with(CallKind::Read, FaultKind::BadSectorOnce, odds);
+        }
         // Short, interrupted and failing reads and writes.
         _ => {
             for call in [CallKind::Write, CallKind::Read] {
                 plan = plan
                     .with(call, FaultKind::Short, Odds::one_in(8))
                     .with(call, FaultKind::Interrupted, Odds::one_in(8))
-                    .with(call, FaultKind::Io, Odds::one_in(600));
+                    .with(call, FaultKind::Io, Odds::one_in(100));
             }
             plan = plan.with(CallKind::Read, FaultKind::BadSectorForever, Odds::one_in(600));
         }
@@ -178,12 +196,13 @@ struct Workload {
 impl Workload {
     fn new(swarm: &mut Rng, options: &CaseOptions) -> Self {
         //                  put del rem bat sub stp tck mnt fls get lst snp clk ful reo beg end
-        let base: [u32; 17] = [30, 6, 3, 6, 8, 4, 4, 2, 3, 4, 3, 5, 4, 1, 2, 5, 2];
+        let base: [u32; 17] = [30, 8, 3, 6, 8, 4, 4, 2, 3, 4, 7, 5, 4, 1, 3, 5, 2];
         let mut weights = [0; 17];
         for (weight, base) in weights.iter_mut().zip(base) {
-            *weight = match swarm.below(6) {
-                0 => 0,
-                1 => base * 4,
+            *weight = match swarm.below(8) {
+                0 | 1 => 0,
+                2 => base * 4,
+                3 => base * 8,
                 _ => base,
             };
         }
@@ -195,10 +214,10 @@ impl Workload {
         }
         Workload {
             weights,
-            runs: pick(swarm, &[1, 3, RUNS]),
+            runs: pick(swarm, &[1, 3, RUNS, RUNS]),
             begun: 1,
             active: vec![0],
-            keys: pick(swarm, &[3, 10, KEYS]),
+            keys: pick(swarm, &[3, 10, KEYS, KEYS]),
             big_values: swarm.chance(1, 3),
             odd_keys: swarm.chance(1, 3),
             ttl: swarm.coin(),
@@ -251,7 +270,7 @@ impl Workload {
                     1 => i64::try_from(rng.below(100_000)).unwrap_or(0),
                     _ => 0,
                 },
-                passes_ms: u32::try_from(pick(rng, &[0, 1, 7, 60, 2000])).unwrap_or(0),
+                passes_ms: u32::try_from(pick(rng, &[0, 1, 5, 7, 50, 60, 2000])).unwrap_or(0),
             },
             13 => match rng.coin() {
                 true => Op::FillDisk { free: u32::try_from(rng.below(2000)).unwrap_or(0) },
@@ -334,8 +353,9 @@ impl Workload {
     fn put(&self, rng: &mut Rng) -> ChangeSpec {
         let ttl_ms = match rng.below(8) {
             _ if !self.ttl => None,
-            0 => Some(pick(rng, &[0, 1, 5, 50])),
-            1 | 2 => Some(u32::try_from(rng.range(1..=3000)).unwrap_or(1)),
+            // Some expire at the very moment at which somebody looks.
+            0 | 1 => Some(pick(rng, &[0, 1, 5, 7, 50, 60])),
+            2 => Some(u32::try_from(rng.range(1..=3000)).unwrap_or(1)),
             _ => None,
         };
         ChangeSpec::Put { run: self.run(rng), key: self.key(rng), value: self.value(rng), ttl_ms }
@@ -364,12 +384,22 @@ impl Workload {
     }
 }
 
+/// Whether an operation makes calls that are rare: manifests, renames, new files.
+fn is_rare(op: &Op) -> bool {
+    matches!(op, Op::Reopen | Op::DropReopen | Op::Flush | Op::Maintain)
+}
+
 fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
     for _ in 0..crashes {
-        let in_recovery = pick(rng, &[0, 0, 0, 1, 1, 2]);
+        // Where the rare calls are, and within the few that such an operation makes.
+        let rare: Vec<usize> = (0..ops.len()).filter(|at| is_rare(&ops[*at])).collect();
+        let rare = if rng.chance(1, 3) { rng.pick(&rare).copied() } else { None };
+        let in_recovery = pick(rng, &[0, 0, 0, 1, 1, 2, 3]);
         let crash = Op::Crash {
-            after_calls: match rng.below(4) {
+            after_calls: match rng.below(6) {
+                _ if rare.is_some() => u32::try_from(rng.range(1..=14)).unwrap_or(1),
                 0 => 0,
+                4 | 5 => RARE_CALLS + u32::try_from(rng.below(24)).unwrap_or(0),
                 1 => u32::try_from(rng.range(1..=4)).unwrap_or(1),
                 _ => u32::try_from(rng.range(1..=60)).unwrap_or(1),
             },
@@ -377,10 +407,11 @@ fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
             kind: kind(rng),
             model: None,
             nested: nested(rng, in_recovery),
-            rot: if world == World::Rot { byte(rng, 3) } else { 0 },
+            rot: if world == World::Rot { byte(rng, 5) } else { 0 },
         };
-        let at = rng.index(ops.len() + 1);
-        ops.insert(at, crash);
+        // Now and then the first: it strikes inside the creation of the store.
+        let anywhere = if rng.chance(1, 24) { 0 } else { rng.index(ops.len() + 1) };
+        ops.insert(rare.unwrap_or(anywhere), crash);
     }
 }
 
@@ -388,8 +419,9 @@ fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
 fn nested(rng: &mut Rng, count: usize) -> Vec<NestedCrash> {
     let crash = |_| NestedCrash {
         // A recovery of many segments makes some hundred calls; what it removes comes last.
-        after_calls: match rng.below(4) {
+        after_calls: match rng.below(6) {
             0 => u32::try_from(rng.below(250)).unwrap_or(0),
+            1 | 2 => RARE_CALLS + u32::try_from(rng.below(8)).unwrap_or(0),
             _ => u32::try_from(rng.below(40)).unwrap_or(0),
         },
         when: when(rng),

@@ -17,6 +17,7 @@
 //! - [`ledger`] and [`marks`]: where faults and crashes struck, which branches were taken.
 //! - `guard`: a run that would not end, or that panics, is a failure as any other.
 //! - [`shrink`]: the fewest operations and faults that still fail.
+//! - [`weak`]: weaker harnesses, to see what each idea of this one buys.
 
 pub mod case;
 mod failed_syncs;
@@ -35,6 +36,7 @@ pub mod shrink;
 mod stopping;
 mod verify;
 mod watch;
+pub mod weak;
 pub(crate) mod world;
 mod written;
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use runstone::{Error, Level, RunOptions, WriteBatch, WriteOptions};
 
-use super::case::{ChangeSpec, LevelSpec, Op, key_bytes, run_id, status, type_tag};
+use super::case::{ChangeSpec, LevelSpec, Op, RARE_CALLS, key_bytes, run_id, status, type_tag};
 use super::runner::{Checked, Pending, Runner};
 use super::{model, oracle};
-use crate::disk::CrashPoint;
+use crate::disk::{CrashKind, CrashPoint, When};
 
 impl Runner<'_> {
     pub(super) fn perform(&mut self, op: &Op) -> Checked {
@@ -122,17 +122,27 @@ impl Runner<'_> {
                 self.disk.set_config(config);
                 self.nested = nested.iter().copied().collect();
                 self.rot = *rot;
-                let call = self.disk.calls() + u64::from(*after_calls);
                 if *after_calls == 0 {
                     self.disk.crash_now(*kind);
                 } else {
-                    self.disk.arm_crash(CrashPoint { call, when: *when }, *kind);
+                    self.arm_crash(*after_calls, *when, *kind);
                 }
                 Ok(())
             }
             Op::Fault { after_calls, fault } => {
                 self.disk.fail_call(self.disk.calls() + u64::from(*after_calls), *fault);
                 Ok(())
+            }
+        }
+    }
+
+    /// Arms a crash after so many calls, or so many rare ones.
+    pub(super) fn arm_crash(&self, after_calls: u32, when: When, kind: CrashKind) {
+        match after_calls.checked_sub(RARE_CALLS) {
+            Some(nth) => self.disk.arm_crash_at_rare(u64::from(nth), when, kind),
+            None => {
+                let call = self.disk.calls() + u64::from(after_calls);
+                self.disk.arm_crash(CrashPoint { call, when }, kind);
             }
         }
     }

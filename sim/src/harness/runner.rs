@@ -53,6 +53,8 @@ pub struct Outcome {
     pub stats: Stats,
     /// Crashes, by kind and model.
     pub crashes: BTreeMap<String, u64>,
+    /// The last of them.
+    pub last_crash: Option<String>,
     /// Where faults and crashes struck, and where they could have.
     pub sites: Sites,
     /// How often each mark of the engine was reached, in the order of [`super::marks::NAMES`].
@@ -161,6 +163,10 @@ pub(super) struct Runner<'a> {
     pub(super) snapshots: Vec<(Snapshot, u64, u64)>,
     pub(super) nested: VecDeque<NestedCrash>,
     pub(super) rot: u8,
+    /// The faults have stopped for good.
+    pub(super) healed: bool,
+    /// There is a file in the store's directory that is not the store's.
+    pub(super) has_foreign: bool,
     pub(super) op: usize,
     starts: Vec<u64>,
     pub(super) strikes: Vec<(usize, u64)>,
@@ -171,6 +177,7 @@ pub(super) struct Runner<'a> {
     pub(super) recoveries: u64,
     pub(super) refusals: u64,
     pub(super) crashes: BTreeMap<String, u64>,
+    pub(super) last_crash: Option<String>,
     pub(super) digest: Digest,
     pub(super) trace: Option<Vec<String>>,
 }
@@ -214,6 +221,8 @@ impl<'a> Runner<'a> {
             snapshots: Vec::new(),
             nested: VecDeque::new(),
             rot: 0,
+            healed: false,
+            has_foreign: false,
             op: 0,
             starts: Vec::new(),
             strikes: Vec::new(),
@@ -223,6 +232,7 @@ impl<'a> Runner<'a> {
             recoveries: 0,
             refusals: 0,
             crashes: BTreeMap::new(),
+            last_crash: None,
             digest: Digest::new(),
             trace: trace.then(Vec::new),
         }
@@ -246,6 +256,7 @@ impl<'a> Runner<'a> {
             marks: super::marks::take(),
             recoveries: self.recoveries,
             crashes: self.crashes,
+            last_crash: self.last_crash,
             failed_syncs: self.failed_syncs.counts,
             images: self.watch.map_or(0, |watch| watch.images),
             ops: self.ops,
@@ -276,8 +287,18 @@ impl<'a> Runner<'a> {
     fn run(&mut self) -> Checked {
         self.refuse_to_make()?;
         self.nested = self.case.creation.iter().copied().collect();
+        // A crash that comes first may strike inside the creation of the store.
+        let early = self.case.ops.iter().take_while(|op| is_crash_to_come(op)).count();
+        for op in self.case.ops.iter().take(early) {
+            self.ops += 1;
+            self.perform(op)?;
+        }
         self.open(Stopped::Clean)?;
-        for (i, op) in self.case.ops.iter().enumerate() {
+        self.leave_foreign_file();
+        if self.disk.is_crashed() {
+            self.recover()?;
+        }
+        for (i, op) in self.case.ops.iter().enumerate().skip(early) {
             self.op = i;
             self.ops += 1;
             self.starts.push(self.disk.calls());
@@ -364,4 +385,9 @@ impl<'a> Runner<'a> {
         self.time_max = self.time_max.max(found);
         Ok(())
     }
+}
+
+/// Whether a crash is armed by this operation, and does not strike at once.
+fn is_crash_to_come(op: &Op) -> bool {
+    matches!(op, Op::Crash { after_calls, .. } if *after_calls > 0)
 }

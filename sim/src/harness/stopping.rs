@@ -10,7 +10,7 @@ use super::case::{ChangeSpec, World, run_id};
 use super::runner::{Checked, DIR, Runner, Stop, Stopped};
 use super::world::SimEntropy;
 use super::{oracle, written};
-use crate::disk::{CrashKind, CrashPoint};
+use crate::disk::CrashKind;
 use crate::rng::Streams;
 
 impl Runner<'_> {
@@ -26,6 +26,10 @@ impl Runner<'_> {
                 self.db = None;
                 self.all_durable();
                 self.time_floor = self.time_floor.max(self.model.time_ms());
+                if self.case.world == World::Rot && self.op.is_multiple_of(2) && !self.healed {
+                    let rot = self.disk.rot(1);
+                    self.say(|| format!("      rot: {rot:?}"));
+                }
                 if self.op.is_multiple_of(4) {
                     self.read_only()?;
                 }
@@ -67,7 +71,7 @@ impl Runner<'_> {
             true => outcome,
             false => Err("a read-only opening changed the disk".to_owned()),
         };
-        self.disk.enable_faults(true);
+        self.disk.enable_faults(!self.healed);
         if self.is_strict() { self.require("C8", outcome) } else { Ok(()) }
     }
 
@@ -230,7 +234,8 @@ impl Runner<'_> {
             (CrashKind::Power, Some(model)) => format!("power {model:?}"),
             (kind, _) => format!("{kind:?}").to_lowercase(),
         };
-        *self.crashes.entry(name).or_default() += 1;
+        *self.crashes.entry(name.clone()).or_default() += 1;
+        self.last_crash = Some(name);
         self.has_crashed = true;
         if let Some(watch) = &mut self.watch {
             watch.crashed(&self.disk, report.kind);
@@ -254,8 +259,7 @@ impl Runner<'_> {
         let db = loop {
             self.failed_syncs.opens(&self.disk, stopped);
             if let Some(nested) = self.nested.pop_front() {
-                let call = self.disk.calls() + u64::from(nested.after_calls);
-                self.disk.arm_crash(CrashPoint { call, when: nested.when }, nested.kind);
+                self.arm_crash(nested.after_calls, nested.when, nested.kind);
             }
             let opened = self.builder().open(DIR);
             if self.disk.is_crashed() {
@@ -297,7 +301,7 @@ impl Runner<'_> {
                 }
             }
         };
-        self.disk.enable_faults(true);
+        self.disk.enable_faults(!self.healed);
         self.openings += 1;
         if let Some(illegal) = self.watch.as_mut().and_then(|watch| watch.illegal.take()) {
             return self.fail("disk", illegal);

@@ -1,0 +1,92 @@
+//! `bugs`: how soon each planted bug is caught, by this harness and by weaker ones.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use runstone::planted::Bug;
+use runstone_sim::bugs::{Found, Plan, find, report};
+
+use super::{CommandResult, plant, write};
+
+/// What stands before and behind the tables in a page.
+const BEGIN: &str = "<!-- begin: runstone-sim bugs -->\n";
+const END: &str = "<!-- end: runstone-sim bugs -->";
+
+#[derive(Debug, Args)]
+pub(crate) struct BugsArgs {
+    /// Independent searches for each bug
+    #[arg(long, value_name = "N")]
+    searches: Option<u64>,
+    /// Searches of each weaker harness
+    #[arg(long, value_name = "N")]
+    weak_searches: Option<u64>,
+    /// Few searches, no weaker harness, nothing shrunk
+    #[arg(long)]
+    quick: bool,
+    /// Only these bugs, by id or name; all by default
+    #[arg(long = "bug", value_name = "BUG", value_parser = plant::bug)]
+    bugs: Vec<Bug>,
+    /// How many threads search
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Puts the tables into this page, between their marks
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &BugsArgs) -> CommandResult {
+    let mut plan = if args.quick { Plan::QUICK } else { Plan::FULL };
+    plan.searches = args.searches.unwrap_or(plan.searches);
+    plan.weak_searches = args.weak_searches.unwrap_or(plan.weak_searches);
+    let bugs = if args.bugs.is_empty() { Bug::ALL.to_vec() } else { args.bugs.clone() };
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::<Found>::new()));
+    let work = || {
+        while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let found = find(*bug, &plan, &thread_time);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push(found);
+            eprintln!("{} of {}: {}", done.len(), bugs.len(), bug.id());
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..args.threads.unwrap_or(cores).max(1) {
+            scope.spawn(work);
+        }
+    });
+    let mut found = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by_key(|found| found.bug);
+    let tables = report::markdown(&found, &plan);
+    if let Some(page) = &args.page {
+        let text = std::fs::read_to_string(page)
+            .map_err(|e| format!("reading {} failed: {e}", page.display()))?;
+        let (Some((before, _)), Some((_, after))) = (text.split_once(BEGIN), text.split_once(END))
+        else {
+            return Err(format!("{} has no marks {BEGIN}and {END}", page.display()));
+        };
+        write(page, &format!("{before}{BEGIN}{tables}{END}{after}"))?;
+    }
+    match args.json {
+        true => println!("{}", report::json(&found, &plan)),
+        false => print!("{tables}"),
+    }
+    let all = found.iter().all(Found::is_caught);
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The processor time of this thread, where the system tells it; else the time that passed.
+fn thread_time() -> Duration {
+    thread_local! {
+        static START: Instant = Instant::now();
+    }
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.and_then(|line| line.split(' ').next()?.parse().ok());
+    nanos.map_or_else(|| START.with(Instant::elapsed), Duration::from_nanos)
+}
