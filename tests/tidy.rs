@@ -41,6 +41,7 @@ const COMMAND_LINE: &[&str] = &["sim/src/main.rs", "sim/src/bin", "sim/src/cli"]
 /// (the store knows neither log nor runs; nothing below `shell` knows threads).
 const LAYERS: &[(&str, &[&str])] = &[
     ("planted", &[]),
+    ("marks", &[]),
     ("sync", &[]),
     ("types", &[]),
     ("error", &["types"]),

@@ -40,6 +40,38 @@ macro_rules! planted {
     };
 }
 
+/// Counts that a branch was taken, in simulations; nothing in every other build.
+#[cfg(feature = "marks")]
+macro_rules! sometimes {
+    ($name:literal) => {{
+        const INDEX: usize = crate::marks::index($name);
+        crate::marks::hit(INDEX)
+    }};
+    ($name:literal, $condition:expr) => {
+        if $condition {
+            sometimes!($name)
+        }
+    };
+}
+#[cfg(not(feature = "marks"))]
+macro_rules! sometimes {
+    ($($mark:tt)*) => {
+        ()
+    };
+}
+
+/// Says what the engine is about from here to the end of the block, in simulations.
+#[cfg(feature = "marks")]
+macro_rules! phase {
+    ($phase:ident) => {
+        let _phase = crate::marks::enter(crate::marks::Phase::$phase);
+    };
+}
+#[cfg(not(feature = "marks"))]
+macro_rules! phase {
+    ($phase:ident) => {};
+}
+
 mod batch;
 mod clock;
 mod codec;
@@ -53,6 +85,8 @@ pub mod fuzzing;
 mod kv;
 mod log;
 mod manifest;
+#[cfg(feature = "marks")]
+pub mod marks;
 mod names;
 mod options;
 #[cfg(feature = "planted")]

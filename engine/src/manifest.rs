@@ -102,12 +102,14 @@ impl Manifest {
             Error::corruption(file, at as u64, expected, found)
         };
         let frame = bytes.get(..FRAME_BYTES).ok_or_else(|| {
+            sometimes!("manifest/cut-short");
             bad(0, "a manifest of at least 24 bytes", format!("{} bytes", bytes.len()))
         })?;
         let malformed = |m: Malformed| bad(0, m.expected, m.found);
         let mut reader = Reader::new(frame);
         let magic: [u8; 8] = reader.array("a magic number").map_err(malformed)?;
         if &magic != MANIFEST_MAGIC {
+            sometimes!("manifest/bad-magic");
             return Err(bad(0, "the magic number of a manifest", hex(&magic)));
         }
         let format = reader.u32("a format").map_err(malformed)?;
@@ -116,6 +118,7 @@ impl Manifest {
         let zeros = reader.u32("zeros").map_err(malformed)?;
         let body = bytes.get(FRAME_BYTES..).unwrap_or_default();
         if body.len() != length {
+            sometimes!("manifest/bad-length");
             return Err(bad(
                 12,
                 "a body of the length that is given",
@@ -127,6 +130,7 @@ impl Manifest {
         hasher.update(body);
         let computed = hasher.finalize();
         if stored != computed || zeros != 0 {
+            sometimes!("manifest/bad-checksum");
             return Err(bad(
                 16,
                 "a manifest with a matching checksum",
@@ -134,6 +138,7 @@ impl Manifest {
             ));
         }
         if format > MANIFEST_FORMAT {
+            sometimes!("manifest/later-format");
             return Err(Error::UnsupportedFormat {
                 file: file.to_owned(),
                 found: format,
@@ -211,6 +216,7 @@ impl Manifest {
         };
         let length = file.len().map_err(|e| Error::io("reading the length of", path, e))?;
         if length > MANIFEST_BYTES_MAX {
+            sometimes!("manifest/too-long");
             return Err(Error::corruption(
                 path,
                 0,
@@ -276,6 +282,7 @@ pub(crate) fn replace(
         .create(&temporary)
         .map_err(|e| full_or_failed(Error::io_or_full("creating", &temporary, e)))?;
     if let Err(e) = write_all_at(&*file, &manifest.encode(), 0) {
+        sometimes!("manifest/write-failed");
         let error = Error::io_or_full("writing", &temporary, e);
         drop(file);
         // The space is wanted back; what cannot be removed now is removed by maintenance.
@@ -294,8 +301,12 @@ pub(crate) fn replace(
     let kept = dir.join(OwnName::Temporary(number + 1).file_name());
     let is_kept = match vfs.link(&target, &kept) {
         Ok(()) => true,
-        Err(e) if has_no_links(&e) => false,
+        Err(e) if has_no_links(&e) => {
+            sometimes!("manifest/no-old-one");
+            false
+        }
         Err(e) => {
+            sometimes!("manifest/link-failed");
             let error = Error::io_or_full("linking", &kept, e);
             let _removed = vfs.remove(&temporary);
             return Err(full_or_failed(error));
@@ -312,7 +323,7 @@ pub(crate) fn replace(
     vfs.sync_dir(dir).map_err(|e| failed(Error::io("syncing", dir, e)))?;
     for parent in parents {
         match vfs.sync_dir(parent) {
-            Ok(()) => {}
+            Ok(()) => sometimes!("manifest/parent-synced"),
             // A directory that may not be opened is not one that this user made anything in.
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {}
             Err(e) => return Err(failed(Error::io("syncing", parent, e))),
@@ -322,7 +333,7 @@ pub(crate) fn replace(
     // 6. Nothing can bring the old one back any more.
     if is_kept {
         // What cannot be removed now is removed by the next opening.
-        let _removed = vfs.remove(&kept);
+        let _removed = vfs.remove(&kept).inspect_err(|_| sometimes!("manifest/second-name-stays"));
     }
     Ok(())
 }

@@ -19,10 +19,12 @@
 //! Invariants: a segment that was not closed cleanly is never written again; a read error is
 //! an error, never the end of the log; nothing is skipped.
 
+mod judge;
+
 use std::collections::VecDeque;
-use std::io;
 use std::path::Path;
 
+use judge::{judge_stop, open_segment};
 use runstone_vfs::{Access, FileKind, Vfs};
 
 use crate::codec::change::{self, Change, NEVER};
@@ -31,7 +33,6 @@ use crate::error::{Error, Result};
 use crate::log::creation::{NewSegment, Place, SegmentPlan, create_segment};
 use crate::log::record::{RecordHead, RecordKind};
 use crate::log::scan::{Next, Record, SegmentScan};
-use crate::log::segment::hex;
 use crate::log::writer::WriteFailure;
 use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
 use crate::names::OwnName;
@@ -82,6 +83,7 @@ impl Replay {
         let is_commit = kind == RecordKind::Commit;
         let expected = self.last_version + u64::from(is_commit);
         if version != expected || time_ms < self.last_time_ms {
+            sometimes!("recovery/version-out-of-order");
             return Err(Error::corruption(
                 path,
                 record.offset,
@@ -93,6 +95,9 @@ impl Replay {
         self.last_time_ms = time_ms;
         self.bytes += record.bytes.len() as u64;
         if !is_commit {
+            sometimes!("recovery/padding-replayed", kind == RecordKind::Padding);
+            sometimes!("recovery/watermark-replayed", kind == RecordKind::Watermark);
+            sometimes!("recovery/clock-floor-replayed", kind == RecordKind::ClockFloor);
             return Ok(());
         }
         self.commits += 1;
@@ -100,6 +105,7 @@ impl Replay {
             .map_err(|m| Error::corruption(path, record.offset, m.expected, m.found))?;
         let no_pins = Pins::default();
         let count = changes.len();
+        sometimes!("recovery/batch-replayed", count > 1);
         for (i, mut change) in changes.into_iter().enumerate() {
             if planted!(HalfBatchApplied) && i > 0 && i + 1 == count {
                 break;
@@ -131,6 +137,7 @@ fn is_content(kind: RecordKind) -> bool {
 /// Errors: [`Error::Corruption`] for a missing, foreign or damaged segment;
 /// [`Error::UnsupportedFormat`]; [`Error::Io`].
 pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<Replay> {
+    phase!(Replay);
     let mut replay = Replay { memtable: Memtable::new(&manifest.store_id), ..Replay::default() };
     for entry in &manifest.segments {
         let path = dir.join(OwnName::Segment(entry.number).file_name());
@@ -154,11 +161,16 @@ pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<R
                 Next::Stop(stop) => {
                     judge_stop(&mut scan, &path, entry, stop, replay.last_version)?;
                     replay.torn_bytes = scan.bytes_behind()?;
+                    sometimes!("recovery/zeros-behind-the-log", replay.torn_bytes == 0);
+                    sometimes!("recovery/torn-tail-cut", replay.torn_bytes > 0);
                     break;
                 }
             }
         }
         let end = scan.position();
+        sometimes!("recovery/unclean-segment-read", entry.open && !manifest.clean);
+        sometimes!("recovery/clean-segment-read", entry.open && manifest.clean);
+        sometimes!("recovery/closed-segment-read", !entry.open);
         #[cfg(feature = "planted")]
         {
             replay.end = end;
@@ -175,9 +187,11 @@ impl Replay {
     fn keep_tail(&mut self, record: &Record<'_>, attested: u64) {
         let proven = attested.max(record.head.synced);
         while self.tail.front().is_some_and(|kept| kept.offset < proven) {
+            sometimes!("recovery/tail-proven-by-later-record");
             self.tail.pop_front();
         }
         if record.offset >= attested {
+            sometimes!("recovery/tail-kept");
             self.tail.push_back(TailRecord {
                 offset: record.offset,
                 head: record.head,
@@ -185,86 +199,6 @@ impl Replay {
             });
         }
     }
-}
-
-/// Opens a segment that the manifest names, and compares what it says of itself.
-fn open_segment(
-    vfs: &dyn Vfs,
-    path: &Path,
-    manifest: &Manifest,
-    entry: &SegmentEntry,
-) -> Result<SegmentScan> {
-    let file = match vfs.open(path, Access::Read) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::corruption(
-                path,
-                0,
-                "the log segment that the manifest names",
-                "no such file",
-            ));
-        }
-        Err(e) => return Err(Error::io("opening", path, e)),
-    };
-    let end = (!entry.open || manifest.clean).then_some(entry.attested);
-    let scan = SegmentScan::open(file, path, end)?;
-    let header = scan.header();
-    if header.store_id != manifest.store_id {
-        return Err(Error::corruption(
-            path,
-            16,
-            format_args!("a segment of store {}", hex(&manifest.store_id)),
-            format_args!("one of store {}", hex(&header.store_id)),
-        ));
-    }
-    if header.number != entry.number || header.salt != entry.salt {
-        return Err(Error::corruption(
-            path,
-            32,
-            format_args!("segment {} with salt {}", entry.number, hex(&entry.salt)),
-            format_args!("segment {} with salt {}", header.number, hex(&header.salt)),
-        ));
-    }
-    if scan.file_end() < entry.attested {
-        return Err(Error::corruption(
-            path,
-            scan.file_end(),
-            format_args!("{} bytes, as the manifest attests", entry.attested),
-            format_args!("the end of the file at {} bytes", scan.file_end()),
-        ));
-    }
-    Ok(scan)
-}
-
-/// Whether a record that is not intact is the end of the log; otherwise the error.
-fn judge_stop(
-    scan: &mut SegmentScan,
-    path: &Path,
-    entry: &SegmentEntry,
-    stop: crate::log::record::NotIntact,
-    last_version: u64,
-) -> Result<()> {
-    let at = scan.position();
-    if planted!(TornTailFatal) {
-        return Err(Error::corruption(path, at, stop.expected, stop.found));
-    }
-    if at < entry.attested {
-        return Err(Error::corruption(
-            path,
-            at,
-            format_args!("{} (attested up to {} by the manifest)", stop.expected, entry.attested),
-            stop.found,
-        ));
-    }
-    if let Some((proof, synced)) = scan.find_proof_behind(last_version)? {
-        return Err(Error::corruption(
-            path,
-            at,
-            format_args!("{} (the record at {proof} attests {synced} bytes)", stop.expected),
-            stop.found,
-        ));
-    }
-    Ok(())
 }
 
 /// What an unclean stop leaves to be made durable: the tail in a new segment, and a manifest
@@ -278,6 +212,9 @@ pub(crate) fn repair(
     number: u64,
     padded: bool,
 ) -> Result<(Manifest, NewSegment)> {
+    phase!(Repair);
+    sometimes!("recovery/repair-with-tail", !replay.tail.is_empty());
+    sometimes!("recovery/repair-without-tail", replay.tail.is_empty());
     // 1. The tail, from the bytes that were judged, under a number never used before.
     let plan = SegmentPlan {
         store_id: found.store_id,
@@ -299,6 +236,7 @@ pub(crate) fn repair(
         last.attested = replay.watermark;
         last.open = false;
         if replay.proven_in_last == 0 {
+            sometimes!("recovery/repair-drops-empty-segment");
             // It holds nothing: it need not be kept.
             next.segments.pop();
         }
@@ -318,6 +256,7 @@ pub(crate) fn repair(
 ///
 /// Errors: [`Error::DiskFull`] or [`Error::Io`]; opening may be tried again.
 pub(crate) fn create(place: &Place, number: u64, padded: bool) -> Result<(Manifest, NewSegment)> {
+    phase!(Creation);
     let store_id =
         place.entropy.bytes16().map_err(|e| Error::io("drawing an id for", &place.dir, e))?;
     let plan = SegmentPlan { store_id, number, epoch: 1, last: (0, 0), padded };
@@ -343,8 +282,12 @@ pub(crate) fn create(place: &Place, number: u64, padded: bool) -> Result<(Manife
 fn replace(place: &Place, manifest: &Manifest, number: u64, segment: &NewSegment) -> Result<()> {
     let replaced = manifest::replace(&*place.vfs, &place.dir, manifest, number, &place.parents);
     replaced.map_err(|error| match error {
-        ReplaceError::Failed(e) => e,
+        ReplaceError::Failed(e) => {
+            sometimes!("recovery/manifest-failed");
+            e
+        }
         ReplaceError::Full(e) => {
+            sometimes!("recovery/manifest-met-full-disk");
             // What cannot be removed now is removed by the opening that succeeds.
             let _removed = place.vfs.remove(&segment.path);
             e
@@ -396,15 +339,20 @@ impl Listing {
     pub(crate) fn refuse_lost_manifest(&self, vfs: &dyn Vfs, dir: &Path) -> Result<()> {
         for own in &self.own {
             let OwnName::Segment(_) = own else { continue };
+            sometimes!("recovery/segment-without-manifest");
             let path = dir.join(own.file_name());
             let file = vfs.open(&path, Access::Read).map_err(|e| Error::io("opening", &path, e))?;
             let mut scan = match SegmentScan::open(file, &path, None) {
                 Ok(scan) => scan,
                 // Without a header no record can be judged: an unfinished creation.
-                Err(Error::Corruption { .. }) => continue,
+                Err(Error::Corruption { .. }) => {
+                    sometimes!("recovery/unfinished-creation-without-header");
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             if scan.has_any_record()? {
+                sometimes!("recovery/lost-manifest-refused");
                 return Err(Error::corruption(
                     dir.join(OwnName::Manifest.file_name()),
                     0,
@@ -430,12 +378,16 @@ impl Listing {
         for own in &self.own {
             let path = dir.join(own.file_name());
             let named = |number: u64| manifest.segments.iter().any(|s| s.number == number);
+            sometimes!("recovery/orphan-judged", !matches!(own, OwnName::Segment(n) if named(*n)));
             let other_store = match own {
                 OwnName::Segment(number) if named(*number) => continue,
                 OwnName::Segment(_) => match vfs.open(&path, Access::Read) {
                     Ok(file) => match SegmentScan::open(file, &path, None) {
                         Ok(scan) => scan.header().store_id != manifest.store_id,
-                        Err(Error::Corruption { .. }) => false,
+                        Err(Error::Corruption { .. }) => {
+                            sometimes!("recovery/orphan-without-header");
+                            false
+                        }
                         // It may be this store's from a later version, or unreadable for now.
                         Err(_) => true,
                     },
@@ -448,7 +400,10 @@ impl Listing {
                 },
                 OwnName::Manifest | OwnName::Lock => continue,
             };
+            sometimes!("recovery/orphan-unreadable", other_store);
             if !other_store {
+                sometimes!("recovery/orphan-temporary", matches!(own, OwnName::Temporary(_)));
+                sometimes!("recovery/orphan-segment", matches!(own, OwnName::Segment(_)));
                 orphans.push(*own);
             }
         }

@@ -195,6 +195,7 @@ impl RunTracker {
         if self.inner.runs.read().all.contains_key(&run) {
             return Ok(());
         }
+        sometimes!("runs/not-found");
         Err(Error::RunNotFound { run })
     }
 
@@ -220,6 +221,7 @@ impl RunTracker {
                 debug_assert!(before.is_none(), "a run id is never used twice");
             }
             RunChange::End { run, status, version, time_ms } => {
+                sometimes!("runs/ended");
                 runs.active.remove(&run);
                 if let Some(found) = runs.all.get_mut(&run) {
                     debug_assert!(found.end.is_none(), "a run ends once");
@@ -238,6 +240,7 @@ impl RunTracker {
         let counters =
             self.inner.runs.read().all.get(&run).map(|found| Arc::clone(&found.counters));
         if let Some(counters) = counters {
+            sometimes!("runs/another-run-is-hot");
             counters.touch(version);
             hot.0 = Some((run, counters));
         }

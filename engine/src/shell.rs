@@ -1,8 +1,8 @@
 //! The shell around the core: the system's clock, the system's entropy, the background thread.
 //!
 //! The only file of the engine that starts a thread (by `sync`), reads the system's clock, or
-//! draws a random number. Everything that the thread does is a step of the core (`tick`, `maintain`),
-//! which a simulator calls itself.
+//! draws a random number. Everything that the thread does is a step of the core (`tick`,
+//! `maintain`), which a simulator calls itself.
 #![allow(clippy::disallowed_methods)] // this is the substitute that clippy.toml points to
 
 use std::io;

@@ -8,8 +8,8 @@
 //! - [`exhaust`]: the same engine and oracle on every legal crash state of small workloads.
 //! - [`rng`] and [`digest`]: the random streams of a seed, and the digest of what it did.
 //!
-//! The command line (`runstone-sim sweep | replay | shrink | digest`) is a thin shell around
-//! [`harness`]; `docs/simulation.md` tells how to use it.
+//! The command line (`runstone-sim sweep | replay | shrink | exhaust | digest`) is a thin shell
+//! around these; `docs/simulation.md` tells how to use it.
 
 pub mod digest;
 pub mod disk;

@@ -143,6 +143,33 @@ fn a_passing_seed_is_not_shrunk_and_nothing_is_written() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn an_exhaustive_exploration_counts_what_it_did_whatever_the_number_of_threads() {
+    let args = "exhaust --settings batched,padded --ops 1 --depth 1 --deeper 0 --json --threads";
+    let (one, three) =
+        (json(&call(&format!("{args} 1")).out), json(&call(&format!("{args} 3")).out));
+    assert_eq!((&one["workloads"], &one["breach"]), (&46.into(), &serde_json::Value::Null));
+    for field in ["workloads", "levels", "distinct_states", "distinct_seen", "breach"] {
+        assert_eq!(one[field], three[field], "{field}");
+    }
+    let text = call("exhaust --settings batched --ops 0 --depth 1 --deeper 0");
+    assert_eq!(text.code, Some(0), "{}", text.out);
+    let parts = ["operations, at most: batched 0", "crash 1:", "points cut off", "no breach"];
+    for part in parts {
+        assert!(text.out.contains(part), "{part} in {}", text.out);
+    }
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn an_exhaustive_exploration_of_an_engine_with_a_bug_ends_with_1_and_the_path_to_it() {
+    let ended = call("exhaust --settings batched --ops 1 --depth 1 --plant NoDataSync");
+    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    for part in ["BREACH of C1 in batched", "  power cut\n", "  files "] {
+        assert!(ended.out.contains(part), "{part} in {}", ended.out);
+    }
+}
+
 // ----- mistakes -----
 
 #[test]
@@ -163,6 +190,7 @@ fn a_mistake_ends_with_2_and_says_what_to_do() {
         ("replay broken.json", "is not a saved case"),
         ("replay other.json", "missing field"),
         ("replay broken.json --world rot", "a saved case has its world"),
+        ("exhaust --settings wet", "there are batched, async, strict, padded, rotating"),
         ("dance", "unrecognized subcommand"),
         ("", "Usage: runstone-sim"),
     ];

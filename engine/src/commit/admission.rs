@@ -62,8 +62,10 @@ impl Overlay {
         let wanted = request.memory_bytes_max;
         let used = budget.used + self.memory_bytes;
         if used + wanted > budget.max_for(request) {
+            sometimes!("admission/memory-full");
             return Err(Error::MemtableFull { used, budget: budget.max, wanted });
         }
+        sometimes!("admission/reserve-used", used + wanted > budget.max);
         let changes = request.changes.as_slice();
         if let [Change::Put { key, .. } | Change::Delete { key }] = changes {
             self.require_active(tracker, key.run())?;
@@ -79,8 +81,14 @@ impl Overlay {
             return Ok(());
         }
         match self.status(tracker, run) {
-            None => Err(Error::RunNotFound { run }),
-            Some(status) if !status.is_active() => Err(Error::RunEnded { run, status }),
+            None => {
+                sometimes!("admission/run-not-found");
+                Err(Error::RunNotFound { run })
+            }
+            Some(status) if !status.is_active() => {
+                sometimes!("admission/run-ended");
+                Err(Error::RunEnded { run, status })
+            }
             Some(_) => {
                 self.active = Some(run);
                 Ok(())
@@ -100,19 +108,25 @@ impl Overlay {
             match change {
                 Change::BeginRun { begin, .. } => {
                     if let Some(status) = status(self, &own, run) {
+                        sometimes!("admission/run-exists");
                         return Err(Error::RunExists { run, status });
                     }
                     if let Some(parent) = begin.parent
                         && status(self, &own, parent).is_none()
                     {
+                        sometimes!("admission/parent-not-found");
                         return Err(Error::RunNotFound { run: parent });
                     }
                     own.insert(run, RunStatus::Running);
                 }
                 _ if checked == Some(run) && !matches!(change, Change::EndRun { .. }) => {}
                 _ => match status(self, &own, run) {
-                    None => return Err(Error::RunNotFound { run }),
+                    None => {
+                        sometimes!("admission/batch-run-not-found");
+                        return Err(Error::RunNotFound { run });
+                    }
                     Some(status) if !status.is_active() => {
+                        sometimes!("admission/batch-run-ended");
                         return Err(Error::RunEnded { run, status });
                     }
                     Some(_) => {
@@ -125,6 +139,7 @@ impl Overlay {
                 },
             }
         }
+        sometimes!("admission/runs-change-within-the-group", self.runs.is_some());
         if !own.is_empty() {
             self.active = None;
             self.runs.get_or_insert_default().append(&mut own);

@@ -23,6 +23,8 @@ pub(crate) struct Health {
 impl Health {
     /// Forbids every further write. The first reason stays.
     pub(crate) fn poison(&self, error: &Error) -> StdArc<str> {
+        sometimes!("gate/poisoned-again", self.is_poisoned());
+        sometimes!("gate/poisoned", !self.is_poisoned());
         let mut reason = self.reason.lock();
         let reason = reason.get_or_insert_with(|| error.to_string().into());
         self.poisoned.store(true, Ordering::Release);
@@ -38,6 +40,7 @@ impl Health {
         if !self.is_poisoned() {
             return Ok(());
         }
+        sometimes!("gate/refused-as-poisoned");
         let reason = self.reason.lock().clone().unwrap_or_else(|| "unknown".into());
         Err(Error::Poisoned { reason })
     }
@@ -80,6 +83,7 @@ impl SyncGate {
     /// Asks for a sync by the next tick, which then need not wait for the writer's lock. A
     /// later point replaces one that nobody has taken yet.
     pub(crate) fn ask(&self, point: SyncPoint) {
+        sometimes!("gate/asked-point-replaced", self.asked.lock().is_some());
         *self.asked.lock() = Some(point);
     }
 
@@ -109,8 +113,9 @@ impl SyncGate {
         if planted!(SyncBesideGate) {
             gate = None;
         }
-        health.check()?;
+        health.check().inspect_err(|_| sometimes!("gate/sync-after-a-failed-one"))?;
         if current != Some(point.segment) || planted!(NoDataSync) {
+            sometimes!("gate/point-in-an-older-segment");
             return Ok(());
         }
         let synced = match point.file.sync() {
@@ -121,6 +126,7 @@ impl SyncGate {
             synced => synced,
         };
         if let Err(e) = synced {
+            sometimes!("gate/sync-failed");
             health.poison(&Error::io("syncing", &*point.path, e));
             return health.check();
         }

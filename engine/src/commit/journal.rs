@@ -81,7 +81,10 @@ impl Journal {
     ) -> std::result::Result<(), WriteFailure> {
         let written = self.writer.write_buffer();
         if let Err(WriteFailure::Full(_)) = &written {
-            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+            sometimes!("journal/full-disk-cut-back");
+            gate.sync(&self.sync_point(batched), health)
+                .inspect_err(|_| sometimes!("journal/cut-back-sync-failed"))
+                .map_err(WriteFailure::Failed)?;
         }
         written
     }
@@ -116,6 +119,14 @@ impl Journal {
         let replaced = manifest::replace(&*self.place.vfs, &self.place.dir, &next, number, parents);
         if replaced.is_err() {
             self.orphans.push(OwnName::Temporary(number));
+            sometimes!(
+                "journal/manifest-failed",
+                matches!(&replaced, Err(ReplaceError::Failed(_)))
+            );
+            sometimes!(
+                "journal/manifest-full-disk",
+                matches!(&replaced, Err(ReplaceError::Full(_)))
+            );
             self.orphans.push(OwnName::Temporary(number + 1));
         }
         replaced?;
@@ -125,14 +136,16 @@ impl Journal {
 
     /// Before the first record of an opening: makes its epoch durable.
     pub(crate) fn begin_session(&mut self) -> std::result::Result<(), WriteFailure> {
+        phase!(Session);
         if self.session_begun {
             return Ok(());
         }
         let mut next = self.manifest.clone();
         next.epoch += 1;
         next.clean = false;
-        self.replace(next)?;
+        self.replace(next).inspect_err(|_| sometimes!("journal/session-failed"))?;
         self.session_begun = true;
+        sometimes!("journal/session-begun");
         Ok(())
     }
 
@@ -145,6 +158,8 @@ impl Journal {
         last: (u64, u64),
         options: &Options,
     ) -> std::result::Result<(), WriteFailure> {
+        phase!(Rotation);
+        sometimes!("journal/rotation-resumed", self.ended);
         // 1. The old segment: all its records written, its length exact, synced.
         if !self.ended {
             self.write_buffer(gate, health, batched)?;
@@ -167,6 +182,14 @@ impl Journal {
             },
             std::iter::empty(),
         );
+        sometimes!(
+            "journal/rotation-segment-full-disk",
+            matches!(&segment, Err(WriteFailure::Full(_)))
+        );
+        sometimes!(
+            "journal/rotation-segment-failed",
+            matches!(&segment, Err(WriteFailure::Failed(_)))
+        );
         if segment.is_err() {
             self.orphans.push(OwnName::Segment(number));
         }
@@ -185,8 +208,13 @@ impl Journal {
         });
         if let Err(failure) = self.replace(next) {
             if matches!(failure, WriteFailure::Full(_)) {
+                sometimes!("journal/rotation-manifest-full-disk");
                 self.orphans.push(OwnName::Segment(number));
             }
+            sometimes!(
+                "journal/rotation-manifest-failed",
+                matches!(failure, WriteFailure::Failed(_))
+            );
             return Err(failure);
         }
         // 4. Only now is the new one appended to.
@@ -199,6 +227,7 @@ impl Journal {
             options,
         );
         gate.switch_to(number, segment.length);
+        sometimes!("journal/rotated");
         self.ended = false;
         Ok(())
     }
@@ -222,7 +251,7 @@ impl Journal {
     ) -> std::result::Result<(), WriteFailure> {
         // 1. The log: written, cut to its length, synced.
         self.write_buffer(gate, health, batched)?;
-        self.writer.trim()?;
+        self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
         if !planted!(CloseWithoutSync) {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
         }
@@ -232,8 +261,9 @@ impl Journal {
         if let Some(last) = next.segments.last_mut() {
             last.attested = self.writer.written();
         }
-        self.replace(next)?;
+        self.replace(next).inspect_err(|_| sometimes!("journal/close-manifest-failed"))?;
         self.session_begun = false;
+        sometimes!("journal/closed");
         Ok(())
     }
 
@@ -249,6 +279,7 @@ impl Journal {
 
     /// Gives back those that could not be.
     pub(crate) fn put_orphans(&mut self, mut left: Vec<OwnName>) {
+        sometimes!("journal/orphans-kept-for-later");
         self.orphans.append(&mut left);
     }
 }

@@ -18,6 +18,7 @@ struct PanicGuard<'a>(&'a Health);
 impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            sometimes!("lead/panicked");
             self.0.poison(&Error::invalid("a thread panicked while it committed"));
         }
     }
@@ -41,6 +42,7 @@ impl Pipeline {
             && self.queue.is_idle()
             && let Some(writer) = self.writer.try_lock()
         {
+            sometimes!("lead/needs-no-lead");
             return self.step_alone(writer, request);
         }
         match self.queue.enter(request)? {
@@ -57,6 +59,7 @@ impl Pipeline {
     /// Adds a commit to the queue without waiting; works off a full queue first.
     pub(crate) fn enqueue(&self, request: Request) -> Result<Arc<TicketState>> {
         while self.queue.len() >= self.options.queue_commits_max {
+            sometimes!("lead/full-queue-worked-off");
             self.step();
         }
         let ticket = self.queue.push(request)?;
@@ -82,6 +85,7 @@ impl Pipeline {
     fn lead_for(&self, ticket: &TicketState) -> Result<Committed> {
         let _lead = Lead(&self.queue);
         while !ticket.is_answered() {
+            sometimes!("lead/steps-for-others-first");
             // Who steps on purpose may hold the request, and answers it or puts it back soon.
             if self.step() == 0 {
                 yield_now();
@@ -124,6 +128,7 @@ impl Pipeline {
             None => self.queue.take(&mut pending),
         }
         if pending.is_empty() {
+            sometimes!("lead/nothing-to-do");
             writer.pending = pending;
             return (0, None);
         }

@@ -54,11 +54,13 @@ impl Pipeline {
         writer: &mut Writer,
         pending: &mut VecDeque<Pending>,
     ) -> Answers {
+        phase!(Commit);
         let accepted = std::mem::take(&mut writer.accepted);
         let overlay = Overlay::new(writer.hot.id());
         let mut group = Group { accepted, overlay, ..Group::default() };
         // 1. What must be in order before anything is admitted.
         if let Err(error) = self.prepare(writer) {
+            sometimes!("pipeline/group-not-prepared");
             return Answers::all(&mut group, pending, &error);
         }
         // 2. Judge and encode, in commit order, as many as fit.
@@ -87,6 +89,8 @@ impl Pipeline {
             return Answers::all(&mut group, &mut VecDeque::new(), &error);
         }
         // 4. Apply and publish, all at once, in the order of the log.
+        sometimes!("pipeline/group-of-several", group.accepted.len() > 1);
+        sometimes!("pipeline/group-all-refused", group.accepted.is_empty());
         self.publish_group(writer, &mut group, &mut answers);
         for (reply, error) in group.refused {
             answers.add(reply, Err(error));
@@ -110,6 +114,7 @@ impl Pipeline {
 
     /// The same steps for a commit that meets no other: most do, and pay for no group.
     pub(super) fn commit_alone(&self, writer: &mut Writer, request: Request) -> Result<Committed> {
+        phase!(Commit);
         // 1. What must be in order before it is admitted.
         self.prepare(writer)?;
         // 2. Judge and encode.
@@ -127,6 +132,7 @@ impl Pipeline {
         self.pad(writer);
         // 3. Write, and sync if it asks for it.
         if let Err(failure) = self.make_durable(writer, level, u64::from(level == Level::Batched)) {
+            sometimes!("pipeline/lone-commit-failed");
             return Err(self.undo(writer, before, mark, failure));
         }
         // 4. Apply and publish.
@@ -141,6 +147,7 @@ impl Pipeline {
     fn undo(&self, writer: &mut Writer, before: u64, mark: usize, failure: WriteFailure) -> Error {
         match failure {
             WriteFailure::Full(error) => {
+                sometimes!("pipeline/undone-by-full-disk");
                 // Neither record nor version stays; what was published before does.
                 writer.journal.writer().truncate_to(mark);
                 if !planted!(VersionKeptAfterFullDisk) {
@@ -150,6 +157,7 @@ impl Pipeline {
                 error
             }
             WriteFailure::Failed(error) => {
+                sometimes!("pipeline/outcome-unknown");
                 Error::OutcomeUnknown { reason: self.health.poison(&error) }
             }
         }
@@ -158,12 +166,14 @@ impl Pipeline {
     /// Brings the log into a state in which records may be appended.
     pub(crate) fn prepare(&self, writer: &mut Writer) -> Result<()> {
         if writer.closed {
+            sometimes!("pipeline/closed");
             return Err(Error::Closed);
         }
         self.health.check()?;
         // Published commits that a full disk kept in the buffer come first.
         if writer.disk_full {
             self.write_log(writer)?;
+            sometimes!("pipeline/buffer-written-at-last");
             writer.disk_full = false;
         }
         // The epoch is durable before its first commit.
@@ -173,8 +183,10 @@ impl Pipeline {
         // No more than twice the batch size is ever unsynced.
         if self.unsynced_batched(writer) >= 2 * self.policy.batch_size {
             self.gate.wait_for_running();
+            sometimes!("pipeline/twice-the-batch-unsynced");
             self.health.check()?;
             if self.unsynced_batched(writer) >= 2 * self.policy.batch_size {
+                sometimes!("pipeline/leader-syncs-itself");
                 self.sync_all(writer)?;
             }
         }
@@ -251,6 +263,8 @@ impl Pipeline {
                 || (request.level == Level::Batched && group.batched >= room.max(1));
             let must_rotate = writer.journal.needs_rotation(bytes, &self.options);
             if is_full || (must_rotate && !group.accepted.is_empty()) {
+                sometimes!("pipeline/group-cut", is_full);
+                sometimes!("pipeline/group-ends-its-segment", !is_full);
                 pending.push_front(next);
                 break;
             }
@@ -261,6 +275,7 @@ impl Pipeline {
             }
             if must_rotate {
                 if let Err(error) = self.rotate(writer) {
+                    sometimes!("pipeline/rotation-failed");
                     pending.push_front(next);
                     return Err(error);
                 }
@@ -295,6 +310,7 @@ impl Pipeline {
     ) -> Result<()> {
         let verdict = overlay.admit(request, &self.runs, *budget);
         if matches!(verdict, Err(Error::MemtableFull { .. })) && !*collected {
+            sometimes!("pipeline/memory-collected-for-room");
             *collected = true;
             self.store.collect_garbage(self.options.group_commits_max);
             *budget = self.budget();
@@ -316,6 +332,7 @@ impl Pipeline {
         let rotated = writer.journal.rotate(gate, health, writer.batched, last, &self.options);
         // Published commits may wait in the buffer: until they are written, none follows.
         writer.disk_full = rotated.is_err() && writer.journal.log().buffered() > 0;
+        sometimes!("pipeline/rotation-left-commits-buffered", writer.disk_full);
         self.guard(rotated)?;
         self.note_synced();
         Ok(())
@@ -384,6 +401,7 @@ impl Pipeline {
             for change in accepted.changes.as_slice().iter().rev() {
                 match change {
                     Change::Put { key: put, value, expiry_ms } if put == key => {
+                        sometimes!("pipeline/delete-of-its-groups-put");
                         if *expiry_ms <= now_ms {
                             return Ok(None);
                         }
@@ -415,6 +433,7 @@ impl Pipeline {
         batched: u64,
     ) -> std::result::Result<(), WriteFailure> {
         let overfull = writer.journal.log().buffered() > self.options.log_buffer_bytes_max;
+        sometimes!("pipeline/buffer-overfull", overfull && level == Level::Async);
         if level > Level::Async || overfull {
             let (gate, health) = (&self.gate, &self.health);
             writer.journal.write_buffer(gate, health, writer.batched)?;
@@ -431,6 +450,7 @@ impl Pipeline {
         let covered = writer.asked.max(self.gate.synced_batched());
         if batched > 0 && writer.batched >= covered + self.policy.batch_size {
             writer.asked = writer.batched;
+            sometimes!("pipeline/batch-full");
             self.gate.ask(writer.journal.sync_point(writer.batched));
             self.schedule.clear_sync();
             self.bell.ring();

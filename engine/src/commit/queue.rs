@@ -127,6 +127,7 @@ impl TicketState {
             }
             // The lead first: somebody else may have answered the thread that was just told to
             // lead, and the lead must be handed on all the same.
+            sometimes!("queue/promoted", slot.promoted);
             if std::mem::take(&mut slot.promoted) {
                 return Woken::Promoted;
             }
@@ -134,6 +135,7 @@ impl TicketState {
                 return Woken::Answered(slot.outcome.take().unwrap_or_else(|| Err(taken_before())));
             }
             slot.parked = true;
+            sometimes!("queue/waits-for-its-outcome");
             slot = self.changed.wait(slot);
             slot.parked = false;
         }
@@ -196,6 +198,7 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
+            sometimes!("queue/dropped-unanswered");
             ticket.answer(Err(Error::OutcomeUnknown {
                 reason: "the thread that committed it stopped".into(),
             }));
@@ -232,7 +235,8 @@ const HELD: u8 = 8;
 /// lock. Invariants of the flags: `WAITING` is set if and only if `pending` is not empty, and
 /// changes, like `CLOSED`, under the lock only; `LEADING` is taken or left without the lock only
 /// while it is the only flag. So under the lock, with something waiting, `LEADING` stands still.
-/// Of `HELD` and `WAITING` the new one is set before the old one is cleared: from its submission until it has its version a request keeps a flag up, and no later one overtakes it.
+/// Of `HELD` and `WAITING` the new one is set before the old one is cleared: from its submission
+/// until it has its version a request keeps a flag up, and no later one overtakes it.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     flags: AtomicU8,
@@ -240,6 +244,7 @@ pub(crate) struct Queue {
 }
 
 fn add(pending: &mut VecDeque<Pending>, request: Request, ticket: &Arc<TicketState>) {
+    sometimes!("queue/behind-others", !pending.is_empty());
     let reply = Reply { ticket: Some(Arc::clone(ticket)) };
     pending.push_back(Pending { request, reply });
 }
@@ -261,18 +266,22 @@ impl Queue {
         let ticket = Arc::new(TicketState::of_a_waiter());
         let mut pending = self.pending.lock();
         if self.is(CLOSED) {
+            sometimes!("queue/closed-while-waiting");
             return Err(Error::Closed);
         }
         // What was submitted before comes first, be it by the same thread.
         if pending.is_empty() && self.exchange(0, LEADING) {
+            sometimes!("queue/lead-taken-under-the-lock");
             return Ok(Turn::Lead(request));
         }
         add(&mut pending, request, &ticket);
         // A leader that has just left did not see it.
         if self.set(WAITING) & LEADING == 0 {
             self.set(LEADING);
+            sometimes!("queue/leads-for-earlier-ones");
             return Ok(Turn::LeadFor(ticket));
         }
+        sometimes!("queue/follows-a-leader");
         Ok(Turn::Follow(ticket))
     }
 
@@ -300,6 +309,7 @@ impl Queue {
         let ticket = Arc::new(TicketState::default());
         let mut pending = self.pending.lock();
         if self.is(CLOSED) {
+            sometimes!("queue/closed-when-submitted");
             return Err(Error::Closed);
         }
         add(&mut pending, request, &ticket);
@@ -329,6 +339,7 @@ impl Queue {
     /// Ends a lead: hands it to the first waiting thread, if there is one.
     pub(crate) fn hand_over(&self) {
         if !self.exchange(LEADING, 0) {
+            sometimes!("queue/lead-handed-over");
             if planted!(LeadDropped) {
                 return self.clear(LEADING);
             }
@@ -341,6 +352,7 @@ impl Queue {
         self.set(LEADING);
         let mut waiting = pending.iter().flat_map(|pending| &pending.reply.ticket);
         if !waiting.any(|ticket| ticket.promote()) {
+            sometimes!("queue/nobody-to-lead");
             self.clear(LEADING);
         }
     }
@@ -366,6 +378,7 @@ impl Queue {
             }
             return;
         }
+        sometimes!("queue/rest-put-back");
         let mut pending = self.pending.lock();
         rest.append(&mut pending);
         std::mem::swap(&mut *pending, rest);

@@ -71,6 +71,7 @@ impl Schedule {
         let due = due();
         let mut moments = self.moments.lock();
         let known = moments.sync;
+        sometimes!("schedule/sooner-than-known", known.is_some_and(|(known, _)| due < known));
         self.set_sync(&mut moments, Some((known.map_or(due, |(known, _)| known.min(due)), level)));
         known.is_none()
     }
@@ -86,6 +87,7 @@ impl Schedule {
         let mut moments = self.moments.lock();
         let is_due = moments.watermark_due(idle).is_some_and(|due| due <= now);
         if is_due {
+            sometimes!("schedule/watermark-due");
             moments.unattested_since = None;
         }
         is_due

@@ -35,6 +35,7 @@ impl Pipeline {
     ///
     /// Errors: a full disk (it is tried again when next due), or that which poisoned.
     pub(crate) fn tick(&self) -> Result<Option<Duration>> {
+        phase!(Tick);
         self.commit_waiting();
         self.health.check()?;
         // Who asks for a sync says so first, and then that none is due: the other way round here.
@@ -44,12 +45,14 @@ impl Pipeline {
         // 1. A full batch has been written, and its sync disturbs no commit.
         let asked = self.gate.take_asked();
         if let Some(point) = asked.filter(|point| point.batched > self.gate.synced_batched()) {
+            sometimes!("upkeep/full-batch-synced");
             self.gate.sync(&point, &self.health)?;
             self.schedule.note_synced(self.store.clock().monotonic());
         }
         // 2. The rest wants the writer, and waits until something is due.
         let next = self.schedule.next(idle);
         if !was_due && next.is_none_or(|next| next > now) {
+            sometimes!("upkeep/nothing-due");
             return Ok(next);
         }
         let mut writer = self.writer.lock_for_upkeep();
@@ -73,9 +76,13 @@ impl Pipeline {
     fn commit_waiting(&self) {
         let Some(mut left) = self.queue.lead_idle() else { return };
         let _lead = Lead(&self.queue);
+        sometimes!("upkeep/commits-what-nobody-leads");
         while left > 0 {
             match self.step() {
-                0 => return,
+                0 => {
+                    sometimes!("upkeep/others-were-first");
+                    return;
+                }
                 answered => left = left.saturating_sub(answered),
             }
         }
@@ -89,7 +96,9 @@ impl Pipeline {
     ) -> Result<MutexGuard<'a, Writer>> {
         // 1. Hand everything to the operating system.
         if let Err(error) = self.write_log(&mut writer) {
+            sometimes!("upkeep/background-write-failed");
             if !self.health.is_poisoned() {
+                sometimes!("upkeep/background-write-tried-again-later");
                 writer.disk_full = true;
                 self.note_leftovers(&writer);
                 self.schedule.clear_sync();
@@ -102,7 +111,9 @@ impl Pipeline {
         let point = writer.journal.sync_point(writer.batched);
         self.schedule.clear_sync();
         drop(writer);
-        self.gate.sync(&point, &self.health)?;
+        self.gate
+            .sync(&point, &self.health)
+            .inspect_err(|_| sometimes!("upkeep/background-sync-failed"))?;
         self.schedule.note_synced(self.store.clock().monotonic());
         Ok(self.writer.lock_for_upkeep())
     }
@@ -116,8 +127,10 @@ impl Pipeline {
             return Ok(());
         }
         if !self.has_room_for_note(writer) {
+            sometimes!("upkeep/no-room-for-a-watermark");
             return Ok(());
         }
+        sometimes!("upkeep/watermark");
         self.append_note(writer, RecordKind::Watermark)
     }
 
@@ -137,6 +150,7 @@ impl Pipeline {
         writer.journal.writer().pad(head);
         let written = self.write_log(writer);
         if written.is_err() && !self.health.is_poisoned() {
+            sometimes!("upkeep/note-taken-back");
             writer.journal.writer().truncate_to(mark);
             writer.disk_full = mark > 0;
         }
@@ -147,6 +161,7 @@ impl Pipeline {
     fn append_clock_floor(&self, writer: &mut Writer) -> Result<()> {
         writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
         if writer.journal.needs_rotation(RECORD_BYTES_MIN, &self.options) {
+            sometimes!("upkeep/clock-floor-in-a-new-segment");
             self.rotate(writer)?;
         }
         self.append_note(writer, RecordKind::ClockFloor)
@@ -154,9 +169,11 @@ impl Pipeline {
 
     /// Makes everything acknowledged so far durable.
     pub(crate) fn flush(&self) -> Result<()> {
+        phase!(Flush);
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
         if !writer.journal.session_begun() || !writer.dirty {
+            sometimes!("upkeep/nothing-to-flush");
             return Ok(());
         }
         self.prepare(&mut writer)?;
@@ -172,6 +189,7 @@ impl Pipeline {
     /// still has its own request in hand is told that the store is closed. On a full disk
     /// everything is as before.
     pub(crate) fn close(&self) -> Result<()> {
+        phase!(Close);
         let mut writer = loop {
             while self.queue.len() > 0 && self.step() > 0 {}
             let writer = self.writer.lock_for_upkeep();
@@ -182,16 +200,18 @@ impl Pipeline {
         };
         self.health.check()?;
         if !writer.journal.session_begun() {
+            sometimes!("upkeep/nothing-to-close");
             writer.closed = true;
             return Ok(());
         }
         self.prepare(&mut writer)?;
+        sometimes!("upkeep/closed-in-the-middle-of-a-rotation", writer.journal.is_ended());
         if writer.dirty && !writer.journal.is_ended() {
             self.append_clock_floor(&mut writer)?;
         }
         let batched = writer.batched;
         let closed = writer.journal.close(&self.gate, &self.health, batched);
-        self.guard(closed)?;
+        self.guard(closed).inspect_err(|_| sometimes!("upkeep/close-failed"))?;
         writer.dirty = false;
         writer.closed = true;
         self.schedule.clear();
@@ -201,6 +221,7 @@ impl Pipeline {
     /// One bounded step of maintenance: frees what expired and what no snapshot sees, and
     /// removes files that nothing names.
     pub(crate) fn maintain(&self) -> Result<MaintainReport> {
+        phase!(Maintenance);
         let mut report = MaintainReport::default();
         let now_ms = self.store.clock().now_ms();
         if self.store.next_expiry_ms().is_some_and(|expiry| expiry <= now_ms) {
@@ -208,6 +229,7 @@ impl Pipeline {
             self.health.check()?;
             // The floor is in the log before anything that expired leaves memory.
             if writer.last_time_ms < now_ms {
+                sometimes!("upkeep/clock-floor-before-expiry");
                 self.prepare(&mut writer)?;
                 self.append_clock_floor(&mut writer)?;
                 self.note_unsynced(&mut writer);
@@ -215,6 +237,7 @@ impl Pipeline {
             let floor = writer.last_time_ms;
             drop(writer);
             let (freed, left) = self.store.expire(floor, MAINTAIN_KEYS);
+            sometimes!("upkeep/expired-kept-for-a-pin", left > 0);
             report.freed += freed;
             report.left += left;
         }
@@ -257,12 +280,16 @@ impl Pipeline {
         for orphan in orphans {
             match place.vfs.remove(&place.path(orphan)) {
                 Ok(()) => removed += 1,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    sometimes!("upkeep/orphan-already-gone");
+                }
                 Err(_) => left.push(orphan),
             }
         }
         let count = left.len();
+        sometimes!("upkeep/orphan-removed", removed > 0);
         if count > 0 {
+            sometimes!("upkeep/orphan-not-removed");
             self.writer.lock_for_upkeep().journal.put_orphans(left);
         }
         Ok((removed, count))

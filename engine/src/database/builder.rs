@@ -112,6 +112,7 @@ impl Builder {
     /// Errors: those of [`Database::open`], and [`Error::InvalidArgument`] for options that
     /// contradict each other.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        phase!(Opening);
         self.options.validate()?;
         let dir = path.as_ref();
         let start = self.clock.monotonic();
@@ -142,7 +143,10 @@ impl Builder {
         // 3. What an unclean stop, or a creation, calls for. Durable before anything is shown.
         let padded = self.options.pad_to_sector;
         let (manifest, writer) = match found {
-            Some(manifest) if manifest.clean => self.resume(dir, manifest, &listing)?,
+            Some(manifest) if manifest.clean => {
+                sometimes!("builder/goes-on-after-a-clean-close");
+                self.resume(dir, manifest, &listing)?
+            }
             #[cfg(feature = "planted")]
             Some(manifest) if is_resumed_by_a_bug() => {
                 self.resume_planted(dir, manifest, &listing, &replay)?
@@ -154,6 +158,7 @@ impl Builder {
             }
             None => {
                 self.remove_unfinished(dir, &listing)?;
+                sometimes!("builder/created");
                 let (manifest, segment) = recovery::create(&place, number, padded)?;
                 self.started(manifest, segment)
             }
@@ -166,13 +171,19 @@ impl Builder {
         if !report.created {
             for orphan in listing.orphans(&*self.vfs, dir, &manifest)? {
                 if manifest.clean {
+                    sometimes!("builder/orphan-left-to-maintenance");
                     orphans.push(orphan);
                     continue;
                 }
                 match self.vfs.remove(&place.path(orphan)) {
                     Ok(()) => report.files_removed += 1,
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    Err(_) => orphans.push(orphan),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                        sometimes!("builder/orphan-already-gone");
+                    }
+                    Err(_) => {
+                        sometimes!("builder/orphan-not-removed");
+                        orphans.push(orphan);
+                    }
                 }
             }
         }
@@ -198,6 +209,8 @@ impl Builder {
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
         // found again: it is not appended to, or old records would follow new ones.
         let ended = writer.has_room_behind() && !session_begun && !is_resumed_by_a_bug();
+        sometimes!("builder/clean-segment-is-longer", ended);
+        sometimes!("builder/orphan-removed", report.files_removed > 0);
         let journal = Journal::new(place, manifest, writer, session_begun, ended, orphans);
         let pipeline = Arc::new(Pipeline {
             policy: self.options.policy(),
@@ -240,12 +253,14 @@ impl Builder {
     ///
     /// Errors: those of [`Database::open_read_only`].
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Database> {
+        phase!(Reading);
         self.options.validate()?;
         let dir = path.as_ref();
         let start = self.clock.monotonic();
         let lock = self.lock(dir, LockKind::Shared)?;
         let listing = Listing::read(&*self.vfs, dir)?;
         let Some(manifest) = Manifest::read(&*self.vfs, dir)? else {
+            sometimes!("builder/nothing-to-read");
             listing.refuse_lost_manifest(&*self.vfs, dir)?;
             let path = dir.join(OwnName::Manifest.file_name());
             return Err(Error::io("opening", path, io::ErrorKind::NotFound.into()));
@@ -313,8 +328,10 @@ impl Builder {
             }
         }
         if !missing.is_empty() && !self.options.create_if_missing {
+            sometimes!("builder/missing-and-not-made");
             return Err(Error::io("opening", dir, io::ErrorKind::NotFound.into()));
         }
+        sometimes!("builder/directory-missing", !missing.is_empty());
         for path in missing.into_iter().rev() {
             match self.vfs.create_dir(path) {
                 Ok(()) => {}
@@ -331,6 +348,7 @@ impl Builder {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             outcome => return outcome,
         }
+        sometimes!("builder/lock-file-missing");
         let path = dir.join(OwnName::Lock.file_name());
         match self.vfs.create(&path) {
             // Its name becomes durable with the directory, which needs the file to be.
@@ -344,7 +362,10 @@ impl Builder {
     fn lock(&self, dir: &Path, kind: LockKind) -> Result<Box<dyn VfsLock>> {
         let path = dir.join(OwnName::Lock.file_name());
         self.vfs.lock(&path, kind).map_err(|e| match e.kind() {
-            io::ErrorKind::WouldBlock => Error::Locked { path: path.clone() },
+            io::ErrorKind::WouldBlock => {
+                sometimes!("builder/locked-by-another");
+                Error::Locked { path: path.clone() }
+            }
             _ => Error::io("locking", &path, e),
         })
     }
@@ -419,7 +440,7 @@ impl Builder {
         for own in &listing.own {
             let path = dir.join(own.file_name());
             match self.vfs.remove(&path) {
-                Ok(()) => {}
+                Ok(()) => sometimes!("builder/unfinished-creation-removed"),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(Error::io("removing", &path, e)),
             }
@@ -441,10 +462,12 @@ impl Builder {
         report.torn_bytes = replay.torn_bytes;
         report.unproven_commits = replay.tail_commits();
         if !report.clean {
+            sometimes!("builder/runs-interrupted", replay.runs.active_count() > 0);
             report.interrupted_runs = replay.runs.list_active();
         }
         let ahead = clock.wall_ms().saturating_sub(replay.last_time_ms);
         let jumped = replay.last_time_ms > 0 && ahead > self.options.clock_jump_report_ms;
+        sometimes!("builder/clock-jumped", jumped);
         report.clock_jump_ms = jumped.then_some(ahead);
     }
 }

@@ -88,6 +88,7 @@ pub(crate) fn create_segment<'a>(
     let mut content = Ok(());
     for (head, payload) in records {
         if bytes.len() >= CHUNK_BYTES && content.is_ok() {
+            sometimes!("creation/large-tail");
             content = write_all_at(&*file, &bytes, written);
             written += bytes.len() as u64;
             bytes.clear();
@@ -96,14 +97,17 @@ pub(crate) fn create_segment<'a>(
         header.seal().append(&mut bytes, offset, head, |out| out.extend_from_slice(payload));
     }
     if padded {
+        sometimes!("creation/padded");
         let end = written + bytes.len() as u64;
         let head = RecordHead { kind: RecordKind::Padding, version, time_ms, synced: 0 };
         pad(header.seal(), &mut bytes, end, head);
     }
     if let Err(e) = content.and_then(|()| write_all_at(&*file, &bytes, written)) {
+        sometimes!("creation/write-failed");
         let error = Error::io_or_full("writing", &path, e);
         // The space is wanted back; what cannot be removed now is removed by maintenance.
-        let _removed = place.vfs.remove(&path);
+        let _removed =
+            place.vfs.remove(&path).inspect_err(|_| sometimes!("creation/leftover-stays"));
         return Err(classify(error));
     }
 

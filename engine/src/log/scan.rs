@@ -63,6 +63,7 @@ impl SegmentScan {
         let length = file.len().map_err(|e| Error::io("reading the length of", path, e))?;
         let end = end.unwrap_or(length);
         if length < end {
+            sometimes!("scan/shorter-than-attested");
             return Err(Error::corruption(
                 path,
                 length,
@@ -103,20 +104,28 @@ impl SegmentScan {
     pub(crate) fn next(&mut self) -> Result<Next<'_>> {
         let offset = self.position;
         if offset == self.end {
+            sometimes!("scan/end-as-attested");
             return Ok(Next::End);
         }
         self.fill(offset, RECORD_BYTES_MIN)?;
         let raw = match parse_head(self.held(offset, RECORD_BYTES_MIN), offset, self.end) {
             Ok(raw) => raw,
-            Err(stop) => return Ok(Next::Stop(stop)),
+            Err(stop) => {
+                sometimes!("scan/head-not-intact");
+                return Ok(Next::Stop(stop));
+            }
         };
         self.fill(offset, raw.total_bytes)?;
         let bytes = self.held(offset, raw.total_bytes);
         if (bytes.len() as u64) < raw.total_bytes {
+            sometimes!("scan/file-shrank-while-read");
             return Ok(Next::Stop(NotIntact::new("a whole record", "the end of the file")));
         }
         match self.seal.open(&raw, bytes, offset) {
-            Err(stop) => Ok(Next::Stop(stop)),
+            Err(stop) => {
+                sometimes!("scan/record-not-intact");
+                Ok(Next::Stop(stop))
+            }
             Ok(_payload) => {
                 self.position = offset + raw.total_bytes;
                 let bytes = self.held(offset, raw.total_bytes);
@@ -146,6 +155,7 @@ impl SegmentScan {
         torn_at: u64,
         proves: impl Fn(&RecordHead) -> bool,
     ) -> Result<Option<(u64, u64)>> {
+        sometimes!("scan/proof-searched");
         let mut work = SEARCH_WORK_FACTOR * (self.end - torn_at) + (1 << 20);
         let mut offset = torn_at + RECORD_ALIGN;
         while offset + RECORD_BYTES_MIN <= self.end {
@@ -158,7 +168,9 @@ impl SegmentScan {
             if !proves(&raw.head) {
                 continue;
             }
+            sometimes!("scan/later-record-looked-at");
             let Some(left) = work.checked_sub(raw.total_bytes) else {
+                sometimes!("scan/search-given-up");
                 return Err(Error::corruption(
                     &self.path,
                     torn_at,
@@ -170,8 +182,10 @@ impl SegmentScan {
             self.fill(at, raw.total_bytes)?;
             let bytes = self.held(at, raw.total_bytes);
             if bytes.len() as u64 == raw.total_bytes && self.seal.open(&raw, bytes, at).is_ok() {
+                sometimes!("scan/later-record-intact");
                 return Ok(Some((at, raw.head.synced)));
             }
+            sometimes!("scan/later-record-not-intact");
         }
         Ok(None)
     }
@@ -184,6 +198,7 @@ impl SegmentScan {
         let counts = |head: &RecordHead| head.kind != RecordKind::Padding;
         while let Next::Record(record) = self.next()? {
             if counts(&record.head) {
+                sometimes!("scan/record-without-manifest");
                 return Ok(true);
             }
         }
@@ -201,9 +216,11 @@ impl SegmentScan {
             self.fill(at, len)?;
             let held = self.held(at, len);
             if held.is_empty() {
+                sometimes!("scan/file-shrank-while-counted");
                 break;
             }
             if let Some(index) = held.iter().rposition(|byte| *byte != 0) {
+                sometimes!("scan/bytes-behind-the-log");
                 last = at + index as u64 + 1;
             }
             at += held.len() as u64;
@@ -220,6 +237,7 @@ impl SegmentScan {
         }
         // Keep what is held from `offset` on, and read on behind it.
         let keep_from = offset.clamp(self.buffer_at, held_end);
+        sometimes!("scan/buffer-refilled", held_end > self.buffer_at);
         let drop = usize::try_from(keep_from - self.buffer_at).unwrap_or(usize::MAX);
         if offset >= self.buffer_at && offset <= held_end {
             self.buffer.drain(..drop.min(self.buffer.len()));

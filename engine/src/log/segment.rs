@@ -72,6 +72,7 @@ impl SegmentHeader {
             Error::corruption(file, offset, expected, found)
         };
         let Some(bytes) = bytes.get(..HEADER_LEN) else {
+            sometimes!("segment/header-cut-short");
             return Err(bad(0, "a segment header of 72 bytes", format!("{} bytes", bytes.len())));
         };
         let (covered, rest) = bytes.split_at(CHECKSUM_AT);
@@ -79,6 +80,7 @@ impl SegmentHeader {
         let malformed = |m: crate::codec::Malformed| bad(0, m.expected, m.found);
         let magic: [u8; 8] = reader.array("a magic number").map_err(malformed)?;
         if &magic != SEGMENT_MAGIC {
+            sometimes!("segment/bad-magic");
             return Err(bad(0, "the magic number of a log segment", hex(&magic)));
         }
         let computed = crc32fast::hash(covered);
@@ -86,6 +88,7 @@ impl SegmentHeader {
         let stored = rest.u32("a checksum").map_err(malformed)?;
         let tail = rest.u32("zeros").map_err(malformed)?;
         if stored != computed {
+            sometimes!("segment/bad-checksum");
             return Err(bad(
                 CHECKSUM_AT as u64,
                 "a segment header with a matching checksum",
@@ -94,6 +97,7 @@ impl SegmentHeader {
         }
         let format = reader.u32("a format").map_err(malformed)?;
         if format > SEGMENT_FORMAT {
+            sometimes!("segment/later-format");
             return Err(Error::UnsupportedFormat {
                 file: file.to_owned(),
                 found: format,

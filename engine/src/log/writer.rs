@@ -24,10 +24,12 @@ static ZERO_CHUNK: [u8; 64 << 10] = [0; 64 << 10];
 pub(crate) fn pad(seal: Seal, out: &mut Vec<u8>, end: u64, head: RecordHead) {
     let over = end % SECTOR_BYTES;
     if over == 0 {
+        sometimes!("writer/ends-at-a-sector");
         return;
     }
     let mut gap = SECTOR_BYTES - over;
     if gap < RECORD_BYTES_MIN {
+        sometimes!("writer/padding-of-a-sector-more");
         gap += SECTOR_BYTES;
     }
     let payload = usize::try_from(gap).unwrap_or(0).saturating_sub(RECORD_HEAD_BYTES);
@@ -163,6 +165,7 @@ impl LogWriter {
     /// On a full disk the file is cut back and the buffer kept; see the module's head.
     pub(crate) fn write_buffer(&mut self) -> Result<(), WriteFailure> {
         if self.buffer.is_empty() {
+            sometimes!("writer/nothing-to-write");
             return Ok(());
         }
         let outcome = self
@@ -176,10 +179,14 @@ impl LogWriter {
                 Ok(())
             }
             Err(e) if is_disk_full(&e) => {
+                sometimes!("writer/full-disk");
                 self.trim_partial()?;
                 Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
             }
-            Err(e) => Err(WriteFailure::Failed(Error::io("writing", &*self.path, e))),
+            Err(e) => {
+                sometimes!("writer/write-failed");
+                Err(WriteFailure::Failed(Error::io("writing", &*self.path, e)))
+            }
         }
     }
 
@@ -192,6 +199,7 @@ impl LogWriter {
             .set_len(self.written)
             .map_err(|e| WriteFailure::Failed(Error::io("truncating", &*self.path, e)))?;
         self.allocated = self.written;
+        sometimes!("writer/cut-to-length");
         Ok(())
     }
 
@@ -209,6 +217,7 @@ impl LogWriter {
         }
         let target = (end + plan.bytes).min(plan.segment_bytes).max(end);
         if plan.zero_fill {
+            sometimes!("writer/zeros-written-ahead");
             // The records that follow at once overwrite their part; zeros begin behind them.
             let mut at = end.max(self.allocated);
             while at < target {
@@ -219,8 +228,9 @@ impl LogWriter {
             }
         } else {
             match self.file.allocate(self.allocated, target - self.allocated) {
-                Ok(()) => {}
+                Ok(()) => sometimes!("writer/allocated-ahead"),
                 Err(e) if e.kind() == std::io::ErrorKind::Unsupported => {
+                    sometimes!("writer/no-preallocation");
                     self.preallocate.unsupported = true;
                     return Ok(());
                 }

@@ -1,5 +1,6 @@
 //! What recovery must refuse although every checksum matches: a bug of a writer, or of a copy.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -73,6 +73,7 @@ impl RangeIter {
             }
             more
         });
+        sometimes!("iter/second-chunk", self.chunk_entries > 32);
         match last {
             None => self.exhausted = true,
             Some(last) if backward => self.to = Bound::Excluded(last),
@@ -97,7 +98,10 @@ impl RangeIter {
             // What the other end has read ahead lies beyond all that is unread.
             let item = match near.pop_front() {
                 Some(item) => Some(item),
-                None if self.exhausted => far.pop_back(),
+                None if self.exhausted => {
+                    sometimes!("iter/ends-meet", !far.is_empty());
+                    far.pop_back()
+                }
                 None => {
                     self.fill(backward);
                     continue;

@@ -164,6 +164,7 @@ impl Memtable {
         self.fresh_hashes.push(self.entries.hash(&key));
         self.fresh.push(Fresh { key, version: new });
         if self.fresh.len() >= FRESH_MAX {
+            sometimes!("memtable/fresh-changes-settled");
             self.settle(pins);
         }
     }
@@ -177,7 +178,7 @@ impl Memtable {
             self.bytes -= fresh_bytes(&key, &version);
             match self.entries.find(&key, hash) {
                 Some(slot) => self.supersede(slot, version, pins),
-                None if version.value.is_none() => {}
+                None if version.value.is_none() => sometimes!("memtable/delete-of-nothing"),
                 None => self.add(key, hash, version),
             }
         }
@@ -213,6 +214,7 @@ impl Memtable {
         }
         // A tombstone that nobody needs hides nothing.
         if !was_gone && pins.see(old.version, version) {
+            sometimes!("memtable/old-version-kept-for-a-pin");
             self.bytes += older_bytes(&old);
             let older = chain.older.get_or_insert_default();
             if older.is_empty() {
@@ -222,7 +224,10 @@ impl Memtable {
         }
         match (was_gone, chain.is_gone()) {
             (false, true) => self.set_gone(slot),
-            (true, false) => self.entries.set_back(slot),
+            (true, false) => {
+                sometimes!("memtable/key-comes-back");
+                self.entries.set_back(slot);
+            }
             _ => {}
         }
     }
@@ -232,6 +237,7 @@ impl Memtable {
         self.entries.set_gone(slot);
         let gone = self.entries.gone_len();
         if gone > GONE_MIN && gone > self.entries.len() / 3 {
+            sometimes!("memtable/many-keys-gone");
             self.purge();
         }
     }
@@ -248,6 +254,7 @@ impl Memtable {
         let fresh = self.fresh_hashes.iter().zip(&self.fresh).rev();
         for (fresh_hash, fresh) in fresh {
             if *fresh_hash == hash && fresh.key == *key && fresh.version.version <= version {
+                sometimes!("memtable/read-of-a-fresh-change");
                 return Some(&fresh.version);
             }
         }
@@ -305,6 +312,7 @@ impl Memtable {
             self.bytes -= released;
             if !older.is_empty() {
                 chain.older = Some(older);
+                sometimes!("memtable/garbage-still-pinned");
                 self.garbage.push_back(slot);
                 continue;
             }
@@ -335,6 +343,7 @@ impl Memtable {
             .copied()
             .collect();
         let freed = due.len();
+        sometimes!("memtable/expired-freed", freed > 0);
         for (expiry, slot) in due {
             self.expiries.remove(&(expiry, slot));
             let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { continue };

@@ -108,6 +108,7 @@ impl UnifiedStore {
         if memtable.is_settled() {
             return read(&memtable);
         }
+        sometimes!("store/reader-settles");
         drop(memtable);
         self.change(|memtable, pins| {
             memtable.settle(pins);
@@ -195,6 +196,7 @@ impl UnifiedStore {
             return Ok(None);
         };
         let Some(stored) = version.value.as_ref() else { return Ok(None) };
+        sometimes!("store/read-at-a-pin", point.is_some());
         let value = stored.to_value().map_err(|m| unreadable(key, m))?;
         make(version, value).map(Some)
     }

@@ -131,6 +131,7 @@ impl Order {
         let mut run = Vec::with_capacity(count);
         for slot in self.tail.drain(..count) {
             if entries.is_gone(slot) {
+                sometimes!("order/key-gone-before-it-was-sorted");
                 entries.release(slot).iter().for_each(&mut *released);
             } else if let Some(entry) = entries.get(slot) {
                 run.push(Place::new(&entry.key, slot));
@@ -158,6 +159,7 @@ impl Order {
         let mut left = MERGE_MAX;
         while let Some((at, cost)) = self.next_merge(left) {
             left -= cost;
+            sometimes!("order/runs-merged");
             let short = self.runs.remove(at);
             if let Some(run) = self.runs.get_mut(at - 1) {
                 *run = merge(run, &short, entries);
@@ -189,6 +191,7 @@ impl Order {
             self.next_purge = (self.next_purge + 1) % (self.runs.len() + 1);
             if let Some(run) = self.runs.get_mut(self.next_purge) {
                 visited += run.len();
+                sometimes!("order/run-purged");
                 purge(run, entries, &mut released);
             } else {
                 visited += self.tail.len();

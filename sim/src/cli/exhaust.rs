@@ -34,7 +34,7 @@ pub(crate) struct ExhaustArgs {
     #[arg(long, default_value_t = 2)]
     depth: usize,
     /// Workloads of fewer operations than this are explored one crash deeper
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     deeper: usize,
     /// The most states of one crash point; what is beyond is counted as cut off
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
@@ -198,7 +198,7 @@ fn print_bounds(plan: &[(Setting, usize)], bounds: &Bounds) {
 
 fn print_text(
     report: &Report,
-    distinct: u64,
+    distinct: (u64, u64),
     seconds: f64,
     breach: Option<&Breach>,
     interrupted: bool,
@@ -218,8 +218,9 @@ fn print_text(
         println!("  points cut off           {}", tally.cut_off);
     }
     let recoveries: u64 = report.levels.iter().map(|tally| tally.recoveries).sum();
-    println!("{recoveries} crash states, each recovered and checked");
-    println!("{distinct} of them differ in what recovery saw");
+    let (states, seen) = distinct;
+    println!("{recoveries} crash states of crash points, each recovered and checked");
+    println!("{states} different disk states, of which recoveries saw {seen} different pictures");
     match breach {
         None => println!("no breach of the contract"),
         Some(breach) => println!("\n{breach}"),
@@ -228,7 +229,7 @@ fn print_text(
 
 fn print_json(
     report: &Report,
-    distinct: u64,
+    distinct: (u64, u64),
     seconds: f64,
     breach: Option<&Breach>,
     interrupted: bool,
@@ -252,7 +253,8 @@ fn print_json(
             "seconds": seconds,
             "workloads": report.workloads,
             "levels": report.levels.iter().map(level).collect::<Vec<_>>(),
-            "distinct": distinct,
+            "distinct_states": distinct.0,
+            "distinct_seen": distinct.1,
             "breach": breach.map(|breach| serde_json::json!({
                 "clause": breach.clause,
                 "workload": breach.workload,

@@ -7,8 +7,10 @@ mod exhaust;
 mod plant;
 mod replay;
 mod report;
+mod seen;
 mod shrink;
 mod sweep;
+mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

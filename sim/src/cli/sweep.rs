@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +18,8 @@ use runstone_sim::harness::{self, Failure, World, generate};
 
 use super::CommandResult;
 use super::plant::Plant;
+use super::seen::{Seen, SeenArgs};
+use super::watchdog::Watchdog;
 
 /// One in so many seeds is run twice, and the digests compared.
 const TWICE_ONE_IN: u64 = 16;
@@ -43,6 +45,8 @@ pub(crate) struct SweepArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    seen: SeenArgs,
+    #[command(flatten)]
     plant: Plant,
 }
 
@@ -54,7 +58,8 @@ impl SweepArgs {
         world: Option<World>,
         plant: Plant,
     ) -> SweepArgs {
-        SweepArgs { seeds, seconds, world, threads: None, failures: 20, json: false, plant }
+        let seen = SeenArgs::default();
+        SweepArgs { seeds, seconds, world, threads: None, failures: 20, json: false, seen, plant }
     }
 
     /// The command that does something with a seed of this sweep.
@@ -92,6 +97,7 @@ pub(super) struct Tally {
     pub(super) crashes: BTreeMap<String, u64>,
     pub(super) faults: BTreeMap<String, (u64, u64)>,
     pub(super) events: BTreeMap<String, u64>,
+    pub(super) seen: Seen,
     pub(super) failures: BTreeMap<u64, Failure>,
     /// When each seed was finished, in milliseconds, and whether it failed.
     pub(super) finished_ms: Vec<(u32, bool)>,
@@ -103,6 +109,7 @@ pub(super) struct Tally {
 
 impl Tally {
     fn add(&mut self, seed: u64, world: World, outcome: harness::Outcome) {
+        self.seen.add(&outcome);
         self.seeds += 1;
         self.ops += outcome.ops;
         self.openings += outcome.openings;
@@ -136,6 +143,17 @@ struct Sweep<'a> {
     stop: Arc<AtomicBool>,
     tally: Mutex<Tally>,
     bar: ProgressBar,
+    working: AtomicUsize,
+    watchdog: Watchdog,
+}
+
+/// A thread that runs seeds, until it is dropped.
+struct Working<'a>(&'a AtomicUsize);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Sweep<'_> {
@@ -148,6 +166,7 @@ impl Sweep<'_> {
             }
             let begun = self.start.elapsed();
             let case = generate::generate_in(seed, self.args.world);
+            self.watchdog.begin(seed);
             let mut outcome = harness::run(&case, false);
             let twice = seed.is_multiple_of(TWICE_ONE_IN);
             if twice && harness::run(&case, false).digest != outcome.digest {
@@ -157,6 +176,7 @@ impl Sweep<'_> {
                     message: "two runs of the seed differ".to_owned(),
                 });
             }
+            self.watchdog.end(seed);
             let failed = outcome.failure.is_some();
             let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
             tally.twice += u64::from(twice);
@@ -190,7 +210,13 @@ pub(crate) fn run(args: &SweepArgs) -> CommandResult {
         true => print_json(args, &tally, first, seconds, interrupted),
         false => print_text(args, &tally, first, seconds, interrupted),
     }
-    Ok(if tally.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    tally.seen.write(&args.seen)?;
+    let missing = tally.seen.missing(&args.seen);
+    for line in &missing {
+        eprintln!("missing: {line}");
+    }
+    let good = tally.failures.is_empty() && missing.is_empty();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Sweeps.
@@ -221,12 +247,21 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<Swept, String> {
         stop,
         tally: Mutex::new(Tally::default()),
         bar: bar(args, end - first),
+        working: AtomicUsize::new(0),
+        watchdog: Watchdog::default(),
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = args.threads.unwrap_or(cores).max(1);
+    sweep.working.store(threads, Ordering::Relaxed);
     std::thread::scope(|scope| {
-        for _ in 0..args.threads.unwrap_or(cores).max(1) {
-            scope.spawn(|| sweep.work());
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let _working = Working(&sweep.working);
+                sweep.work();
+            });
         }
+        let done = || sweep.working.load(Ordering::Relaxed) == 0;
+        sweep.watchdog.look(done, |seed| replay(args, seed));
     });
     sweep.bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
@@ -276,6 +311,7 @@ fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
         .collect();
     table("faults", &faults);
     table("what the disk did", &tally.events);
+    tally.seen.print();
     if tally.failures.is_empty() {
         println!("no breach of the contract");
         return;
@@ -330,6 +366,7 @@ fn print_json(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
             "crashes": tally.crashes,
             "faults": tally.faults,
             "events": tally.events,
+            "seen": tally.seen.json(),
             "failures": failures,
         })
     );

@@ -54,6 +54,18 @@ impl CallKind {
         )
     }
 
+    /// Whether a call of this kind can take more of the disk's room.
+    pub fn takes_room(self) -> bool {
+        matches!(
+            self,
+            CallKind::Create
+                | CallKind::CreateDir
+                | CallKind::Link
+                | CallKind::Write
+                | CallKind::Allocate
+        )
+    }
+
     /// The name as traces write it.
     pub fn name(self) -> &'static str {
         match self {

@@ -155,6 +155,8 @@ pub struct DiskConfig {
     /// The largest size of a file; more is `FileTooLarge`. A limit of the simulator, whose
     /// files have no holes.
     pub file_bytes_max: u64,
+    /// The file system cannot preallocate: `allocate` is `Unsupported`.
+    pub no_preallocation: bool,
 }
 
 impl Default for DiskConfig {
@@ -195,6 +197,7 @@ impl Default for DiskConfig {
             sector_history: 0,
             capacity: None,
             file_bytes_max: 256 << 20,
+            no_preallocation: false,
         }
     }
 }
@@ -225,6 +228,7 @@ impl DiskConfig {
             sector_history: 0,
             capacity: None,
             file_bytes_max: 256 << 20,
+            no_preallocation: false,
         }
     }
 

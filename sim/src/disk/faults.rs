@@ -359,6 +359,15 @@ impl Faults {
         verdict
     }
 
+    /// The faults that may strike a call of a kind now.
+    pub(super) fn possible(&self, call: CallKind) -> impl Iterator<Item = FaultKind> {
+        let drawn = match &self.mode {
+            FaultMode::Drawn(plan) if self.enabled => plan.odds.get(&call),
+            _ => None,
+        };
+        drawn.into_iter().flat_map(BTreeMap::keys).copied()
+    }
+
     fn take_scripted(&mut self, call: CallKind) -> Option<Fault> {
         let mut due = None;
         self.scripted.retain_mut(|(kind, left, fault)| {

@@ -166,6 +166,9 @@ impl Disk {
     }
 
     pub(super) fn allocate(&mut self, node: u64, pos: u64, len: u64) -> Outcome<()> {
+        if self.config.no_preallocation {
+            return fail(io::ErrorKind::Unsupported);
+        }
         check_range(pos, len)?;
         if len == 0 {
             return Ok(((), 0));

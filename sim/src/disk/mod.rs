@@ -85,6 +85,7 @@ mod faults;
 mod files;
 mod handle;
 mod inode;
+mod ledger;
 mod lock;
 mod moments;
 mod names;
@@ -105,11 +106,12 @@ pub use call::CallKind;
 pub use config::{CrashModel, DiskConfig, NameModel, Odds};
 pub use enumerate::{Odometer, PowerCuts};
 pub use faults::{Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour};
+pub use ledger::{Happened, Hazard, NTH_MAX, Site, Sites, Watch};
 pub use moments::{ImageChange, Moment, MomentAt};
 pub use observe::NodeName;
 pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};
 pub use rot::Rot;
-pub use state::is_simulated_crash;
+pub use state::{Hang, is_simulated_crash};
 
 use dir::{Body, DirNode, Node, Place, ROOT, Tree};
 use inode::FileNode;
@@ -177,6 +179,7 @@ impl SimVfs {
         disk.generation += 1;
         disk.recorder = None;
         disk.locks.clear();
+        disk.ledger = ledger::Ledger::default();
         for node in disk.tree.nodes.values_mut() {
             node.opens = 0;
         }
@@ -326,6 +329,29 @@ impl SimVfs {
         disk.config.capacity = None;
         disk.bad_sectors.clear();
         disk.read_only = false;
+    }
+
+    /// Keeps a ledger from now on of where faults and crashes strike.
+    pub fn watch(&self, watch: Watch) {
+        self.disk().ledger.watch = Some(watch);
+    }
+
+    /// The ledger so far; empty unless somebody [watches](SimVfs::watch).
+    pub fn sites(&self) -> Sites {
+        self.disk().ledger.sites.clone()
+    }
+
+    /// Serves at most this many calls, ever. The one beyond, and all that follow, are answered
+    /// as after a crash, so that a program that calls without end comes to one; from a program
+    /// that goes on calling all the same, the disk takes the thread back by unwinding it, with
+    /// a [`Hang`].
+    pub fn limit_calls(&self, calls_max: u64) {
+        self.disk().calls_max = calls_max;
+    }
+
+    /// Whether the program made more calls than it may.
+    pub fn is_exhausted(&self) -> bool {
+        self.disk().refused.is_some()
     }
 
     /// What happened so far.

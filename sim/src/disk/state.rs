@@ -15,6 +15,7 @@ use super::config::DiskConfig;
 use super::crash;
 use super::dir::Tree;
 use super::faults::{Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
+use super::ledger::{Hazard, Ledger};
 use super::lock::Locks;
 use super::moments::{MomentAt, Recorder};
 use super::report::{CrashKind, CrashPoint, CrashReport, When};
@@ -33,6 +34,13 @@ impl fmt::Display for SimulatedCrash {
 }
 
 impl std::error::Error for SimulatedCrash {}
+
+/// Why the disk unwinds a thread: its program calls without end, whatever it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hang;
+
+/// How many calls beyond its last a program may make to notice that the disk is gone.
+const REFUSED_MAX: u64 = 10_000;
 
 fn simulated_crash() -> io::Error {
     io::Error::other(SimulatedCrash)
@@ -61,6 +69,11 @@ pub(super) struct Disk {
     pub(super) faults: Faults,
     pub(super) trace: Trace,
     pub(super) stats: Stats,
+    pub(super) ledger: Ledger,
+    /// The most calls that are served.
+    pub(super) calls_max: u64,
+    /// How many calls came after those; `None` as long as none did.
+    pub(super) refused: Option<u64>,
     pub(super) rng: Rng,
     /// The number of the latest change.
     pub(super) seq: u64,
@@ -90,6 +103,9 @@ impl Disk {
             faults: Faults::new(plan, fault_rng),
             trace: Trace::default(),
             stats: Stats::default(),
+            ledger: Ledger::default(),
+            calls_max: u64::MAX,
+            refused: None,
             rng,
             seq: 0,
             calls: 0,
@@ -134,19 +150,21 @@ impl Disk {
         call: Call<'_>,
         run: impl FnOnce(&mut Disk, Option<Fault>) -> Outcome<T>,
     ) -> io::Result<T> {
-        if !self.is_alive(generation.unwrap_or(self.generation)) {
+        if !self.is_alive(generation.unwrap_or(self.generation)) || self.is_exhausted() {
             return Err(simulated_crash());
         }
         let index = self.calls;
         self.calls += 1;
         *self.stats.calls.entry(call.kind).or_default() += 1;
         self.trace.call(&call);
+        self.ledger.begin(call.kind, call.path);
         if let Some((point, kind)) = self.armed.filter(|(point, _)| point.call == index) {
             match (point.when, kind) {
                 (When::Before, _) => {}
                 (When::Inside, _) => self.run_partly(call.kind, kind, run),
                 (When::After, _) => drop(self.perform(index, call.kind, run)),
             }
+            self.ledger.note(Hazard::Crash(kind, point.when), true);
             self.crash(kind, Some((call.kind, point.when)), None);
             self.trace.result(index, &call, Err(&simulated_crash()));
             return Err(simulated_crash());
@@ -156,6 +174,47 @@ impl Disk {
         self.trace.result(index, &call, seen);
         self.note(MomentAt::Call(index));
         result.map(|(value, _)| value)
+    }
+
+    /// Whether the program has made more calls than it may; counts this one then.
+    fn is_exhausted(&mut self) -> bool {
+        if self.calls < self.calls_max {
+            return false;
+        }
+        let refused = self.refused.get_or_insert_default();
+        *refused += 1;
+        if *refused > REFUSED_MAX && !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new(Hang));
+        }
+        true
+    }
+
+    /// Tells the ledger what could have struck a call, and what did.
+    fn note_faults(&mut self, call: CallKind, verdict: Verdict, read_only: bool) {
+        let Disk { ledger, faults, .. } = self;
+        if ledger.watch.is_none() {
+            return;
+        }
+        for kind in faults.possible(call) {
+            ledger.note(Hazard::Fault(kind), false);
+        }
+        if let Some(fault) = verdict.fault {
+            ledger.note(Hazard::Fault(fault.kind), true);
+        }
+        if read_only || verdict.then_read_only && verdict.fault.is_none() {
+            ledger.note(Hazard::Fault(FaultKind::ReadOnly), true);
+        }
+    }
+
+    /// Tells the ledger that the capacity could have been used up, or was.
+    fn note_full<T>(&mut self, call: CallKind, result: &Outcome<T>) {
+        if self.config.capacity.is_some() && call.takes_room() {
+            self.ledger.note(Hazard::DiskFull, false);
+            let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+            if result.as_ref().is_err_and(is_full) {
+                self.ledger.note(Hazard::DiskFull, true);
+            }
+        }
     }
 
     /// The effect of a call that a crash interrupts.
@@ -194,6 +253,7 @@ impl Disk {
         let is_sync = matches!(call, CallKind::Sync | CallKind::SyncDir);
         let read_only = self.read_only && call.changes();
         let verdict = self.faults.decide(index, call, &mut self.stats);
+        self.note_faults(call, verdict, read_only);
         self.read_only |= verdict.then_read_only;
         let fault = match verdict {
             _ if read_only => Some(Fault::new(FaultKind::ReadOnly)),
@@ -201,7 +261,11 @@ impl Disk {
             Verdict { fault, .. } => fault,
         };
         match fault {
-            None => run(self, None),
+            None => {
+                let result = run(self, None);
+                self.note_full(call, &result);
+                result
+            }
             Some(fault) if is_sync => run(self, Some(fault)),
             Some(fault) if fault.kind == FaultKind::ReadOnly => Err(fault.error()),
             Some(fault) if matches!(call, CallKind::Read | CallKind::Write) => {

@@ -232,9 +232,13 @@ impl Search<'_> {
                 vfs.keep("(the return)", Some(version));
                 let mut watched = lock(watch);
                 let keeps = std::mem::take(&mut watched.keeps);
-                let (seen, calls) = (watched.seen, watched.calls);
+                if !watched.changed {
+                    watched.state = vfs.state();
+                }
+                self.report.seen.push(watched.seen.value());
+                self.report.states.push(watched.state);
+                let calls = watched.calls;
                 drop(watched);
-                self.report.seen.push(seen.value());
                 let tally = self.report.level(level);
                 tally.recoveries += 1;
                 tally.calls += calls;

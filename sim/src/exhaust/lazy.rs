@@ -62,6 +62,8 @@ pub(super) struct Watch {
     pub(super) calls: u64,
     /// Whether a call has changed the disk, or could have.
     pub(super) changed: bool,
+    /// The disk before the first change, with what was decided until then.
+    pub(super) state: u64,
     pub(super) is_dead: bool,
 }
 
@@ -122,6 +124,11 @@ impl LazyVfs {
         self.watch().is_dead = true;
     }
 
+    /// The disk as it is, with what is still open.
+    pub(super) fn state(&self) -> u64 {
+        self.disk.fingerprint()
+    }
+
     /// Keeps a copy as of now, if copies are kept.
     pub(super) fn keep(&self, before: &str, shown: Option<u64>) {
         let mut watch = self.watch();
@@ -147,6 +154,8 @@ impl LazyVfs {
         if changes {
             if watch.changed {
                 self.copy(&mut watch, || format!("{name} {}", path.display()), None);
+            } else {
+                watch.state = self.disk.fingerprint();
             }
             watch.changed = true;
         }
@@ -163,13 +172,13 @@ impl LazyVfs {
         result
     }
 
-    fn decide(&self, node: Option<u64>, range: (u64, u64)) {
+    fn decide(&self, node: Option<u64>, path: &Path, range: (u64, u64)) {
         let mut watch = self.watch();
         let Watch { odometer, decisions, explains, .. } = &mut *watch;
         if let Some(node) = node {
             self.disk.decide_node(node, range, odometer, &mut |text| {
                 if *explains {
-                    decisions.push(text);
+                    decisions.push(format!("{}: {text}", path.display()));
                 }
             });
         }
@@ -266,7 +275,7 @@ impl LazyFile {
     /// Before the first change of a file all of it is decided.
     fn change(&self, name: &str) -> io::Result<()> {
         self.vfs.enter(name, &self.path, true)?;
-        self.vfs.decide(self.node, (0, u64::MAX));
+        self.vfs.decide(self.node, &self.path, (0, u64::MAX));
         Ok(())
     }
 
@@ -281,7 +290,7 @@ impl LazyFile {
 impl VfsFile for LazyFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         self.vfs.enter("read", &self.path, false)?;
-        self.vfs.decide(self.node, (pos, buf.len() as u64));
+        self.vfs.decide(self.node, &self.path, (pos, buf.len() as u64));
         let n = self.vfs.leave(self.file.read_at(buf, pos), |n| *n as u64)?;
         self.vfs.watch().seen.bytes(buf.get(..n).unwrap_or_default());
         Ok(n)
@@ -323,7 +332,7 @@ impl VfsFile for LazyFile {
 
     fn len(&self) -> io::Result<u64> {
         self.vfs.enter("len", &self.path, false)?;
-        self.vfs.decide(self.node, (0, 0));
+        self.vfs.decide(self.node, &self.path, (0, 0));
         self.vfs.leave(self.file.len(), |len| *len)
     }
 }

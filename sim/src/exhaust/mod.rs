@@ -86,6 +86,8 @@ pub struct Report {
     pub levels: Vec<Tally>,
     /// A digest of all that each recovery saw of its disk: equal ones saw the same state.
     pub seen: Vec<u64>,
+    /// A digest of the disk that each recovery found: what it decided, and what it left open.
+    pub states: Vec<u64>,
     /// The first breach.
     pub breach: Option<Breach>,
 }
@@ -113,16 +115,20 @@ impl Report {
             to.cut_off += from.cut_off;
         }
         self.seen.extend(other.seen);
+        self.states.extend(other.states);
         if self.breach.is_none() {
             self.breach = other.breach;
         }
     }
 
-    /// How many different states recoveries saw. Sorts what they saw.
-    pub fn distinct(&mut self) -> u64 {
-        self.seen.sort_unstable();
-        self.seen.dedup();
-        self.seen.len() as u64
+    /// How many different disk states were found, and how many recoveries differ in what they
+    /// saw of them. Sorts both.
+    pub fn distinct(&mut self) -> (u64, u64) {
+        for digests in [&mut self.states, &mut self.seen] {
+            digests.sort_unstable();
+            digests.dedup();
+        }
+        (self.states.len() as u64, self.seen.len() as u64)
     }
 }
 

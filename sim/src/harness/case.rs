@@ -282,6 +282,8 @@ pub enum Op {
     },
     /// Commits one group of what waits.
     Step,
+    /// Waits for the first ticket, and commits what that takes.
+    Wait,
     /// Does what is due.
     Tick,
     /// A step of maintenance.
@@ -463,6 +465,9 @@ pub struct Case {
     pub disk: DiskConfig,
     /// What fails, and when.
     pub faults: FaultMode,
+    /// Crashes in the first opening, which makes the store, and in those that follow them.
+    #[serde(default)]
+    pub creation: Vec<NestedCrash>,
     /// Whether faults strike from the first operation on, or only in recoveries.
     pub faults_in_recovery: bool,
     /// What is done.

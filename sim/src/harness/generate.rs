@@ -43,7 +43,10 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let mut scheduling = streams.stream(Stream::Scheduling);
     let mut ops = Workload::new(&mut swarm, &options).ops(&mut workload, OPS);
     add_crashes(&mut ops, &mut scheduling, world, CRASHES);
-    Case { seed, world, options, disk, faults, faults_in_recovery: swarm.chance(1, 3), ops }
+    let in_creation = pick(&mut scheduling, &[0, 0, 0, 1, 1, 2]);
+    let creation = nested(&mut scheduling, in_creation);
+    let faults_in_recovery = swarm.chance(1, 3);
+    Case { seed, world, options, disk, faults, creation, faults_in_recovery, ops }
 }
 
 fn options(rng: &mut Rng, world: World) -> CaseOptions {
@@ -92,6 +95,7 @@ fn disk(rng: &mut Rng, world: World) -> DiskConfig {
     if rng.chance(1, 4) {
         config.evict_doomed = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
     }
+    config.no_preallocation = rng.chance(1, 12);
     match world {
         World::GarbageSector => config.garbage_sector = Odds::one_in(2),
         World::Rot => config.sector_history = 4,
@@ -147,6 +151,7 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
                     .with(call, FaultKind::Interrupted, Odds::one_in(8))
                     .with(call, FaultKind::Io, Odds::one_in(600));
             }
+            plan = plan.with(CallKind::Read, FaultKind::BadSectorForever, Odds::one_in(600));
         }
     }
     let flavour = pick(
@@ -220,7 +225,10 @@ impl Workload {
             2 => Op::Remove { run: self.run(rng), key: self.key(rng) },
             3 => Op::Batch { changes: self.changes(rng), level },
             4 => Op::Submit { changes: self.changes(rng), level },
-            5 => Op::Step,
+            5 => match rng.chance(1, 4) {
+                true => Op::Wait,
+                false => Op::Step,
+            },
             6 => Op::Tick,
             7 => Op::Maintain,
             8 => Op::Flush,
@@ -239,6 +247,7 @@ impl Workload {
             12 => Op::Clock {
                 wall_ms: match rng.below(6) {
                     0 => -i64::try_from(rng.below(100_000)).unwrap_or(0),
+                    1 if rng.chance(1, 20) => 2 * 366 * 24 * 3600 * 1000,
                     1 => i64::try_from(rng.below(100_000)).unwrap_or(0),
                     _ => 0,
                 },
@@ -357,7 +366,7 @@ impl Workload {
 
 fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
     for _ in 0..crashes {
-        let nested = pick(rng, &[0, 0, 0, 1, 1, 2]);
+        let in_recovery = pick(rng, &[0, 0, 0, 1, 1, 2]);
         let crash = Op::Crash {
             after_calls: match rng.below(4) {
                 0 => 0,
@@ -367,18 +376,26 @@ fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
             when: when(rng),
             kind: kind(rng),
             model: None,
-            nested: (0..nested)
-                .map(|_| NestedCrash {
-                    after_calls: u32::try_from(rng.below(40)).unwrap_or(0),
-                    when: when(rng),
-                    kind: kind(rng),
-                })
-                .collect(),
+            nested: nested(rng, in_recovery),
             rot: if world == World::Rot { byte(rng, 3) } else { 0 },
         };
         let at = rng.index(ops.len() + 1);
         ops.insert(at, crash);
     }
+}
+
+/// Crashes in an opening, and in those that follow.
+fn nested(rng: &mut Rng, count: usize) -> Vec<NestedCrash> {
+    let crash = |_| NestedCrash {
+        // A recovery of many segments makes some hundred calls; what it removes comes last.
+        after_calls: match rng.below(4) {
+            0 => u32::try_from(rng.below(250)).unwrap_or(0),
+            _ => u32::try_from(rng.below(40)).unwrap_or(0),
+        },
+        when: when(rng),
+        kind: kind(rng),
+    };
+    (0..count).map(crash).collect()
 }
 
 fn when(rng: &mut Rng) -> When {

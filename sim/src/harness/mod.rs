@@ -12,12 +12,17 @@
 //!   `judge` (what a commit may come to), `stopping` (closing, crashing, opening), `verify`
 //!   (what an opening may show), `finish` (what holds at the end).
 //! - [`recorded`]: a run with the images of the disk at every moment, for a page.
+//! - [`ledger`] and [`marks`]: where faults and crashes struck, which branches were taken.
+//! - `guard`: a run that would not end, or that panics, is a failure as any other.
 //! - [`shrink`]: the fewest operations and faults that still fail.
 
 pub mod case;
 mod finish;
 pub mod generate;
+mod guard;
 mod judge;
+pub mod ledger;
+pub mod marks;
 pub mod model;
 pub mod oracle;
 mod perform;

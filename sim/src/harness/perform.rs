@@ -46,6 +46,14 @@ impl Runner<'_> {
                 self.digest.u64(answered.map_or(u64::MAX, |n| n as u64));
                 self.settle()
             }
+            Op::Wait => {
+                let Some(Pending { changes, level, ticket }) = self.pending.pop_front() else {
+                    return Ok(());
+                };
+                let outcome = ticket.wait().map(|committed| (committed.version, None));
+                self.judge(&changes, level, false, outcome)?;
+                self.settle()
+            }
             Op::Tick => self.tick(),
             Op::Maintain => {
                 let outcome = self.db()?.maintain().map(|_| ());

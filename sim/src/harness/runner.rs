@@ -10,18 +10,18 @@ use runstone::{Database, Level, Snapshot, Ticket};
 
 use super::case::{Case, ChangeSpec, NestedCrash, Op, World};
 use super::generate;
+use super::guard::{CALLS_MAX, Ended, bounded};
+use super::ledger::WATCH;
 use super::model::Model;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
-use crate::disk::{FaultKind, FaultPlan, SimVfs, Stats};
+use crate::disk::{CrashKind, FaultKind, FaultPlan, SimVfs, Sites, Stats};
 use crate::rng::{Stream, Streams};
 
 /// Where the store lives: two levels deep, so that parents matter.
 pub(super) const DIR: &str = "/data/store";
 /// The wall clock at the beginning, in milliseconds.
 const WALL_MS: u64 = 1_700_000_000_000;
-/// The most calls that a case may make: more is a hang.
-const CALLS_MAX: u64 = 2_000_000;
 
 /// A breach of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,12 @@ pub struct Outcome {
     pub stats: Stats,
     /// Crashes, by kind and model.
     pub crashes: BTreeMap<String, u64>,
+    /// Where faults and crashes struck, and where they could have.
+    pub sites: Sites,
+    /// How often each mark of the engine was reached, in the order of [`super::marks::NAMES`].
+    pub marks: Vec<u64>,
+    /// Crashes that were followed by a recovery that returned and was checked.
+    pub recoveries: u64,
     /// Operations that were done.
     pub ops: u64,
     /// Openings that returned.
@@ -150,6 +156,9 @@ pub(super) struct Runner<'a> {
     pub(super) strikes: Vec<(usize, u64)>,
     pub(super) ops: u64,
     pub(super) openings: u64,
+    /// Whether the disk crashed since the last opening that returned.
+    pub(super) has_crashed: bool,
+    pub(super) recoveries: u64,
     pub(super) refusals: u64,
     pub(super) crashes: BTreeMap<String, u64>,
     pub(super) digest: Digest,
@@ -161,6 +170,8 @@ impl<'a> Runner<'a> {
         let streams = Streams::new(case.seed);
         let disk = SimVfs::with_streams(&streams, case.disk.clone(), FaultPlan::none());
         disk.set_faults(case.faults.clone());
+        disk.watch(WATCH);
+        disk.limit_calls(CALLS_MAX);
         if trace {
             disk.keep_trace(4096);
         }
@@ -195,6 +206,8 @@ impl<'a> Runner<'a> {
             strikes: Vec::new(),
             ops: 0,
             openings: 0,
+            has_crashed: false,
+            recoveries: 0,
             refusals: 0,
             crashes: BTreeMap::new(),
             digest: Digest::new(),
@@ -204,7 +217,8 @@ impl<'a> Runner<'a> {
 
     /// Runs the case to its end.
     pub(super) fn finish_run(mut self) -> Outcome {
-        let result = self.run();
+        let _before = super::marks::take();
+        let result = self.run_bounded();
         let mut digest = self.digest;
         digest.u64(self.disk.digest());
         self.note_disk();
@@ -215,6 +229,9 @@ impl<'a> Runner<'a> {
                 Err(Stop::Failed(failure)) => Some(failure),
             },
             stats: self.disk.stats(),
+            sites: self.disk.sites(),
+            marks: super::marks::take(),
+            recoveries: self.recoveries,
             crashes: self.crashes,
             ops: self.ops,
             openings: self.openings,
@@ -226,7 +243,24 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Runs; a hang and a panic are failures, too.
+    fn run_bounded(&mut self) -> Checked {
+        let result = match bounded(|| self.run()) {
+            Ok(_) if self.disk.is_exhausted() => {
+                self.fail("progress", format!("more than {CALLS_MAX} calls of the disk: a hang"))
+            }
+            Ok(result) => return result,
+            Err(Ended::Endless) => self.fail("progress", "a loop without end"),
+            Err(Ended::Panicked(message)) => self.fail("panic", message),
+        };
+        // Nothing that is dropped from here on does any more.
+        self.disk.crash_now(CrashKind::Process);
+        result
+    }
+
     fn run(&mut self) -> Checked {
+        self.refuse_to_make()?;
+        self.nested = self.case.creation.iter().copied().collect();
         self.open(Stopped::Clean)?;
         for (i, op) in self.case.ops.iter().enumerate() {
             self.op = i;
@@ -238,9 +272,6 @@ impl<'a> Runner<'a> {
                 continue; // nothing has happened yet
             }
             self.after_op()?;
-            if self.disk.calls() > CALLS_MAX {
-                return self.fail("progress", "the case makes more calls than it may: a hang");
-            }
         }
         self.op = self.case.ops.len();
         self.finish()

@@ -1,9 +1,10 @@
 //! Stopping and opening: closing, dropping, crashing, and every way back.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use runstone::{Builder, Database, Error};
+use runstone::{Builder, Database, Error, Options};
 
 use super::case::{ChangeSpec, World, run_id};
 use super::runner::{Checked, DIR, Runner, Stop, Stopped};
@@ -68,6 +69,44 @@ impl Runner<'_> {
         };
         self.disk.enable_faults(true);
         if self.is_strict() { self.require("C8", outcome) } else { Ok(()) }
+    }
+
+    /// An opening that may not make a store makes none.
+    pub(super) fn refuse_to_make(&mut self) -> Checked {
+        if !self.case.seed.is_multiple_of(8) {
+            return Ok(());
+        }
+        self.disk.enable_faults(false);
+        let before = self.changing_calls();
+        let options = Options { create_if_missing: false, ..self.case.options.engine() };
+        let refused = match self.builder().options(options).open(DIR) {
+            Err(Error::Io { source, .. }) => source.kind() == ErrorKind::NotFound,
+            _ => false,
+        };
+        self.disk.enable_faults(true);
+        match refused && self.changing_calls() == before {
+            true => Ok(()),
+            false => self.fail("open", "a store was made where none may be"),
+        }
+    }
+
+    /// C8: a read-only opening of what a crash left changes nothing, and shows the version that
+    /// it returns, if it shows anything.
+    fn look(&mut self) -> Checked<Option<u64>> {
+        self.disk.enable_faults(false);
+        let before = self.changing_calls();
+        let opened = self.builder().open_read_only(DIR);
+        self.disk.enable_faults(true);
+        if self.changing_calls() != before {
+            return self.fail("C8", "a read-only opening changed the disk");
+        }
+        match opened {
+            Ok(db) => Ok(Some(db.storage().version())),
+            // No store as yet, or a sector that cannot be read.
+            Err(Error::Io { .. }) => Ok(None),
+            Err(_) if !self.is_strict() => Ok(None),
+            Err(error) => self.fail("C5", format!("a read-only opening was refused: {error}")),
+        }
     }
 
     /// How many calls have changed the disk, or could have.
@@ -147,7 +186,19 @@ impl Runner<'_> {
             self.rot = 0;
         }
         self.disk.restart();
-        self.open(if kind == CrashKind::Power { Stopped::Power } else { Stopped::Process })
+        let seen = if self.op % 4 == 1 { self.look()? } else { None };
+        // After a power cut nothing is left in any cache that could be read but once.
+        let stays = kind == CrashKind::Power && self.nested.is_empty() && self.is_strict();
+        let faults = self.disk.injected().len();
+        self.open(if kind == CrashKind::Power { Stopped::Power } else { Stopped::Process })?;
+        if let Some(seen) = seen.filter(|_| stays && self.disk.injected().len() == faults) {
+            let shown = self.db()?.storage().version();
+            if seen != shown {
+                let message = format!("version {seen} was shown for reading, {shown} for writing");
+                return self.fail("C8", message);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn count_crash(&mut self) -> CrashKind {
@@ -157,6 +208,7 @@ impl Runner<'_> {
             (kind, _) => format!("{kind:?}").to_lowercase(),
         };
         *self.crashes.entry(name).or_default() += 1;
+        self.has_crashed = true;
         // The disk has traced the report.
         self.note_disk();
         report.kind
@@ -221,6 +273,7 @@ impl Runner<'_> {
         self.disk.enable_faults(true);
         self.openings += 1;
         self.verify(&db, stopped, expected)?;
+        self.recoveries += u64::from(std::mem::take(&mut self.has_crashed));
         self.db = Some(db);
         self.poisoned = false;
         self.faults_before = self.disk.injected().len();

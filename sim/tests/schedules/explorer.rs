@@ -5,7 +5,11 @@
 //! Even seeds walk at random, odd ones follow PCT (Burckhardt et al., 2010: random priorities,
 //! lowered at few random moments), with the parameters of each drawn from the seed.
 
+#[cfg(feature = "planted")]
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "planted")]
+use std::sync::Once;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runstone_sim::digest::Digest;
@@ -147,6 +151,31 @@ impl Scheduler for Seeded {
         self.shared.sheet().digest.u64(drawn);
         drawn
     }
+}
+
+#[cfg(feature = "planted")]
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// For searches that are meant to fail: this thread's panics print nothing meanwhile.
+#[cfg(feature = "planted")]
+pub(crate) fn quietly<T>(search: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        // The explorer puts in its own hook when it first runs; this one comes before it.
+        explore(0..1, |_| Ok(()));
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                hook(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let found = search();
+    QUIET.set(false);
+    found
 }
 
 /// Runs one schedule for each seed, until one fails: by an error of `scenario`, a deadlock, a

@@ -17,6 +17,8 @@ impl Shrinker {
     /// Plainer knobs and options.
     pub(super) fn knobs(&mut self) {
         let simpler: &[fn(&mut Case)] = &[
+            |case| case.creation.clear(),
+            |case| case.creation.truncate(1),
             |case| {
                 case.disk = DiskConfig { models: case.disk.models.clone(), ..DiskConfig::plain() }
             },

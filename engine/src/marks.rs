@@ -1,0 +1,407 @@
+//! Sometimes marks: which branches of recovery and of error handling were ever taken.
+//!
+//! Compiled only with the feature `marks`, which the simulator switches on and production builds
+//! do not have: without it this module is absent, and `sometimes!` and `phase!` are nothing. A
+//! mark stands where something happens sometimes; a test harness that never gets there has not
+//! tested it. The phases tell a simulated disk what the engine was about when it made a call.
+//!
+//! Invariants: every name is listed once in [`NAMES`] (one that is not does not compile) and
+//! stands at one place of the engine; counts are of the current thread, so that simulations on
+//! other threads are not disturbed; neither marks nor phases change what the engine does, but
+//! for a loop without end, which a limit of steps ends.
+
+use std::cell::Cell;
+
+/// What the engine is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Nothing of the engine runs.
+    #[default]
+    Outside,
+    /// An opening: the directory, the lock, the manifest, and files that nothing names.
+    Opening,
+    /// The log is read.
+    Replay,
+    /// What an unclean stop left is made durable.
+    Repair,
+    /// A new store is made.
+    Creation,
+    /// An opening for reading only.
+    Reading,
+    /// An opening's epoch is made durable, before its first commit.
+    Session,
+    /// A group of commits, or a lone one.
+    Commit,
+    /// A segment is ended, and another begun.
+    Rotation,
+    /// An explicit flush.
+    Flush,
+    /// What is due: syncs and watermark records.
+    Tick,
+    /// A step of maintenance.
+    Maintenance,
+    /// A close.
+    Close,
+}
+
+impl Phase {
+    /// All phases, in their order.
+    pub const ALL: [Phase; 13] = [
+        Phase::Outside,
+        Phase::Opening,
+        Phase::Replay,
+        Phase::Repair,
+        Phase::Creation,
+        Phase::Reading,
+        Phase::Session,
+        Phase::Commit,
+        Phase::Rotation,
+        Phase::Flush,
+        Phase::Tick,
+        Phase::Maintenance,
+        Phase::Close,
+    ];
+}
+
+/// What the engine is about in the current thread, and for the how manieth time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// How many outermost phases have begun: two calls of one number belong to one operation.
+    pub operation: u64,
+    /// The innermost phase.
+    pub phase: Phase,
+}
+
+/// Every mark, in order: module, and what happened there.
+pub const NAMES: &[&str] = &[
+    "admission/batch-run-ended",
+    "admission/batch-run-not-found",
+    "admission/memory-full",
+    "admission/parent-not-found",
+    "admission/reserve-used",
+    "admission/run-ended",
+    "admission/run-exists",
+    "admission/run-not-found",
+    "admission/runs-change-within-the-group",
+    "builder/clean-segment-is-longer",
+    "builder/clock-jumped",
+    "builder/created",
+    "builder/directory-missing",
+    "builder/goes-on-after-a-clean-close",
+    "builder/lock-file-missing",
+    "builder/locked-by-another",
+    "builder/missing-and-not-made",
+    "builder/nothing-to-read",
+    "builder/orphan-already-gone",
+    "builder/orphan-left-to-maintenance",
+    "builder/orphan-not-removed",
+    "builder/orphan-removed",
+    "builder/runs-interrupted",
+    "builder/unfinished-creation-removed",
+    "creation/large-tail",
+    "creation/leftover-stays",
+    "creation/padded",
+    "creation/write-failed",
+    "gate/asked-point-replaced",
+    "gate/point-in-an-older-segment",
+    "gate/poisoned",
+    "gate/poisoned-again",
+    "gate/refused-as-poisoned",
+    "gate/sync-after-a-failed-one",
+    "gate/sync-failed",
+    "iter/ends-meet",
+    "iter/second-chunk",
+    "journal/close-cut-failed",
+    "journal/close-manifest-failed",
+    "journal/closed",
+    "journal/cut-back-sync-failed",
+    "journal/full-disk-cut-back",
+    "journal/manifest-failed",
+    "journal/manifest-full-disk",
+    "journal/orphans-kept-for-later",
+    "journal/rotated",
+    "journal/rotation-manifest-failed",
+    "journal/rotation-manifest-full-disk",
+    "journal/rotation-resumed",
+    "journal/rotation-segment-failed",
+    "journal/rotation-segment-full-disk",
+    "journal/session-begun",
+    "journal/session-failed",
+    "lead/full-queue-worked-off",
+    "lead/needs-no-lead",
+    "lead/nothing-to-do",
+    "lead/panicked",
+    "lead/steps-for-others-first",
+    "manifest/bad-checksum",
+    "manifest/bad-length",
+    "manifest/bad-magic",
+    "manifest/cut-short",
+    "manifest/later-format",
+    "manifest/link-failed",
+    "manifest/no-old-one",
+    "manifest/parent-synced",
+    "manifest/second-name-stays",
+    "manifest/too-long",
+    "manifest/write-failed",
+    "memtable/delete-of-nothing",
+    "memtable/expired-freed",
+    "memtable/fresh-changes-settled",
+    "memtable/garbage-still-pinned",
+    "memtable/key-comes-back",
+    "memtable/many-keys-gone",
+    "memtable/old-version-kept-for-a-pin",
+    "memtable/read-of-a-fresh-change",
+    "order/key-gone-before-it-was-sorted",
+    "order/run-purged",
+    "order/runs-merged",
+    "pipeline/batch-full",
+    "pipeline/buffer-overfull",
+    "pipeline/buffer-written-at-last",
+    "pipeline/closed",
+    "pipeline/delete-of-its-groups-put",
+    "pipeline/group-all-refused",
+    "pipeline/group-cut",
+    "pipeline/group-ends-its-segment",
+    "pipeline/group-not-prepared",
+    "pipeline/group-of-several",
+    "pipeline/leader-syncs-itself",
+    "pipeline/lone-commit-failed",
+    "pipeline/memory-collected-for-room",
+    "pipeline/outcome-unknown",
+    "pipeline/rotation-failed",
+    "pipeline/rotation-left-commits-buffered",
+    "pipeline/twice-the-batch-unsynced",
+    "pipeline/undone-by-full-disk",
+    "queue/behind-others",
+    "queue/closed-when-submitted",
+    "queue/closed-while-waiting",
+    "queue/dropped-unanswered",
+    "queue/follows-a-leader",
+    "queue/lead-handed-over",
+    "queue/lead-taken-under-the-lock",
+    "queue/leads-for-earlier-ones",
+    "queue/nobody-to-lead",
+    "queue/promoted",
+    "queue/rest-put-back",
+    "queue/waits-for-its-outcome",
+    "recovery/batch-replayed",
+    "recovery/clean-segment-read",
+    "recovery/clock-floor-replayed",
+    "recovery/closed-segment-read",
+    "recovery/damage-below-attested",
+    "recovery/damage-proven-by-later-record",
+    "recovery/lost-manifest-refused",
+    "recovery/manifest-failed",
+    "recovery/manifest-met-full-disk",
+    "recovery/orphan-judged",
+    "recovery/orphan-segment",
+    "recovery/orphan-temporary",
+    "recovery/orphan-unreadable",
+    "recovery/orphan-without-header",
+    "recovery/padding-replayed",
+    "recovery/repair-drops-empty-segment",
+    "recovery/repair-with-tail",
+    "recovery/repair-without-tail",
+    "recovery/segment-missing",
+    "recovery/segment-of-other-number",
+    "recovery/segment-of-other-store",
+    "recovery/segment-too-short",
+    "recovery/segment-without-manifest",
+    "recovery/tail-kept",
+    "recovery/tail-proven-by-later-record",
+    "recovery/torn-tail-cut",
+    "recovery/unclean-segment-read",
+    "recovery/unfinished-creation-without-header",
+    "recovery/version-out-of-order",
+    "recovery/watermark-replayed",
+    "recovery/zeros-behind-the-log",
+    "runs/another-run-is-hot",
+    "runs/ended",
+    "runs/not-found",
+    "scan/buffer-refilled",
+    "scan/bytes-behind-the-log",
+    "scan/end-as-attested",
+    "scan/file-shrank-while-counted",
+    "scan/file-shrank-while-read",
+    "scan/head-not-intact",
+    "scan/later-record-intact",
+    "scan/later-record-looked-at",
+    "scan/later-record-not-intact",
+    "scan/proof-searched",
+    "scan/record-not-intact",
+    "scan/record-without-manifest",
+    "scan/search-given-up",
+    "scan/shorter-than-attested",
+    "schedule/sooner-than-known",
+    "schedule/watermark-due",
+    "segment/bad-checksum",
+    "segment/bad-magic",
+    "segment/header-cut-short",
+    "segment/later-format",
+    "store/read-at-a-pin",
+    "store/reader-settles",
+    "upkeep/background-sync-failed",
+    "upkeep/background-write-failed",
+    "upkeep/background-write-tried-again-later",
+    "upkeep/clock-floor-before-expiry",
+    "upkeep/clock-floor-in-a-new-segment",
+    "upkeep/close-failed",
+    "upkeep/closed-in-the-middle-of-a-rotation",
+    "upkeep/commits-what-nobody-leads",
+    "upkeep/expired-kept-for-a-pin",
+    "upkeep/full-batch-synced",
+    "upkeep/no-room-for-a-watermark",
+    "upkeep/note-taken-back",
+    "upkeep/nothing-due",
+    "upkeep/nothing-to-close",
+    "upkeep/nothing-to-flush",
+    "upkeep/orphan-already-gone",
+    "upkeep/orphan-not-removed",
+    "upkeep/orphan-removed",
+    "upkeep/others-were-first",
+    "upkeep/watermark",
+    "writer/allocated-ahead",
+    "writer/cut-to-length",
+    "writer/ends-at-a-sector",
+    "writer/full-disk",
+    "writer/no-preallocation",
+    "writer/nothing-to-write",
+    "writer/padding-of-a-sector-more",
+    "writer/write-failed",
+    "writer/zeros-written-ahead",
+];
+
+thread_local! {
+    static COUNTS: [Cell<u64>; NAMES.len()] = const { [const { Cell::new(0) }; NAMES.len()] };
+    static STEPS_LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
+    static MOMENT: Cell<Moment> =
+        const { Cell::new(Moment { operation: 0, phase: Phase::Outside }) };
+}
+
+/// How often each mark was reached in the current thread since the last call, in the order of
+/// [`NAMES`].
+#[must_use]
+pub fn take() -> Vec<u64> {
+    COUNTS.with(|counts| counts.iter().map(Cell::take).collect())
+}
+
+/// What the engine is about in the current thread.
+#[must_use]
+pub fn moment() -> Moment {
+    MOMENT.get()
+}
+
+/// Why the current thread is unwound: the engine made more steps than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endless;
+
+/// Lets the engine make at most this many steps in the current thread: marks, and phases begun.
+/// The one beyond unwinds the thread, with an [`Endless`], so that a loop without end is seen.
+pub fn limit_steps(steps_max: Option<u64>) {
+    STEPS_LEFT.set(steps_max.unwrap_or(u64::MAX));
+}
+
+fn step() {
+    let left = STEPS_LEFT.get();
+    if left == 0 && !std::thread::panicking() {
+        std::panic::resume_unwind(Box::new(Endless));
+    }
+    STEPS_LEFT.set(left.saturating_sub(1));
+}
+
+/// The place of a name in [`NAMES`]; does not compile for one that is not listed.
+#[allow(clippy::panic, clippy::indexing_slicing, reason = "evaluated by the compiler only")]
+pub(crate) const fn index(name: &str) -> usize {
+    let mut at = 0;
+    while at < NAMES.len() {
+        if is_same(name.as_bytes(), NAMES[at].as_bytes()) {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("a mark is to be listed in NAMES");
+}
+
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler only")]
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
+/// Counts a mark.
+pub(crate) fn hit(index: usize) {
+    step();
+    COUNTS.with(|counts| counts.get(index).map(|count| count.set(count.get() + 1)));
+}
+
+/// Begins a phase, which ends when what is returned is dropped.
+pub(crate) fn enter(phase: Phase) -> InPhase {
+    step();
+    let before = MOMENT.get();
+    let outermost = before.phase == Phase::Outside;
+    MOMENT.set(Moment { operation: before.operation + u64::from(outermost), phase });
+    InPhase { before: before.phase }
+}
+
+/// A phase that lasts.
+#[derive(Debug)]
+pub(crate) struct InPhase {
+    before: Phase,
+}
+
+impl Drop for InPhase {
+    fn drop(&mut self) {
+        MOMENT.set(Moment { phase: self.before, ..MOMENT.get() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_counted_under_its_name_until_it_is_taken() {
+        let _before = take();
+        sometimes!("gate/poisoned");
+        sometimes!("gate/poisoned", 1 + 1 == 2);
+        sometimes!("gate/poisoned", 1 + 1 == 3);
+        let taken = take();
+        let reached: Vec<_> = NAMES.iter().zip(&taken).filter(|(_, n)| **n > 0).collect();
+        assert_eq!(reached, [(&"gate/poisoned", &2)]);
+        assert!(take().iter().all(|count| *count == 0));
+    }
+
+    #[test]
+    fn a_loop_that_makes_no_call_ends_when_its_steps_are_used_up() {
+        limit_steps(Some(1000));
+        let payload = std::panic::catch_unwind(|| {
+            loop {
+                sometimes!("gate/poisoned-again");
+            }
+        });
+        let payload = payload.unwrap_err();
+        limit_steps(None);
+        assert!(payload.is::<Endless>());
+        sometimes!("gate/poisoned-again");
+        let at = NAMES.iter().position(|name| *name == "gate/poisoned-again").unwrap();
+        assert_eq!(take()[at], 1001);
+    }
+
+    #[test]
+    fn phases_nest_and_only_an_outermost_one_begins_an_operation() {
+        let start = moment();
+        {
+            phase!(Commit);
+            assert_eq!(moment(), Moment { operation: start.operation + 1, phase: Phase::Commit });
+            {
+                phase!(Rotation);
+                assert_eq!(moment().phase, Phase::Rotation);
+            }
+            assert_eq!(moment(), Moment { operation: start.operation + 1, phase: Phase::Commit });
+        }
+        assert_eq!(moment(), Moment { operation: start.operation + 1, phase: Phase::Outside });
+    }
+}

@@ -1,0 +1,100 @@
+//! Whether a segment is the one that the manifest names, and whether its end is one.
+//!
+//! Invariants: only reads; what cannot be told from damage is refused, never passed over.
+
+use std::io;
+use std::path::Path;
+
+use runstone_vfs::{Access, Vfs};
+
+use crate::error::{Error, Result};
+use crate::log::record::NotIntact;
+use crate::log::scan::SegmentScan;
+use crate::log::segment::hex;
+use crate::manifest::{Manifest, SegmentEntry};
+
+/// Opens a segment that the manifest names, and compares what it says of itself.
+pub(super) fn open_segment(
+    vfs: &dyn Vfs,
+    path: &Path,
+    manifest: &Manifest,
+    entry: &SegmentEntry,
+) -> Result<SegmentScan> {
+    let file = match vfs.open(path, Access::Read) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            sometimes!("recovery/segment-missing");
+            return Err(Error::corruption(
+                path,
+                0,
+                "the log segment that the manifest names",
+                "no such file",
+            ));
+        }
+        Err(e) => return Err(Error::io("opening", path, e)),
+    };
+    let end = (!entry.open || manifest.clean).then_some(entry.attested);
+    let scan = SegmentScan::open(file, path, end)?;
+    let header = scan.header();
+    if header.store_id != manifest.store_id {
+        sometimes!("recovery/segment-of-other-store");
+        return Err(Error::corruption(
+            path,
+            16,
+            format_args!("a segment of store {}", hex(&manifest.store_id)),
+            format_args!("one of store {}", hex(&header.store_id)),
+        ));
+    }
+    if header.number != entry.number || header.salt != entry.salt {
+        sometimes!("recovery/segment-of-other-number");
+        return Err(Error::corruption(
+            path,
+            32,
+            format_args!("segment {} with salt {}", entry.number, hex(&entry.salt)),
+            format_args!("segment {} with salt {}", header.number, hex(&header.salt)),
+        ));
+    }
+    if scan.file_end() < entry.attested {
+        sometimes!("recovery/segment-too-short");
+        return Err(Error::corruption(
+            path,
+            scan.file_end(),
+            format_args!("{} bytes, as the manifest attests", entry.attested),
+            format_args!("the end of the file at {} bytes", scan.file_end()),
+        ));
+    }
+    Ok(scan)
+}
+
+/// Whether a record that is not intact is the end of the log; otherwise the error.
+pub(super) fn judge_stop(
+    scan: &mut SegmentScan,
+    path: &Path,
+    entry: &SegmentEntry,
+    stop: NotIntact,
+    last_version: u64,
+) -> Result<()> {
+    let at = scan.position();
+    if planted!(TornTailFatal) {
+        return Err(Error::corruption(path, at, stop.expected, stop.found));
+    }
+    if at < entry.attested {
+        sometimes!("recovery/damage-below-attested");
+        return Err(Error::corruption(
+            path,
+            at,
+            format_args!("{} (attested up to {} by the manifest)", stop.expected, entry.attested),
+            stop.found,
+        ));
+    }
+    if let Some((proof, synced)) = scan.find_proof_behind(last_version)? {
+        sometimes!("recovery/damage-proven-by-later-record");
+        return Err(Error::corruption(
+            path,
+            at,
+            format_args!("{} (the record at {proof} attests {synced} bytes)", stop.expected),
+            stop.found,
+        ));
+    }
+    Ok(())
+}
