@@ -7,6 +7,7 @@
 //! have been seen. Garbage is one class, whatever its bytes; a write is there or not (that it
 //! may be torn at any byte is shown in `disk_sectors`).
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers by construction")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ const CALLS: usize = 6;
 const ALL_UP_TO: usize = if cfg!(debug_assertions) { 2 } else { 3 };
 const ONE_IN: usize = if cfg!(debug_assertions) { 39_989 } else { 4_999 };
 /// The most crashes of one trace.
-const CRASHES_MAX: u64 = 4_000;
+const CRASHES_MAX: u64 = 80_000;
 
 const SECTOR: usize = 512;
 /// Stands for garbage: no write writes it.
