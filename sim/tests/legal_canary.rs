@@ -3,7 +3,11 @@
 //! A check that never fails proves nothing. Each test here hands the statement of the legal
 //! states an image that no crash may leave; should one be accepted, the test fails, and with it
 //! every CI run.
-#![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may panic, also in its helpers"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

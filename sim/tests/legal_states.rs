@@ -4,6 +4,8 @@
 //! The statement (`sim/src/legal`) shares no code with the disk, so that a mistake must be made
 //! twice, in two different forms, to pass.
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in its helpers")]
+#![allow(clippy::cast_possible_truncation, reason = "small numbers by construction")]
+#![allow(clippy::disallowed_methods, reason = "a longer run is asked for by the environment")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -258,7 +258,8 @@ impl File {
     }
 
     /// Whether all sectors can be explained under one version of the size. `torn` is the write
-    /// that the size ends in, and where it began; `spared` is the sector that may hold anything (D4).
+    /// that the size ends in, and where it began; `spared` is the sector that may hold anything
+    /// (D4).
     fn fits(
         &self,
         ino: Ino,

@@ -177,10 +177,10 @@ impl History {
         let Some(event) = under_way else { return before };
         let mut happened = self.clone();
         let mut event = self.under_way(event, image);
-        if let Event::Write { ino, pos, bytes, .. } = &mut event {
-            if let Some(content) = image.files.get(ino) {
-                *bytes = leading_part(content, *pos, bytes);
-            }
+        if let Event::Write { ino, pos, bytes, .. } = &mut event
+            && let Some(content) = image.files.get(ino)
+        {
+            *bytes = leading_part(content, *pos, bytes);
         }
         happened.observe(&event);
         let is_of_names = !matches!(
