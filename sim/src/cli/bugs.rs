@@ -1,4 +1,5 @@
 //! `bugs`: how soon each planted bug is caught, by this harness and by weaker ones.
+#![allow(clippy::disallowed_methods)] // the shell of the simulator: threads and a clock
 
 use std::path::PathBuf;
 use std::process::ExitCode;

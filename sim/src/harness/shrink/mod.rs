@@ -5,11 +5,11 @@
 //! pieces -> simplify what is left -> detours (a change of the options that lets more go) ->
 //! random deletions -> plain values
 //! ```
-//! - [`delete`]: operations go, one by one, in pieces, in pairs, at random.
-//! - [`relocate`]: a fault and a crash stand at the operation that they struck, so that deleting
+//! - `delete`: operations go, one by one, in pieces, in pairs, at random.
+//! - `relocate`: a fault and a crash stand at the operation that they struck, so that deleting
 //!   another does not move them.
-//! - [`simplify`]: smaller operations, plainer options.
-//! - [`detour`]: changes that are no gain by themselves.
+//! - `simplify`: smaller operations, plainer options.
+//! - `detour`: changes that are no gain by themselves.
 //!
 //! A deletion shifts what the disk draws afterwards. So a case that no longer fails is tried
 //! with a few other seeds of the disk before it is given up: what is looked for is a small case
