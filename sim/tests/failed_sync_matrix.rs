@@ -67,7 +67,7 @@ struct Counted(AtomicU64);
 impl Entropy for Counted {
     fn bytes16(&self) -> io::Result<[u8; 16]> {
         let n = self.0.fetch_add(1, Ordering::SeqCst);
-        Ok((u128::from(n) * 0x9e37_79b9_7f4a_7c15_d6e8_feb8_6659_fd93).to_le_bytes())
+        Ok(u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_d6e8_feb8_6659_fd93).to_le_bytes())
     }
 }
 
