@@ -166,7 +166,9 @@ fn hollow_garbage(
     };
     let mut garbage: Vec<u64> = lost.into_iter().filter(|_| odds.hit(rng)).collect();
     if prealloc && model != CrashModel::ZeroFill {
-        garbage.extend(unwritten);
+        // All of a range, or some sectors of it.
+        let all = rng.coin();
+        garbage.extend(unwritten.into_iter().filter(|_| all || rng.coin()));
     }
     garbage.sort_unstable();
     garbage.dedup();
@@ -178,6 +180,7 @@ fn fill_garbage(content: &mut [u8], sector: u64, stale: &[&FileNode], rng: &mut 
     let start = at(sector * SECTOR).min(content.len());
     let end = content.len().min(start + at(SECTOR));
     let target = &mut content[start..end];
+    let before = target.to_vec();
     match rng.below(5) {
         0 => target.fill(0xFF),
         1..=3 => {
@@ -196,6 +199,10 @@ fn fill_garbage(content: &mut [u8], sector: u64, stale: &[&FileNode], rng: &mut 
             target[..n].copy_from_slice(&block[..n]);
         }
         _ => rng.fill(target),
+    }
+    // A block that happens to be the sector's own is no garbage.
+    if *target == *before {
+        rng.fill(target);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use runstone_vfs::Vfs;
 
 use super::case::{ChangeSpec, LevelSpec, Op};
 use super::oracle;
@@ -21,10 +20,11 @@ impl Runner<'_> {
             return;
         }
         self.disk.enable_faults(false);
-        let made = self.disk.create(Path::new(FOREIGN)).and_then(|file| {
+        let vfs = self.vfs();
+        let made = vfs.create(Path::new(FOREIGN)).and_then(|file| {
             file.write_at(b"not the store's", 0)?;
             file.sync()?;
-            self.disk.sync_dir(Path::new(DIR))
+            vfs.sync_dir(Path::new(DIR))
         });
         self.disk.enable_faults(true);
         self.has_foreign = made.is_ok();

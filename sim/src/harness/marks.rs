@@ -23,7 +23,6 @@ pub const EXCEPTIONS: &[(&str, &str)] = &[
     ("queue/lead-taken-under-the-lock", THREADS),
     ("queue/promoted", THREADS),
     ("queue/waits-for-its-outcome", THREADS),
-    ("recovery/segment-of-other-store", "one store is simulated; `tests/opening.rs` swaps files"),
     ("recovery/version-out-of-order", "takes a damaged record whose checksum fits"),
     ("scan/buffer-refilled", LARGE),
     ("scan/file-shrank-while-counted", ANOTHER_PROGRAM),

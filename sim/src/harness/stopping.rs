@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use runstone::{Builder, Database, Error, Options};
+use runstone_vfs::Vfs;
 
 use super::case::{ChangeSpec, World, run_id};
 use super::runner::{Checked, DIR, Runner, Stop, Stopped};
@@ -189,13 +190,18 @@ impl Runner<'_> {
         }
     }
 
+    /// The disk, as everything that is not the harness's own business sees it.
+    pub(super) fn vfs(&self) -> Arc<dyn Vfs> {
+        match &self.watch {
+            Some(watch) => watch.vfs(),
+            None => Arc::new(self.disk.clone()),
+        }
+    }
+
     pub(super) fn builder(&self) -> Builder {
         Database::builder()
             .options(self.case.options.engine())
-            .vfs(match &self.watch {
-                Some(watch) => watch.vfs(),
-                None => Arc::new(self.disk.clone()),
-            })
+            .vfs(self.vfs())
             .clock(self.clock.clone())
             .entropy(self.entropy.clone())
     }
