@@ -26,7 +26,7 @@ const CALLS: usize = 6;
 const ALL_UP_TO: usize = if cfg!(debug_assertions) { 2 } else { 3 };
 const ONE_IN: usize = if cfg!(debug_assertions) { 39_989 } else { 4_999 };
 /// The most crashes of one trace.
-const CRASHES_MAX: u64 = 4_000;
+const CRASHES_MAX: u64 = 100_000;
 
 const SECTOR: usize = 512;
 /// Stands for garbage: no write writes it.
@@ -270,8 +270,7 @@ fn every_legal_content_of_a_file_is_left_by_some_seed() {
         }
         tally.never.extend(wanted.iter().map(|content| format!("{trace:?}: {:?}", runs(content))));
     }
-    // A preallocated range is garbage as a whole or not at all on the simulated disk, and deep
-    // products of versions are rare: see docs/simulated-disk.md.
+    // Deep products of versions are rare: see docs/simulated-disk.md.
     tally.check("contents", 200);
 }
 

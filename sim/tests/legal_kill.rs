@@ -295,7 +295,11 @@ fn what_a_really_killed_process_leaves_is_legal_and_what_the_simulated_disk_woul
         let mut history = History::of(&before);
         events.iter().for_each(|event| history.observe(event));
         if let Err(illegal) = history.judge_kill(&left, under_way.as_ref()) {
-            panic!("round {round}, after {} calls, in {under_way:?}: {illegal}", events.len());
+            let names: Vec<_> = left.dirs.values().collect();
+            panic!(
+                "round {round}, after {} calls, in {under_way:?}: {illegal}; names: {names:?}",
+                events.len()
+            );
         }
 
         // The simulated disk: killed before the call, or after it.

@@ -350,6 +350,11 @@ impl SimVfs {
         self.disk().ledger.watch = Some(watch);
     }
 
+    /// Ends that: what follows is the harness's own business.
+    pub fn unwatch(&self) {
+        self.disk().ledger.watch = None;
+    }
+
     /// The ledger so far; empty unless somebody [watches](SimVfs::watch).
     pub fn sites(&self) -> Sites {
         self.disk().ledger.sites.clone()

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-
 use super::case::{ChangeSpec, LevelSpec, Op};
+use super::ledger::WATCH;
 use super::oracle;
 use super::runner::{Checked, DIR, Runner};
 
@@ -20,6 +20,7 @@ impl Runner<'_> {
             return;
         }
         self.disk.enable_faults(false);
+        self.disk.unwatch();
         let vfs = self.vfs();
         let made = vfs.create(Path::new(FOREIGN)).and_then(|file| {
             file.write_at(b"not the store's", 0)?;
@@ -27,6 +28,7 @@ impl Runner<'_> {
             vfs.sync_dir(Path::new(DIR))
         });
         self.disk.enable_faults(true);
+        self.disk.watch(WATCH);
         self.has_foreign = made.is_ok();
     }
 

@@ -108,10 +108,17 @@ impl History {
 
     /// The call that a crash came into, as an event that has had its effect or not. A file or
     /// directory that it may have made has the number that the image tells.
-    fn under_way(&self, event: &Event, image: &Image) -> Event {
+    ///
+    /// A real file system gives the number of a removed file to the next one at once; after a kill,
+    /// where nothing that was removed comes back, such a number is that of what was being made.
+    fn under_way(&self, event: &Event, image: &Image, killed: bool) -> Event {
+        let is_free = |ino: Ino| {
+            let is_removed = self.files.get(&ino).is_some_and(|file| file.links == 0);
+            !self.knows(ino) || killed && is_removed
+        };
         let made = |name: &Name| {
             let found = image.dirs.get(&name.0).and_then(|entries| entries.get(&name.1)).copied();
-            found.filter(|ino| !self.knows(*ino)).unwrap_or(0)
+            found.filter(|ino| is_free(*ino)).unwrap_or(0)
         };
         let mut event = event.clone();
         match &mut event {
@@ -140,7 +147,7 @@ impl History {
     ) -> Result<(), Illegal> {
         if let Some(event) = under_way {
             let mut happened = self.clone();
-            happened.observe(&self.under_way(event, image));
+            happened.observe(&self.under_way(event, image, false));
             return happened.judge_power_cut(image, None, allow);
         }
         self.names.may_be_left(image, Keeps::Any, |ino| self.knows(ino))?;
@@ -176,7 +183,7 @@ impl History {
         let before = self.judge_live(image);
         let Some(event) = under_way else { return before };
         let mut happened = self.clone();
-        let mut event = self.under_way(event, image);
+        let mut event = self.under_way(event, image, true);
         if let Event::Write { ino, pos, bytes, .. } = &mut event
             && let Some(content) = image.files.get(ino)
         {
