@@ -2,13 +2,14 @@
 //!
 //! Each is a pure transformation of a generated [`Case`]: the same operations, options and
 //! faults, with less of one idea. Invariant: what a weaker harness reports is a breach in this
-//! one, too: it never makes a promise of the disk weaker.
+//! one, too: it never makes a promise of the disk weaker. A power cut right after a failed sync
+//! is the runner's own, and stays.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::case::{Case, Op, World};
+use super::case::{Case, NestedCrash, Op, World};
 use crate::disk::{CrashKind, CrashModel, DiskConfig, NameModel, Odds};
 
 /// A weaker harness.
@@ -57,7 +58,20 @@ impl Weak {
         }
         case.disk = self.disk(case.disk);
         case.ops = case.ops.into_iter().map(|op| self.weaken_op(op)).collect();
+        case.creation = self.weaken_nested(case.creation);
         case
+    }
+
+    /// Crashes within an opening.
+    fn weaken_nested(self, nested: Vec<NestedCrash>) -> Vec<NestedCrash> {
+        match self {
+            Weak::CleanClose | Weak::DropUnsynced => Vec::new(),
+            Weak::ProcessKill => {
+                let kill = |crash| NestedCrash { kind: CrashKind::Process, ..crash };
+                nested.into_iter().map(kill).collect()
+            }
+            Weak::OrderedPrefix | Weak::OneTear => nested,
+        }
     }
 
     fn disk(self, disk: DiskConfig) -> DiskConfig {
@@ -85,11 +99,7 @@ impl Weak {
                 Op::Crash { after_calls: 0, when, kind: CrashKind::Power, model, nested, rot: 0 }
             }
             Weak::ProcessKill | Weak::OrderedPrefix | Weak::OneTear => {
-                let nested = nested.into_iter().map(|mut crash| {
-                    crash.kind = kill(crash.kind);
-                    crash
-                });
-                let (kind, nested) = (kill(kind), nested.collect());
+                let (kind, nested) = (kill(kind), self.weaken_nested(nested));
                 Op::Crash { after_calls, when, kind, model: None, nested, rot: 0 }
             }
         }
