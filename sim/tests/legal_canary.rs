@@ -274,3 +274,27 @@ fn canary_a_disk_whose_syncs_lie_is_caught_in_the_act() {
     }
     assert!(caught > 30, "THE CANARY LIVES: a lying disk was caught {caught} times of 100");
 }
+
+/// Seen on a real disk: the process was killed inside a create, and the file system had given the
+/// new file the number of one that was just removed. That is legal after a kill; a name that the
+/// call in progress does not explain is not.
+#[test]
+fn a_killed_create_may_have_the_number_of_a_removed_file_and_no_other_name_may() {
+    let name = |text: &str| (1, text.to_owned());
+    let mut before = Image::empty(1);
+    before.dirs.get_mut(&1).unwrap().insert("old".to_owned(), 7);
+    before.files.insert(7, vec![]);
+    let mut after = Image::empty(1);
+    after.dirs.get_mut(&1).unwrap().insert("new".to_owned(), 7);
+    after.files.insert(7, vec![]);
+    let judge = |under_way: Event| {
+        let mut history = History::of(&before);
+        history.observe(&Event::Remove { name: name("old") });
+        history.judge_kill(&after, Some(&under_way))
+    };
+    assert_eq!(
+        judge(Event::Create { name: name("new"), ino: 0 }).map_err(|e| e.to_string()),
+        Ok(())
+    );
+    assert!(judge(Event::Create { name: name("other"), ino: 0 }).is_err());
+}
