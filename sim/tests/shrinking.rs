@@ -24,7 +24,7 @@ const FAILURES: u64 = 3;
 /// A search that takes more seeds than this has missed the bug.
 const SEEDS_MAX: u64 = 4000;
 /// What the command line takes by default.
-const RUNS_MAX: u32 = 20_000;
+const RUNS_MAX: u32 = 40_000;
 /// The goal.
 const OPS_MAX: usize = 8;
 const FAULTS_MAX: usize = 2;
@@ -76,7 +76,7 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 }
 
 #[test]
-fn eight_in_ten_failures_of_planted_bugs_shrink_to_eight_operations_and_two_faults() {
+fn nine_in_ten_failures_of_planted_bugs_shrink_to_eight_operations_and_two_faults() {
     let measured = std::thread::scope(|scope| {
         // Two halves at once: a bug is planted for one thread only.
         let half = |first: usize| {
@@ -104,8 +104,7 @@ fn eight_in_ten_failures_of_planted_bugs_shrink_to_eight_operations_and_two_faul
     let all: usize = measured.iter().map(|m| m.sizes.len()).sum();
     let reached: usize = measured.iter().map(Measured::reached).sum();
     println!("{reached} of {all} reach the goal");
-    // The goal is nine in ten; docs/shrinking.md says where it is missed.
-    assert!(reached * 10 >= all * 8, "{reached} of {all}");
+    assert!(reached * 10 >= all * 9, "{reached} of {all}");
 }
 
 #[test]

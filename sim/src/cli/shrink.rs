@@ -13,7 +13,7 @@ pub(crate) struct ShrinkArgs {
     #[command(flatten)]
     case: CaseArgs,
     /// How many runs it may take
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 40_000)]
     runs: u32,
     /// Where the case is written; the test stands beside it, ending in .rs
     #[arg(long, value_name = "FILE")]

@@ -298,6 +298,8 @@ impl<'a> Runner<'a> {
         if self.disk.is_crashed() {
             self.recover()?;
         }
+        // All calls so far are of the first opening, and of no operation.
+        self.starts = vec![self.disk.calls(); early];
         for (i, op) in self.case.ops.iter().enumerate().skip(early) {
             self.op = i;
             self.ops += 1;

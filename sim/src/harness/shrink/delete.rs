@@ -1,6 +1,6 @@
-//! Deleting operations.
+//! Deleting operations, and making one of two.
 
-use super::{Op, Shrinker};
+use super::{Case, Op, Shrinker, changes_of};
 
 /// Up to how many operations every pair is tried.
 const PAIRS_OPS_MAX: usize = 32;
@@ -78,6 +78,31 @@ impl Shrinker {
                 misses += 1;
             }
         }
+    }
+
+    /// Two commits that follow each other become one batch, as long as there are many.
+    pub(super) fn merge_commits(&mut self) {
+        let mut at = 0;
+        while at + 1 < self.best.ops.len() && !self.size().is_wanted() && !self.is_spent() {
+            let merged = self.merged(at);
+            at += usize::from(!merged.is_some_and(|case| self.attempt(case)));
+        }
+    }
+
+    fn merged(&self, at: usize) -> Option<Case> {
+        let mut case = self.best.clone();
+        let mut second = case.ops.remove(at + 1);
+        let first = case.ops.get_mut(at)?;
+        let level = match first {
+            Op::Write { level, .. } | Op::Batch { level, .. } => *level,
+            _ => return None,
+        };
+        if !matches!(second, Op::Write { .. } | Op::Batch { .. }) {
+            return None;
+        }
+        let changes = [changes_of(first), changes_of(&mut second)].concat();
+        *first = Op::Batch { changes, level };
+        Some(case)
     }
 
     /// A batch of one change is a write; each change of a larger one may go.

@@ -10,40 +10,42 @@ use crate::disk::{CrashKind, CrashModel, DiskConfig, NameModel, Odds, When};
 /// With how many seeds a detour is begun.
 const SEEDS: u32 = 12;
 
+/// What may let more operations go.
+pub(super) const DETOURS: &[fn(&mut Case)] = &[
+    |case| case.options.segment_bytes = 512,
+    |case| case.options.segment_bytes = 1024,
+    |case| case.options.segment_bytes = 65_536,
+    |case| case.options.group_commits_max = 1,
+    |case| case.options.mode = 0,
+    |case| case.options.mode = 1,
+    |case| case.options.mode = 2,
+    |case| case.options.batch_size = 1,
+    |case| case.options.batch_size = 40,
+    |case| case.options.log_buffer_bytes_max = 0,
+    |case| case.options.log_buffer_bytes_max = 65_536,
+    |case| case.options.preallocate_bytes = 4096,
+    |case| case.options.diligent = !case.options.diligent,
+    |case| case.faults_in_recovery = !case.faults_in_recovery,
+    |case| case.disk = DiskConfig::default(),
+    |case| {
+        let models = case.disk.models.clone();
+        let early_writeback = Odds::one_in(2);
+        case.disk = DiskConfig { models, early_writeback, ..DiskConfig::default() };
+    },
+    |case| case.ops.iter_mut().for_each(|op| each_value(op, |v| v.size = 600)),
+    |case| {
+        for op in &mut case.ops {
+            each_value(op, |value| (value.kind, value.size) = (8, 1400));
+        }
+    },
+    |case| one_crash(case, CrashKind::Power),
+    |case| one_crash(case, CrashKind::Process),
+];
+
 impl Shrinker {
     /// Every detour that ends at a smaller case.
     pub(super) fn detours(&mut self) {
-        let changes: &[fn(&mut Case)] = &[
-            |case| case.options.segment_bytes = 512,
-            |case| case.options.segment_bytes = 1024,
-            |case| case.options.segment_bytes = 65_536,
-            |case| case.options.group_commits_max = 1,
-            |case| case.options.mode = 0,
-            |case| case.options.mode = 1,
-            |case| case.options.mode = 2,
-            |case| case.options.batch_size = 1,
-            |case| case.options.batch_size = 40,
-            |case| case.options.log_buffer_bytes_max = 0,
-            |case| case.options.log_buffer_bytes_max = 65_536,
-            |case| case.options.preallocate_bytes = 4096,
-            |case| case.options.diligent = !case.options.diligent,
-            |case| case.faults_in_recovery = !case.faults_in_recovery,
-            |case| case.disk = DiskConfig::default(),
-            |case| {
-                let models = case.disk.models.clone();
-                let early_writeback = Odds::one_in(2);
-                case.disk = DiskConfig { models, early_writeback, ..DiskConfig::default() };
-            },
-            |case| case.ops.iter_mut().for_each(|op| each_value(op, |v| v.size = 600)),
-            |case| {
-                for op in &mut case.ops {
-                    each_value(op, |value| (value.kind, value.size) = (8, 1400));
-                }
-            },
-            |case| one_crash(case, CrashKind::Power),
-            |case| one_crash(case, CrashKind::Process),
-        ];
-        for change in changes {
+        for change in DETOURS {
             self.detour(change);
         }
         for model in CrashModel::ALL {

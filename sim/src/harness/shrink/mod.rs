@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! cut the end -> faults and crashes to the operations they struck -> delete, in ever smaller
-//! pieces -> simplify what is left -> detours (a change of the options that lets more go) ->
-//! random deletions -> plain values
+//! pieces -> fewer faults -> simplify what is left; while it is large: short cases drawn from the
+//! whole -> detours (a change of the options that lets more go) -> random deletions; plain values
 //! ```
-//! - `delete`: operations go, one by one, in pieces, in pairs, at random.
+//! - `delete`: operations go, one by one, in pieces, in pairs, at random; commits are merged.
 //! - `relocate`: a fault and a crash stand at the operation that they struck, so that deleting
 //!   another does not move them.
 //! - `simplify`: smaller operations, plainer options.
+//! - `draw`: short cases, drawn from the operations of the whole one.
 //! - `detour`: changes that are no gain by themselves.
 //!
 //! A deletion shifts what the disk draws afterwards. So a case that no longer fails is tried
@@ -20,12 +21,13 @@
 
 mod delete;
 mod detour;
+mod draw;
 mod relocate;
 mod simplify;
 
 use super::case::{Case, ChangeSpec, Op};
 use super::runner::{Failure, Outcome, run};
-use crate::disk::FaultMode;
+use crate::disk::{FaultMode, Injected};
 use crate::rng::Rng;
 
 /// How many calls to the disk a run may make on the average: long runs use the runs up sooner.
@@ -85,6 +87,9 @@ struct Shrinker {
     /// What the best case did.
     starts: Vec<u64>,
     strikes: Vec<(usize, u64)>,
+    injected: Vec<Injected>,
+    /// The failure once its faults were named: short cases are drawn from it.
+    whole: Case,
     runs: u32,
     runs_max: u32,
     calls: u64,
@@ -124,6 +129,7 @@ impl Shrinker {
         self.best = case;
         self.starts = outcome.starts;
         self.strikes = outcome.strikes;
+        self.injected = outcome.injected;
         // What stands behind the failure was never run, or did not matter.
         self.best.ops.truncate(self.failure.op.saturating_add(1));
     }
@@ -153,9 +159,12 @@ impl Shrinker {
     fn descend(&mut self) {
         loop {
             let before = self.size();
+            self.rename_faults();
             self.settle_crashes();
             self.simplify_crashes();
             self.delete();
+            self.fewer_faults();
+            self.merge_commits();
             self.split_batches();
             self.delete_pairs();
             if self.size() >= before || self.is_spent() {
@@ -174,26 +183,26 @@ pub fn shrink(case: &Case, runs_max: u32) -> Option<Shrunk> {
         failure,
         starts: Vec::new(),
         strikes: Vec::new(),
+        injected: Vec::new(),
+        whole: case.clone(),
         runs: 1,
         runs_max,
         calls: 0,
         reseeds: 0,
         rng: Rng::from_seed(case.seed),
     };
-    let injected = outcome.injected.clone();
     shrinker.take(case.clone(), outcome);
-    shrinker.name_faults(&injected);
+    shrinker.name_faults();
     shrinker.settle_crashes();
+    shrinker.whole = shrinker.best.clone();
     shrinker.delete();
     shrinker.reseeds = 3;
     shrinker.knobs();
     shrinker.descend();
-    if !shrinker.size().is_wanted() {
+    while !shrinker.size().is_wanted() && !shrinker.is_spent() {
+        shrinker.draw_short_cases();
         shrinker.detours();
-    }
-    if !shrinker.size().is_wanted() {
         shrinker.delete_at_random();
-        shrinker.detours();
     }
     shrinker.reseeds = 1;
     shrinker.simplify_ops();

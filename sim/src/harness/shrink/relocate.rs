@@ -3,56 +3,115 @@
 //! A fault that is drawn, or listed by the number of its call, strikes another call as soon as
 //! an operation before it is deleted; so does a crash that is armed many calls ahead.
 
-use super::{Case, Op, Shrinker};
-use crate::disk::{FaultMode, FaultPlan, Injected};
+use super::{Case, FAULTS_WANTED, Op, Shrinker};
+use crate::disk::{Fault, FaultMode, FaultPlan, Injected};
+
+/// With how many seeds of the disk faults are taken from drawn to named.
+const NAMING_SEEDS: u32 = 16;
+/// With how many a case is tried with no fault, and with one.
+const FAULTS_SEEDS: u32 = 6;
+/// Up to how many faults every pair is tried.
+const PAIRS_FAULTS_MAX: usize = 24;
 
 impl Shrinker {
     /// No fault if that will do; else each as an operation before the one that it struck, and
     /// those of the first opening as a list.
-    pub(super) fn name_faults(&mut self, injected: &[Injected]) {
+    pub(super) fn name_faults(&mut self) {
         if matches!(&self.best.faults, FaultMode::Drawn(plan) if !plan.is_active()) {
             return;
         }
-        self.reseeds = 3;
+        self.reseeds = NAMING_SEEDS;
         let without = self.attempt_change(|case| case.faults = FaultMode::Drawn(FaultPlan::none()));
+        let named = without || self.attempt(self.named());
         self.reseeds = 0;
-        if without {
-            return;
+        if !named {
+            // The same by the numbers of the calls, which always repeats.
+            let listed = FaultMode::Listed(self.injected.clone());
+            self.attempt_change(|case| case.faults = listed);
         }
+    }
+
+    /// Faults that are still listed by the numbers of their calls, as operations: what does not
+    /// repeat in a long case may in a short one.
+    pub(super) fn rename_faults(&mut self) {
+        let first = self.starts.first().copied().unwrap_or(u64::MAX);
+        if matches!(&self.best.faults, FaultMode::Listed(list) if list.iter().any(|hit| hit.call >= first))
+        {
+            self.attempt(self.named());
+        }
+    }
+
+    fn named(&self) -> Case {
         let first = self.starts.first().copied().unwrap_or(u64::MAX);
         let opening: Vec<Injected> =
-            injected.iter().copied().filter(|hit| hit.call < first).collect();
-        let mut ops = Vec::with_capacity(self.best.ops.len() + injected.len());
+            self.injected.iter().copied().filter(|hit| hit.call < first).collect();
+        let mut ops = Vec::with_capacity(self.best.ops.len() + self.injected.len());
         for (at, op) in self.best.ops.iter().enumerate() {
             let start = self.starts.get(at).copied().unwrap_or(u64::MAX);
             let end = self.starts.get(at + 1).copied().unwrap_or(u64::MAX);
-            for hit in injected.iter().filter(|hit| (start..end).contains(&hit.call)) {
-                let after_calls = u32::try_from(hit.call - start).unwrap_or(u32::MAX);
-                ops.push(Op::Fault { after_calls, fault: hit.fault });
+            if !matches!(op, Op::Fault { .. }) {
+                for hit in self.injected.iter().filter(|hit| (start..end).contains(&hit.call)) {
+                    let after_calls = u32::try_from(hit.call - start).unwrap_or(u32::MAX);
+                    ops.push(Op::Fault { after_calls, fault: hit.fault });
+                }
+                ops.push(op.clone());
             }
-            ops.push(op.clone());
         }
-        let named = Case { faults: FaultMode::Listed(opening), ops, ..self.best.clone() };
-        if !self.try_case(named) {
-            // The same by the numbers of the calls, which always repeats.
-            let listed = FaultMode::Listed(injected.to_vec());
-            self.attempt_change(|case| case.faults = listed);
-        }
-        self.drop_listed();
+        Case { faults: FaultMode::Listed(opening), ops, ..self.best.clone() }
     }
 
-    /// Listed faults go one by one.
-    fn drop_listed(&mut self) {
-        let mut at = 0;
-        while let FaultMode::Listed(list) = &self.best.faults {
-            if at >= list.len() || self.is_spent() {
-                return;
-            }
-            let mut fewer = list.clone();
-            fewer.remove(at);
-            let gone = self.attempt_change(|case| case.faults = FaultMode::Listed(fewer));
-            at += usize::from(!gone);
+    /// Fewer faults: none, one, two, then without one after the other.
+    pub(super) fn fewer_faults(&mut self) {
+        let all = self.faults();
+        if all.is_empty() {
+            return;
         }
+        let reseeds = std::mem::replace(&mut self.reseeds, FAULTS_SEEDS);
+        let mut done = self.attempt(self.with_faults(&[]));
+        if all.len() > 1 {
+            done |= (0..all.len()).any(|one| self.attempt(self.with_faults(&[one])));
+        }
+        self.reseeds = reseeds.min(2);
+        if !done && all.len() > FAULTS_WANTED && all.len() <= PAIRS_FAULTS_MAX {
+            let pairs = (0..all.len()).flat_map(|a| (a + 1..all.len()).map(move |b| [a, b]));
+            done = pairs.into_iter().any(|pair| self.attempt(self.with_faults(&pair)));
+        }
+        if !done {
+            let mut at = 0;
+            while at < self.faults().len() && !self.is_spent() {
+                let rest: Vec<usize> = (0..self.faults().len()).filter(|nth| *nth != at).collect();
+                at += usize::from(!self.attempt(self.with_faults(&rest)));
+            }
+        }
+        self.reseeds = reseeds;
+    }
+
+    /// The faults of the best case: first those of the list, then those that are operations.
+    fn faults(&self) -> Vec<Fault> {
+        let listed = match &self.best.faults {
+            FaultMode::Listed(list) => list.as_slice(),
+            FaultMode::Drawn(_) => &[],
+        };
+        let named = self.best.ops.iter().filter_map(|op| match op {
+            Op::Fault { fault, .. } => Some(*fault),
+            _ => None,
+        });
+        listed.iter().map(|hit| hit.fault).chain(named).collect()
+    }
+
+    /// The best case with these of its faults and no others.
+    fn with_faults(&self, kept: &[usize]) -> Case {
+        let mut case = self.best.clone();
+        let mut nth = 0;
+        let mut is_kept = || {
+            nth += 1;
+            kept.contains(&(nth - 1))
+        };
+        if let FaultMode::Listed(list) = &mut case.faults {
+            list.retain(|_| is_kept());
+        }
+        case.ops.retain(|op| !matches!(op, Op::Fault { .. }) || is_kept());
+        case
     }
 
     /// A crash stands before the operation that it struck.
