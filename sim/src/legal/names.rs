@@ -108,6 +108,27 @@ impl Names {
         }
     }
 
+    /// The changes, apart as far as they share no name. Without this a search would go through
+    /// every subset of all of them.
+    fn groups(&self) -> Vec<Group<'_>> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for change in &self.changes {
+            let names: BTreeSet<&Name> = change.effects.iter().map(|effect| &effect.name).collect();
+            let (shared, mut apart): (Vec<_>, Vec<_>) =
+                groups.into_iter().partition(|group| !group.names.is_disjoint(&names));
+            let mut group = Group { names, changes: Vec::new() };
+            // Of groups that shared no name so far, the order among one another is of no account.
+            for other in shared {
+                group.names.extend(other.names);
+                group.changes.extend(other.changes);
+            }
+            group.changes.push(change);
+            apart.push(group);
+            groups = apart;
+        }
+        groups
+    }
+
     /// Whether a crash may leave these entries. `is_known` says whether the trace has made, or
     /// found, an inode.
     pub(super) fn may_be_left(
@@ -139,9 +160,21 @@ impl Names {
                 ));
             }
         }
+        let groups = self.groups();
         let search = |durable_may_go: bool, halves: bool| {
-            let search = Search { names: self, wanted: &wanted, keeps, durable_may_go, halves };
-            search.run(self.changes.len(), &mut BTreeSet::new(), &mut BTreeSet::new())
+            let is_left = |name: &Name, value: Option<Ino>| {
+                self.durable.get(name) == value.as_ref() || (durable_may_go && value.is_none())
+            };
+            let untouched = wanted
+                .iter()
+                .filter(|(name, _)| !groups.iter().any(|group| group.names.contains(*name)));
+            let mut untouched = untouched.map(|(name, value)| (*name, *value));
+            untouched.all(|(name, value)| is_left(name, value))
+                && groups.iter().all(|group| {
+                    let search =
+                        Search { group, wanted: &wanted, keeps, halves, is_left: &is_left };
+                    search.run(group.changes.len(), &mut BTreeSet::new(), &mut BTreeSet::new())
+                })
         };
         if search(false, false) {
             return Ok(());
@@ -162,18 +195,27 @@ impl Names {
     }
 }
 
-/// Looks for a subset of the changes that leads to the wanted names, from the last change back:
-/// the last kept change of a name decides it.
-struct Search<'a> {
-    names: &'a Names,
-    wanted: &'a BTreeMap<&'a Name, Option<Ino>>,
-    keeps: Keeps,
-    /// To name the broken rule: what is durable may be absent, or renames need not be whole.
-    durable_may_go: bool,
-    halves: bool,
+/// Changes that share names, one with the next, and no name with any other change: what is left
+/// of them has nothing to do with what is left of the others.
+#[derive(Debug, Default)]
+struct Group<'a> {
+    names: BTreeSet<&'a Name>,
+    changes: Vec<&'a Change>,
 }
 
-impl<'a> Search<'a> {
+/// Looks for a subset of a group's changes that leads to the wanted names, from the last change
+/// back: the last kept change of a name decides it.
+struct Search<'a, F> {
+    group: &'a Group<'a>,
+    wanted: &'a BTreeMap<&'a Name, Option<Ino>>,
+    keeps: Keeps,
+    /// To name the broken rule: renames need not be whole.
+    halves: bool,
+    /// Whether a name that no kept change decides may have this value.
+    is_left: &'a F,
+}
+
+impl<'a, F: Fn(&Name, Option<Ino>) -> bool> Search<'a, F> {
     fn run(
         &self,
         left: usize,
@@ -184,11 +226,10 @@ impl<'a> Search<'a> {
         if failed.contains(&key) {
             return false;
         }
-        let Some(change) = left.checked_sub(1).and_then(|last| self.names.changes.get(last)) else {
-            return self.wanted.iter().all(|(name, value)| {
-                decided.contains(name)
-                    || self.names.durable.get(*name) == value.as_ref()
-                    || (self.durable_may_go && value.is_none())
+        let Some(change) = left.checked_sub(1).and_then(|last| self.group.changes.get(last)) else {
+            return self.group.names.iter().all(|name| {
+                let value = self.wanted.get(*name);
+                decided.contains(name) || value.is_none_or(|value| (self.is_left)(name, *value))
             });
         };
         for effects in self.ways(change) {
