@@ -176,7 +176,7 @@ impl Default for DiskConfig {
             early_flush: Odds::one_in(256),
             garbage_sector: Odds::NEVER,
             size_independent: Odds::one_in(2),
-            lost_data_garbage: Odds::one_in(8),
+            lost_data_garbage: Odds::one_in(3),
             prealloc_garbage: Odds::one_in(4),
             name_models: BTreeMap::from([
                 (NameModel::Subset, 4),

@@ -132,8 +132,9 @@ fn choose_contents(
         let choice = clamp(file, choose(file, model, plan, config, rng));
         let mut content = file.build(&choice);
         let garbage = hollow_garbage(file, &choice, model, config, rng);
+        let mut extent = None;
         for &sector in &garbage {
-            fill_garbage(&mut content, sector, &stale, rng);
+            fill_garbage(&mut content, sector, (&stale, &mut extent), rng);
         }
         if !file.is_clean() || !garbage.is_empty() {
             let lost = lost_writes(file, &choice);
@@ -175,25 +176,37 @@ fn hollow_garbage(
     garbage
 }
 
-/// Fills a sector with random bytes, with ones, or with what some other block held.
-fn fill_garbage(content: &mut [u8], sector: u64, stale: &[&FileNode], rng: &mut Rng) {
+/// Blocks of another file that were recycled together: its content, and where in it the place
+/// stands that is sector 0 of the new file.
+type Extent<'a> = (&'a [u8], i64);
+
+/// Fills a sector with random bytes, with ones, or with what some other block held: by itself,
+/// or with the blocks around it, so that what is longer than a sector stands there whole.
+fn fill_garbage<'a>(
+    content: &mut [u8],
+    sector: u64,
+    (stale, extent): (&[&'a FileNode], &mut Option<Extent<'a>>),
+    rng: &mut Rng,
+) {
     let start = at(sector * SECTOR).min(content.len());
     let end = content.len().min(start + at(SECTOR));
     let target = &mut content[start..end];
     let before = target.to_vec();
-    match rng.below(5) {
+    match rng.below(6) {
         0 => target.fill(0xFF),
-        1..=3 => {
+        arm @ 1..=4 => {
             // Of a recycled block the same place of another file is the worst.
-            let reaching: Vec<_> = stale.iter().filter(|file| file.live.len() > start).collect();
+            let others: Vec<_> = stale.iter().map(|file| file.live.as_slice()).collect();
+            let is_other = |live: &&[u8]| live.get(start..).is_some_and(|own| !own.is_empty());
+            let reaching: Vec<_> = others.iter().copied().filter(is_other).collect();
             let same_place = rng.pick(&reaching).filter(|_| rng.coin());
             let (other, from) = match same_place {
-                Some(other) => (other.live.as_slice(), start),
-                None => {
-                    let other = rng.pick(stale).map_or(&[][..], |file| file.live.as_slice());
-                    (other, rng.index(other.len() / at(SECTOR) + 1) * at(SECTOR))
-                }
+                Some(other) => (*other, start),
+                None => any_block(&others, rng),
             };
+            let drawn: Extent<'a> = (other, from as i64 - start as i64);
+            let (other, shift) = if arm <= 2 { drawn } else { *extent.get_or_insert(drawn) };
+            let from = usize::try_from(start as i64 + shift).unwrap_or(usize::MAX);
             let block = other.get(from..).unwrap_or_default();
             let n = block.len().min(target.len());
             target[..n].copy_from_slice(&block[..n]);
@@ -204,6 +217,19 @@ fn fill_garbage(content: &mut [u8], sector: u64, stale: &[&FileNode], rng: &mut 
     if *target == *before {
         rng.fill(target);
     }
+}
+
+/// A block of any file, each as likely as any other.
+fn any_block<'a>(files: &[&'a [u8]], rng: &mut Rng) -> (&'a [u8], usize) {
+    let blocks = |file: &[u8]| file.len().div_ceil(at(SECTOR)) as u64;
+    let mut nth = rng.below(files.iter().map(|file| blocks(file)).sum::<u64>().max(1));
+    for file in files {
+        match nth.checked_sub(blocks(file)) {
+            None => return (file, at(nth * SECTOR)),
+            Some(rest) => nth = rest,
+        }
+    }
+    (&[], 0)
 }
 
 /// Rule D4: one sector of an unsynced write is garbage, with its durable neighbours.
@@ -225,7 +251,7 @@ fn garbage_sector(
     if let Some(&(id, sector)) = disk.rng.pick(&touched) {
         if let Some(content) = contents.get_mut(&id) {
             let stale: Vec<&FileNode> = disk.tree.files().map(|(_, file)| file).collect();
-            fill_garbage(content, sector, &stale, &mut disk.rng);
+            fill_garbage(content, sector, (&stale, &mut None), &mut disk.rng);
         }
         let path = path_of(paths, id);
         report.notes.push(format!("garbage sector {sector} of {}", path.display()));

@@ -67,7 +67,7 @@ fn options(rng: &mut Rng, world: World) -> CaseOptions {
         pad_to_sector: match world {
             // Where sectors are damaged, records that begin with them are what matters.
             World::GarbageSector | World::Rot => rng.coin(),
-            World::Strict | World::Lying => rng.chance(1, 3),
+            World::Strict | World::Lying => rng.coin(),
         },
         memtable_bytes_max: if small_memtable {
             pick(rng, &[9_000, 12_000, 20_000])
