@@ -3,35 +3,10 @@
 use std::path::Path;
 
 use super::case::{ChangeSpec, LevelSpec, Op};
-use super::ledger::WATCH;
 use super::oracle;
 use super::runner::{Checked, DIR, Runner};
 
-/// A name that looks like the store's own, and is not: numbers have six digits.
-const FOREIGN: &str = "/data/store/00001.log";
-/// In one case of so many there is such a file.
-const FOREIGN_ONE_IN: u64 = 4;
-
 impl Runner<'_> {
-    /// C12: puts a file into the directory that the store must never touch. If a crash comes
-    /// between, it may be lost, and nothing is claimed.
-    pub(super) fn leave_foreign_file(&mut self) {
-        if !self.case.seed.is_multiple_of(FOREIGN_ONE_IN) {
-            return;
-        }
-        self.disk.enable_faults(false);
-        self.disk.unwatch();
-        let vfs = self.vfs();
-        let made = vfs.create(Path::new(FOREIGN)).and_then(|file| {
-            file.write_at(b"not the store's", 0)?;
-            file.sync()?;
-            vfs.sync_dir(Path::new(DIR))
-        });
-        self.disk.enable_faults(true);
-        self.disk.watch(WATCH);
-        self.has_foreign = made.is_ok();
-    }
-
     /// C10: maintenance drains in a bounded number of steps.
     pub(super) fn drain(&mut self) -> Checked {
         for _ in 0..64 {
@@ -91,9 +66,7 @@ impl Runner<'_> {
         if self.is_strict() {
             let image = self.disk.live_image();
             self.require("C12", oracle::leaks(&image, Path::new(DIR)))?;
-            if self.has_foreign && !image.contains_key(Path::new(FOREIGN)) {
-                return self.fail("C12", "a file that is not the store's was removed");
-            }
+            self.foreign_file_is_left()?;
         }
         let run = (0..oracle::RUNS).find(|run| !self.model.knows_run(*run));
         let probe = match (run, self.model.active_runs().first()) {

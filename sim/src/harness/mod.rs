@@ -10,7 +10,8 @@
 //! - [`oracle`]: what the crash contract permits, clause by clause.
 //! - [`runner`]: runs a case, operation by operation: `perform` (what an operation does),
 //!   `judge` (what a commit may come to), `stopping` (closing, crashing, opening), `verify`
-//!   (what an opening may show), `finish` (what holds at the end).
+//!   (what an opening may show), `finish` (what holds at the end), `foreign` (what must be left
+//!   alone).
 //! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
 //!   `failed_syncs` (which cells of the failed-sync matrix were reached).
 //! - [`recorded`]: a run with the images of the disk at every moment, for a page.
@@ -22,6 +23,7 @@
 pub mod case;
 mod failed_syncs;
 mod finish;
+mod foreign;
 pub mod generate;
 mod guard;
 mod judge;

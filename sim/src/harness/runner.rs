@@ -165,7 +165,9 @@ pub(super) struct Runner<'a> {
     pub(super) rot: u8,
     /// The faults have stopped for good.
     pub(super) healed: bool,
-    /// There is a file in the store's directory that is not the store's.
+    /// What stands in a file of the store's directory that is not the store's; empty: none does.
+    pub(super) foreign: Vec<u8>,
+    /// That file has been made durable.
     pub(super) has_foreign: bool,
     pub(super) op: usize,
     starts: Vec<u64>,
@@ -222,6 +224,7 @@ impl<'a> Runner<'a> {
             nested: VecDeque::new(),
             rot: 0,
             healed: false,
+            foreign: super::foreign::content(case, WALL_MS),
             has_foreign: false,
             op: 0,
             starts: Vec::new(),
