@@ -45,7 +45,7 @@ impl Plan {
         misses_max: 3,
         weak_searches: 3,
         weak_seeds_max: 500,
-        shrink_runs: 2000,
+        shrink_runs: 20_000,
     };
 
     /// A look at each bug, for every change of the simulator.
