@@ -35,7 +35,8 @@ impl Shrinker {
     /// repeat in a long case may in a short one.
     pub(super) fn rename_faults(&mut self) {
         let first = self.starts.first().copied().unwrap_or(u64::MAX);
-        if matches!(&self.best.faults, FaultMode::Listed(list) if list.iter().any(|hit| hit.call >= first))
+        if let FaultMode::Listed(list) = &self.best.faults
+            && list.iter().any(|hit| hit.call >= first)
         {
             self.attempt(self.named());
         }
