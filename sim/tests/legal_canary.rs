@@ -170,6 +170,20 @@ fn canary_s3_data_that_is_back_behind_a_truncation_that_persisted_is_caught() {
     Canary::is_caught(make, Rule::S3, |image| content(image, &["d", "log"])[512..1000].fill(1));
 }
 
+/// An extension after a truncation ends in a sector, and changes no byte of it: without the
+/// truncation there is no version of the sector that reads zeros.
+#[test]
+fn canary_d2_a_sector_that_only_an_extension_could_have_zeroed_is_caught() {
+    let make = || {
+        let canary = Canary::with_log(CrashModel::DropAll);
+        let file = canary.vfs.open(path("/d/log"), runstone_vfs::Access::ReadWrite).unwrap();
+        file.set_len(400).unwrap();
+        file.set_len(900).unwrap();
+        canary
+    };
+    Canary::is_caught(make, Rule::D2, |image| content(image, &["d", "log"])[512..].fill(0));
+}
+
 #[test]
 fn canary_n1_a_disk_that_loses_a_durable_name_is_caught() {
     Canary::is_caught(

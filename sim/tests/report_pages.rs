@@ -90,19 +90,41 @@ fn the_page_of_a_seed_shows_every_event_and_decodes_the_files() {
     assert!(!early.contains("class=\"section broken\""));
 }
 
+/// The ledger in the data of a page: how many cells it has, and how many were never activated.
+fn cells(page: &str) -> (u64, u64) {
+    let (_, rest) = page.split_once("id=\"data\">").unwrap();
+    let data: serde_json::Value =
+        serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap();
+    let summary = &data["ledger"]["summary"];
+    let [all, activated] = ["cells", "activated"].map(|name| summary[name].as_u64().unwrap());
+    (all, all - activated)
+}
+
 #[test]
-fn the_page_of_a_sweep_shows_crashes_faults_and_worlds() {
+fn the_page_of_a_sweep_shows_crashes_faults_worlds_and_the_ledger() {
     let dir = tempfile::tempdir().unwrap();
     let page = report(dir.path(), "--sweep --seeds 0..60");
     assert_self_contained(&page);
     let Some(dom) = rendered(dir.path(), "") else { return };
     assert_built(&dom);
     assert!(mark(&dom, "bars") > 30);
-    for shown in
-        ["Sweep of 60 seeds from 0", "no breach of the contract", "power Sectors", "strict"]
-    {
+    for shown in [
+        "Sweep of 60 seeds from 0",
+        "no breach of the contract",
+        "power Sectors",
+        "strict",
+        "Commit, write of segment, position 1, PowerInside: activated ",
+        "takes two threads; a simulation has one",
+    ] {
         assert!(dom.contains(shown), "{shown}");
     }
+    // Every cell is a square, the empty ones too.
+    let (all, empty) = cells(&page);
+    assert!(0 < empty && empty < all, "{empty} of {all}");
+    assert_eq!((mark(&dom, "cells"), mark(&dom, "empty")), (all, empty));
+    // The ledger is that of the seeds, whatever thread ran which.
+    let ledger = |page: &str| page.split_once("\"ledger\":").unwrap().1[..20_000].to_owned();
+    assert_eq!(ledger(&page), ledger(&report(dir.path(), "--sweep --seeds 0..60")));
 }
 
 #[cfg(feature = "planted")]

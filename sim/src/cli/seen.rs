@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use runstone_sim::harness::ledger::{Ledger, Summary};
+use runstone_sim::disk::NTH_MAX;
+use runstone_sim::harness::ledger::{Cell, Ledger, Summary, hazard_names};
 use runstone_sim::harness::{Outcome, marks};
 
 /// How many empty cells are printed.
@@ -88,7 +89,35 @@ impl Seen {
         );
     }
 
-    /// The same for machines, with every mark and every empty cell.
+    /// The ledger and the marks for a page: for each row (a phase, a call and a kind of file)
+    /// its cells, each the number of its hazard, its position, and how often it was made,
+    /// reached and activated.
+    pub(crate) fn for_page(&self) -> serde_json::Value {
+        let hazards = hazard_names();
+        let cells: Vec<_> = self.ledger.cells().collect();
+        let row = |cell: &Cell| (cell.phase.clone(), cell.call.clone(), cell.file.clone());
+        let rows = cells.chunk_by(|a, b| row(a) == row(b)).map(|cells| {
+            let cell = |cell: &Cell| {
+                let hazard = hazards.iter().position(|name| *name == cell.hazard);
+                serde_json::json!([hazard, cell.nth, cell.calls, cell.reached, cell.activated])
+            };
+            let named = cells.first().map(row);
+            serde_json::json!([named, cells.iter().map(cell).collect::<Vec<_>>()])
+        });
+        serde_json::json!({
+            "hazards": hazards,
+            "last_position": NTH_MAX,
+            "summary": self.ledger.summary(),
+            "rows": rows.collect::<Vec<_>>(),
+            "cycles": self.recoveries,
+            "marks": marks::NAMES.len(),
+            "marks_reached": self.marks.iter().filter(|count| **count > 0).count(),
+            "marks_unreached": marks::unreached(&self.marks),
+            "marks_excepted": marks::EXCEPTIONS,
+        })
+    }
+
+    /// What is printed, for machines: with every mark and every empty cell.
     pub(crate) fn json(&self) -> serde_json::Value {
         let counts = marks::NAMES.iter().zip(&self.marks);
         let counts: serde_json::Map<_, _> =

@@ -58,6 +58,21 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// All kinds.
+    pub const ALL: [FaultKind; 11] = [
+        FaultKind::Interrupted,
+        FaultKind::Short,
+        FaultKind::NoSpace,
+        FaultKind::Quota,
+        FaultKind::Io,
+        FaultKind::BadSectorOnce,
+        FaultKind::BadSectorForever,
+        FaultKind::SyncLies,
+        FaultKind::SyncLate,
+        FaultKind::BackgroundFails,
+        FaultKind::ReadOnly,
+    ];
+
     /// Whether the fault makes sense for calls of a kind.
     pub fn suits(self, call: CallKind) -> bool {
         let is_sync = matches!(call, CallKind::Sync | CallKind::SyncDir);

@@ -474,6 +474,20 @@ pub struct Case {
     pub creation: Vec<NestedCrash>,
     /// Whether faults strike from the first operation on, or only in recoveries.
     pub faults_in_recovery: bool,
+    /// The crash that follows every other poisoning; `None` if the store is only opened again.
+    #[serde(default = "power", skip_serializing_if = "is_power")]
+    pub poisoned_crash: Option<CrashKind>,
     /// What is done.
     pub ops: Vec<Op>,
+}
+
+/// What every case does but those of a weaker harness.
+#[allow(clippy::unnecessary_wraps, reason = "the type of the field")]
+fn power() -> Option<CrashKind> {
+    Some(CrashKind::Power)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_power(kind: &Option<CrashKind>) -> bool {
+    *kind == power()
 }

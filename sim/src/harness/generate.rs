@@ -51,7 +51,8 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let in_creation = pick(&mut scheduling, &[0, 0, 0, 1, 1, 2]);
     let creation = nested(&mut scheduling, in_creation);
     let faults_in_recovery = swarm.coin() || asks;
-    Case { seed, world, options, disk, faults, creation, faults_in_recovery, ops }
+    let poisoned_crash = Some(CrashKind::Power);
+    Case { seed, world, options, disk, faults, creation, faults_in_recovery, poisoned_crash, ops }
 }
 
 fn options(rng: &mut Rng, world: World) -> CaseOptions {

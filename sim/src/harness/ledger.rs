@@ -17,21 +17,6 @@ use crate::disk::{CrashKind, FaultKind, Hazard, NTH_MAX, Reach, Site, Sites, Wat
 /// The kinds of files that are told apart.
 const FILES: [&str; 6] = ["directory", "lock", "manifest", "temporary", "segment", "other"];
 
-/// Every fault that a disk can be told to make.
-const FAULTS: [FaultKind; 11] = [
-    FaultKind::Interrupted,
-    FaultKind::Short,
-    FaultKind::NoSpace,
-    FaultKind::Quota,
-    FaultKind::Io,
-    FaultKind::BadSectorOnce,
-    FaultKind::BadSectorForever,
-    FaultKind::SyncLies,
-    FaultKind::SyncLate,
-    FaultKind::BackgroundFails,
-    FaultKind::ReadOnly,
-];
-
 /// Tells a disk what the engine of this thread is about.
 pub(super) const WATCH: Watch = Watch { moment, file };
 
@@ -163,14 +148,28 @@ impl Ledger {
     }
 }
 
-/// What can go wrong at a site.
-fn hazards(site: Site) -> impl Iterator<Item = Hazard> {
-    let faults = FAULTS.into_iter().filter(move |fault| fault.suits(site.call));
-    let full = site.call.takes_room().then_some(Hazard::DiskFull);
+/// Everything that can go wrong somewhere.
+fn all_hazards() -> impl Iterator<Item = Hazard> {
+    let faults = FaultKind::ALL.into_iter().map(Hazard::Fault);
     let crashes = [CrashKind::Power, CrashKind::Process].into_iter().flat_map(|kind| {
         [When::Before, When::Inside, When::After].map(|when| Hazard::Crash(kind, when))
     });
-    faults.map(Hazard::Fault).chain(full).chain(crashes)
+    faults.chain([Hazard::DiskFull]).chain(crashes)
+}
+
+/// What can go wrong at a site.
+fn hazards(site: Site) -> impl Iterator<Item = Hazard> {
+    all_hazards().filter(move |hazard| match hazard {
+        Hazard::Fault(fault) => fault.suits(site.call),
+        Hazard::DiskFull => site.call.takes_room(),
+        Hazard::Crash(..) => true,
+    })
+}
+
+/// The names of everything that can go wrong, in the order of the cells of a site.
+#[must_use]
+pub fn hazard_names() -> Vec<String> {
+    all_hazards().map(name).collect()
 }
 
 fn name(hazard: Hazard) -> String {
@@ -209,7 +208,10 @@ mod tests {
         assert_eq!((sites, activated), (1, 1));
         // Six kinds of crashes may strike any call; of the faults of a sync one had odds.
         assert_eq!(reached, 7);
-        assert_eq!(cells, 6 + FAULTS.iter().filter(|f| f.suits(CallKind::Sync)).count() as u64);
+        assert_eq!(
+            cells,
+            6 + FaultKind::ALL.iter().filter(|f| f.suits(CallKind::Sync)).count() as u64
+        );
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl Runner<'_> {
             return self.recover();
         }
         if self.poisoned {
-            return self.leave_poisoned_or_cut();
+            return self.leave_poisoned_or_crash();
         }
         self.failed_syncs.after_op(&self.disk);
         if self.case.options.diligent {
@@ -162,7 +162,7 @@ impl Runner<'_> {
                 return self.recover();
             }
             if self.poisoned {
-                return self.leave_poisoned_or_cut();
+                return self.leave_poisoned_or_crash();
             }
         }
         Ok(())

@@ -248,7 +248,8 @@ impl<'a> Runner<'a> {
         let mut digest = self.digest;
         digest.u64(self.disk.digest());
         self.note_disk();
-        Outcome {
+        let handles = (self.db.take(), std::mem::take(&mut self.snapshots));
+        let outcome = Outcome {
             digest: digest.value(),
             failure: match result {
                 Ok(()) | Err(Stop::Refused) => None,
@@ -269,7 +270,11 @@ impl<'a> Runner<'a> {
             starts: self.starts,
             strikes: self.strikes,
             trace: self.trace.unwrap_or_default(),
-        }
+        };
+        // A store that broke its contract is still open, and may panic, or never end, when its
+        // last handle closes it. The verdict stands; the next run must not suffer for it.
+        let _ended = bounded(|| drop(handles));
+        outcome
     }
 
     /// Runs; a hang and a panic are failures, too.

@@ -134,14 +134,16 @@ impl Runner<'_> {
         self.open(Stopped::Clean)
     }
 
-    /// As [`Runner::leave_poisoned`]; but after every other poisoning the power is cut first.
-    pub(super) fn leave_poisoned_or_cut(&mut self) -> Checked {
+    /// As [`Runner::leave_poisoned`]; but every other poisoning is followed by the crash of the
+    /// case, if it has one: a power cut, but in weaker harnesses.
+    pub(super) fn leave_poisoned_or_crash(&mut self) -> Checked {
         self.poisonings += 1;
-        if self.case.seed.rotate_right(self.poisonings) & 1 == 0 {
+        let every_other = self.case.seed.rotate_right(self.poisonings) & 1 == 1;
+        let Some(kind) = self.case.poisoned_crash.filter(|_| every_other) else {
             return self.leave_poisoned();
-        }
+        };
         self.check_poisoned()?;
-        self.disk.crash_now(CrashKind::Power);
+        self.disk.crash_now(kind);
         self.recover()
     }
 

@@ -274,7 +274,8 @@ impl File {
                 explained.push(vec![Explained { op: usize::MAX, torn: false }]);
                 continue;
             }
-            let mut ways = sector.explain(size, bytes, !allow.zeros_only);
+            let garbage = allow.garbage.is_none_or(|garbage| bytes.iter().all(|b| *b == garbage));
+            let mut ways = sector.explain(size, bytes, garbage);
             ways.retain(|way| !(way.torn && allow.untorn));
             if !ways.is_empty() {
                 explained.push(ways);

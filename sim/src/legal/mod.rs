@@ -100,8 +100,8 @@ impl fmt::Display for Illegal {
 pub struct Allow {
     /// D4: one sector that an unsynced write touched is garbage.
     pub garbage_sector: bool,
-    /// S2 narrowed: what was lost, or never written, reads zeros and nothing else.
-    pub zeros_only: bool,
+    /// S2 narrowed: what was lost, or never written, reads zeros or this byte throughout.
+    pub garbage: Option<u8>,
     /// D3 narrowed: no write is torn inside a sector.
     pub untorn: bool,
 }

@@ -81,9 +81,13 @@ impl<'a> Sector<'a> {
                     let torn = torn.map(|(from, bytes)| (before, from, bytes));
                     sector.push(op, &now, torn);
                 }
-                // A cut through a sector zeroes its tail in memory: a version too.
+                // A cut through a sector zeroes its tail in memory: a version too. An extension
+                // ends in a sector as well, and changes no byte of it.
                 Act::SetLen(len) if len / SECTOR == number && len % SECTOR != 0 => {
-                    sector.push(op, &now, None);
+                    let longest = sizes.get(op - 1).and_then(|sizes| sizes.last());
+                    if longest.is_some_and(|longest| len < longest) {
+                        sector.push(op, &now, None);
+                    }
                 }
                 Act::SetLen(_) | Act::Allocate(_) => {}
             }
@@ -133,7 +137,7 @@ impl<'a> Sector<'a> {
     }
 
     /// Every explanation of what a power cut has left in the sector, under version `size` of
-    /// the size: untorn ones first. `garbage` says whether a hollow sector may hold anything.
+    /// the size: untorn ones first. `garbage` says whether a hollow sector may hold this.
     pub(super) fn explain(&self, size: usize, found: &[u8], garbage: bool) -> Vec<Explained> {
         let mut explained = Vec::new();
         if self.too_many {

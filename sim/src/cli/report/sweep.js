@@ -86,6 +86,70 @@ function faults() {
     name + ": injected into " + count(injected) + " of " + count(reached) + " calls that a plan gave it odds for"]);
 }
 
+// One square for each position; its colour is the logarithm of how often the cell was activated.
+function square(kind, heat) {
+  const square = el("span", "cell " + kind);
+  if (kind === "hit") square.style.setProperty("--heat", Math.round(15 + 85 * heat) + "%");
+  return square;
+}
+function ledger() {
+  const { hazards, rows, summary, last_position: positions } = data.ledger;
+  const most = Math.max(1, ...rows.flatMap(([, cells]) => cells.map((cell) => cell[4])));
+  const kindOf = ([, , , reached, activated]) => activated ? "hit" : reached ? "vain" : "never";
+  const ofKinds = (cells) => {
+    const n = { hit: 0, vain: 0, never: 0 };
+    for (const cell of cells) n[kindOf(cell)] += 1;
+    return count(n.hit) + " activated, " + count(n.vain) + " reached in vain, " + count(n.never) + " never possible";
+  };
+  const box = byId("ledger");
+  box.append(el("div", "", count(summary.sites) + " sites, " + count(summary.cells) + " cells: " + ofKinds(rows.flatMap(([, cells]) => cells))));
+  box.append(el("div", "facts", "A row is a kind of call on a kind of file, in a phase of the engine. Its squares are the first, second and third such call of an operation, and all later ones. Each says its figures when pointed at."));
+  box.append(el("div", "legend", el("span", "", square("hit", 0), square("hit", 0.5), square("hit", 1), " activated, 1 to " + count(most) + " times"),
+    el("span", "", square("vain"), " empty: reached, and never activated"), el("span", "", square("never"), " empty: no seed gave it odds")));
+  const table = el("table", "ledger", el("thead", "", el("tr", "", el("th", "", "call"), el("th", "", "file"),
+    ...hazards.map((name) => el("th", "", el("span", "", name))))));
+  const phases = [];
+  for (const row of rows) {
+    if (phases.length === 0 || phases.at(-1)[0] !== row[0][0]) phases.push([row[0][0], []]);
+    phases.at(-1)[1].push(row);
+  }
+  for (const [phase, rowsOf] of phases) {
+    const heading = el("th", "phase", phase + " ", el("span", "", ofKinds(rowsOf.flatMap(([, cells]) => cells))));
+    heading.colSpan = hazards.length + 2;
+    const body = el("tbody", "", el("tr", "", heading));
+    for (const [[, call, file], cells] of rowsOf) {
+      const line = el("tr", "", el("td", "", call), el("td", "", file));
+      const last = Math.max(...cells.map((cell) => cell[1]));
+      hazards.forEach((hazard, number) => {
+        const box = el("td", "cells");
+        const here = cells.filter((cell) => cell[0] === number);
+        for (let nth = 1; nth <= last && here.length; nth += 1) {
+          const cell = here.find((cell) => cell[1] === nth);
+          const node = cell ? square(kindOf(cell), Math.log(cell[4]) / Math.log(Math.max(most, 2))) : square("none");
+          if (cell) node.title = phase + ", " + call + " of " + file + ", position " + nth + (nth === positions ? " or later" : "") + ", " + hazard
+            + ": activated " + count(cell[4]) + " of " + count(cell[3]) + " reached, " + plural(cell[2], "call");
+          box.append(node);
+        }
+        line.append(box);
+      });
+      body.append(line);
+    }
+    table.append(body);
+  }
+  box.append(el("div", "scroll", table));
+  document.body.dataset.cells = table.querySelectorAll(".cell:not(.none)").length;
+  document.body.dataset.empty = table.querySelectorAll(".cell.vain, .cell.never").length;
+}
+function marks() {
+  const { cycles, marks, marks_reached: reached, marks_unreached: unreached, marks_excepted: excepted } = data.ledger;
+  const list = (names) => el("ul", "", ...names.map(([name, reason]) => el("li", "", el("code", "", name), reason ? ": " + reason : "")));
+  const box = byId("marks");
+  box.append(el("div", "", count(reached) + " of " + plural(marks, "mark") + " reached, in " + plural(cycles, "cycle") + " of crash and recovery."));
+  const missed = el("details", "", el("summary", "", count(unreached.length) + " not reached by this sweep"), list(unreached.map((name) => [name])));
+  if (unreached.length) box.append(missed);
+  box.append(el("details", "", el("summary", "", count(excepted.length) + " exceptions: no simulation reaches them, and why"), list(excepted)));
+}
+
 head();
 listFailures();
 rate();
@@ -99,5 +163,7 @@ const never = [...zero(data.crashes), ...zero(data.worlds), ...data.faults_absen
 for (const name of never) byId("absent").append(el("span", "chip", name));
 if (!never.length) byId("absent").append("Everything that is counted here was exercised.");
 byId("events").append(...counts(data.events).map(([name, ...row]) => bars([[name.replaceAll("_", " "), ...row]])));
+ledger();
+marks();
 document.body.dataset.bars = document.querySelectorAll(".fill").length;
 document.body.dataset.ready = "true";

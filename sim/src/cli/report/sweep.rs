@@ -50,6 +50,7 @@ pub(super) fn page(args: &SweepArgs) -> Result<(String, bool), String> {
         "faults_absent": absent_faults(&tally.faults),
         "events": tally.events,
         "failures": failures,
+        "ledger": tally.seen.for_page(),
     });
     let title = match tally.failures.len() {
         0 => format!("Sweep of {} seeds: no breach", tally.seeds),
@@ -93,19 +94,6 @@ fn crash_names() -> Vec<String> {
 
 /// Faults that no plan of the sweep had odds for.
 fn absent_faults(faults: &BTreeMap<String, (u64, u64)>) -> Vec<String> {
-    const KINDS: [FaultKind; 11] = [
-        FaultKind::Interrupted,
-        FaultKind::Short,
-        FaultKind::NoSpace,
-        FaultKind::Quota,
-        FaultKind::Io,
-        FaultKind::BadSectorOnce,
-        FaultKind::BadSectorForever,
-        FaultKind::SyncLies,
-        FaultKind::SyncLate,
-        FaultKind::BackgroundFails,
-        FaultKind::ReadOnly,
-    ];
-    let names = KINDS.iter().map(|kind| format!("{kind:?}"));
+    let names = FaultKind::ALL.iter().map(|kind| format!("{kind:?}"));
     names.filter(|name| !faults.contains_key(name)).collect()
 }
