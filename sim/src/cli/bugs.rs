@@ -56,9 +56,8 @@ pub(crate) fn run(args: &BugsArgs) -> CommandResult {
             eprintln!("{} of {}: {}", done.len(), bugs.len(), bug.id());
         }
     };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
-        for _ in 0..args.threads.unwrap_or(cores).max(1) {
+        for _ in 0..super::long::threads(args.threads) {
             scope.spawn(work);
         }
     });

@@ -5,20 +5,19 @@
 #![allow(clippy::disallowed_methods)] // the shell of the simulator: threads, a clock, a bar
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runstone_sim::exhaust::rot::{Answer, Rest, RotStore};
 use runstone_sim::exhaust::{
     Bounds, Breach, Letter, Report, Setting, Workload, explore, workloads,
 };
 
 use super::CommandResult;
+use super::long::{Ending, bar, threads};
 use super::plant::Plant;
 
 #[derive(Debug, Args)]
@@ -85,11 +84,6 @@ impl ExhaustArgs {
         };
         all.filter(asked).map(|setting| (setting, ops(setting))).collect()
     }
-
-    fn threads(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.threads.unwrap_or(cores).max(1)
-    }
 }
 
 /// Shares work out among threads, in order; `true` of the work stops all of them. Says
@@ -100,27 +94,21 @@ fn share(
     unit: &str,
     work: impl Fn(usize) -> bool + Sync,
 ) -> Result<bool, String> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let (flag, was) = (Arc::clone(&stop), Arc::clone(&interrupted));
-    ctrlc::set_handler(move || {
-        was.store(true, Ordering::Relaxed);
-        flag.store(true, Ordering::Relaxed);
-    })
-    .map_err(|e| format!("catching Ctrl-C failed: {e}"))?;
-    let bar = bar(args, count, unit);
+    let ending = Ending::by_ctrl_c()?;
+    let template = format!("{{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left");
+    let bar = bar(Some(count as u64), &template, args.json);
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..args.threads() {
+        for _ in 0..threads(args.threads) {
             scope.spawn(|| {
                 args.plant.plant();
-                while !stop.load(Ordering::Relaxed) {
+                while !ending.is_stopped() {
                     let nth = next.fetch_add(1, Ordering::Relaxed);
                     if nth >= count {
                         return;
                     }
                     if work(nth) {
-                        stop.store(true, Ordering::Relaxed);
+                        ending.stop();
                     }
                     bar.inc(1);
                 }
@@ -128,21 +116,7 @@ fn share(
         }
     });
     bar.finish_and_clear();
-    Ok(interrupted.load(Ordering::Relaxed))
-}
-
-fn bar(args: &ExhaustArgs, count: usize, unit: &str) -> ProgressBar {
-    let bar = ProgressBar::new(count as u64);
-    let shown = std::io::stderr().is_terminal() && !args.json;
-    bar.set_draw_target(match shown {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    });
-    let template = format!("{{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left");
-    if let Ok(style) = ProgressStyle::with_template(&template) {
-        bar.set_style(style);
-    }
-    bar
+    Ok(ending.was_asked_for())
 }
 
 pub(crate) fn run(args: &ExhaustArgs) -> CommandResult {

@@ -6,6 +6,7 @@
 #[cfg(feature = "planted")]
 mod bugs;
 mod exhaust;
+mod long;
 mod plant;
 mod replay;
 mod report;

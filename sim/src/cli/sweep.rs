@@ -5,18 +5,18 @@
 #![allow(clippy::disallowed_methods)] // the shell of the simulator: threads, a clock, a bar
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use runstone_sim::disk::Stats;
 use runstone_sim::harness::{self, Failure, World, generate};
 
 use super::CommandResult;
+use super::long::{Ending, bar, threads};
 use super::plant::Plant;
 use super::seen::{Seen, SeenArgs};
 use super::watchdog::Watchdog;
@@ -146,7 +146,7 @@ struct Sweep<'a> {
     next: AtomicU64,
     end: u64,
     deadline: Option<Instant>,
-    stop: Arc<AtomicBool>,
+    ending: Ending,
     tally: Mutex<Tally>,
     bar: ProgressBar,
     working: AtomicUsize,
@@ -165,7 +165,7 @@ impl Drop for Working<'_> {
 impl Sweep<'_> {
     fn work(&self) {
         self.args.plant.plant();
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.ending.is_stopped() {
             let seed = self.next.fetch_add(1, Ordering::Relaxed);
             if seed >= self.end || self.deadline.is_some_and(|at| Instant::now() >= at) {
                 return;
@@ -194,7 +194,7 @@ impl Sweep<'_> {
             }
             tally.add(seed, case.world, outcome);
             if failed && tally.failures.len() >= self.args.failures {
-                self.stop.store(true, Ordering::Relaxed);
+                self.ending.stop();
             }
             drop(tally);
             self.bar.inc(1);
@@ -227,14 +227,7 @@ pub(crate) fn run(args: &SweepArgs) -> CommandResult {
 
 /// Sweeps.
 pub(super) fn sweep(args: &SweepArgs) -> Result<Swept, String> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let (flag, was) = (Arc::clone(&stop), Arc::clone(&interrupted));
-    ctrlc::set_handler(move || {
-        was.store(true, Ordering::Relaxed);
-        flag.store(true, Ordering::Relaxed);
-    })
-    .map_err(|e| format!("catching Ctrl-C failed: {e}"))?;
+    let ending = Ending::by_ctrl_c()?;
     let start = Instant::now();
     let (first, end) = args.seeds.unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -250,14 +243,19 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<Swept, String> {
         next: AtomicU64::new(first),
         end,
         deadline,
-        stop,
+        ending,
         tally: Mutex::new(Tally::default()),
-        bar: bar(args, end - first),
+        bar: match args.seeds {
+            Some(_) => {
+                let template = "{wide_bar} {pos}/{len} seeds, {per_sec}, {eta} left";
+                bar(Some(end - first), template, args.json)
+            }
+            None => bar(None, "{spinner} {pos} seeds, {per_sec}, {elapsed}", args.json),
+        },
         working: AtomicUsize::new(0),
         watchdog: Watchdog::default(),
     };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = args.threads.unwrap_or(cores).max(1);
+    let threads = threads(args.threads);
     sweep.working.store(threads, Ordering::Relaxed);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -271,26 +269,9 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<Swept, String> {
     });
     sweep.bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
+    let interrupted = sweep.ending.was_asked_for();
     let tally = sweep.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let interrupted = interrupted.load(Ordering::Relaxed);
     Ok(Swept { tally, first, seconds, interrupted })
-}
-
-fn bar(args: &SweepArgs, seeds: u64) -> ProgressBar {
-    let bar = if args.seeds.is_some() { ProgressBar::new(seeds) } else { ProgressBar::no_length() };
-    let shown = std::io::stderr().is_terminal() && !args.json;
-    bar.set_draw_target(match shown {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    });
-    let template = match args.seeds {
-        Some(_) => "{wide_bar} {pos}/{len} seeds, {per_sec}, {eta} left",
-        None => "{spinner} {pos} seeds, {per_sec}, {elapsed}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interrupted: bool) {
