@@ -118,6 +118,28 @@ fn a_clean_store_opens_without_a_write_and_shows_what_it_showed() {
     assert_eq!(spy.changes(), 0, "nothing was written");
 }
 
+/// A close cuts the segment to its length, so what stands behind is what a disk lost and found
+/// again: records that would follow new ones. One of the attested length is gone on with.
+#[test]
+fn a_closed_segment_is_appended_to_unless_it_is_longer_than_attested() {
+    for behind in [0, 8] {
+        let (world, _, mut files) = closed();
+        let last = segments(&files).pop().unwrap();
+        let bytes = files.get_mut(&last).unwrap();
+        bytes.extend(std::iter::repeat_n(0, behind));
+        let found = bytes.clone();
+        let world =
+            world.with(|options| options.segment_bytes = 1 << 20).on_disk(memory_of(&files));
+        let db = world.open();
+        db.put(run(1), "more", 1).unwrap();
+        let after = image(&*world.vfs, DIR);
+        let appended_to = after[&last].len() > found.len();
+        assert_eq!(appended_to, behind == 0, "{behind} bytes behind");
+        assert_eq!(segments(&after).len() - segments(&files).len(), usize::from(behind > 0));
+        assert!(after[&last].starts_with(&found));
+    }
+}
+
 #[test]
 fn an_unclean_store_opens_with_all_it_had_and_reports_the_interrupted_runs() {
     let (world, expected, image) = killed();

@@ -272,6 +272,28 @@ fn a_file_system_that_cannot_preallocate_is_asked_once_a_segment_and_written_all
     assert_eq!(state(&world.open()), shown);
 }
 
+/// Only "not supported" is passed over: whatever else a preallocation meets, the disk has said
+/// of itself, and it is what a failed write is.
+#[test]
+fn a_preallocation_that_fails_poisons_as_a_failed_write_does() {
+    let (world, rules) = refusing(MemVfs::new());
+    let world = world.with(|options| {
+        options.preallocate_bytes = 4096;
+        options.zero_fill = false;
+    });
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let shown = state(&db);
+    rules.refuse("allocate", ".log", io::ErrorKind::Other);
+    let error = db.put(run(1), "k", vec![7; 8192]).unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
+    assert_eq!(rules.relent(), 1);
+    let error = db.put(run(1), "k", 1).unwrap_err();
+    assert!(matches!(error, Error::Poisoned { .. }), "{error}");
+    drop(db);
+    assert_eq!(state(&world.open()), shown);
+}
+
 /// The second name of the old manifest is a precaution against a failed sync; where there are
 /// no second names it is done without, and any other failure stops before the manifest changes.
 #[test]

@@ -26,16 +26,17 @@
 //! `docs/durability.md` what survives which crash.
 #![forbid(unsafe_code)]
 
-/// Whether a planted bug is active; a constant `false` in every build but calibrations.
+/// Whether a planted bug (one of these) is active; a constant `false` in every build but
+/// calibrations.
 #[cfg(feature = "planted")]
 macro_rules! planted {
-    ($bug:ident) => {
-        crate::planted::is_planted(crate::planted::Bug::$bug)
+    ($($bug:ident)|+) => {
+        $(crate::planted::is_planted(crate::planted::Bug::$bug))||+
     };
 }
 #[cfg(not(feature = "planted"))]
 macro_rules! planted {
-    ($bug:ident) => {
+    ($($bug:ident)|+) => {
         false
     };
 }

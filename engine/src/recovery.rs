@@ -105,12 +105,10 @@ impl Replay {
         let changes = change::decode(record.payload)
             .map_err(|m| Error::corruption(path, record.offset, m.expected, m.found))?;
         let no_pins = Pins::default();
-        let count = changes.len();
-        sometimes!("recovery/batch-replayed", count > 1);
-        for (i, mut change) in changes.into_iter().enumerate() {
-            if planted!(HalfBatchApplied) && i > 0 && i + 1 == count {
-                break;
-            }
+        sometimes!("recovery/batch-replayed", changes.len() > 1);
+        let whole = changes.len();
+        let count = if planted!(HalfBatchApplied) { whole.saturating_sub(1).max(1) } else { whole };
+        for mut change in changes.into_iter().take(count) {
             if let (true, Change::Put { expiry_ms, .. }) =
                 (planted!(ExpiryNotReplayed), &mut change)
             {
@@ -154,9 +152,7 @@ pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<R
                 Next::Record(record) => {
                     replay.apply(&record, &path)?;
                     replay.proven_in_last += u64::from(is_content(record.head.kind));
-                    if entry.open && !manifest.clean {
-                        replay.keep_tail(&record, entry.attested);
-                    }
+                    replay.keep_tail(&record, entry.attested);
                 }
                 Next::End => break,
                 Next::Stop(stop) => {
@@ -184,7 +180,8 @@ pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<R
 }
 
 impl Replay {
-    /// Keeps a record of the open segment until a later one attests it.
+    /// Keeps a record of the open segment until a later one attests it. Of others there is none
+    /// to keep: they are read only as far as the manifest attests them.
     fn keep_tail(&mut self, record: &Record<'_>, attested: u64) {
         let proven = attested.max(record.head.synced);
         while self.tail.front().is_some_and(|kept| kept.offset < proven) {
@@ -386,14 +383,14 @@ impl Listing {
             let named = |number: u64| manifest.segments.iter().any(|s| s.number == number);
             sometimes!("recovery/orphan-judged", !matches!(own, OwnName::Segment(n) if named(*n)));
             let other_store = match own {
-                OwnName::Segment(number)
-                    if named(*number)
-                        && !(planted!(ReadErrorForgetsReference)
-                            && vfs.open(&path, Access::Read).and_then(|f| f.len()).is_err()) =>
-                {
-                    continue;
+                OwnName::Segment(number) if named(*number) => {
+                    let read = || vfs.open(&path, Access::Read).and_then(|file| file.len());
+                    if planted!(ReadErrorForgetsReference) && read().is_err() {
+                        false
+                    } else {
+                        continue;
+                    }
                 }
-                OwnName::Segment(number) if named(*number) => false,
                 OwnName::Segment(_) => match vfs.open(&path, Access::Read) {
                     Ok(file) => match SegmentScan::open(file, &path, None) {
                         Ok(scan) => scan.header().store_id != manifest.store_id,

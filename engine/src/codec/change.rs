@@ -256,6 +256,16 @@ mod tests {
         assert!(decode(&out).is_err());
     }
 
+    #[test]
+    fn a_run_ends_with_any_status_but_active() {
+        for status in RunStatus::ALL {
+            let mut out = vec![OP_END_RUN];
+            out.extend([1; 16]);
+            out.push(status.to_byte());
+            assert_eq!(decode(&out).is_ok(), !status.is_active(), "{status:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

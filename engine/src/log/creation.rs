@@ -115,10 +115,10 @@ pub(crate) fn create_segment<'a>(
     }
 
     // 2. The content durable, then the name.
-    if !planted!(SegmentNotSynced) && !planted!(SegmentSyncedInPart) {
+    if !planted!(SegmentNotSynced | SegmentSyncedInPart) {
         file.sync().map_err(|e| failed("syncing", &path, e))?;
     }
-    if !planted!(NoDirectorySync) && !planted!(SegmentNameNotSynced) {
+    if !planted!(NoDirectorySync | SegmentNameNotSynced) {
         place.vfs.sync_dir(&place.dir).map_err(|e| failed("syncing", &place.dir, e))?;
     }
     Ok(NewSegment { file, path, header, length: written + bytes.len() as u64 })

@@ -270,3 +270,6 @@ fn array4(bytes: &[u8], at: usize) -> [u8; 4] {
     }
     array
 }
+
+#[cfg(test)]
+mod tests;

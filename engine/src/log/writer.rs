@@ -262,3 +262,62 @@ impl LogWriter {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use runstone_vfs::{MemVfs, Vfs};
+
+    use super::*;
+    use crate::log::record::parse_head;
+
+    /// A padding record up to a sector's end, behind a record of another kind.
+    fn padded(end: u64) -> Option<(RecordHead, u64)> {
+        let head = RecordHead { kind: RecordKind::Watermark, version: 3, time_ms: 4, synced: 5 };
+        let (seal, mut out) = (Seal::new(&[1; 16], &[2; 16]), Vec::new());
+        pad(seal, &mut out, end, head);
+        if out.is_empty() {
+            return None;
+        }
+        let raw = parse_head(&out, end, end + out.len() as u64).unwrap();
+        assert_eq!(raw.total_bytes, out.len() as u64, "one record, and nothing else");
+        let payload = seal.open(&raw, &out, end).unwrap();
+        assert!(payload.iter().all(|byte| *byte == 0));
+        Some((raw.head, raw.total_bytes))
+    }
+
+    #[test]
+    fn what_fills_a_sector_is_padding_whatever_it_follows_and_ends_with_a_sector() {
+        let head = RecordHead { kind: RecordKind::Padding, version: 3, time_ms: 4, synced: 5 };
+        assert_eq!(padded(1024), None);
+        for end in (1032..1536).step_by(8) {
+            let gap = 1536 - end;
+            let length = if gap < RECORD_BYTES_MIN { gap + SECTOR_BYTES } else { gap };
+            assert_eq!(padded(end), Some((head, length)), "from {end}");
+        }
+    }
+
+    #[test]
+    fn a_file_reaches_ahead_of_its_records_but_not_beyond_the_segment_for_it() {
+        let header = SegmentHeader { store_id: [1; 16], salt: [2; 16], number: 1, epoch: 1 };
+        let head = RecordHead { kind: RecordKind::Commit, version: 1, time_ms: 1, synced: 0 };
+        for zero_fill in [true, false] {
+            let path = Path::new("/000001.log");
+            let file = MemVfs::new().create(path).unwrap();
+            let (preallocate_bytes, segment_bytes) = (200_000, 400_000);
+            let options =
+                Options { preallocate_bytes, segment_bytes, zero_fill, ..Options::default() };
+            let at = SEGMENT_HEADER_BYTES;
+            let mut writer = LogWriter::new(Arc::clone(&file), path, &header, at, at, &options);
+            for (bytes, expected) in [
+                (40, at + 40 + 200_000),
+                (100_000, at + 40 + 200_000), // as far as it reaches already
+                (150_000, 400_000),
+                (200_000, at + 450_040), // a record larger than what is left
+            ] {
+                writer.append(head, |out| out.resize(out.len() + bytes - RECORD_HEAD_BYTES, 7));
+                writer.write_buffer().map_err(|_| "a failed write").unwrap();
+                assert_eq!(file.len().unwrap(), expected, "zeros: {zero_fill}");
+            }
+        }
+    }
+}

@@ -8,8 +8,9 @@ use runstone_vfs::{MemVfs, Vfs};
 
 use super::*;
 use crate::clock::Entropy;
+use crate::codec::value::Stored;
 use crate::log::segment::SEGMENT_HEADER_BYTES;
-use crate::types::{PhysicalKey, RunId, TypeTag};
+use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
 #[derive(Debug)]
 struct Sevens;
@@ -33,6 +34,14 @@ fn delete() -> Vec<u8> {
     let key = PhysicalKey::new(RunId::from_bytes([1; 16]), TypeTag::KV, b"k");
     let mut payload = Vec::new();
     change::encode(&mut payload, &[Change::Delete { key }]);
+    payload
+}
+
+fn put(bytes: usize) -> Vec<u8> {
+    let key = PhysicalKey::new(RunId::from_bytes([1; 16]), TypeTag::KV, b"k");
+    let value = Stored::from(Value::Bytes(vec![5; bytes]));
+    let mut payload = Vec::new();
+    change::encode(&mut payload, &[Change::Put { key, value, expiry_ms: NEVER }]);
     payload
 }
 
@@ -131,4 +140,56 @@ fn a_segment_shorter_than_the_manifest_attests_is_corruption_where_it_ends() {
         assert_eq!(offset, end);
         assert!(expected.contains("as the manifest attests"), "{expected}");
     }
+}
+
+/// Otherwise whoever chooses the keys of a store that is opened again can make them collide.
+#[test]
+fn what_is_recovered_is_hashed_by_the_id_of_its_store() {
+    let place = place();
+    let manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
+    let recovered = replay(&*place.vfs, &place.dir, &manifest).unwrap().memtable;
+    let (own, none) = (Memtable::new(&manifest.store_id), Memtable::new(&[0; 16]));
+    let keys = (0..100u8).map(|n| PhysicalKey::new(RunId::from_bytes([1; 16]), TypeTag::KV, &[n]));
+    let hashes = |of: &Memtable| keys.clone().map(|key| of.hash(&key)).collect::<Vec<_>>();
+    assert_eq!(hashes(&recovered), hashes(&own));
+    assert_ne!(hashes(&recovered), hashes(&none));
+}
+
+#[test]
+fn a_repair_makes_the_tail_durable_in_a_segment_of_the_next_epoch_and_then_names_it() {
+    let place = place();
+    let records = [record(RecordKind::Commit, 1, 10, &delete())];
+    let mut found = store(&place, &records);
+    let whole = found.segments[0].attested;
+    found.clean = false;
+    found.segments[0].attested = SEGMENT_HEADER_BYTES;
+    let tail = replay(&*place.vfs, &place.dir, &found).unwrap();
+    assert_eq!((tail.watermark, tail.tail_commits()), (SEGMENT_HEADER_BYTES, 1));
+    let (next, segment) =
+        repair(&place, &found, &tail, 5, false).map_err(|e| e.to_string()).unwrap();
+    assert_eq!((segment.header.number, segment.header.epoch, segment.length), (5, 2, whole));
+    let entry = SegmentEntry { number: 5, salt: [7; 16], attested: whole, open: true };
+    let next_file = 6 + manifest::NUMBERS_TAKEN;
+    let store_id = found.store_id;
+    let expected = Manifest { store_id, epoch: 2, next_file, clean: false, segments: vec![entry] };
+    assert_eq!(next, expected, "the old segment held nothing below its watermark");
+}
+
+/// A tail is written a chunk at a time; it is not held in memory twice.
+#[test]
+fn a_tail_of_several_chunks_is_written_again_as_it_was() {
+    let place = place();
+    let records: Vec<_> =
+        (1..=40).map(|n| record(RecordKind::Commit, n, n, &put(100_000))).collect();
+    let mut found = store(&place, &records);
+    let whole = found.segments[0].attested;
+    found.clean = false;
+    found.segments[0].attested = SEGMENT_HEADER_BYTES;
+    let tail = replay(&*place.vfs, &place.dir, &found).unwrap();
+    let (next, segment) =
+        repair(&place, &found, &tail, 5, false).map_err(|e| e.to_string()).unwrap();
+    assert_eq!(segment.length, whole);
+    let again = replay(&*place.vfs, &place.dir, &next).unwrap();
+    assert_eq!((again.commits, again.last_version, again.last_time_ms), (40, 40, 40));
+    assert_eq!((again.watermark, again.tail_commits()), (whole, 0));
 }

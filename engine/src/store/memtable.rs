@@ -124,6 +124,12 @@ impl Memtable {
         }
     }
 
+    /// The hash of a key, which the store's id varies.
+    #[cfg(test)]
+    pub(crate) fn hash(&self, key: &PhysicalKey) -> u32 {
+        self.entries.hash(key)
+    }
+
     /// The memory in use, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
