@@ -213,4 +213,15 @@ mod calibration {
         plant(None);
         assert!(caught);
     }
+
+    #[test]
+    fn an_attested_length_that_is_all_that_is_compared_is_found_by_the_lost_tail_of_a_log() {
+        plant(Some(Bug::LengthOnlyValidation));
+        let store = RotStore::new(Rest::Closed).unwrap();
+        let damages = store.damages();
+        let tails = damages.iter().filter(|damage| damage.kind() == "lost tails of logs");
+        let caught = tails.map(|damage| store.judge(damage)).filter(Result::is_err).count();
+        plant(None);
+        assert!(caught > 0);
+    }
 }

@@ -1,9 +1,11 @@
-//! Rot, all of it: every damage of four kinds to a small store, and what each opening says.
+//! Rot, all of it: every damage of five kinds to a small store, and what each opening says.
 //!
 //! - every bit of every file is flipped;
 //! - every sector is zeroed;
 //! - every sector is exchanged with every other, of the same or another file;
-//! - every sector is replaced with every older version that it ever had: a lost write.
+//! - every sector is replaced with every older version that it ever had: a lost write;
+//! - of every log the last sectors, from each on, are as they were at every earlier moment, with
+//!   the length of now and with that of then: lost writes.
 //!
 //! A store that was closed shows the same as before, or an opening is refused with a typed
 //! error. One that had crashed may also show a prefix, if it is no shorter than the *proven
@@ -56,6 +58,17 @@ pub enum Damage {
     Swap((PathBuf, usize), (PathBuf, usize)),
     /// A sector has an older version, the given one of those it had.
     Older(PathBuf, usize, usize),
+    /// From a sector on, a file is as it was at a moment; also its length, if it is cut.
+    LostTail {
+        /// The file.
+        path: PathBuf,
+        /// The first sector.
+        from: usize,
+        /// Which moment, of those after a commit or a close.
+        moment: usize,
+        /// Whether the file is as short as it was.
+        is_cut: bool,
+    },
 }
 
 impl Damage {
@@ -66,6 +79,7 @@ impl Damage {
             Damage::Zero(..) => "zeroed sectors",
             Damage::Swap(..) => "swapped sectors",
             Damage::Older(..) => "older sectors",
+            Damage::LostTail { .. } => "lost tails of logs",
         }
     }
 }
@@ -92,6 +106,8 @@ pub struct RotStore {
     image: Image,
     /// Every version that a sector had, oldest first, by path.
     older: BTreeMap<(PathBuf, usize), Vec<Vec<u8>>>,
+    /// The files after each commit and each close.
+    moments: Vec<Image>,
     histories: Vec<Model>,
     events: Vec<Event>,
 }
@@ -115,6 +131,7 @@ impl RotStore {
             rest,
             image: Image::new(),
             older: BTreeMap::new(),
+            moments: vec![],
             histories: vec![],
             events: vec![],
         };
@@ -156,6 +173,7 @@ impl RotStore {
     }
 
     fn remember(&mut self, image: &Image) {
+        self.moments.push(image.clone());
         for (path, content) in image {
             for (sector, bytes) in content.chunks(SECTOR).enumerate() {
                 let versions = self.older.entry((path.clone(), sector)).or_default();
@@ -186,9 +204,27 @@ impl RotStore {
                 sectors.push((path.clone(), sector));
             }
         }
+        all.extend(self.lost_tails());
         for (i, one) in sectors.iter().enumerate() {
             let others = sectors.iter().skip(i + 1);
             all.extend(others.map(|other| Damage::Swap(one.clone(), other.clone())));
+        }
+        all
+    }
+
+    fn lost_tails(&self) -> Vec<Damage> {
+        let mut all = vec![];
+        let logs = self.image.iter().filter(|(path, _)| is_log(path));
+        for (path, content) in logs {
+            let before = |moment: &Image| moment.get(path).is_some_and(|then| then != content);
+            let moments = self.moments.iter().enumerate().filter(|(_, image)| before(image));
+            for (moment, _) in moments {
+                for from in 0..content.len().div_ceil(SECTOR) {
+                    let tail =
+                        |is_cut| Damage::LostTail { path: path.clone(), from, moment, is_cut };
+                    all.extend([tail(false), tail(true)]);
+                }
+            }
         }
         all
     }
@@ -214,6 +250,19 @@ impl RotStore {
                     overwrite(&mut image, path, *sector, old);
                 }
             }
+            Damage::LostTail { path, from, moment, is_cut } => {
+                let then = self.moments.get(*moment).and_then(|image| image.get(path));
+                let then = then.map(Vec::as_slice).unwrap_or_default();
+                if let Some(now) = image.get_mut(path) {
+                    let from = (from * SECTOR).min(now.len());
+                    for (at, byte) in now.iter_mut().enumerate().skip(from) {
+                        *byte = then.get(at).copied().unwrap_or(0);
+                    }
+                    if *is_cut {
+                        now.truncate(then.len().max(from));
+                    }
+                }
+            }
         }
         image
     }
@@ -229,9 +278,7 @@ impl RotStore {
             bytes(damaged) == bytes(&self.image) && bytes(damaged).is_some()
         };
         let is_undamaged_record = |event: &Event| match event {
-            Event::Write { path, pos, len, .. } => {
-                path.extension().is_some_and(|kind| kind == "log") && is_whole(path, *pos, *len)
-            }
+            Event::Write { path, pos, len, .. } => is_log(path) && is_whole(path, *pos, *len),
             Event::Synced { .. } => false,
         };
         let Some(last) = self.events.iter().rposition(is_undamaged_record) else { return 0 };
@@ -244,8 +291,8 @@ impl RotStore {
         }
         let is_synced = |event: &&Event| match event {
             Event::Write { path, pos, len, .. } => {
-                let is_log = path.extension().is_some_and(|kind| kind == "log");
-                is_log && synced.get(path.as_path()).is_some_and(|synced| pos + len <= *synced)
+                is_log(path)
+                    && synced.get(path.as_path()).is_some_and(|synced| pos + len <= *synced)
             }
             Event::Synced { .. } => false,
         };
@@ -317,6 +364,10 @@ impl RotStore {
         let whole = version + 1 == self.histories.len() as u64;
         Ok(if whole { Answer::Same } else { Answer::Prefix })
     }
+}
+
+fn is_log(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "log")
 }
 
 fn sector_of(image: &Image, (path, sector): &(PathBuf, usize)) -> Vec<u8> {
