@@ -273,7 +273,8 @@ impl<'a, F: Fn(&Name, Option<Ino>) -> bool> Search<'a, F> {
 mod tests {
     use super::*;
 
-    /// Seed 9536 of a sweep did not end (the oracle, not the engine): every subset of the new files was tried.
+    /// Seed 9536 of a sweep did not end (the oracle, not the engine): every subset of the new
+    /// files was tried.
     #[test]
     fn many_new_files_beside_a_durable_name_that_is_gone_are_judged_and_illegal() {
         let root = 1;
