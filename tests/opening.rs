@@ -1,8 +1,8 @@
-//! Each outcome of opening: its own result, and its own test.
+//! Each outcome of opening a store whose files are what a crash, or a close, leaves: its own
+//! result, and its own test. Damaged, missing and strange files are in `damage.rs`.
 //!
-//! Clean, torn tail, damage below the watermark, missing segment, missing or damaged manifest,
-//! unfinished creation, orphan and foreign files, files of another store, a later format, a
-//! read error, a full disk, a held lock; and that a read-only opening writes nothing.
+//! Clean, unclean, torn tail, a creation cut short, a read error, a full disk, a held lock; and
+//! that a read-only opening writes nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that fails says so
 #![allow(clippy::disallowed_methods)] // tests start child processes and wait for them
 
@@ -10,98 +10,14 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::spy::SpyVfs;
-use common::{
-    DIR, Image, MODES, NO_TAGS, TestEntropy, World, image, memory_of, put_file, run, segments,
-    state,
-};
-use runstone::vfs::Vfs;
+use common::stores::{closed, killed, killed_in_one_segment, path, small_segments};
+use common::{DIR, Image, MODES, NO_TAGS, World, image, memory_of, put_file, run, segments, state};
 use runstone::{Database, Error, RunStatus};
 use runstone_sim::disk::{
     CallKind, CrashKind, CrashPoint, DiskConfig, Fault, FaultKind, SimVfs, When,
 };
-
-/// A header of a segment, and its fields.
-const HEADER_BYTES: usize = 72;
-
-/// A store with two runs, deletes and expiries in several segments.
-fn fill(db: &Database) {
-    db.begin_run(run(1), [("a", "b")]).unwrap();
-    db.begin_run(run(2), NO_TAGS).unwrap();
-    for n in 0..12i64 {
-        db.put(run(1), format!("key {n:02}"), n).unwrap();
-    }
-    db.put_with_ttl(run(2), "expires", 1, Some(Duration::from_secs(60))).unwrap();
-    db.delete(run(1), "key 03").unwrap();
-    db.end_run_with(run(2), RunStatus::Failed).unwrap();
-}
-
-fn small_segments(world: World) -> World {
-    world.with(|options| options.segment_bytes = 600)
-}
-
-/// A world whose store is closed; and what it showed.
-fn closed() -> (World, common::State, Image) {
-    let world = small_segments(World::memory());
-    let db = world.open();
-    fill(&db);
-    let expected = state(&db);
-    db.close().unwrap();
-    let image = image(&*world.vfs, DIR);
-    (world, expected, image)
-}
-
-/// The same, with the process killed instead.
-fn killed() -> (World, common::State, Image) {
-    killed_in(small_segments(World::memory()))
-}
-
-/// The same, in one segment.
-fn killed_in_one_segment() -> (World, common::State, Image) {
-    killed_in(World::memory())
-}
-
-fn killed_in(world: World) -> (World, common::State, Image) {
-    let db = world.open();
-    fill(&db);
-    let expected = state(&db);
-    let image = image(&*world.vfs, DIR);
-    (world, expected, image)
-}
-
-fn path(name: &str) -> std::path::PathBuf {
-    Path::new(DIR).join(name)
-}
-
-/// The file and offset of a corruption, which must say what it expected and what it found.
-fn corruption(error: &Error) -> (String, u64) {
-    assert!(error.is_corruption() && !error.is_retryable(), "{error}");
-    let Error::Corruption { file, offset, expected, found } = error else {
-        panic!("not a corruption: {error}")
-    };
-    assert!(!expected.is_empty() && !found.is_empty() && expected != found, "{error}");
-    assert!(error.to_string().contains(&format!("offset {offset}")), "{error}");
-    (file.file_name().unwrap().to_str().unwrap().to_owned(), *offset)
-}
-
-/// Opening fails and leaves every file as it was.
-fn refused(world: &World, image_before: &Image) -> Error {
-    let disk = memory_of(image_before);
-    let world = world.on_disk(disk.clone());
-    let error = world.try_open().map(|_| ()).unwrap_err();
-    let again = world.try_open().map(|_| ()).unwrap_err();
-    assert_eq!(error.to_string(), again.to_string(), "refused in the same way each time");
-    let read_only = world.try_read_only().map(|_| ()).unwrap_err();
-    assert_eq!(error.to_string(), read_only.to_string());
-    let mut after = image(&disk, DIR);
-    if !image_before.contains_key("LOCK") {
-        after.remove("LOCK");
-    }
-    assert_eq!(&after, image_before, "a refusal changes nothing");
-    error
-}
 
 #[test]
 fn a_clean_store_opens_without_a_write_and_shows_what_it_showed() {
@@ -184,100 +100,6 @@ fn a_torn_tail_is_cut_off_and_reported_and_never_comes_back() {
     assert!(db.recovery_report().epoch > report.epoch);
 }
 
-#[test]
-fn damage_below_the_watermark_is_an_error_that_names_file_and_offset() {
-    for (world, _, files) in [closed(), killed()] {
-        let names = segments(&files);
-        for name in &names[..names.len() - 1] {
-            for at in [HEADER_BYTES, HEADER_BYTES + 1, files[name].len() - 1] {
-                let mut files = files.clone();
-                files.get_mut(name).unwrap()[at] ^= 0x10;
-                let (file, offset) = corruption(&refused(&world, &files));
-                assert_eq!(&file, name);
-                assert!(offset <= at as u64 && offset >= HEADER_BYTES as u64);
-            }
-            let mut files = files.clone();
-            files.get_mut(name).unwrap().pop();
-            assert_eq!(&corruption(&refused(&world, &files)).0, name, "too short");
-        }
-    }
-}
-
-#[test]
-fn damage_in_the_open_segment_that_a_later_record_attests_is_an_error() {
-    let (world, _, mut one) = killed_in_one_segment();
-    assert_eq!(segments(&one).len(), 1);
-    let name = segments(&one).pop().unwrap();
-    // The third record: everything before it, and it, was synced before the ones behind it.
-    one.get_mut(&name).unwrap()[HEADER_BYTES + 200] ^= 1;
-    let (file, offset) = corruption(&refused(&world, &one));
-    assert_eq!(file, name);
-    assert!((HEADER_BYTES as u64..HEADER_BYTES as u64 + 201).contains(&offset));
-}
-
-#[test]
-fn a_missing_segment_is_an_error_that_names_it() {
-    for (world, _, files) in [closed(), killed()] {
-        for name in segments(&files) {
-            let mut files = files.clone();
-            files.remove(&name);
-            assert_eq!(corruption(&refused(&world, &files)), (name, 0));
-        }
-    }
-}
-
-#[test]
-fn t28_a_missing_manifest_beside_a_log_with_records_is_refused() {
-    for (world, _, mut files) in [closed(), killed()] {
-        files.remove("MANIFEST");
-        assert_eq!(corruption(&refused(&world, &files)), ("MANIFEST".to_owned(), 0));
-        // One record anywhere is enough, also behind damage.
-        let name = segments(&files).pop().unwrap();
-        files.retain(|file, _| file == "LOCK" || *file == name);
-        assert_eq!(corruption(&refused(&world, &files)), ("MANIFEST".to_owned(), 0));
-    }
-}
-
-#[test]
-fn a_missing_manifest_beside_empty_segments_is_an_unfinished_creation_and_made_anew() {
-    let world = World::memory();
-    drop(world.open());
-    let mut files = image(&*world.vfs, DIR);
-    files.remove("MANIFEST");
-    assert_eq!(segments(&files).len(), 1, "a header and no record");
-    files.insert("000007.tmp".to_owned(), b"half a mani".to_vec());
-    files.insert("000003.log".to_owned(), b"RUNSTLOG, and then the power".to_vec());
-    let disk = memory_of(&files);
-    let db = world.on_disk(disk.clone()).open();
-    assert!(db.recovery_report().created && db.recovery_report().clean);
-    db.begin_run(run(1), NO_TAGS).unwrap();
-    db.close().unwrap();
-    let after = image(&disk, DIR);
-    assert!(after.keys().all(|name| name.as_str() > "000007" || name == "LOCK"), "{after:?}");
-    assert!(!after.contains_key("000007.tmp"));
-    // Read-only there is nothing to read, and nothing is made.
-    let nothing = world.on_disk(memory_of(&files)).try_read_only().map(|_| ()).unwrap_err();
-    assert!(matches!(&nothing, Error::Io { source, .. }
-        if source.kind() == std::io::ErrorKind::NotFound));
-}
-
-#[test]
-fn a_damaged_manifest_is_an_error_and_the_log_is_not_read_past_it() {
-    let (world, _, files) = closed();
-    let length = files["MANIFEST"].len();
-    for (what, damaged) in [
-        ("empty", vec![]),
-        ("half", files["MANIFEST"][..length / 2].to_vec()),
-        ("garbage", vec![0xa5; length]),
-        ("zeros", vec![0; length]),
-        ("longer", [&files["MANIFEST"][..], b"!"].concat()),
-    ] {
-        let mut files = files.clone();
-        files.insert("MANIFEST".to_owned(), damaged);
-        assert_eq!(corruption(&refused(&world, &files)).0, "MANIFEST", "{what}");
-    }
-}
-
 /// Cuts a creation at every call, and before, inside and after it.
 #[test]
 fn t27_a_creation_that_was_cut_anywhere_is_completed_by_the_next_opening() {
@@ -318,156 +140,6 @@ fn t27_a_creation_that_was_cut_anywhere_is_completed_by_the_next_opening() {
                 }
             }
         }
-    }
-}
-
-#[test]
-fn orphans_of_this_store_are_removed_and_foreign_files_are_left_alone() {
-    let (world, expected, files) = closed();
-    let mut littered = files.clone();
-    let own = files[&segments(&files)[0]].clone();
-    for (name, bytes) in [
-        ("900001.log", own[..HEADER_BYTES].to_vec()),
-        ("900002.log", own),
-        ("900003.log", b"no header".to_vec()),
-        ("900004.log", vec![]),
-        ("900005.tmp", files["MANIFEST"].clone()),
-        ("900006.tmp", b"half".to_vec()),
-    ] {
-        littered.insert(name.to_owned(), bytes);
-    }
-    let foreign =
-        ["notes.txt", "MANIFEST.bak", "1.log", "0000001.log", "000001.LOG", "x.log", ".log"];
-    for name in foreign {
-        littered.insert(name.to_owned(), b"somebody else's".to_vec());
-    }
-    let disk = memory_of(&littered);
-    disk.create_dir(&path("000042.log")).unwrap();
-    let world = world.on_disk(disk.clone());
-    let db = world.open();
-    assert_eq!(state(&db), expected);
-    let report = db.recovery_report();
-    // After a clean close the opening writes nothing; maintenance replaces the manifest first.
-    assert_eq!(report.files_removed, 0);
-    assert_eq!(db.maintain().unwrap().files_removed, 6);
-    assert_eq!(report.foreign_files, foreign.len() as u64 + 1, "the directory is foreign too");
-    // A number that a file bore is never used again.
-    db.put(run(1), "one more", 1).unwrap();
-    for _ in 0..10 {
-        db.put(run(1), "and a new segment", vec![0; 100]).unwrap();
-    }
-    db.close().unwrap();
-    let after = image(&disk, DIR);
-    for name in foreign {
-        assert_eq!(after[name], b"somebody else's");
-    }
-    let new: Vec<_> = segments(&after).into_iter().filter(|n| !files.contains_key(n)).collect();
-    let new: Vec<_> = new.iter().filter(|n| !foreign.contains(&n.as_str())).collect();
-    assert!(!new.is_empty() && new.iter().all(|name| name.as_str() > "900006"), "{new:?}");
-    assert!(disk.list(&path("000042.log")).is_ok());
-}
-
-/// Another store, whose ids and salts differ.
-fn other_store() -> Image {
-    let mut world = small_segments(World::memory());
-    world.entropy = TestEntropy::new(2);
-    let db = world.open();
-    fill(&db);
-    db.close().unwrap();
-    image(&*world.vfs, DIR)
-}
-
-#[test]
-fn files_of_another_store_are_left_alone_if_nothing_names_them() {
-    let (world, expected, mut files) = closed();
-    let other = other_store();
-    let segment = other[&segments(&other)[0]].clone();
-    files.insert("900001.log".to_owned(), segment.clone());
-    files.insert("900002.tmp".to_owned(), other["MANIFEST"].clone());
-    let disk = memory_of(&files);
-    let db = world.on_disk(disk.clone()).open();
-    assert_eq!(state(&db), expected);
-    assert_eq!(db.recovery_report().files_removed, 0);
-    db.close().unwrap();
-    let after = image(&disk, DIR);
-    assert_eq!(after["900001.log"], segment);
-    assert_eq!(after["900002.tmp"], other["MANIFEST"]);
-}
-
-#[test]
-fn a_segment_of_another_store_or_of_another_place_is_corruption() {
-    for (world, _, files) in [closed(), killed()] {
-        let other = other_store();
-        let names = segments(&files);
-        assert_eq!(names, segments(&other), "the stores differ in ids and salts only");
-        for name in &names {
-            let mut swapped = files.clone();
-            swapped.insert(name.clone(), other[name].clone());
-            assert_eq!(&corruption(&refused(&world, &swapped)).0, name);
-        }
-        for pair in names.windows(2) {
-            let mut swapped = files.clone();
-            swapped.insert(pair[0].clone(), files[&pair[1]].clone());
-            swapped.insert(pair[1].clone(), files[&pair[0]].clone());
-            assert_eq!(corruption(&refused(&world, &swapped)).0, pair[0]);
-        }
-        let mut swapped = files.clone();
-        swapped.insert("MANIFEST".to_owned(), other["MANIFEST"].clone());
-        assert!(refused(&world, &swapped).is_corruption());
-    }
-}
-
-/// CRC-32 (IEEE), so that the test can make an intact file of a later version by itself.
-fn crc32(parts: &[&[u8]]) -> u32 {
-    let mut crc = !0u32;
-    for byte in parts.concat() {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1));
-        }
-    }
-    !crc
-}
-
-#[test]
-fn a_manifest_of_a_later_format_is_refused_as_such_and_nothing_is_touched() {
-    let (world, _, mut files) = closed();
-    let manifest = files.get_mut("MANIFEST").unwrap();
-    assert_eq!(manifest[16..20], crc32(&[&manifest[..16], &manifest[24..]]).to_le_bytes());
-    manifest[8..12].copy_from_slice(&2u32.to_le_bytes());
-    let crc = crc32(&[&manifest[..16], &manifest[24..]]);
-    manifest[16..20].copy_from_slice(&crc.to_le_bytes());
-    let error = refused(&world, &files);
-    let Error::UnsupportedFormat { file, found: 2, supported: 1 } = &error else {
-        panic!("{error}")
-    };
-    assert_eq!(file, &path("MANIFEST"));
-    assert!(!error.is_corruption() && !error.is_retryable());
-}
-
-#[test]
-fn a_segment_of_a_later_format_is_refused_as_such_and_nothing_is_touched() {
-    for (world, _, files) in [closed(), killed()] {
-        for name in segments(&files) {
-            let mut later = files.clone();
-            let segment = later.get_mut(&name).unwrap();
-            segment[8..12].copy_from_slice(&7u32.to_le_bytes());
-            let crc = crc32(&[&segment[..64]]);
-            segment[64..68].copy_from_slice(&crc.to_le_bytes());
-            let error = refused(&world, &later);
-            assert!(matches!(&error, Error::UnsupportedFormat { file, found: 7, supported: 1 }
-                if *file == path(&name)));
-        }
-        // Named by nothing, it may be a later version's: it is left alone.
-        let mut later = files.clone();
-        let mut stray = files[&segments(&files)[0]].clone();
-        stray[8..12].copy_from_slice(&7u32.to_le_bytes());
-        let crc = crc32(&[&stray[..64]]);
-        stray[64..68].copy_from_slice(&crc.to_le_bytes());
-        later.insert("900001.log".to_owned(), stray.clone());
-        let disk = memory_of(&later);
-        drop(world.on_disk(disk.clone()).open());
-        assert_eq!(image(&disk, DIR)["900001.log"], stray);
     }
 }
 

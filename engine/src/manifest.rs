@@ -331,8 +331,8 @@ pub(crate) fn replace(
     }
 
     // 5. Make the name durable, and that of the directory.
-    let skips_all =
-        planted!(NoDirectorySync) || planted!(UnlinkBeforeRenameDurable) && !parents.is_empty();
+    let unlinks_early = !parents.is_empty() && planted!(UnlinkBeforeRenameDurable);
+    let skips_all = unlinks_early || planted!(NoDirectorySync);
     if !planted!(ManifestDirectoryNotSynced) && !skips_all {
         vfs.sync_dir(dir).map_err(|e| failed(Error::io("syncing", dir, e)))?;
     }

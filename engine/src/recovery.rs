@@ -23,6 +23,7 @@ mod judge;
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 
 use judge::{judge_stop, open_segment};
 use runstone_vfs::{Access, FileKind, Vfs};
@@ -30,7 +31,9 @@ use runstone_vfs::{Access, FileKind, Vfs};
 use crate::codec::change::{self, Change, NEVER};
 use crate::effect::effect;
 use crate::error::{Error, Result};
-use crate::log::creation::{NewSegment, Place, SegmentPlan, create_segment};
+use crate::log::creation::{
+    EMPTY_SEGMENT_BYTES_MAX, NewSegment, Place, SegmentPlan, create_segment,
+};
 use crate::log::record::{RecordHead, RecordKind};
 use crate::log::scan::{Next, Record, SegmentScan};
 use crate::log::writer::WriteFailure;
@@ -335,8 +338,8 @@ impl Listing {
         manifest.map_or(1, |manifest| manifest.next_file).max(borne + 1)
     }
 
-    /// Refuses a directory without a manifest in which a log holds records: the manifest was
-    /// lost, and a new store would hide them.
+    /// Refuses a directory without a manifest in which a log holds records, or may hold them:
+    /// the manifest was lost, and a new store would hide them.
     ///
     /// Errors: [`Error::Corruption`], [`Error::UnsupportedFormat`], [`Error::Io`].
     pub(crate) fn refuse_lost_manifest(&self, vfs: &dyn Vfs, dir: &Path) -> Result<()> {
@@ -345,21 +348,29 @@ impl Listing {
             sometimes!("recovery/segment-without-manifest");
             let path = dir.join(own.file_name());
             let file = vfs.open(&path, Access::Read).map_err(|e| Error::io("opening", &path, e))?;
-            let mut scan = match SegmentScan::open(file, &path, None) {
-                Ok(scan) => scan,
-                // Without a header no record can be judged: an unfinished creation.
+            let reason = match SegmentScan::open(Arc::clone(&file), &path, None) {
+                Ok(mut scan) => {
+                    let holds = scan.has_any_record()?;
+                    sometimes!("recovery/lost-manifest-refused", holds);
+                    holds.then_some("holds records")
+                }
+                // Without a header no record can be judged. But a creation that was cut short
+                // has left no more than a header: what is longer was a log.
                 Err(Error::Corruption { .. }) => {
+                    let length = file.len();
+                    let length =
+                        length.map_err(|e| Error::io("reading the length of", &path, e))?;
                     sometimes!("recovery/unfinished-creation-without-header");
-                    continue;
+                    (length > EMPTY_SEGMENT_BYTES_MAX)
+                        .then_some("is longer than a new log, and its header is damaged")
                 }
                 Err(error) => return Err(error),
             };
-            if scan.has_any_record()? {
-                sometimes!("recovery/lost-manifest-refused");
+            if let Some(reason) = reason {
                 return Err(Error::corruption(
                     dir.join(OwnName::Manifest.file_name()),
                     0,
-                    format_args!("a manifest, since {} holds records", own.file_name()),
+                    format_args!("a manifest, since {} {reason}", own.file_name()),
                     "no such file",
                 ));
             }

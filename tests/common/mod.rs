@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
 
 pub mod spy;
+pub mod stores;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -257,7 +257,7 @@ impl Journal {
         // 1. The log: written, cut to its length, synced.
         self.write_buffer(gate, health, batched)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
-        let syncs_late = planted!(AttestedBeforeSynced) || planted!(LengthOnlyValidation);
+        let syncs_late = planted!(AttestedBeforeSynced | LengthOnlyValidation);
         if planted!(CloseIgnoresFailedSync) {
             let _synced = self.writer.file().sync();
         } else if !planted!(CloseWithoutSync) && !syncs_late {

@@ -17,7 +17,7 @@ use crate::recovery::{Listing, Replay};
 
 /// Whether the opening goes on in a segment that was not closed.
 pub(super) fn resumes() -> bool {
-    planted!(TailTrusted) || planted!(AppendAfterTornTail) || planted!(StaleRecordsBehindTail)
+    planted!(TailTrusted | AppendAfterTornTail | StaleRecordsBehindTail)
 }
 
 /// Goes on in the segment that was not closed.

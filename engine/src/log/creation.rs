@@ -10,7 +10,7 @@ use runstone_vfs::{Vfs, VfsFile, write_all_at};
 
 use super::record::{RecordHead, RecordKind};
 use super::segment::SegmentHeader;
-use super::writer::{WriteFailure, pad};
+use super::writer::{SECTOR_BYTES, WriteFailure, pad};
 use crate::clock::Entropy;
 use crate::error::{Error, Result};
 use crate::names::OwnName;
@@ -56,6 +56,9 @@ pub(crate) struct SegmentPlan {
     /// Whether appends must not touch the sectors of what is in it at first.
     pub(crate) padded: bool,
 }
+
+/// The length of a segment without commits: a header, and what pads its sector.
+pub(crate) const EMPTY_SEGMENT_BYTES_MAX: u64 = SECTOR_BYTES;
 
 /// How much of a new segment is written at once.
 const CHUNK_BYTES: usize = 1 << 20;

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::options::Options;
 
 /// Sectors are this long.
-const SECTOR_BYTES: u64 = 512;
+pub(super) const SECTOR_BYTES: u64 = 512;
 /// How much is zeroed by one call.
 static ZERO_CHUNK: [u8; 64 << 10] = [0; 64 << 10];
 
