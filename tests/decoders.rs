@@ -17,7 +17,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 /// The tests take turns, so that nothing else allocates meanwhile.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// What a decoder may allocate: a constant (a reader's chunk, and the caution of serde, which
+/// What a decoder may allocate: a constant (a reader's step, and the caution of serde, which
 /// believes a forged length up to a mebibyte) and so many bytes for each that it is given.
 const BYTES_FIXED: usize = 3 << 20;
 const BYTES_EACH: usize = 64;

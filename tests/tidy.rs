@@ -65,11 +65,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "recovery",
         &[
-            "clock", "codec", "effect", "error", "log", "manifest", "names", "runs", "store",
-            "types",
+            "clock", "codec", "effect", "error", "log", "manifest", "names", "options", "runs",
+            "store", "types",
         ],
     ),
-    ("fuzzing", &["codec", "log", "manifest", "types"]),
+    ("fuzzing", &["codec", "log", "manifest", "options", "types"]),
     ("shell", &["clock", "commit", "sync", "types"]),
     (
         "database",

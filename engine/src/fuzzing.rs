@@ -19,6 +19,7 @@ use crate::log::record::{RecordHead, RecordKind, Seal, parse_head};
 use crate::log::scan::{Next, SegmentScan};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::{Manifest, SegmentEntry};
+use crate::options::Options;
 use crate::types::{
     EventEntry, Namespace, PhysicalKey, RunId, RunMetadataEntry, RunStatus, StateMachineEntry,
     Timestamp, TraceEntry, TypeTag, Value,
@@ -140,7 +141,8 @@ fn segment(bytes: &[u8]) -> Option<Vec<u8>> {
     let vfs = MemVfs::new();
     let file = vfs.create(Path::new(FILE)).ok()?;
     write_all_at(&*file, bytes, 0).ok()?;
-    let mut scan = SegmentScan::open(Arc::clone(&file), Path::new(FILE), None).ok()?;
+    let step_bytes = Options::default().steps.read_bytes;
+    let mut scan = SegmentScan::open(Arc::clone(&file), Path::new(FILE), None, step_bytes).ok()?;
     let mut out = scan.header().encode();
     while let Next::Record(record) = scan.next().ok()? {
         if record.head.kind == RecordKind::Commit {

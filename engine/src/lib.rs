@@ -105,7 +105,7 @@ pub use commit::queue::Committed;
 pub use database::{Builder, Database, MaintainReport, RecoveryReport, Scan, Snapshot, Ticket};
 pub use error::{Error, Result};
 pub use kv::{KVBatch, KVScan, KVStore};
-pub use options::{DurabilityMode, Level, Limits, Options, WriteOptions};
+pub use options::{DurabilityMode, Level, Limits, Options, Steps, WriteOptions};
 pub use runs::{RunFilter, RunIter, RunTracker};
 pub use runstone_vfs as vfs;
 pub use store::UnifiedStore;

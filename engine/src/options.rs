@@ -97,6 +97,88 @@ impl Default for Limits {
     }
 }
 
+/// How much is done in one step, before the next read, write or lock. Sizes are in bytes.
+///
+/// Larger steps take fewer calls and more memory; smaller ones keep others waiting for less
+/// long. No value changes what is stored, recovered or listed.
+///
+/// ```
+/// use runstone::{Database, Options, RunId, Steps};
+/// let dir = tempfile::tempdir()?;
+/// let steps = Steps { scan_entries_first: 1, scan_entries_max: 1, ..Steps::default() };
+/// let options = Options { steps, ..Options::default() };
+/// let db = Database::builder().options(options).open(dir.path())?;
+/// let run = RunId::new();
+/// db.begin_run(run, runstone::NO_TAGS)?;
+/// db.put(run, "a", 1)?;
+/// db.put(run, "b", 2)?;
+/// assert_eq!(db.scan::<&str, _>(run, ..)?.count(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// How much of the log an opening reads at once. A larger record is read whole.
+    pub read_bytes: u64,
+    /// When an opening writes a tail of the log again, it writes when it holds this much.
+    pub rewrite_bytes: usize,
+    /// The most entries that an iterator reads ahead at first; each next time twice as many.
+    pub scan_entries_first: usize,
+    /// The most entries that an iterator ever reads ahead.
+    pub scan_entries_max: usize,
+    /// An iterator reads no further ahead when its values reach this size.
+    pub scan_bytes_max: usize,
+    /// The most keys that an iterator passes under one lock, visible or not.
+    pub scan_visits_max: usize,
+    /// The most runs that a listing passes under one lock, shown or not.
+    pub list_runs_max: usize,
+    /// The most keys that a step of maintenance frees of what expired, and the most that it
+    /// visits for what was superseded.
+    pub maintain_keys_max: usize,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Steps {
+            read_bytes: 256 << 10,
+            rewrite_bytes: 1 << 20,
+            scan_entries_first: 16,
+            scan_entries_max: 256,
+            scan_bytes_max: 256 << 10,
+            scan_visits_max: 4096,
+            list_runs_max: 256,
+            maintain_keys_max: 1024,
+        }
+    }
+}
+
+impl Steps {
+    /// Checks that every step gets on, and that no buffer passes what a record may take.
+    fn validate(&self) -> Result<()> {
+        let counts = [
+            (self.scan_entries_first, "steps.scan_entries_first must be at least 1"),
+            (self.scan_bytes_max, "steps.scan_bytes_max must be at least 1"),
+            (self.scan_visits_max, "steps.scan_visits_max must be at least 1"),
+            (self.list_runs_max, "steps.list_runs_max must be at least 1"),
+            (self.maintain_keys_max, "steps.maintain_keys_max must be at least 1"),
+        ];
+        let rules = [
+            (self.read_bytes >= 1, "steps.read_bytes must be at least 1"),
+            (self.read_bytes <= RECORD_BYTES_MAX, "steps.read_bytes must be at most 1 GiB"),
+            (self.rewrite_bytes >= 1, "steps.rewrite_bytes must be at least 1"),
+            (
+                self.rewrite_bytes as u64 <= RECORD_BYTES_MAX,
+                "steps.rewrite_bytes must be at most 1 GiB",
+            ),
+            (
+                self.scan_entries_first <= self.scan_entries_max,
+                "steps.scan_entries_max must be at least scan_entries_first",
+            ),
+        ];
+        let counts = counts.into_iter().map(|(count, what)| (count >= 1, what));
+        first_broken(counts.chain(rules))
+    }
+}
+
 /// All options of a database. Sizes are in bytes, times in milliseconds.
 ///
 /// Usually set through [`Database::builder`](crate::Database::builder).
@@ -106,6 +188,8 @@ pub struct Options {
     pub durability: DurabilityMode,
     /// What is admitted.
     pub limits: Limits,
+    /// How much is done in one step.
+    pub steps: Steps,
     /// A log segment is ended when the next record would pass this size. A larger record
     /// gets a segment of its own.
     pub segment_bytes: u64,
@@ -155,6 +239,7 @@ impl Default for Options {
         Options {
             durability: DurabilityMode::Strict,
             limits: Limits::default(),
+            steps: Steps::default(),
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,
             zero_fill: true,
@@ -192,7 +277,7 @@ impl Options {
     /// Error: [`Error::InvalidArgument`] names the first that does not hold.
     pub fn validate(&self) -> Result<()> {
         let limits = &self.limits;
-        let rules: [(bool, &str); 13] = [
+        let rules = [
             (limits.key_bytes_max >= 1, "key_bytes_max must be at least 1"),
             (
                 limits.key_bytes_max + limits.value_bytes_max + CHANGE_OVERHEAD_BYTES
@@ -232,10 +317,8 @@ impl Options {
                 "log_buffer_bytes_max must be at most 1 GiB",
             ),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, what)) => Err(Error::invalid(what)),
-            None => Ok(()),
-        }
+        first_broken(rules)?;
+        self.steps.validate()
     }
 
     /// The intervals and sizes that hold for this database.
@@ -256,6 +339,14 @@ impl Options {
             }
         }
         policy
+    }
+}
+
+/// Error: what the first rule that does not hold says.
+fn first_broken(rules: impl IntoIterator<Item = (bool, &'static str)>) -> Result<()> {
+    match rules.into_iter().find(|(holds, _)| !holds) {
+        Some((_, what)) => Err(Error::invalid(what)),
+        None => Ok(()),
     }
 }
 
@@ -293,6 +384,52 @@ mod tests {
             ..Options::default()
         };
         assert!(options.validate().is_err());
+    }
+
+    /// A loop of steps of nothing would not end.
+    #[test]
+    fn a_step_of_nothing_is_refused_by_its_name_and_a_step_of_one_is_not() {
+        type Set = fn(&mut Steps, u8);
+        let knobs: [(&str, Set); 8] = [
+            ("read_bytes", |steps, n| steps.read_bytes = n.into()),
+            ("rewrite_bytes", |steps, n| steps.rewrite_bytes = n.into()),
+            ("scan_entries_first", |steps, n| steps.scan_entries_first = n.into()),
+            ("scan_entries_max", |steps, n| {
+                steps.scan_entries_max = n.into();
+                steps.scan_entries_first = 1;
+            }),
+            ("scan_bytes_max", |steps, n| steps.scan_bytes_max = n.into()),
+            ("scan_visits_max", |steps, n| steps.scan_visits_max = n.into()),
+            ("list_runs_max", |steps, n| steps.list_runs_max = n.into()),
+            ("maintain_keys_max", |steps, n| steps.maintain_keys_max = n.into()),
+        ];
+        for (name, set) in knobs {
+            let mut options = Options::default();
+            set(&mut options.steps, 1);
+            assert!(options.validate().is_ok(), "{name} of 1");
+            set(&mut options.steps, 0);
+            let refusal = options.validate().unwrap_err().to_string();
+            assert!(refusal.contains(&format!("steps.{name} must be at least")), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn steps_beyond_what_a_record_may_take_or_that_shrink_are_refused() {
+        let mut options = Options::default();
+        options.steps.read_bytes = RECORD_BYTES_MAX;
+        options.steps.rewrite_bytes = 1 << 30;
+        options.steps.scan_entries_first = options.steps.scan_entries_max;
+        assert!(options.validate().is_ok());
+        let breakers: [fn(&mut Steps); 3] = [
+            |steps| steps.read_bytes += 1,
+            |steps| steps.rewrite_bytes += 1,
+            |steps| steps.scan_entries_first += 1,
+        ];
+        for break_it in breakers {
+            let mut broken = options.clone();
+            break_it(&mut broken.steps);
+            assert!(broken.validate().is_err(), "{:?}", broken.steps);
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ use crate::log::scan::{Next, Record, SegmentScan};
 use crate::log::writer::WriteFailure;
 use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
 use crate::names::OwnName;
+use crate::options::Options;
 use crate::runs::{HotRun, RunTracker};
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
@@ -134,16 +135,21 @@ fn is_content(kind: RecordKind) -> bool {
     matches!(kind, RecordKind::Commit | RecordKind::ClockFloor)
 }
 
-/// Reads everything that the manifest names.
+/// Reads everything that the manifest names, `step_bytes` at a time.
 ///
 /// Errors: [`Error::Corruption`] for a missing, foreign or damaged segment;
 /// [`Error::UnsupportedFormat`]; [`Error::Io`].
-pub(crate) fn replay(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<Replay> {
+pub(crate) fn replay(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    manifest: &Manifest,
+    step_bytes: u64,
+) -> Result<Replay> {
     phase!(Replay);
     let mut replay = Replay { memtable: Memtable::new(&manifest.store_id), ..Replay::default() };
     for entry in &manifest.segments {
         let path = dir.join(OwnName::Segment(entry.number).file_name());
-        let mut scan = open_segment(vfs, &path, manifest, entry)?;
+        let mut scan = open_segment(vfs, &path, manifest, entry, step_bytes)?;
         replay.segments += 1;
         replay.proven_in_last = 0;
         loop {
@@ -211,7 +217,7 @@ pub(crate) fn repair(
     found: &Manifest,
     replay: &Replay,
     number: u64,
-    padded: bool,
+    options: &Options,
 ) -> Result<(Manifest, NewSegment)> {
     phase!(Repair);
     sometimes!("recovery/repair-with-tail", !replay.tail.is_empty());
@@ -222,7 +228,8 @@ pub(crate) fn repair(
         number,
         epoch: found.epoch + 1,
         last: (replay.last_version, replay.last_time_ms),
-        padded,
+        padded: options.pad_to_sector,
+        step_bytes: options.steps.rewrite_bytes,
     };
     let proven = usize::from(planted!(ReplayBoundaryTooLate));
     let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).skip(proven);
@@ -258,11 +265,22 @@ pub(crate) fn repair(
 /// valid.
 ///
 /// Errors: [`Error::DiskFull`] or [`Error::Io`]; opening may be tried again.
-pub(crate) fn create(place: &Place, number: u64, padded: bool) -> Result<(Manifest, NewSegment)> {
+pub(crate) fn create(
+    place: &Place,
+    number: u64,
+    options: &Options,
+) -> Result<(Manifest, NewSegment)> {
     phase!(Creation);
     let store_id =
         place.entropy.bytes16().map_err(|e| Error::io("drawing an id for", &place.dir, e))?;
-    let plan = SegmentPlan { store_id, number, epoch: 1, last: (0, 0), padded };
+    let plan = SegmentPlan {
+        store_id,
+        number,
+        epoch: 1,
+        last: (0, 0),
+        padded: options.pad_to_sector,
+        step_bytes: options.steps.rewrite_bytes,
+    };
     let segment = create_segment(place, plan, std::iter::empty()).map_err(into_error)?;
     let manifest = Manifest {
         store_id,
@@ -342,13 +360,18 @@ impl Listing {
     /// the manifest was lost, and a new store would hide them.
     ///
     /// Errors: [`Error::Corruption`], [`Error::UnsupportedFormat`], [`Error::Io`].
-    pub(crate) fn refuse_lost_manifest(&self, vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    pub(crate) fn refuse_lost_manifest(
+        &self,
+        vfs: &dyn Vfs,
+        dir: &Path,
+        step_bytes: u64,
+    ) -> Result<()> {
         for own in &self.own {
             let OwnName::Segment(_) = own else { continue };
             sometimes!("recovery/segment-without-manifest");
             let path = dir.join(own.file_name());
             let file = vfs.open(&path, Access::Read).map_err(|e| Error::io("opening", &path, e))?;
-            let reason = match SegmentScan::open(Arc::clone(&file), &path, None) {
+            let reason = match SegmentScan::open(Arc::clone(&file), &path, None, step_bytes) {
                 Ok(mut scan) => {
                     let holds = scan.has_any_record()?;
                     sometimes!("recovery/lost-manifest-refused", holds);
@@ -403,7 +426,8 @@ impl Listing {
                     }
                 }
                 OwnName::Segment(_) => match vfs.open(&path, Access::Read) {
-                    Ok(file) => match SegmentScan::open(file, &path, None) {
+                    // Of what follows the header nothing is read.
+                    Ok(file) => match SegmentScan::open(file, &path, None, 1) {
                         Ok(scan) => scan.header().store_id != manifest.store_id,
                         Err(Error::Corruption { .. }) => {
                             sometimes!("recovery/orphan-without-header");

@@ -246,11 +246,13 @@ impl RunTracker {
         }
     }
 
-    /// A lazy listing of the runs that pass a filter, in the order of their ids.
-    pub(crate) fn iter(&self, filter: RunFilter) -> RunIter {
+    /// A lazy listing of the runs that pass a filter, in the order of their ids; at most
+    /// `step_runs` are passed under one read lock.
+    pub(crate) fn iter(&self, filter: RunFilter, step_runs: usize) -> RunIter {
         RunIter {
             tracker: self.clone(),
             filter,
+            step_runs,
             from: Bound::Unbounded,
             buffer: VecDeque::new(),
             exhausted: false,
@@ -290,30 +292,29 @@ impl RunFilter {
 pub struct RunIter {
     tracker: RunTracker,
     filter: RunFilter,
+    step_runs: usize,
     from: Bound<RunId>,
     buffer: VecDeque<RunMetadataEntry>,
     exhausted: bool,
 }
-
-/// The most runs that are passed under one read lock.
-const CHUNK_RUNS: usize = 256;
 
 impl Iterator for RunIter {
     type Item = RunMetadataEntry;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.buffer.is_empty() && !self.exhausted {
+            sometimes!("runs/second-chunk", self.from != Bound::Unbounded);
             let runs = self.tracker.inner.runs.read();
             let range = runs.all.range((self.from, Bound::Unbounded));
             let mut visited = 0;
-            for (id, run) in range.take(CHUNK_RUNS) {
+            for (id, run) in range.take(self.step_runs) {
                 visited += 1;
                 self.from = Bound::Excluded(*id);
                 if self.filter.passes(run) {
                     self.buffer.push_back(run.entry(*id));
                 }
             }
-            self.exhausted = visited < CHUNK_RUNS;
+            self.exhausted = visited < self.step_runs;
         }
         self.buffer.pop_front()
     }
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_pages_through_many_runs_in_order_and_filters_by_status_and_tag() {
+    fn a_listing_of_any_step_shows_runs_in_order_and_filters_by_status_and_tag() {
         let tracker = RunTracker::new();
         let all: Vec<_> = (1..=1000)
             .map(|n| begin(&tracker, n, &[("odd", if n % 2 == 1 { "yes" } else { "no" })]))
@@ -353,11 +354,19 @@ mod tests {
                 RunChange::End { run: *run, status: RunStatus::Failed, version: 2000, time_ms: 9 };
             tracker.apply(end, &mut HotRun::default());
         }
-        let listed: Vec<_> = tracker.iter(RunFilter::default()).map(|e| e.run_id).collect();
+        let listed: Vec<_> = tracker.iter(RunFilter::default(), 256).map(|e| e.run_id).collect();
         assert_eq!(listed, all);
         let filter =
             RunFilter { status: Some(RunStatus::Failed), tag: Some(("odd".into(), "yes".into())) };
-        assert_eq!(tracker.iter(filter).count(), 250);
+        // As many as come out even, one less, one more, and steps without a run that passes.
+        let whole: Vec<_> = tracker.iter(filter.clone(), 256).collect();
+        assert_eq!(whole.len(), 250);
+        for step_runs in [1, 2, 3, 999, 1000, 1001, usize::MAX] {
+            assert!(
+                tracker.iter(RunFilter::default(), step_runs).map(|e| e.run_id).eq(all.clone())
+            );
+            assert!(tracker.iter(filter.clone(), step_runs).eq(whole.clone()), "{step_runs}");
+        }
         assert_eq!(tracker.active_count(), 500);
     }
 

@@ -184,6 +184,7 @@ impl Journal {
                 epoch: self.manifest.epoch,
                 last,
                 padded: options.pad_to_sector,
+                step_bytes: options.steps.rewrite_bytes,
             },
             std::iter::empty(),
         );

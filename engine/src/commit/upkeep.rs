@@ -13,9 +13,6 @@ use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
 use crate::options::Level;
 use crate::sync::{MutexGuard, Ordering};
 
-/// How many keys one step of maintenance visits.
-const MAINTAIN_KEYS: usize = 1024;
-
 /// What is left after a step of maintenance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -223,6 +220,7 @@ impl Pipeline {
     pub(crate) fn maintain(&self) -> Result<MaintainReport> {
         phase!(Maintenance);
         let mut report = MaintainReport::default();
+        let keys_max = self.options.steps.maintain_keys_max;
         let now_ms = self.store.clock().now_ms();
         if self.store.next_expiry_ms().is_some_and(|expiry| expiry <= now_ms) {
             let mut writer = self.writer.lock_for_upkeep();
@@ -236,12 +234,12 @@ impl Pipeline {
             }
             let floor = writer.last_time_ms;
             drop(writer);
-            let (freed, left) = self.store.expire(floor, MAINTAIN_KEYS);
+            let (freed, left) = self.store.expire(floor, keys_max);
             sometimes!("upkeep/expired-kept-for-a-pin", left > 0);
             report.freed += freed;
             report.left += left;
         }
-        let (freed, _) = self.store.collect_garbage(MAINTAIN_KEYS);
+        let (freed, _) = self.store.collect_garbage(keys_max);
         report.freed += freed;
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;

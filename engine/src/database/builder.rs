@@ -132,16 +132,16 @@ impl Builder {
             created: found.is_none(),
             ..RecoveryReport::default()
         };
+        let read_bytes = self.options.steps.read_bytes;
         let mut replay = match &found {
-            Some(manifest) => recovery::replay(&*self.vfs, dir, manifest)?,
+            Some(manifest) => recovery::replay(&*self.vfs, dir, manifest, read_bytes)?,
             None => {
-                listing.refuse_lost_manifest(&*self.vfs, dir)?;
+                listing.refuse_lost_manifest(&*self.vfs, dir, read_bytes)?;
                 Replay::default()
             }
         };
 
         // 3. What an unclean stop, or a creation, calls for. Durable before anything is shown.
-        let padded = self.options.pad_to_sector;
         let (manifest, writer) = match found {
             Some(manifest) if manifest.clean => {
                 sometimes!("builder/goes-on-after-a-clean-close");
@@ -153,13 +153,13 @@ impl Builder {
             }
             Some(manifest) => {
                 let (manifest, segment) =
-                    recovery::repair(&place, &manifest, &replay, number, padded)?;
+                    recovery::repair(&place, &manifest, &replay, number, &self.options)?;
                 self.started(manifest, segment)
             }
             None => {
                 self.remove_unfinished(dir, &listing)?;
                 sometimes!("builder/created");
-                let (manifest, segment) = recovery::create(&place, number, padded)?;
+                let (manifest, segment) = recovery::create(&place, number, &self.options)?;
                 self.started(manifest, segment)
             }
         };
@@ -206,8 +206,7 @@ impl Builder {
             true => Memtable::new(&manifest.store_id),
             false => std::mem::take(&mut replay.memtable),
         };
-        let store =
-            UnifiedStore::new(memtable, replay.last_version, clock, self.options.snapshots_max);
+        let store = UnifiedStore::new(memtable, replay.last_version, clock, &self.options);
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
         // found again: it is not appended to, or old records would follow new ones.
@@ -264,13 +263,14 @@ impl Builder {
         let start = self.clock.monotonic();
         let lock = self.lock(dir, LockKind::Shared)?;
         let listing = Listing::read(&*self.vfs, dir)?;
+        let read_bytes = self.options.steps.read_bytes;
         let Some(manifest) = Manifest::read(&*self.vfs, dir)? else {
             sometimes!("builder/nothing-to-read");
-            listing.refuse_lost_manifest(&*self.vfs, dir)?;
+            listing.refuse_lost_manifest(&*self.vfs, dir, read_bytes)?;
             let path = dir.join(OwnName::Manifest.file_name());
             return Err(Error::io("opening", path, io::ErrorKind::NotFound.into()));
         };
-        let mut replay = recovery::replay(&*self.vfs, dir, &manifest)?;
+        let mut replay = recovery::replay(&*self.vfs, dir, &manifest, read_bytes)?;
         let mut report = RecoveryReport {
             foreign_files: listing.foreign as u64,
             clean: manifest.clean,
@@ -280,8 +280,7 @@ impl Builder {
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
         let memtable = std::mem::take(&mut replay.memtable);
-        let store =
-            UnifiedStore::new(memtable, replay.last_version, clock, self.options.snapshots_max);
+        let store = UnifiedStore::new(memtable, replay.last_version, clock, &self.options);
         Ok(Database {
             core: Arc::new(Core {
                 options: self.options,

@@ -102,6 +102,6 @@ impl Database {
     /// Error: [`Error::Closed`].
     pub fn runs(&self, filter: RunFilter) -> Result<RunIter> {
         self.check_open()?;
-        Ok(self.core.runs.iter(filter))
+        Ok(self.core.runs.iter(filter, self.core.options.steps.list_runs_max))
     }
 }

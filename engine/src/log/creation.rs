@@ -55,16 +55,15 @@ pub(crate) struct SegmentPlan {
     pub(crate) last: (u64, u64),
     /// Whether appends must not touch the sectors of what is in it at first.
     pub(crate) padded: bool,
+    /// How much of it is held in memory before it is written.
+    pub(crate) step_bytes: usize,
 }
 
 /// The length of a segment without commits: a header, and what pads its sector.
 pub(crate) const EMPTY_SEGMENT_BYTES_MAX: u64 = SECTOR_BYTES;
 
-/// How much of a new segment is written at once.
-const CHUNK_BYTES: usize = 1 << 20;
-
-/// Makes a segment with these records, durable in content and name. Holds one chunk of it in
-/// memory.
+/// Makes a segment with these records, durable in content and name. Holds one step of it in
+/// memory, and a record.
 ///
 /// Errors: a full disk ([`WriteFailure::Full`]; nothing is left, if it could be removed), or
 /// any other.
@@ -73,7 +72,8 @@ pub(crate) fn create_segment<'a>(
     plan: SegmentPlan,
     records: impl Iterator<Item = (RecordHead, &'a [u8])>,
 ) -> std::result::Result<NewSegment, WriteFailure> {
-    let SegmentPlan { store_id, number, epoch, last: (version, time_ms), padded } = plan;
+    let SegmentPlan { store_id, number, epoch, last: (version, time_ms), padded, step_bytes } =
+        plan;
     let salt = place.salt().map_err(WriteFailure::Failed)?;
     let header = SegmentHeader { store_id, salt, number, epoch };
     let path = place.path(OwnName::Segment(number));
@@ -90,7 +90,7 @@ pub(crate) fn create_segment<'a>(
     let (mut bytes, mut written) = (header.encode(), 0);
     let mut content = Ok(());
     for (head, payload) in records {
-        if bytes.len() >= CHUNK_BYTES && content.is_ok() {
+        if bytes.len() >= step_bytes && content.is_ok() {
             sometimes!("creation/large-tail");
             content = write_all_at(&*file, &bytes, written);
             written += bytes.len() as u64;

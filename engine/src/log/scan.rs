@@ -2,7 +2,7 @@
 //!
 //! Invariants: a read error is an error, never the end of the log; nothing is skipped: the
 //! scan ends at the first record that is not intact, and says why; the buffer never holds
-//! more than one chunk or one record, whichever is larger.
+//! more than one step of reading or one record, whichever is larger.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +15,6 @@ use super::record::{
 use super::segment::{HEADER_LEN, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::error::{Error, Result};
 
-/// How much is read at once.
-const CHUNK_BYTES: u64 = 256 << 10;
 /// How many times the segment's length the search for later records may checksum.
 const SEARCH_WORK_FACTOR: u64 = 16;
 
@@ -51,15 +49,23 @@ pub(crate) struct SegmentScan {
     /// Where reading ends: the file's length, or the attested one.
     end: u64,
     position: u64,
+    /// How much is read at once.
+    step_bytes: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
 }
 
 impl SegmentScan {
-    /// Opens a segment up to `end`, or to the file's length, and reads its header.
+    /// Opens a segment up to `end`, or to the file's length, and reads its header; what
+    /// follows is read `step_bytes` at a time.
     ///
     /// Errors: [`Error::Io`], and those of [`SegmentHeader::decode`].
-    pub(crate) fn open(file: Arc<dyn VfsFile>, path: &Path, end: Option<u64>) -> Result<Self> {
+    pub(crate) fn open(
+        file: Arc<dyn VfsFile>,
+        path: &Path,
+        end: Option<u64>,
+        step_bytes: u64,
+    ) -> Result<Self> {
         let length = file.len().map_err(|e| Error::io("reading the length of", path, e))?;
         let end = end.unwrap_or(length);
         if length < end {
@@ -81,6 +87,7 @@ impl SegmentScan {
             header,
             end,
             position: SEGMENT_HEADER_BYTES,
+            step_bytes,
             buffer: Vec::new(),
             buffer_at: 0,
         })
@@ -212,7 +219,7 @@ impl SegmentScan {
         let from = self.position;
         let (mut at, mut last) = (from, from);
         while at < self.end {
-            let len = CHUNK_BYTES.min(self.end - at);
+            let len = self.step_bytes.min(self.end - at);
             self.fill(at, len)?;
             let held = self.held(at, len);
             if held.is_empty() {
@@ -246,7 +253,7 @@ impl SegmentScan {
         }
         self.buffer_at = offset;
         let held = self.buffer.len();
-        let target = want_end.max((offset + CHUNK_BYTES).min(self.end)) - offset;
+        let target = want_end.max((offset + self.step_bytes).min(self.end)) - offset;
         let target = usize::try_from(target).unwrap_or(usize::MAX);
         self.buffer.resize(target.max(held), 0);
         let rest = self.buffer.get_mut(held..).unwrap_or_default();

@@ -19,6 +19,7 @@ pub(super) fn open_segment(
     path: &Path,
     manifest: &Manifest,
     entry: &SegmentEntry,
+    step_bytes: u64,
 ) -> Result<SegmentScan> {
     let file = match vfs.open(path, Access::Read) {
         Ok(file) => file,
@@ -34,7 +35,7 @@ pub(super) fn open_segment(
         Err(e) => return Err(Error::io("opening", path, e)),
     };
     let end = (!entry.open || manifest.clean).then_some(entry.attested);
-    let scan = SegmentScan::open(file, path, end)?;
+    let scan = SegmentScan::open(file, path, end, step_bytes)?;
     let header = scan.header();
     if header.store_id != manifest.store_id {
         sometimes!("recovery/segment-of-other-store");

@@ -22,6 +22,7 @@ impl Entropy for Sevens {
 }
 
 const DIR: &str = "/db";
+const READ_BYTES: u64 = 256 << 10;
 
 fn place() -> Place {
     let vfs = MemVfs::new();
@@ -51,7 +52,14 @@ fn record(kind: RecordKind, version: u64, time_ms: u64, payload: &[u8]) -> (Reco
 
 /// A segment with these records, and a manifest that names it and attests it whole.
 fn store(place: &Place, records: &[(RecordHead, Vec<u8>)]) -> Manifest {
-    let plan = SegmentPlan { store_id: [3; 16], number: 1, epoch: 1, last: (0, 0), padded: false };
+    let plan = SegmentPlan {
+        store_id: [3; 16],
+        number: 1,
+        epoch: 1,
+        last: (0, 0),
+        padded: false,
+        step_bytes: 1 << 20,
+    };
     let records = records.iter().map(|(head, payload)| (*head, payload.as_slice()));
     let segment = create_segment(place, plan, records).map_err(into_error).unwrap();
     let entry = SegmentEntry { number: 1, salt: [7; 16], attested: segment.length, open: true };
@@ -60,7 +68,7 @@ fn store(place: &Place, records: &[(RecordHead, Vec<u8>)]) -> Manifest {
 
 /// Where the corruption is, what was expected and what was found.
 fn refused(place: &Place, manifest: &Manifest) -> (u64, String, String) {
-    match replay(&*place.vfs, &place.dir, manifest) {
+    match replay(&*place.vfs, &place.dir, manifest, READ_BYTES) {
         Err(Error::Corruption { offset, expected, found, .. }) => (offset, expected, found),
         Err(other) => panic!("{other}"),
         Ok(replay) => panic!("recovered {} commits", replay.commits),
@@ -76,7 +84,10 @@ fn intact_records_whose_versions_or_times_do_not_follow_each_other_are_corruptio
         let payload = if kind == Commit { delete() } else { Vec::new() };
         let records = [record(Commit, 1, 10, &delete()), record(kind, version, time_ms, &payload)];
         let manifest = store(&place, &records);
-        assert!(replay(&*place.vfs, &place.dir, &manifest).is_ok(), "{kind:?} {version}");
+        assert!(
+            replay(&*place.vfs, &place.dir, &manifest, READ_BYTES).is_ok(),
+            "{kind:?} {version}"
+        );
     }
     for (kind, version, time_ms) in [
         (Commit, 1, 10),
@@ -116,7 +127,7 @@ fn a_whole_segment_under_the_number_or_salt_of_another_is_corruption() {
     for (i, break_it) in breakers.into_iter().enumerate() {
         let place = place();
         let mut manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
-        assert!(replay(&*place.vfs, &place.dir, &manifest).is_ok());
+        assert!(replay(&*place.vfs, &place.dir, &manifest, READ_BYTES).is_ok());
         break_it(&mut manifest);
         let to = place.path(OwnName::Segment(manifest.segments[0].number));
         if i == 1 {
@@ -147,7 +158,7 @@ fn a_segment_shorter_than_the_manifest_attests_is_corruption_where_it_ends() {
 fn what_is_recovered_is_hashed_by_the_id_of_its_store() {
     let place = place();
     let manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
-    let recovered = replay(&*place.vfs, &place.dir, &manifest).unwrap().memtable;
+    let recovered = replay(&*place.vfs, &place.dir, &manifest, READ_BYTES).unwrap().memtable;
     let (own, none) = (Memtable::new(&manifest.store_id), Memtable::new(&[0; 16]));
     let keys = (0..100u8).map(|n| PhysicalKey::new(RunId::from_bytes([1; 16]), TypeTag::KV, &[n]));
     let hashes = |of: &Memtable| keys.clone().map(|key| of.hash(&key)).collect::<Vec<_>>();
@@ -163,10 +174,10 @@ fn a_repair_makes_the_tail_durable_in_a_segment_of_the_next_epoch_and_then_names
     let whole = found.segments[0].attested;
     found.clean = false;
     found.segments[0].attested = SEGMENT_HEADER_BYTES;
-    let tail = replay(&*place.vfs, &place.dir, &found).unwrap();
+    let tail = replay(&*place.vfs, &place.dir, &found, READ_BYTES).unwrap();
     assert_eq!((tail.watermark, tail.tail_commits()), (SEGMENT_HEADER_BYTES, 1));
     let (next, segment) =
-        repair(&place, &found, &tail, 5, false).map_err(|e| e.to_string()).unwrap();
+        repair(&place, &found, &tail, 5, &Options::default()).map_err(|e| e.to_string()).unwrap();
     assert_eq!((segment.header.number, segment.header.epoch, segment.length), (5, 2, whole));
     let entry = SegmentEntry { number: 5, salt: [7; 16], attested: whole, open: true };
     let next_file = 6 + manifest::NUMBERS_TAKEN;
@@ -175,21 +186,43 @@ fn a_repair_makes_the_tail_durable_in_a_segment_of_the_next_epoch_and_then_names
     assert_eq!(next, expected, "the old segment held nothing below its watermark");
 }
 
-/// A tail is written a chunk at a time; it is not held in memory twice.
+/// A tail is written a step at a time; it is not held in memory twice.
 #[test]
-fn a_tail_of_several_chunks_is_written_again_as_it_was() {
-    let place = place();
-    let records: Vec<_> =
-        (1..=40).map(|n| record(RecordKind::Commit, n, n, &put(100_000))).collect();
-    let mut found = store(&place, &records);
-    let whole = found.segments[0].attested;
-    found.clean = false;
-    found.segments[0].attested = SEGMENT_HEADER_BYTES;
-    let tail = replay(&*place.vfs, &place.dir, &found).unwrap();
-    let (next, segment) =
-        repair(&place, &found, &tail, 5, false).map_err(|e| e.to_string()).unwrap();
-    assert_eq!(segment.length, whole);
-    let again = replay(&*place.vfs, &place.dir, &next).unwrap();
-    assert_eq!((again.commits, again.last_version, again.last_time_ms), (40, 40, 40));
-    assert_eq!((again.watermark, again.tail_commits()), (whole, 0));
+fn a_tail_of_several_steps_is_written_again_as_it_was() {
+    let mut written = Vec::new();
+    for (step_bytes, records) in [(1 << 20, 40), (1, 3), (64, 3), (300_000, 3), (1 << 30, 3)] {
+        for padded in [false, true] {
+            let place = place();
+            let records: Vec<_> =
+                (1..=records).map(|n| record(RecordKind::Commit, n, n, &put(100_000))).collect();
+            let mut found = store(&place, &records);
+            let whole = found.segments[0].attested;
+            found.clean = false;
+            found.segments[0].attested = SEGMENT_HEADER_BYTES;
+            let tail = replay(&*place.vfs, &place.dir, &found, READ_BYTES).unwrap();
+            let mut options = Options { pad_to_sector: padded, ..Options::default() };
+            options.steps.rewrite_bytes = step_bytes;
+            let (next, segment) =
+                repair(&place, &found, &tail, 5, &options).map_err(|e| e.to_string()).unwrap();
+            let end = if padded { whole.next_multiple_of(512) } else { whole };
+            assert_eq!(segment.length, end);
+            let again = replay(&*place.vfs, &place.dir, &next, READ_BYTES).unwrap();
+            let count = records.len() as u64;
+            assert_eq!(
+                (again.commits, again.last_version, again.last_time_ms),
+                (count, count, count)
+            );
+            assert_eq!((again.watermark, again.tail_commits()), (end, 0));
+            let mut bytes = vec![0; usize::try_from(end).unwrap()];
+            let read = runstone_vfs::read_full_at(&*segment.file, &mut bytes, 0).unwrap();
+            assert_eq!((read as u64, segment.file.len().unwrap()), (end, end));
+            written.push((count, padded, bytes));
+        }
+    }
+    for padded in [false, true] {
+        let mut same =
+            written.iter().filter(|(count, as_padded, _)| (*count, *as_padded) == (3, padded));
+        let first = same.next().unwrap();
+        assert!(same.all(|other| other == first), "the steps leave no trace in the segment");
+    }
 }

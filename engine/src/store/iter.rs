@@ -2,7 +2,7 @@
 //!
 //! Invariants: the iterator owns its pin, so it sees one version and one time for life,
 //! whatever is written meanwhile; it is lazy, reading a bounded chunk at a time under the
-//! store's read lock; the two ends meet and never pass each other.
+//! store's read lock (`Steps` in the options); the two ends meet and never pass each other.
 
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -11,13 +11,6 @@ use super::memtable::Version;
 use super::{Pin, expires_at, unreadable};
 use crate::error::Result;
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};
-
-/// The most entries of one chunk; the first chunk is smaller, and each next one larger.
-const CHUNK_ENTRIES_MAX: usize = 256;
-/// A chunk ends when its values reach this many bytes.
-const CHUNK_BYTES_MAX: usize = 256 << 10;
-/// The most keys that are passed under one read lock, visible or not.
-const CHUNK_VISITS_MAX: usize = 4096;
 
 /// A key with its value.
 pub(crate) type RangeItem = (PhysicalKey, VersionedValue);
@@ -31,6 +24,7 @@ pub(crate) struct RangeIter {
     to: Bound<PhysicalKey>,
     front: VecDeque<Result<RangeItem>>,
     back: VecDeque<Result<RangeItem>>,
+    /// The most entries of the chunk that was read last; 0 before the first.
     chunk_entries: usize,
     exhausted: bool,
     failed: bool,
@@ -46,7 +40,7 @@ impl RangeIter {
             to,
             front: VecDeque::new(),
             back: VecDeque::new(),
-            chunk_entries: 16,
+            chunk_entries: 0,
             exhausted: false,
             failed: false,
         }
@@ -54,9 +48,16 @@ impl RangeIter {
 
     /// Reads the next chunk from one end of what is left.
     fn fill(&mut self, backward: bool) {
-        let (entries_max, mut bytes, mut visits) = (self.chunk_entries, 0, 0);
+        let steps = self.pin.store().inner.steps;
+        sometimes!("iter/second-chunk", self.chunk_entries > 0);
+        // Who reads little gets little; who reads on is spared the steps.
+        let entries_max = match self.chunk_entries {
+            0 => steps.scan_entries_first,
+            last => last.saturating_mul(2).min(steps.scan_entries_max),
+        };
+        self.chunk_entries = entries_max;
+        let (mut bytes, mut visits) = (0, 0);
         let mut skips = planted!(ResumedScanSkips) && !matches!(self.from, Bound::Included(_));
-        self.chunk_entries = (self.chunk_entries * 2).min(CHUNK_ENTRIES_MAX);
         let mut last = None;
         let mut chunk = VecDeque::new();
         let bounds = (self.from.as_ref(), self.to.as_ref());
@@ -71,14 +72,15 @@ impl RangeIter {
                 bytes += size;
                 chunk.push_back(item);
             }
-            let more =
-                chunk.len() < entries_max && bytes < CHUNK_BYTES_MAX && visits < CHUNK_VISITS_MAX;
+            let more = chunk.len() < entries_max
+                && bytes < steps.scan_bytes_max
+                && visits < steps.scan_visits_max;
             if !more {
                 last = Some(key.clone());
             }
             more
         });
-        sometimes!("iter/second-chunk", self.chunk_entries > 32);
+        sometimes!("iter/chunk-without-entries", last.is_some() && chunk.is_empty());
         match last {
             None => self.exhausted = true,
             Some(last) if backward => self.to = Bound::Excluded(last),

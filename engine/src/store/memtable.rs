@@ -342,8 +342,8 @@ impl Memtable {
         freed
     }
 
-    /// Frees the newest versions that expired at or before `floor_ms` and that no pin sees,
-    /// visiting at most `limit`. Returns how many were freed.
+    /// Frees at most `limit` of the newest versions that expired at or before `floor_ms`; those
+    /// that a pin sees are passed over, and do not count. Returns how many were freed.
     pub(crate) fn expire(&mut self, floor_ms: u64, limit: usize, pins: &Pins) -> usize {
         self.settle(pins);
         let due: Vec<_> = self

@@ -24,6 +24,7 @@ use pins::{Pins, ReadPoint};
 use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
 use crate::error::{Error, Result};
+use crate::options::{Options, Steps};
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 use crate::types::{Key, PhysicalKey, Timestamp, Value, VersionedValue};
 
@@ -63,6 +64,7 @@ struct Inner {
     bytes: AtomicU64,
     pins: Pins,
     pins_max: usize,
+    steps: Steps,
     clock: EngineClock,
 }
 
@@ -71,7 +73,7 @@ impl UnifiedStore {
         memtable: Memtable,
         published: u64,
         clock: EngineClock,
-        pins_max: usize,
+        options: &Options,
     ) -> Self {
         UnifiedStore {
             inner: Arc::new(Inner {
@@ -79,7 +81,8 @@ impl UnifiedStore {
                 bytes: AtomicU64::new(memtable.bytes()),
                 memtable: RwLock::new(memtable),
                 pins: Pins::default(),
-                pins_max,
+                pins_max: options.snapshots_max,
+                steps: options.steps,
                 clock,
             }),
         }

@@ -10,6 +10,8 @@ use super::*;
 const HEADER: SegmentHeader =
     SegmentHeader { store_id: [1; 16], salt: [2; 16], number: 1, epoch: 1 };
 
+const STEP_BYTES: u64 = 256 << 10;
+
 /// A file that notes which ranges are read.
 #[derive(Debug)]
 struct Watched {
@@ -45,14 +47,19 @@ impl VfsFile for Watched {
     }
 }
 
-/// A scan over a segment with this behind its header.
+/// A scan over a segment with this behind its header, in the default steps.
 fn scan(behind: &[u8]) -> (SegmentScan, Arc<Watched>) {
+    scan_in_steps(behind, STEP_BYTES)
+}
+
+fn scan_in_steps(behind: &[u8], step_bytes: u64) -> (SegmentScan, Arc<Watched>) {
     let path = Path::new("/000001.log");
     let file = MemVfs::new().create(path).unwrap();
     let bytes = [HEADER.encode().as_slice(), behind].concat();
     runstone_vfs::write_all_at(&*file, &bytes, 0).unwrap();
     let watched = Arc::new(Watched { file, reads: Mutex::default() });
-    let scan = SegmentScan::open(Arc::clone(&watched) as Arc<dyn VfsFile>, path, None).unwrap();
+    let read = Arc::clone(&watched) as Arc<dyn VfsFile>;
+    let scan = SegmentScan::open(read, path, None, step_bytes).unwrap();
     watched.reads.lock().unwrap().clear();
     (scan, watched)
 }
@@ -95,20 +102,20 @@ fn every_byte_behind_the_header_is_read_once_and_in_order() {
 
 /// Small records cost no call each.
 #[test]
-fn small_records_are_read_a_chunk_at_once() {
-    let chunk = usize::try_from(CHUNK_BYTES).unwrap();
-    let records = records(&vec![8; 3 * chunk / 48]);
+fn small_records_are_read_a_step_at_once() {
+    let step = usize::try_from(STEP_BYTES).unwrap();
+    let records = records(&vec![8; 3 * step / 48]);
     let (mut scan, watched) = scan(&records);
     read_all(&mut scan);
     let reads = watched.reads.lock().unwrap();
-    assert_eq!(reads.first(), Some(&(SEGMENT_HEADER_BYTES, chunk)));
+    assert_eq!(reads.first(), Some(&(SEGMENT_HEADER_BYTES, step)));
     // A record that lies over the edge is kept in part, and so much less is read.
-    assert!(reads.len() <= records.len() / chunk + 2, "{} reads", reads.len());
+    assert!(reads.len() <= records.len() / step + 2, "{} reads", reads.len());
 }
 
-/// The buffer is bounded by a chunk, so a long segment does not cost its length in memory.
+/// The buffer is bounded by a step, so a long segment does not cost its length in memory.
 #[test]
-fn the_buffer_holds_a_chunk_or_a_record_whichever_is_larger() {
+fn the_buffer_holds_a_step_or_a_record_whichever_is_larger() {
     let (mut scan, _watched) = scan(&records(&[100_000, 100_000, 100_000, 500_000, 100_000, 1]));
     let mut most = 0;
     while let Next::Record(_) = scan.next().unwrap() {
@@ -159,10 +166,53 @@ fn a_search_for_a_proof_ends_at_its_limit_and_not_before() {
 /// The search leaves the buffer far ahead; what is counted afterwards stands behind it.
 #[test]
 fn what_is_counted_after_a_search_is_what_stands_at_the_position() {
-    let mut tail = vec![0; usize::try_from(CHUNK_BYTES * 5 / 2).unwrap()];
+    let mut tail = vec![0; usize::try_from(STEP_BYTES * 5 / 2).unwrap()];
     tail[3] = 1;
     let (mut scan, _watched) = scan(&tail);
     assert!(matches!(scan.next().unwrap(), Next::Stop(_)));
     assert_eq!(scan.find_proof_behind(0).unwrap(), None);
     assert_eq!(scan.bytes_behind().unwrap(), 4);
+}
+
+/// Where the steps end, nothing of the answer hangs: not between the bytes of a record's head, not
+/// within a record larger than a step, not in the search behind what is not intact.
+#[test]
+fn the_length_of_a_step_changes_no_answer() {
+    let whole = records(&[0, 1, 700, 8, 300, 41, 0, 90]);
+    let judge = |behind: &[u8], step_bytes: u64| {
+        let (mut scan, _watched) = scan_in_steps(behind, step_bytes);
+        let mut found = Vec::new();
+        let stop = loop {
+            match scan.next().unwrap() {
+                Next::Record(record) => found.push((record.offset, record.bytes.to_vec())),
+                Next::End => break None,
+                Next::Stop(stop) => break Some((stop.expected, stop.found)),
+            }
+        };
+        let (position, proof) = (scan.position(), scan.find_proof_behind(0).unwrap());
+        (found, stop, position, proof, scan.bytes_behind().unwrap())
+    };
+    let mut attested = whole.clone();
+    let head = RecordHead { kind: RecordKind::Watermark, version: 9, time_ms: 1, synced: 1200 };
+    let offset = SEGMENT_HEADER_BYTES + whole.len() as u64;
+    HEADER.seal().append(&mut attested, offset, head, |_| {});
+    let mut images = vec![whole.clone(), attested.clone()];
+    for at in [5, 40, 100, 500, 800, 1_100, 1_190] {
+        images.push(whole[..at].to_vec());
+        for original in [&whole, &attested] {
+            let mut damaged = original.clone();
+            damaged[at] ^= 1;
+            damaged.resize(damaged.len() + 300, 0);
+            images.push(damaged);
+        }
+    }
+    let mut proofs = 0;
+    for (i, image) in images.iter().enumerate() {
+        let expected = judge(image, STEP_BYTES);
+        proofs += usize::from(expected.3.is_some());
+        for step_bytes in [1, 2, 7, 33, 40, 64, 200, 701, 1 << 30] {
+            assert_eq!(judge(image, step_bytes), expected, "image {i}, steps of {step_bytes}");
+        }
+    }
+    assert!(proofs >= 3, "{proofs} images prove that what is damaged had been synced");
 }
