@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{DIR, Image, MODES, NO_TAGS, Pairs, World, image, memory_of, run, state};
 use runstone::vfs::MemVfs;
-use runstone::{Database, RunFilter, RunId, RunStatus, Scan, Steps};
+use runstone::{Database, MaintainReport, RunFilter, RunId, RunStatus, Scan, Steps};
 
 /// Settings that end a step at every turn, and some that never do.
 fn all_steps() -> Vec<Steps> {
@@ -193,5 +193,92 @@ fn a_recovery_shows_and_writes_the_same_whatever_it_reads_and_writes_at_once() {
             }
         }
         assert!(tails > 0, "{mode:?}: no tail was written again");
+    }
+}
+
+/// Steps of maintenance until nothing is left, and what they freed.
+fn drain(db: &Database, steps_max: usize) -> usize {
+    let mut freed = 0;
+    for _ in 0..steps_max {
+        let report = db.maintain().unwrap();
+        freed += report.freed;
+        if report.left == 0 {
+            assert_eq!(db.maintain().unwrap(), MaintainReport::default(), "nothing is left");
+            return freed;
+        }
+    }
+    panic!("{steps_max} steps of maintenance leave something: {:?}", db.maintain());
+}
+
+#[test]
+fn maintenance_drains_in_as_many_steps_as_there_are_keys_to_a_step() {
+    const KEYS: u16 = 60;
+    for keys_max in [1, 3, 59, 60, 1024] {
+        let steps = Steps { maintain_keys_max: keys_max, ..Steps::default() };
+        let world = World::memory().with(|options| options.steps = steps);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        // Some are superseded, some have expired.
+        for n in 0..2 * KEYS {
+            db.put(run(1), key(n), n.to_string()).unwrap();
+        }
+        let then = db.snapshot().unwrap();
+        for n in 0..2 * KEYS {
+            let ttl = (n >= KEYS).then(|| Duration::from_millis(5));
+            db.put_with_ttl(run(1), key(n), "newer", ttl).unwrap();
+        }
+        assert_eq!(db.storage().superseded_key_count(), usize::from(2 * KEYS));
+        drop(then);
+        world.clock.advance(5);
+        let shown = state(&db);
+        let each = usize::from(KEYS);
+        assert_eq!(drain(&db, (2 * each).div_ceil(keys_max)), 3 * each, "{keys_max}");
+        assert_eq!(db.storage().superseded_key_count(), 0);
+        assert_eq!(db.storage().key_count(), each);
+        assert_eq!(state(&db), shown);
+    }
+}
+
+/// What a snapshot holds is passed over, and counts as left; what stands behind it is freed all
+/// the same, however small the steps are.
+#[test]
+fn what_a_snapshot_holds_does_not_keep_maintenance_from_what_nobody_sees() {
+    for keys_max in [1, 2, 1024] {
+        let steps = Steps { maintain_keys_max: keys_max, ..Steps::default() };
+        let world = World::memory().with(|options| options.steps = steps);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        let put = |n: u16, value: &str, ttl_ms: Option<u64>| {
+            db.put_with_ttl(run(1), key(n), value, ttl_ms.map(Duration::from_millis)).unwrap();
+        };
+        for n in 0..20 {
+            put(n, "first", (n >= 10).then_some(5));
+        }
+        let held = db.snapshot().unwrap();
+        for n in 0..5 {
+            put(n, "second", None);
+        }
+        for n in 20..40 {
+            put(n, "first", (n >= 30).then_some(6));
+        }
+        let dropped = db.snapshot().unwrap();
+        for n in 20..30 {
+            put(n, "second", None);
+        }
+        let seen = held.list(run(1), "").unwrap();
+        drop(dropped);
+        world.clock.advance(6);
+        // Ten superseded keys behind five that are held, ten expired behind ten that are held.
+        let (mut freed, mut left) = (0, usize::MAX);
+        for _ in 0..(15 + 10) {
+            let report = db.maintain().unwrap();
+            freed += report.freed;
+            left = report.left;
+        }
+        assert_eq!((freed, left), (20, 15), "{keys_max}");
+        assert_eq!(held.list(run(1), "").unwrap(), seen);
+        drop(held);
+        assert_eq!(drain(&db, 15), 15);
+        assert_eq!(db.storage().key_count(), 20);
     }
 }

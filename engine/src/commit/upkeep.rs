@@ -21,8 +21,8 @@ pub struct MaintainReport {
     pub freed: usize,
     /// Files that were removed.
     pub files_removed: usize,
-    /// Expired versions and unreferenced files that are left. Maintenance has drained when a
-    /// step frees nothing.
+    /// What is left: expired versions, keys with superseded ones, and unreferenced files. What
+    /// a snapshot or an iterator still sees is among it, and is freed when that has ended.
     pub left: usize,
 }
 
@@ -239,8 +239,9 @@ impl Pipeline {
             report.freed += freed;
             report.left += left;
         }
-        let (freed, _) = self.store.collect_garbage(keys_max);
+        let (freed, left) = self.store.collect_garbage(keys_max);
         report.freed += freed;
+        report.left += left;
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;
         report.left += left;
