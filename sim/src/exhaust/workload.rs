@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::harness::case::{CaseOptions, ChangeSpec, LevelSpec, ValueSpec};
+use crate::harness::steps::StepSpec;
 
 /// The bytes of a value whose record is at most one sector.
 const SMALL: u32 = 32;
@@ -176,6 +177,7 @@ impl Setting {
             group_commits_max: 16,
             queue_commits_max: 16,
             diligent: false,
+            steps: StepSpec::default(),
         }
     }
 }

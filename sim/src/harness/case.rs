@@ -11,6 +11,7 @@ use runstone::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::steps::StepSpec;
 use crate::disk::{CrashKind, CrashModel, DiskConfig, Fault, FaultMode, When};
 
 /// Which promises the disk keeps, and so which oracle judges.
@@ -396,6 +397,9 @@ pub struct CaseOptions {
     pub queue_commits_max: usize,
     /// Whether due steps are made after every operation.
     pub diligent: bool,
+    /// How much the engine does at once.
+    #[serde(default)]
+    pub steps: StepSpec,
 }
 
 impl CaseOptions {
@@ -450,6 +454,7 @@ impl CaseOptions {
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,
+            steps: self.steps.steps(),
             background: false,
             ..Options::default()
         }

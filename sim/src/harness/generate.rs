@@ -9,6 +9,7 @@ use super::case::{
     VALUE_BYTES_MAX, ValueSpec, World,
 };
 use super::oracle::RUNS;
+use super::steps::StepSpec;
 use crate::disk::{
     CallKind, CrashKind, CrashModel, DiskConfig, FaultKind, FaultMode, FaultPlan, NameModel, Odds,
     SyncFlavour, When,
@@ -79,6 +80,20 @@ fn options(rng: &mut Rng, world: World) -> CaseOptions {
         group_commits_max: pick(rng, &[1, 2, 5, 64]),
         queue_commits_max: pick(rng, &[1, 3, 64]),
         diligent: rng.coin(),
+        // Half of the seeds go as programs do; the others over the edges of every step.
+        steps: if rng.coin() { steps(rng) } else { StepSpec::default() },
+    }
+}
+
+fn steps(rng: &mut Rng) -> StepSpec {
+    StepSpec {
+        read_bytes: pick(rng, &[200, 300, 1000]),
+        rewrite_bytes: pick(rng, &[64, 300, 2000]),
+        scan_entries: pick(rng, &[1, 2, 5]),
+        scan_bytes: pick(rng, &[1, 100, 10_000]),
+        scan_visits: pick(rng, &[1, 3, 100]),
+        list_runs: pick(rng, &[1, 2]),
+        maintain_keys: pick(rng, &[1, 3]),
     }
 }
 

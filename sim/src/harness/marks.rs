@@ -8,7 +8,6 @@ pub use runstone::marks::{NAMES, take};
 /// Marks that the simulator cannot reach, and why.
 pub const EXCEPTIONS: &[(&str, &str)] = &[
     ("builder/orphan-already-gone", ANOTHER_PROGRAM),
-    ("creation/large-tail", LARGE),
     ("gate/point-in-an-older-segment", THREADS),
     ("gate/sync-after-a-failed-one", THREADS),
     ("lead/panicked", PANIC),
@@ -24,7 +23,6 @@ pub const EXCEPTIONS: &[(&str, &str)] = &[
     ("queue/promoted", THREADS),
     ("queue/waits-for-its-outcome", THREADS),
     ("recovery/version-out-of-order", "takes a damaged record whose checksum fits"),
-    ("scan/buffer-refilled", LARGE),
     ("scan/file-shrank-while-counted", ANOTHER_PROGRAM),
     ("scan/file-shrank-while-read", ANOTHER_PROGRAM),
     ("scan/search-given-up", "takes bytes that were made for it; `tests/refusals.rs` makes them"),

@@ -5,6 +5,7 @@
 //!                                                      engine on SimVfs | model + oracle
 //! ```
 //! - [`case`]: everything that a run depends on, as data, so that it can be shrunk and saved.
+//! - [`steps`]: how much of it the engine does at once.
 //! - [`generate`]: the swarm: which features, sizes, faults and crashes a seed has.
 //! - [`model`]: the reference model of runs and keys: a history of commits.
 //! - [`oracle`]: what the crash contract permits, clause by clause.
@@ -35,6 +36,7 @@ mod perform;
 pub mod recorded;
 pub mod runner;
 pub mod shrink;
+pub mod steps;
 mod stopping;
 mod verify;
 mod watch;
