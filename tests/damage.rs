@@ -14,6 +14,7 @@ use common::stores::{
 use common::{DIR, Image, NO_TAGS, TestEntropy, World, image, memory_of, run, segments, state};
 use runstone::Error;
 use runstone::vfs::Vfs;
+use runstone_sim::disk::{CallKind, CrashKind, Fault, FaultKind, SimVfs};
 
 #[test]
 fn damage_below_the_watermark_is_an_error_that_names_file_and_offset() {
@@ -166,6 +167,33 @@ fn orphans_of_this_store_are_removed_and_foreign_files_are_left_alone() {
     let new: Vec<_> = new.iter().filter(|n| !foreign.contains(&n.as_str())).collect();
     assert!(!new.is_empty() && new.iter().all(|name| name.as_str() > "900006"), "{new:?}");
     assert!(disk.list(&path("000042.log")).is_ok());
+}
+
+/// The old manifest keeps a second name until the new one is durable.
+#[test]
+fn c12_a_second_name_of_the_manifest_that_stays_is_removed_by_maintenance() {
+    let temporary = |disk: &SimVfs| image(disk, DIR).keys().any(|name| name.ends_with(".tmp"));
+    let disk = SimVfs::new(1);
+    let world = small_segments(World::new(disk.clone()));
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let failed = Fault::new(FaultKind::Io).without_effect();
+    // In a rotation, and in the recovery of an opening.
+    disk.fail_nth(CallKind::Remove, 0, failed);
+    while !temporary(&disk) {
+        db.put(run(1), "k", vec![0; 100]).unwrap();
+    }
+    assert_eq!(db.maintain().unwrap().files_removed, 1);
+    assert!(!temporary(&disk));
+    disk.crash_now(CrashKind::Process);
+    drop(db);
+    disk.restart();
+    disk.fail_nth(CallKind::Remove, 0, failed);
+    let db = world.open();
+    assert!(temporary(&disk));
+    let report = db.maintain().unwrap();
+    assert_eq!((report.files_removed, report.left), (1, 0));
+    assert!(!temporary(&disk));
 }
 
 /// Another store, whose ids and salts differ.

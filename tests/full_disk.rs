@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{DIR, MODES, NO_TAGS, World, image, run, segments, state};
+use common::{DIR, MODES, NO_TAGS, START_MS, World, image, run, segments, state};
 use runstone::{Database, DurabilityMode, Error, Level, WriteBatch, WriteOptions};
 use runstone_sim::disk::{CallKind, CrashKind, CrashModel, DiskConfig, Fault, FaultKind, SimVfs};
 
@@ -304,4 +304,25 @@ fn async_commits_that_a_rotation_could_not_write_hold_back_every_later_commit() 
     db.flush().unwrap();
     let live = state(&db);
     assert_eq!(state(&after_power_cut(&world, &disk, db)), live);
+}
+
+/// The old segment is ended and takes nothing more, so the floor needs the new one.
+#[test]
+fn c11_a_close_in_the_middle_of_a_rotation_logs_the_time_or_meets_the_full_disk() {
+    let disk = disk();
+    let world = World::new(disk.clone()).with(|options| options.segment_bytes = 512);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    db.put_with_ttl(run(1), "expires", vec![0; 200], Some(Duration::from_millis(50))).unwrap();
+    fill_up(&disk, 0);
+    is_full(db.put(run(1), "needs a new segment", vec![0; 200]));
+    world.clock.advance(60);
+    let full = db.close().unwrap_err();
+    assert!(matches!(full, Error::DiskFull { .. }), "{full}");
+    disk.set_capacity(None);
+    db.close().unwrap();
+    drop(db);
+    world.clock.set_wall(START_MS);
+    let db = world.open();
+    assert_eq!(db.get(run(1), "expires").unwrap(), None, "what has expired stays gone");
 }

@@ -16,7 +16,8 @@ use common::stores::{closed, killed, killed_in_one_segment, path, small_segments
 use common::{DIR, Image, MODES, NO_TAGS, World, image, memory_of, put_file, run, segments, state};
 use runstone::{Database, Error, RunStatus};
 use runstone_sim::disk::{
-    CallKind, CrashKind, CrashPoint, DiskConfig, Fault, FaultKind, SimVfs, When,
+    CallKind, CrashKind, CrashModel, CrashPoint, DiskConfig, Fault, FaultKind, NameModel, SimVfs,
+    When,
 };
 
 #[test]
@@ -98,6 +99,31 @@ fn a_torn_tail_is_cut_off_and_reported_and_never_comes_back() {
     let db = world.on_disk(memory_of(&risen)).open();
     assert_eq!(state(&db), goes_on);
     assert!(db.recovery_report().epoch > report.epoch);
+}
+
+/// The maker of the lock file may have been killed before it could sync it.
+#[test]
+fn a_store_whose_creation_was_killed_anywhere_can_be_opened_for_reading_after_a_power_cut() {
+    let config = || DiskConfig::default().only(CrashModel::DropAll).only_names(NameModel::None);
+    let builder = |disk: &SimVfs| World::new(disk.clone()).builder();
+    let disk = SimVfs::with_config(1, config());
+    drop(builder(&disk).open("/some/where").unwrap());
+    for call in 0..disk.calls() {
+        for when in [When::Before, When::Inside, When::After] {
+            let disk = SimVfs::with_config(1, config());
+            disk.arm_crash(CrashPoint { call, when }, CrashKind::Process);
+            drop(builder(&disk).open("/some/where"));
+            disk.restart();
+            let db = builder(&disk).open("/some/where").unwrap();
+            db.begin_run(run(1), NO_TAGS).unwrap();
+            disk.crash_now(CrashKind::Power);
+            drop(db);
+            disk.restart();
+            let db = builder(&disk).open_read_only("/some/where");
+            let db = db.unwrap_or_else(|error| panic!("killed {when:?} call {call}: {error}"));
+            assert!(db.get_run(run(1)).unwrap().is_some());
+        }
+    }
 }
 
 /// Cuts a creation at every call, and before, inside and after it.

@@ -262,13 +262,15 @@ pub(crate) const NUMBERS_TAKEN: u64 = 2;
 ///
 /// `parents` are synced after the directory (at a creation, and at an opening's first
 /// replacement: the directory itself may not be durable yet).
+///
+/// Returns that second name if it could not be removed.
 pub(crate) fn replace(
     vfs: &dyn Vfs,
     dir: &Path,
     manifest: &Manifest,
     number: u64,
     parents: &[PathBuf],
-) -> std::result::Result<(), ReplaceError> {
+) -> std::result::Result<Option<OwnName>, ReplaceError> {
     debug_assert!(manifest.check().is_ok() && number + NUMBERS_TAKEN <= manifest.next_file);
     let temporary = dir.join(OwnName::Temporary(number).file_name());
     let target = dir.join(OwnName::Manifest.file_name());
@@ -279,7 +281,8 @@ pub(crate) fn replace(
     #[cfg(feature = "planted")]
     if planted!(ManifestOverwritten) {
         let overwritten = overwrite(vfs, dir, &target, &manifest.encode());
-        return overwritten.map_err(|e| ReplaceError::Failed(Error::io("writing", &target, e)));
+        let failed = |e| ReplaceError::Failed(Error::io("writing", &target, e));
+        return overwritten.map(|()| None).map_err(failed);
     }
 
     // 1. Write the new manifest under a name of its own. A full disk here has changed nothing.
@@ -303,7 +306,8 @@ pub(crate) fn replace(
     drop(file);
 
     // 3. Give the old one a second name, so that its inode is not given to another file.
-    let kept = dir.join(OwnName::Temporary(number + 1).file_name());
+    let second_name = OwnName::Temporary(number + 1);
+    let kept = dir.join(second_name.file_name());
     let is_kept = match vfs.link(&target, &kept) {
         Ok(()) => true,
         Err(e) if has_no_links(&e) => {
@@ -346,11 +350,9 @@ pub(crate) fn replace(
     }
 
     // 6. Nothing can bring the old one back any more.
-    if is_kept {
-        // What cannot be removed now is removed by the next opening.
-        let _removed = vfs.remove(&kept).inspect_err(|_| sometimes!("manifest/second-name-stays"));
-    }
-    Ok(())
+    let stays = is_kept && vfs.remove(&kept).is_err();
+    sometimes!("manifest/second-name-stays", stays);
+    Ok(stays.then_some(second_name))
 }
 
 /// The planted bug that writes a new manifest over the one in force.

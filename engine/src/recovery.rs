@@ -211,6 +211,8 @@ impl Replay {
 /// What an unclean stop leaves to be made durable: the tail in a new segment, and a manifest
 /// that supersedes the old tail. Nothing has changed until the manifest is in force.
 ///
+/// Returns them, and the file that could not be removed, if there is one.
+///
 /// Errors: [`Error::DiskFull`] or [`Error::Io`]; opening may be tried again.
 pub(crate) fn repair(
     place: &Place,
@@ -218,7 +220,7 @@ pub(crate) fn repair(
     replay: &Replay,
     number: u64,
     options: &Options,
-) -> Result<(Manifest, NewSegment)> {
+) -> Result<(Manifest, NewSegment, Option<OwnName>)> {
     phase!(Repair);
     sometimes!("recovery/repair-with-tail", !replay.tail.is_empty());
     sometimes!("recovery/repair-without-tail", replay.tail.is_empty());
@@ -257,8 +259,8 @@ pub(crate) fn repair(
         attested: segment.length,
         open: true,
     });
-    replace(place, &next, number + 1, &segment)?;
-    Ok((next, segment))
+    let left = replace(place, &next, number + 1, &segment)?;
+    Ok((next, segment, left))
 }
 
 /// A new store: a first segment, durable with its name; then the manifest, which makes it
@@ -269,7 +271,7 @@ pub(crate) fn create(
     place: &Place,
     number: u64,
     options: &Options,
-) -> Result<(Manifest, NewSegment)> {
+) -> Result<(Manifest, NewSegment, Option<OwnName>)> {
     phase!(Creation);
     let store_id =
         place.entropy.bytes16().map_err(|e| Error::io("drawing an id for", &place.dir, e))?;
@@ -294,13 +296,18 @@ pub(crate) fn create(
             open: true,
         }],
     };
-    replace(place, &manifest, number + 1, &segment)?;
-    Ok((manifest, segment))
+    let left = replace(place, &manifest, number + 1, &segment)?;
+    Ok((manifest, segment, left))
 }
 
 /// Puts the manifest in force that names a new segment. If the disk is full, that segment is
 /// removed again: a next try makes another, and must not find less space than this one.
-fn replace(place: &Place, manifest: &Manifest, number: u64, segment: &NewSegment) -> Result<()> {
+fn replace(
+    place: &Place,
+    manifest: &Manifest,
+    number: u64,
+    segment: &NewSegment,
+) -> Result<Option<OwnName>> {
     let replaced = manifest::replace(&*place.vfs, &place.dir, manifest, number, &place.parents);
     replaced.map_err(|error| match error {
         ReplaceError::Failed(e) => {

@@ -129,7 +129,8 @@ impl Journal {
             );
             self.orphans.push(OwnName::Temporary(number + 1));
         }
-        replaced?;
+        // What could not be removed is left to maintenance.
+        self.orphans.extend(replaced?);
         self.manifest = next;
         Ok(())
     }

@@ -202,8 +202,9 @@ impl Pipeline {
             return Ok(());
         }
         self.prepare(&mut writer)?;
+        // In the middle of a rotation that met a full disk, the floor ends it.
         sometimes!("upkeep/closed-in-the-middle-of-a-rotation", writer.journal.is_ended());
-        if writer.dirty && !writer.journal.is_ended() {
+        if writer.dirty {
             self.append_clock_floor(&mut writer)?;
         }
         let batched = writer.batched;

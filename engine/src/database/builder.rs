@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use runstone_vfs::{LockKind, OsVfs, Vfs, VfsLock};
+use runstone_vfs::{Access, LockKind, OsVfs, Vfs, VfsLock};
 
 use super::{Core, Database, RecoveryReport};
 use crate::clock::{Clock, EngineClock, Entropy};
@@ -120,11 +120,14 @@ impl Builder {
 
         // 1. The directory and the lock, before anything is read.
         self.make_dir(dir)?;
-        let lock = self.lock_for_writing(dir)?;
+        let (lock, lock_is_new) = self.lock_for_writing(dir)?;
 
         // 2. What is there. Reading changes nothing.
         let listing = Listing::read(&*self.vfs, dir)?;
         let found = Manifest::read(&*self.vfs, dir)?;
+        if lock_is_new || found.is_none() {
+            self.sync_lock_file(dir)?;
+        }
         let number = listing.next_number(found.as_ref());
         let mut report = RecoveryReport {
             foreign_files: listing.foreign as u64,
@@ -142,6 +145,7 @@ impl Builder {
         };
 
         // 3. What an unclean stop, or a creation, calls for. Durable before anything is shown.
+        let mut orphans = Vec::new();
         let (manifest, writer) = match found {
             Some(manifest) if manifest.clean => {
                 sometimes!("builder/goes-on-after-a-clean-close");
@@ -152,14 +156,16 @@ impl Builder {
                 super::misopening::resume(&self, &place, manifest, &listing, &replay)?
             }
             Some(manifest) => {
-                let (manifest, segment) =
+                let (manifest, segment, left) =
                     recovery::repair(&place, &manifest, &replay, number, &self.options)?;
+                orphans.extend(left);
                 self.started(manifest, segment)
             }
             None => {
                 self.remove_unfinished(dir, &listing)?;
                 sometimes!("builder/created");
-                let (manifest, segment) = recovery::create(&place, number, &self.options)?;
+                let (manifest, segment, left) = recovery::create(&place, number, &self.options)?;
+                orphans.extend(left);
                 self.started(manifest, segment)
             }
         };
@@ -167,7 +173,6 @@ impl Builder {
         // 4. What nothing names any more goes last, and only when this opening has replaced the
         // manifest: the one that was found may not be durable, and what it does not name may be
         // what keeps the inode of the one before it. Maintenance removes the rest.
-        let mut orphans = Vec::new();
         if !report.created {
             for orphan in listing.orphans(&*self.vfs, dir, &manifest)? {
                 if manifest.clean || planted!(OrphansKept) {
@@ -346,21 +351,31 @@ impl Builder {
         Ok(())
     }
 
-    fn lock_for_writing(&self, dir: &Path) -> Result<Box<dyn VfsLock>> {
+    /// The lock, and whether its file was made for it.
+    fn lock_for_writing(&self, dir: &Path) -> Result<(Box<dyn VfsLock>, bool)> {
         // As a rule it is there, and taking it writes nothing.
         match self.lock(dir, LockKind::Exclusive) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            outcome => return outcome,
+            outcome => return outcome.map(|lock| (lock, false)),
         }
         sometimes!("builder/lock-file-missing");
         let path = dir.join(OwnName::Lock.file_name());
         match self.vfs.create(&path) {
-            // Its name becomes durable with the directory, which needs the file to be.
-            Ok(file) => file.sync().map_err(|e| Error::io("syncing", &path, e))?,
+            Ok(_file) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(Error::io_or_full("creating", &path, e)),
         }
-        self.lock(dir, LockKind::Exclusive)
+        self.lock(dir, LockKind::Exclusive).map(|lock| (lock, true))
+    }
+
+    /// The name of the lock file becomes durable with the directory, which needs the file to be.
+    /// Without it nobody could open for reading. It may have been made by a process that was
+    /// killed before it could sync it, so a creation always does it.
+    fn sync_lock_file(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(OwnName::Lock.file_name());
+        let file = self.vfs.open(&path, Access::ReadWrite);
+        let file = file.map_err(|e| Error::io("opening", &path, e))?;
+        file.sync().map_err(|e| Error::io("syncing", &path, e))
     }
 
     fn lock(&self, dir: &Path, kind: LockKind) -> Result<Box<dyn VfsLock>> {
@@ -390,10 +405,8 @@ impl Builder {
             return Err(Error::corruption(dir, 0, "a manifest with a segment", "one without"));
         };
         let path = dir.join(OwnName::Segment(last.number).file_name());
-        let file = self
-            .vfs
-            .open(&path, runstone_vfs::Access::ReadWrite)
-            .map_err(|e| Error::io("opening", &path, e))?;
+        let file =
+            self.vfs.open(&path, Access::ReadWrite).map_err(|e| Error::io("opening", &path, e))?;
         let length = file.len().map_err(|e| Error::io("reading the length of", &path, e))?;
         let header = SegmentHeader {
             store_id: manifest.store_id,

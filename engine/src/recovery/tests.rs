@@ -176,7 +176,7 @@ fn a_repair_makes_the_tail_durable_in_a_segment_of_the_next_epoch_and_then_names
     found.segments[0].attested = SEGMENT_HEADER_BYTES;
     let tail = replay(&*place.vfs, &place.dir, &found, READ_BYTES).unwrap();
     assert_eq!((tail.watermark, tail.tail_commits()), (SEGMENT_HEADER_BYTES, 1));
-    let (next, segment) =
+    let (next, segment, _) =
         repair(&place, &found, &tail, 5, &Options::default()).map_err(|e| e.to_string()).unwrap();
     assert_eq!((segment.header.number, segment.header.epoch, segment.length), (5, 2, whole));
     let entry = SegmentEntry { number: 5, salt: [7; 16], attested: whole, open: true };
@@ -202,7 +202,7 @@ fn a_tail_of_several_steps_is_written_again_as_it_was() {
             let tail = replay(&*place.vfs, &place.dir, &found, READ_BYTES).unwrap();
             let mut options = Options { pad_to_sector: padded, ..Options::default() };
             options.steps.rewrite_bytes = step_bytes;
-            let (next, segment) =
+            let (next, segment, _) =
                 repair(&place, &found, &tail, 5, &options).map_err(|e| e.to_string()).unwrap();
             let end = if padded { whole.next_multiple_of(512) } else { whole };
             assert_eq!(segment.length, end);
