@@ -107,22 +107,39 @@ fn a_sweep_stays_in_the_world_it_was_told() {
 
 #[test]
 fn a_replay_tells_each_operation_and_a_brief_one_no_call() {
-    let brief = call("replay 6 --brief");
+    let brief = call("replay 0 --brief");
     assert_eq!(brief.code, Some(0));
-    assert!(brief.out.starts_with("seed 6 in the world "), "{}", brief.out);
+    assert!(brief.out.starts_with("seed 0 in the world "), "{}", brief.out);
     assert!(brief.out.contains("\n[202] "), "200 operations and 3 crashes");
     assert!(brief.out.contains("no breach in 203 operations"), "{}", brief.out);
-    let full = call("replay 6");
+    let full = call("replay 0");
     let calls = |text: &str| text.lines().filter(|line| line.starts_with("      #")).count();
     assert!(calls(&full.out) > 200);
     assert_eq!(calls(&brief.out), 0);
-    let digest = json(&call("digest 6 --json").out)["digest"].as_str().unwrap().to_owned();
-    assert_eq!(call("digest 6").out.trim(), digest);
+    let digest = json(&call("digest 0 --json").out)["digest"].as_str().unwrap().to_owned();
+    assert_eq!(call("digest 0").out.trim(), digest);
     assert!(full.out.contains(&format!("digest {digest}")), "a trace changes nothing");
-    let report = json(&call("replay 6 --json").out);
+    let report = json(&call("replay 0 --json").out);
     assert_eq!(report["digest"], digest);
     assert!(report["failure"].is_null());
     assert!(report["trace"].as_array().unwrap().len() > 400);
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_ends_the_program_without_a_complaint() {
+    use std::io::Read;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_runstone-sim"))
+        .args(["replay", "0"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    // The pipe is closed here; the trace is longer than any pipe holds.
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
 
 #[test]

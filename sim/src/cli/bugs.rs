@@ -74,8 +74,8 @@ pub(crate) fn run(args: &BugsArgs) -> CommandResult {
         write(page, &format!("{before}{BEGIN}{tables}{END}{after}"))?;
     }
     match args.json {
-        true => println!("{}", report::json(&found, &plan)),
-        false => print!("{tables}"),
+        true => out!("{}", report::json(&found, &plan)),
+        false => out!("{}", tables.trim_end()),
     }
     let all = found.iter().all(Found::is_caught);
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -159,15 +159,15 @@ fn crashes(args: &ExhaustArgs) -> CommandResult {
 fn print_bounds(plan: &[(Setting, usize)], bounds: &Bounds) {
     let plan: Vec<String> =
         plan.iter().map(|(setting, ops)| format!("{} {ops}", setting.name())).collect();
-    println!("alphabet: {:?}", Letter::ALL);
-    println!("operations, at most: {}", plan.join(", "));
-    println!(
+    out!("alphabet: {:?}", Letter::ALL);
+    out!("operations, at most: {}", plan.join(", "));
+    out!(
         "crashes after one another: {}, and {} for workloads of fewer than {} operations",
         bounds.depth,
         bounds.depth + 1,
         bounds.deeper_below
     );
-    println!("states of one crash point, at most: {}", bounds.states_max);
+    out!("states of one crash point, at most: {}", bounds.states_max);
 }
 
 fn print_text(
@@ -178,26 +178,26 @@ fn print_text(
     interrupted: bool,
 ) {
     if interrupted {
-        println!("interrupted; what was done so far:");
+        out!("interrupted; what was done so far:");
     }
-    println!("{} workloads in {seconds:.1} s", report.workloads);
+    out!("{} workloads in {seconds:.1} s", report.workloads);
     for (level, tally) in (1..).zip(&report.levels) {
-        println!("crash {level}:");
-        println!("  crash points             {}", tally.points);
-        println!("  of them known            {}", tally.known);
-        println!("  choices                  {}", tally.choices);
-        println!("  different disk states    {}", tally.states);
-        println!("  recoveries checked       {}", tally.recoveries);
-        println!("  calls in recoveries      {}", tally.calls);
-        println!("  points cut off           {}", tally.cut_off);
+        out!("crash {level}:");
+        out!("  crash points             {}", tally.points);
+        out!("  of them known            {}", tally.known);
+        out!("  choices                  {}", tally.choices);
+        out!("  different disk states    {}", tally.states);
+        out!("  recoveries checked       {}", tally.recoveries);
+        out!("  calls in recoveries      {}", tally.calls);
+        out!("  points cut off           {}", tally.cut_off);
     }
     let recoveries: u64 = report.levels.iter().map(|tally| tally.recoveries).sum();
     let (states, seen) = distinct;
-    println!("{recoveries} crash states of crash points, each recovered and checked");
-    println!("{states} different disk states, of which recoveries saw {seen} different pictures");
+    out!("{recoveries} crash states of crash points, each recovered and checked");
+    out!("{states} different disk states, of which recoveries saw {seen} different pictures");
     match breach {
-        None => println!("no breach of the contract"),
-        Some(breach) => println!("\n{breach}"),
+        None => out!("no breach of the contract"),
+        Some(breach) => out!("\n{breach}"),
     }
 }
 
@@ -220,7 +220,7 @@ fn print_json(
             "cut_off": tally.cut_off,
         })
     };
-    println!(
+    out!(
         "{}",
         serde_json::json!({
             "interrupted": interrupted,
@@ -280,7 +280,7 @@ fn rot(args: &ExhaustArgs) -> CommandResult {
             })
             .collect();
         let breach = first.as_ref().map(ToString::to_string);
-        println!(
+        out!(
             "{}",
             serde_json::json!({
                 "interrupted": interrupted, "seconds": seconds, "rot": rows, "breach": breach,
@@ -289,8 +289,8 @@ fn rot(args: &ExhaustArgs) -> CommandResult {
     } else {
         print_rot(&stores, &counts, seconds, interrupted);
         match &first {
-            None => println!("no breach of the contract"),
-            Some(breach) => println!("\n{breach}"),
+            None => out!("no breach of the contract"),
+            Some(breach) => out!("\n{breach}"),
         }
     }
     Ok(if first.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -303,19 +303,19 @@ fn print_rot(
     interrupted: bool,
 ) {
     if interrupted {
-        println!("interrupted; what was done so far:");
+        out!("interrupted; what was done so far:");
     }
     let damages: u64 = counts.values().flat_map(BTreeMap::values).sum();
-    println!("{damages} damages in {seconds:.1} s");
+    out!("{damages} damages in {seconds:.1} s");
     for (rest, store) in stores {
         let files: Vec<String> =
             store.files().iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
-        println!("{rest:?}: {}", files.join(", "));
+        out!("{rest:?}: {}", files.join(", "));
         for ((_, kind), answers) in counts.iter().filter(|((of, _), _)| *of == format!("{rest:?}"))
         {
             let answers: Vec<String> =
                 answers.iter().map(|(answer, n)| format!("{n} {answer:?}")).collect();
-            println!("  {kind:<24} {}", answers.join(", "));
+            out!("  {kind:<24} {}", answers.join(", "));
         }
     }
 }

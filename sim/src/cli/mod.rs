@@ -3,6 +3,13 @@
 //! Exit codes: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call or
 //! a file that cannot be read or written.
 
+/// Prints a line, as `println!`; but a reader who has seen enough (`| head`) is no mistake.
+macro_rules! out {
+    ($($arg:tt)*) => {
+        $crate::cli::print_line(format_args!($($arg)*))
+    };
+}
+
 #[cfg(feature = "planted")]
 mod bugs;
 mod exhaust;
@@ -15,6 +22,8 @@ mod shrink;
 mod sweep;
 mod watchdog;
 
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,6 +31,18 @@ use clap::{Args, Parser, Subcommand};
 use runstone_sim::harness::{Case, World, generate};
 
 use plant::Plant;
+
+/// A line on the standard output. If nobody reads it any more, the program ends there.
+fn print_line(line: Arguments<'_>) {
+    match writeln!(stdout(), "{line}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("the standard output cannot be written: {error}");
+            std::process::exit(2);
+        }
+    }
+}
 
 const EXIT_STATUS: &str =
     "Exit status: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call.";
@@ -115,9 +136,9 @@ fn digest(args: &DigestArgs) -> CommandResult {
     let outcome = runstone_sim::harness::run(&case, false);
     if args.json {
         let digest = format!("{:016x}", outcome.digest);
-        println!("{}", serde_json::json!({ "seed": case.seed, "digest": digest }));
+        out!("{}", serde_json::json!({ "seed": case.seed, "digest": digest }));
     } else {
-        println!("{:016x}", outcome.digest);
+        out!("{:016x}", outcome.digest);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -34,23 +34,25 @@ pub(crate) fn run(args: &ReplayArgs) -> CommandResult {
             })),
             "trace": lines.collect::<Vec<_>>(),
         });
-        println!("{report}");
+        out!("{report}");
     } else {
-        println!("seed {} in the world {}: {:?}", case.seed, case.world.name(), case.options);
+        out!("seed {} in the world {}: {:?}", case.seed, case.world.name(), case.options);
         for line in lines {
-            println!("{}", line.replace('\n', "\n      "));
+            out!("{}", line.replace('\n', "\n      "));
         }
-        println!();
+        out!("");
         match &outcome.failure {
-            None => println!(
+            None => out!(
                 "no breach in {} operations and {} openings; digest {:016x}",
-                outcome.ops, outcome.openings, outcome.digest
+                outcome.ops,
+                outcome.openings,
+                outcome.digest
             ),
             Some(failure) => {
-                println!("BREACH of {failure}");
+                out!("BREACH of {failure}");
                 if let Ok(seed) = args.case.name().parse::<u64>() {
                     let world = args.case.world.map(World::name);
-                    println!("shrink it: {}", plant.command("shrink", seed, world));
+                    out!("shrink it: {}", plant.command("shrink", seed, world));
                 }
             }
         }

@@ -65,9 +65,9 @@ impl Seen {
     }
 
     pub(crate) fn print(&self) {
-        println!("{} crash-and-recover cycles", self.recoveries);
+        out!("{} crash-and-recover cycles", self.recoveries);
         let Summary { sites, cells, reached, activated } = self.ledger.summary();
-        println!(
+        out!(
             "ledger: {sites} sites, {cells} cells: {activated} activated, {} reached in vain, {} \
              never possible",
             reached - activated,
@@ -76,13 +76,13 @@ impl Seen {
         let empty = self.ledger.empty();
         let shown: Vec<_> =
             empty.iter().filter(|cell| cell.reached > 0).take(EMPTY_SHOWN).collect();
-        println!("the most reached of {} empty cells (all: --ledger FILE):", empty.len());
+        out!("the most reached of {} empty cells (all: --ledger FILE):", empty.len());
         for cell in shown {
-            println!("  {cell}");
+            out!("  {cell}");
         }
         let (all, unreached) = (marks::NAMES.len(), marks::unreached(&self.marks));
         let reached = self.marks.iter().filter(|count| **count > 0).count();
-        println!(
+        out!(
             "marks: {reached} of {all} reached, {} known to be out of reach; never reached: {}",
             marks::EXCEPTIONS.len(),
             if unreached.is_empty() { "none".to_owned() } else { unreached.join(", ") }

@@ -29,9 +29,9 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
     let seed = case.seed;
     let Some(shrunk) = shrink::shrink(&case, args.runs) else {
         if args.json {
-            println!("{}", serde_json::json!({ "seed": seed, "clause": null }));
+            out!("{}", serde_json::json!({ "seed": seed, "clause": null }));
         } else {
-            println!("{} does not fail; there is nothing to shrink", args.case.name());
+            out!("{} does not fail; there is nothing to shrink", args.case.name());
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
     write(&test_path, &test(&shrunk, seed, bug.as_deref())?)?;
     let Size { ops, faults, .. } = Size::of(&shrunk.case);
     if args.json {
-        println!(
+        out!(
             "{}",
             serde_json::json!({
                 "seed": seed,
@@ -56,13 +56,13 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
             })
         );
     } else {
-        println!("{ops} operations and {faults} faults after {} runs:", shrunk.runs);
+        out!("{ops} operations and {faults} faults after {} runs:", shrunk.runs);
         for (i, op) in shrunk.case.ops.iter().enumerate() {
-            println!("  [{i}] {op:?}");
+            out!("  [{i}] {op:?}");
         }
-        println!("{}", shrunk.failure);
-        println!("replay it: runstone-sim replay {}", out.display());
-        println!("as a test: {}", test_path.display());
+        out!("{}", shrunk.failure);
+        out!("replay it: runstone-sim replay {}", out.display());
+        out!("as a test: {}", test_path.display());
     }
     Ok(ExitCode::FAILURE)
 }

@@ -276,19 +276,21 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<Swept, String> {
 
 fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interrupted: bool) {
     if interrupted {
-        println!("interrupted; what was done so far:");
+        out!("interrupted; what was done so far:");
     }
     let seeds = tally.seeds;
-    println!(
+    out!(
         "{seeds} seeds from {first} in {seconds:.1} s ({:.0} a second), {} run twice",
         rate(seeds, seconds),
         tally.twice
     );
-    println!(
+    out!(
         "{} operations, {} openings, {} refused openings where that is right",
-        tally.ops, tally.openings, tally.refusals
+        tally.ops,
+        tally.openings,
+        tally.refusals
     );
-    println!("digest {:016x}", tally.digest);
+    out!("digest {:016x}", tally.digest);
     table("worlds", &tally.worlds);
     table("crashes", &tally.crashes);
     let faults: BTreeMap<_, _> = tally
@@ -300,22 +302,22 @@ fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
     table("what the disk did", &tally.events);
     tally.seen.print();
     table("failed syncs: whose, as what, and then", &tally.failed_syncs);
-    println!("{} images of the disk checked against the statement of the legal", tally.images);
+    out!("{} images of the disk checked against the statement of the legal", tally.images);
     if tally.failures.is_empty() {
-        println!("no breach of the contract");
+        out!("no breach of the contract");
         return;
     }
-    println!("\n{} failing seeds:", tally.failures.len());
+    out!("\n{} failing seeds:", tally.failures.len());
     for (seed, failure) in &tally.failures {
-        println!("  seed {seed}: BREACH of {failure}");
-        println!("    {}", replay(args, *seed));
+        out!("  seed {seed}: BREACH of {failure}");
+        out!("    {}", replay(args, *seed));
     }
 }
 
 fn table<K: std::fmt::Display, V: std::fmt::Display>(title: &str, rows: &BTreeMap<K, V>) {
-    println!("{title}:");
+    out!("{title}:");
     for (name, count) in rows {
-        println!("  {name:<24} {count}");
+        out!("  {name:<24} {count}");
     }
 }
 
@@ -338,7 +340,7 @@ fn print_json(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
             })
         })
         .collect();
-    println!(
+    out!(
         "{}",
         serde_json::json!({
             "first": first,

@@ -38,8 +38,8 @@ impl Watchdog {
     pub(crate) fn look(&self, done: impl Fn() -> bool, repeat: impl Fn(u64) -> String) {
         while !done() {
             if let Some(seed) = self.late(SEED_MAX) {
-                println!("seed {seed}: BREACH of progress: it does not end");
-                println!("    {}", repeat(seed));
+                out!("seed {seed}: BREACH of progress: it does not end");
+                out!("    {}", repeat(seed));
                 std::process::exit(1);
             }
             std::thread::sleep(PERIOD);

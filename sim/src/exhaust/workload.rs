@@ -168,6 +168,8 @@ impl Setting {
             },
             batch_size: 64,
             interval_ms: 60_000,
+            other_batch_size: 1024,
+            other_intervals_ms: (60_000, 60_000),
             segment_bytes: if self == Setting::Rotating { 512 } else { 64 << 10 },
             preallocate_bytes: if self == Setting::Preallocated { 1024 } else { 0 },
             zero_fill: false,

@@ -3,15 +3,14 @@
 //! Invariant: the same case gives the same run, call for call. A case is generated from a
 //! seed, saved as text, replayed, and shrunk by deleting parts of it.
 
-use std::time::Duration;
-
-use runstone::{
-    DurabilityMode, EventEntry, Level, Limits, Options, RunId, RunStatus, StateMachineEntry,
-    Timestamp, TraceEntry, TypeTag, Value,
-};
+use runstone::{DurabilityMode, Level, Limits, Options};
 use serde::{Deserialize, Serialize};
 
 use super::steps::StepSpec;
+pub use super::values::{
+    BATCH_BYTES_MAX, KEY_BYTES_MAX, KEYS, NAMED, TAGGED_KEYS, TAGS, VALUE_BYTES_MAX, ValueSpec,
+    key_bytes, namespace, run_id, status, ttl, type_tag,
+};
 use crate::disk::{CrashKind, CrashModel, DiskConfig, Fault, FaultMode, When};
 
 /// Which promises the disk keeps, and so which oracle judges.
@@ -70,102 +69,6 @@ impl LevelSpec {
     }
 }
 
-/// A value, by its recipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ValueSpec {
-    /// Which kind, from 0.
-    pub kind: u8,
-    /// How many bytes, where the kind has a size.
-    pub size: u32,
-    /// What makes it different from others.
-    pub salt: u32,
-}
-
-impl ValueSpec {
-    /// The value.
-    pub fn value(self) -> Value {
-        let salt = u64::from(self.salt);
-        let filled = |len: u32| -> Vec<u8> {
-            let mut state = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            (0..len)
-                .map(|_| {
-                    state = state.rotate_left(7).wrapping_mul(0x2545_f491_4f6c_dd1d);
-                    (state >> 56).to_le_bytes()[0]
-                })
-                .collect()
-        };
-        let text = |len: u32| "x".repeat(usize::try_from(len).unwrap_or(0));
-        match self.kind {
-            0 => Value::Null,
-            1 => Value::Bool(!self.salt.is_multiple_of(2)),
-            2 => Value::Int(i64::from(self.salt) - (1 << 31)),
-            3 => Value::Float(f64::from_bits(salt << 32 | salt)),
-            4 => Value::String(format!("{}{}", self.salt, text(self.size.saturating_sub(10)))),
-            5 => Value::from(EventEntry {
-                sequence: salt,
-                event_type: format!("event {salt}"),
-                payload: filled(self.size.min(64)),
-                timestamp: Timestamp::from_millis(salt),
-            }),
-            6 => Value::from(StateMachineEntry {
-                state: format!("state {salt}"),
-                version: salt,
-                updated_at: Timestamp::from_millis(salt),
-            }),
-            7 => Value::from(TraceEntry {
-                trace_id: format!("trace {salt}"),
-                parent_id: self.salt.is_multiple_of(2).then(|| "parent".to_owned()),
-                trace_type: "call".to_owned(),
-                content: filled(self.size.min(64)),
-                timestamp: Timestamp::from_millis(salt),
-            }),
-            _ => Value::Bytes(filled(self.size)),
-        }
-    }
-}
-
-/// How many different keys there are.
-pub const KEYS: u8 = 24;
-/// The longest key that is admitted in simulations.
-pub const KEY_BYTES_MAX: usize = 40;
-/// The longest value that is admitted in simulations.
-pub const VALUE_BYTES_MAX: usize = 1500;
-/// The largest batch that is admitted in simulations.
-pub const BATCH_BYTES_MAX: usize = 4096;
-
-/// The bytes of a key: odd ones, at a limit, one beyond, prefixes of one another.
-pub fn key_bytes(key: u8) -> Vec<u8> {
-    match key {
-        0 => b"a".to_vec(),
-        1 => b"ab".to_vec(),
-        2 => b"abc".to_vec(),
-        3 => b"a\x00".to_vec(),
-        4 => b"a\xff".to_vec(),
-        5 => vec![0],
-        6 => vec![0xff],
-        7 => vec![0xff, 0xff],
-        8 => vec![b'k'; KEY_BYTES_MAX],
-        9 => vec![b'k'; 22],
-        10 => vec![b'k'; 23],
-        11 => b"ab\xff\xff".to_vec(),
-        12 => vec![b'k'; KEY_BYTES_MAX + 1],
-        13 => Vec::new(),
-        n => format!("key-{n:02}").into_bytes(),
-    }
-}
-
-/// A run's id.
-pub fn run_id(run: u8) -> RunId {
-    let mut bytes = [0x10; 16];
-    // Ids that differ first, last, or in the middle.
-    match run % 3 {
-        0 => bytes[0] = run,
-        1 => bytes[15] = run,
-        _ => bytes[7] = run,
-    }
-    RunId::from_bytes(bytes)
-}
-
 /// A change within a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -205,7 +108,7 @@ pub enum ChangeSpec {
         run: u8,
         /// Its parent.
         parent: Option<u8>,
-        /// How many tags it has.
+        /// Its tags, and from [`NAMED`] on a namespace of its own.
         tags: u8,
     },
     /// Ends a run.
@@ -215,27 +118,6 @@ pub enum ChangeSpec {
         /// 0 completed, 1 failed, 2 cancelled.
         status: u8,
     },
-}
-
-/// The kinds of keys that callers write, beside plain ones.
-pub const TAGS: [TypeTag; 4] =
-    [TypeTag::Event, TypeTag::StateMachine, TypeTag::Trace, TypeTag::Vector];
-
-/// How many keys are used with other kinds.
-pub const TAGGED_KEYS: u8 = 6;
-
-/// The kind of a number.
-pub fn type_tag(n: u8) -> TypeTag {
-    TAGS[usize::from(n) % TAGS.len()]
-}
-
-/// The status of a number.
-pub fn status(n: u8) -> RunStatus {
-    match n % 3 {
-        0 => RunStatus::Completed,
-        1 => RunStatus::Failed,
-        _ => RunStatus::Cancelled,
-    }
 }
 
 /// From here on, a number of calls after which a crash strikes counts only calls that are rare:
@@ -313,6 +195,42 @@ pub enum Op {
         /// Which end each step takes, bit by bit.
         ends: u32,
     },
+    /// Scans a range, from either end.
+    Range {
+        /// The run.
+        run: u8,
+        /// The first key.
+        from: u8,
+        /// The last key.
+        to: u8,
+        /// What the bounds are: 0 none, 1 inclusive, 2 exclusive; the last one times three.
+        bounds: u8,
+        /// Which end each step takes, bit by bit.
+        ends: u32,
+    },
+    /// Begins a scan that stays open while the store changes.
+    OpenScan {
+        /// The run.
+        run: u8,
+        /// The first bytes of this key are the prefix.
+        key: u8,
+        /// How many of them.
+        len: u8,
+    },
+    /// Goes on with an open scan.
+    Advance {
+        /// Which, modulo their number.
+        slot: u8,
+        /// By how many keys.
+        steps: u8,
+        /// Which end each step takes, bit by bit.
+        ends: u32,
+    },
+    /// One change through the key-value facade.
+    Kv {
+        /// A put of bytes, or a delete.
+        change: ChangeSpec,
+    },
     /// Takes a snapshot.
     Snapshot,
     /// Reads everything through a snapshot.
@@ -379,6 +297,12 @@ pub struct CaseOptions {
     pub batch_size: u64,
     /// For batched and asynchronous, in milliseconds.
     pub interval_ms: u64,
+    /// For batched commits in another mode: the batch size.
+    #[serde(default = "other_batch")]
+    pub other_batch_size: u64,
+    /// For levels that are not the mode's, in milliseconds: batched, then asynchronous.
+    #[serde(default = "other_intervals")]
+    pub other_intervals_ms: (u64, u64),
     /// Bytes of a segment.
     pub segment_bytes: u64,
     /// Bytes of preallocation.
@@ -423,16 +347,20 @@ impl CaseOptions {
         }
     }
 
-    /// After how long a commit of this level must be durable, if due steps are made.
-    pub fn interval(&self, level: Level) -> Duration {
-        let ms = match level {
-            Level::Strict => 0,
-            Level::Batched if self.mode == 2 => self.interval_ms.max(100),
-            Level::Async if self.mode == 1 => self.interval_ms.max(100),
-            _ if self.mode == 0 => 100,
-            _ => self.interval_ms.max(100),
-        };
-        Duration::from_millis(ms)
+    /// After how many milliseconds a commit of this level must be durable, if due steps are
+    /// made.
+    pub fn interval_ms(&self, level: Level) -> u64 {
+        match (level, self.mode) {
+            (Level::Strict, _) => 0,
+            (Level::Batched, 1) | (Level::Async, 2) => self.interval_ms,
+            (Level::Batched, _) => self.other_intervals_ms.0,
+            (Level::Async, _) => self.other_intervals_ms.1,
+        }
+    }
+
+    /// How many batched commits make a batch.
+    pub fn policy_batch_size(&self) -> u64 {
+        if self.mode == 1 { self.batch_size } else { self.other_batch_size }
     }
 
     /// All options, for the engine.
@@ -446,6 +374,9 @@ impl CaseOptions {
                 tags_max: 3,
                 name_bytes_max: 24,
             },
+            batched_size: self.other_batch_size,
+            batched_interval_ms: self.other_intervals_ms.0,
+            async_interval_ms: self.other_intervals_ms.1,
             segment_bytes: self.segment_bytes,
             preallocate_bytes: self.preallocate_bytes,
             zero_fill: self.zero_fill,
@@ -459,6 +390,14 @@ impl CaseOptions {
             ..Options::default()
         }
     }
+}
+
+fn other_batch() -> u64 {
+    1024
+}
+
+fn other_intervals() -> (u64, u64) {
+    (100, 100)
 }
 
 /// Everything that a run depends on.

@@ -4,12 +4,9 @@
 //! single mixture sees everything. Invariant: the same seed gives the same case; a new
 //! consumer of one stream shifts no other.
 
-use super::case::{
-    Case, CaseOptions, ChangeSpec, KEYS, LevelSpec, NestedCrash, Op, RARE_CALLS, TAGGED_KEYS,
-    VALUE_BYTES_MAX, ValueSpec, World,
-};
-use super::oracle::RUNS;
+use super::case::{Case, CaseOptions, NestedCrash, Op, RARE_CALLS, World};
 use super::steps::StepSpec;
+use super::workload::{Workload, byte, pick};
 use crate::disk::{
     CallKind, CrashKind, CrashModel, DiskConfig, FaultKind, FaultMode, FaultPlan, NameModel, Odds,
     SyncFlavour, When,
@@ -63,6 +60,8 @@ fn options(rng: &mut Rng, world: World) -> CaseOptions {
         mode,
         batch_size: pick(rng, &[1, 2, 3, 8, 40]),
         interval_ms: pick(rng, &[1, 10, 50, 1000]),
+        other_batch_size: pick(rng, &[1, 3, 1024]),
+        other_intervals_ms: (pick(rng, &[1, 20, 100, 1000]), pick(rng, &[1, 20, 100, 1000])),
         segment_bytes: pick(rng, &[512, 1024, 2048, 4096, 8192, 65_536]),
         preallocate_bytes: pick(rng, &[0, 512, 1000, 4096]),
         zero_fill: rng.coin(),
@@ -195,211 +194,6 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
     plan.flavour(flavour)
 }
 
-/// The weights of a seed's operations.
-struct Workload {
-    weights: [u32; 17],
-    /// The runs that may be begun, and those that probably are active.
-    runs: u8,
-    begun: u8,
-    active: Vec<u8>,
-    keys: u8,
-    big_values: bool,
-    odd_keys: bool,
-    ttl: bool,
-    levels: bool,
-}
-
-impl Workload {
-    fn new(swarm: &mut Rng, options: &CaseOptions) -> Self {
-        //                  put del rem bat sub stp tck mnt fls get lst snp clk ful reo beg end
-        let base: [u32; 17] = [30, 8, 3, 6, 8, 4, 4, 2, 3, 4, 7, 5, 4, 1, 3, 5, 2];
-        let mut weights = [0; 17];
-        for (weight, base) in weights.iter_mut().zip(base) {
-            *weight = match swarm.below(8) {
-                0 | 1 => 0,
-                2 => base * 4,
-                3 => base * 8,
-                _ => base,
-            };
-        }
-        // Without puts and runs nothing happens.
-        weights[0] = weights[0].max(10);
-        weights[15] = weights[15].max(3);
-        if options.may_be_full() {
-            weights[0] *= 2;
-        }
-        Workload {
-            weights,
-            runs: pick(swarm, &[1, 3, RUNS, RUNS]),
-            begun: 1,
-            active: vec![0],
-            keys: pick(swarm, &[3, 10, KEYS, KEYS]),
-            big_values: swarm.chance(1, 3),
-            odd_keys: swarm.chance(1, 3),
-            ttl: swarm.coin(),
-            levels: swarm.chance(1, 3),
-        }
-    }
-
-    fn ops(&mut self, rng: &mut Rng, count: usize) -> Vec<Op> {
-        let mut ops = vec![Op::Write {
-            change: ChangeSpec::Begin { run: 0, parent: None, tags: 1 },
-            level: LevelSpec::Default,
-        }];
-        while ops.len() < count {
-            ops.push(self.op(rng));
-        }
-        ops
-    }
-
-    fn op(&mut self, rng: &mut Rng) -> Op {
-        let level = self.level(rng);
-        match rng.weighted(&self.weights).unwrap_or(0) {
-            0 => Op::Write { change: self.put(rng), level },
-            1 => Op::Write { change: self.delete(rng), level: LevelSpec::Default },
-            2 => Op::Remove { run: self.run(rng), key: self.key(rng) },
-            3 => Op::Batch { changes: self.changes(rng), level },
-            4 => Op::Submit { changes: self.changes(rng), level },
-            5 => match rng.chance(1, 4) {
-                true => Op::Wait,
-                false => Op::Step,
-            },
-            6 => Op::Tick,
-            7 => Op::Maintain,
-            8 => Op::Flush,
-            9 => Op::Get { run: self.run(rng), key: self.key(rng) },
-            10 => Op::List {
-                run: self.run(rng),
-                key: self.key(rng),
-                len: byte(rng, 4),
-                ends: u32::try_from(rng.below(1 << 32)).unwrap_or(0),
-            },
-            11 => match rng.below(3) {
-                0 => Op::Snapshot,
-                1 => Op::DropSnapshot { slot: byte(rng, 4) },
-                _ => Op::ReadSnapshot { slot: byte(rng, 4) },
-            },
-            12 => Op::Clock {
-                wall_ms: match rng.below(6) {
-                    0 => -i64::try_from(rng.below(100_000)).unwrap_or(0),
-                    1 if rng.chance(1, 20) => 2 * 366 * 24 * 3600 * 1000,
-                    1 => i64::try_from(rng.below(100_000)).unwrap_or(0),
-                    _ => 0,
-                },
-                passes_ms: u32::try_from(pick(rng, &[0, 1, 5, 7, 50, 60, 2000])).unwrap_or(0),
-            },
-            13 => match rng.coin() {
-                true => Op::FillDisk { free: u32::try_from(rng.below(2000)).unwrap_or(0) },
-                false => Op::FreeDisk,
-            },
-            14 => match rng.below(4) {
-                0 => Op::DropReopen,
-                1 => Op::OpenTwice,
-                _ => Op::Reopen,
-            },
-            15 => Op::Write { change: self.begin(rng), level: LevelSpec::Default },
-            _ => Op::Write { change: self.end(rng), level: LevelSpec::Default },
-        }
-    }
-
-    /// A new run, or any: one that exists is refused, one that a crash took begins again.
-    fn begin(&mut self, rng: &mut Rng) -> ChangeSpec {
-        let is_new = self.begun < self.runs && rng.chance(2, 3);
-        let run = if is_new { self.begun } else { byte(rng, u64::from(self.runs)) };
-        if is_new {
-            self.begun += 1;
-            self.active.push(run);
-        }
-        let parent = rng.chance(1, 3).then(|| self.run(rng));
-        ChangeSpec::Begin { run, parent, tags: pick(rng, &[0, 1, 2, 3, 13, 20, 24, 38]) }
-    }
-
-    /// Ends a run, but as a rule not the last that could be written to.
-    fn end(&mut self, rng: &mut Rng) -> ChangeSpec {
-        let run = self.run(rng);
-        let is_last = self.active.len() <= 1;
-        if is_last && !rng.chance(1, 20) {
-            // One that was never begun, or has ended: refused.
-            return ChangeSpec::End { run: RUNS - 1, status: byte(rng, 3) };
-        }
-        self.active.retain(|active| *active != run);
-        ChangeSpec::End { run, status: byte(rng, 3) }
-    }
-
-    fn level(&self, rng: &mut Rng) -> LevelSpec {
-        if !self.levels {
-            return LevelSpec::Default;
-        }
-        pick(rng, &[LevelSpec::Default, LevelSpec::Async, LevelSpec::Batched, LevelSpec::Strict])
-    }
-
-    /// An active run as a rule; now and then any.
-    fn run(&self, rng: &mut Rng) -> u8 {
-        let any = byte(rng, u64::from(self.runs));
-        let active = rng.pick(&self.active).copied();
-        if rng.chance(14, 15) { active.unwrap_or(any) } else { any }
-    }
-
-    fn key(&self, rng: &mut Rng) -> u8 {
-        match byte(rng, u64::from(self.keys)) {
-            // The keys that are refused are rare, or nothing would be written.
-            key @ (12 | 13) if !self.odd_keys || rng.chance(3, 4) => key - 10,
-            key => key,
-        }
-    }
-
-    fn value(&self, rng: &mut Rng) -> ValueSpec {
-        let limit = u64::try_from(VALUE_BYTES_MAX).unwrap_or(0);
-        let size = match rng.below(if self.big_values { 12 } else { 6 }) {
-            0 => 0,
-            1 => 1,
-            2..=5 => rng.below(60),
-            6..=8 => rng.range(400..=700),
-            9 => limit,
-            10 => limit + 1,
-            _ => rng.below(limit),
-        };
-        ValueSpec {
-            kind: byte(rng, 14),
-            size: u32::try_from(size).unwrap_or(0),
-            salt: u32::try_from(rng.below(1 << 32)).unwrap_or(0),
-        }
-    }
-
-    fn put(&self, rng: &mut Rng) -> ChangeSpec {
-        let ttl_ms = match rng.below(8) {
-            _ if !self.ttl => None,
-            // Some expire at the very moment at which somebody looks.
-            0 | 1 => Some(pick(rng, &[0, 1, 5, 7, 50, 60])),
-            2 => Some(u32::try_from(rng.range(1..=3000)).unwrap_or(1)),
-            _ => None,
-        };
-        ChangeSpec::Put { run: self.run(rng), key: self.key(rng), value: self.value(rng), ttl_ms }
-    }
-
-    fn delete(&self, rng: &mut Rng) -> ChangeSpec {
-        ChangeSpec::Delete { run: self.run(rng), key: self.key(rng) }
-    }
-
-    fn changes(&mut self, rng: &mut Rng) -> Vec<ChangeSpec> {
-        let count = pick(rng, &[1, 1, 1, 2, 3, 5, 0]);
-        (0..count)
-            .map(|_| match rng.below(20) {
-                0 => self.begin(rng),
-                1 if rng.coin() => self.end(rng),
-                2..=5 => self.delete(rng),
-                6 | 7 => ChangeSpec::Tagged {
-                    run: self.run(rng),
-                    tag: byte(rng, 4),
-                    key: byte(rng, u64::from(TAGGED_KEYS)),
-                    value: rng.chance(3, 4).then(|| self.value(rng)),
-                },
-                _ => self.put(rng),
-            })
-            .collect()
-    }
-}
-
 /// Whether an operation makes calls that are rare: manifests, renames, new files.
 fn is_rare(op: &Op) -> bool {
     matches!(op, Op::Reopen | Op::DropReopen | Op::Flush | Op::Maintain)
@@ -452,14 +246,4 @@ fn when(rng: &mut Rng) -> When {
 
 fn kind(rng: &mut Rng) -> CrashKind {
     pick(rng, &[CrashKind::Power, CrashKind::Power, CrashKind::Process])
-}
-
-fn byte(rng: &mut Rng, below: u64) -> u8 {
-    u8::try_from(rng.below(below)).unwrap_or(0)
-}
-
-fn pick<T: Copy>(rng: &mut Rng, items: &[T]) -> T {
-    // Every list here has items.
-    let index = rng.index(items.len());
-    items[index]
 }

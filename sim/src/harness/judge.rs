@@ -62,7 +62,7 @@ impl Runner<'_> {
                 self.expect_fault("C6", &error, crashed)
             }
             Error::DiskFull { .. } if self.may_be_full() => {
-                self.was_full = true;
+                self.disk_was_full();
                 self.remember_undone(changes);
                 Ok(())
             }
@@ -124,11 +124,13 @@ impl Runner<'_> {
                 return self.fail("delete", format!("it returned {previous:?}, not {before:?}"));
             }
         }
+        self.nothing_waits("a commit")?;
         let expected = self.model.commit(changes, now);
         if version != expected {
             return self.fail("C4", format!("version {version} was returned, not {expected}"));
         }
         self.epoch_max = self.epoch_max.max(self.epoch);
+        self.dirty = true;
         match level {
             Level::Strict => self.all_durable(),
             Level::Batched => {
@@ -142,34 +144,6 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Everything published is durable (C1).
-    pub(super) fn all_durable(&mut self) {
-        self.durable = self.model.version();
-        self.written = self.durable;
-        self.acknowledged.clear();
-        self.was_full = false;
-    }
-
-    pub(super) fn tick(&mut self) -> Checked {
-        let outcome = self.db()?.tick();
-        let now = self.clock.now().1;
-        if outcome.is_ok() && !self.faults_since_open() && !self.was_full {
-            // C14: nothing acknowledged longer ago than its interval is left.
-            let due = |level: &Level, at: u64| {
-                let interval = self.case.options.interval(*level).as_millis();
-                u128::from(at) + interval <= u128::from(now)
-            };
-            let overdue =
-                self.acknowledged.iter().rev().find(|(_, level, at)| due(level, *at)).copied();
-            if let Some((version, ..)) = overdue {
-                self.durable = self.durable.max(version);
-                self.written = self.written.max(version);
-                self.acknowledged.retain(|(acknowledged, ..)| *acknowledged > version);
-            }
-        }
-        self.upkeep("tick", outcome.map(|_| ()))
-    }
-
     /// Judges a step that is no commit.
     pub(super) fn upkeep(&mut self, what: &str, outcome: Result<(), Error>) -> Checked {
         self.digest.u8(u8::from(outcome.is_ok()));
@@ -180,7 +154,7 @@ impl Runner<'_> {
         match outcome {
             Ok(()) => Ok(()),
             Err(Error::DiskFull { .. }) if self.may_be_full() => {
-                self.was_full = true;
+                self.disk_was_full();
                 Ok(())
             }
             Err(error @ Error::Poisoned { .. }) => {

@@ -6,13 +6,14 @@
 //! ```
 //! - [`case`]: everything that a run depends on, as data, so that it can be shrunk and saved.
 //! - [`steps`]: how much of it the engine does at once.
-//! - [`generate`]: the swarm: which features, sizes, faults and crashes a seed has.
+//! - [`generate`]: the swarm: which features, sizes, faults and crashes a seed has; `workload`:
+//!   the operations. [`values`]: what their numbers stand for.
 //! - [`model`]: the reference model of runs and keys: a history of commits.
 //! - [`oracle`]: what the crash contract permits, clause by clause.
 //! - [`runner`]: runs a case, operation by operation: `perform` (what an operation does),
-//!   `judge` (what a commit may come to), `stopping` (closing, crashing, opening), `verify`
-//!   (what an opening may show), `finish` (what holds at the end), `foreign` (what must be left
-//!   alone).
+//!   `views` (what readers see), `judge` (what a commit may come to), `promises` (what holds
+//!   from then on), `stopping` (closing, crashing, opening), `verify` (what an opening may
+//!   show), `finish` (what holds at the end), `foreign` (what must be left alone).
 //! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
 //!   `failed_syncs` (which cells of the failed-sync matrix were reached).
 //! - [`recorded`]: a run with the images of the disk at every moment, for a page.
@@ -33,14 +34,18 @@ pub mod marks;
 pub mod model;
 pub mod oracle;
 mod perform;
+mod promises;
 pub mod recorded;
 pub mod runner;
 pub mod shrink;
 pub mod steps;
 mod stopping;
+pub mod values;
 mod verify;
+mod views;
 mod watch;
 pub mod weak;
+mod workload;
 pub(crate) mod world;
 mod written;
 

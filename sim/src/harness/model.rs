@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::ops::{Bound, RangeBounds};
 
 use runstone::{Error, Namespace, RunMetadataEntry, RunStatus, Timestamp, TypeTag, Value};
 
 use super::case::{
-    BATCH_BYTES_MAX, ChangeSpec, KEY_BYTES_MAX, VALUE_BYTES_MAX, ValueSpec, key_bytes, run_id,
-    status, type_tag,
+    BATCH_BYTES_MAX, ChangeSpec, KEY_BYTES_MAX, NAMED, VALUE_BYTES_MAX, ValueSpec, key_bytes,
+    namespace, run_id, status, type_tag,
 };
 
 /// One version of a key; `None` deletes.
@@ -32,6 +33,7 @@ impl Revision {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelRun {
     parent: Option<u8>,
+    namespace: Namespace,
     tags: BTreeMap<String, String>,
     created_ms: u64,
     first_version: u64,
@@ -66,6 +68,7 @@ impl Refusal {
 
 /// The tags that a number stands for.
 pub(crate) fn tags(n: u8) -> Vec<(String, String)> {
+    let n = n.checked_sub(NAMED).unwrap_or(n);
     (0..n % 5).map(|i| (format!("tag{i}"), "v".repeat(usize::from(n) + usize::from(i)))).collect()
 }
 
@@ -101,8 +104,13 @@ pub(crate) fn check_door(changes: &[ChangeSpec]) -> Result<(), Refusal> {
                 }
                 bytes += key_bytes(key).len() + size;
             }
-            ChangeSpec::Begin { tags: n, .. } => {
-                bytes += 128 + 3 * "default".len();
+            ChangeSpec::Begin { run, tags: n, .. } => {
+                let namespace = namespace(run, n);
+                let names = [namespace.tenant(), namespace.app(), namespace.agent()];
+                if names.iter().any(|name| name.len() > 24) {
+                    return Err(Refusal::Limit);
+                }
+                bytes += 128 + names.concat().len();
                 if tags(n).len() > 3 {
                     return Err(Refusal::Limit);
                 }
@@ -244,6 +252,7 @@ impl Model {
                         run,
                         ModelRun {
                             parent,
+                            namespace: namespace(run, n),
                             tags: tags(n).into_iter().collect(),
                             created_ms: time_ms,
                             first_version: version,
@@ -319,6 +328,19 @@ impl Model {
         visible(revisions, version, now_ms)
     }
 
+    /// What a reader sees of a run's keys between two bounds, in byte order.
+    pub(crate) fn range(
+        &self,
+        run: u8,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        version: u64,
+        now_ms: u64,
+    ) -> Vec<(&[u8], &Revision)> {
+        let mut all = self.list(run, b"", version, now_ms);
+        all.retain(|(key, _)| bounds.contains(key));
+        all
+    }
+
     /// What a reader sees of a run's keys, in byte order.
     pub(crate) fn list(
         &self,
@@ -345,7 +367,7 @@ impl Model {
         // The record has public fields and no other constructor than its literal.
         Some(RunMetadataEntry {
             run_id: id,
-            namespace: Namespace::default_for(id),
+            namespace: found.namespace.clone(),
             parent_run_id: found.parent.map(run_id),
             forked_from: None,
             status: found.end.map_or(RunStatus::Running, |(status, _, _)| status),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use runstone::{Database, Key, Namespace, RunFilter, VersionedValue};
+use runstone::{Database, KVStore, Key, Namespace, RunFilter, RunStatus, Value, VersionedValue};
 
 use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::model::{Model, Revision};
@@ -68,6 +68,28 @@ fn compare_runs(db: &Database, model: &Model) -> Result<(), String> {
     let listed: Vec<_> = listed.map(|entry| entry.run_id).collect();
     if listed != all {
         return Err(format!("all runs {listed:?}, not {all:?}"));
+    }
+    compare_filtered(db, model)
+}
+
+/// Runs of one status, and runs with one tag.
+fn compare_filtered(db: &Database, model: &Model) -> Result<(), String> {
+    let tag = model.runs().filter_map(|run| model.run_entry(run)?.tags.into_iter().next()).next();
+    let filters = RunStatus::ALL.map(|status| RunFilter { status: Some(status), tag: None });
+    for filter in
+        filters.into_iter().chain(tag.map(|tag| RunFilter { status: None, tag: Some(tag) }))
+    {
+        let mut wanted: Vec<_> = model.runs().filter_map(|run| model.run_entry(run)).collect();
+        wanted.retain(|entry| filter.status.is_none_or(|status| entry.status == status));
+        if let Some((name, value)) = &filter.tag {
+            wanted.retain(|entry| entry.tags.get(name) == Some(value));
+        }
+        wanted.sort_unstable_by_key(|entry| entry.run_id);
+        let what = format!("runs with {filter:?}");
+        let found: Vec<_> = db.runs(filter).map_err(|e| e.to_string())?.collect();
+        if found != wanted {
+            return Err(format!("{what}: {} runs, not {}", found.len(), wanted.len()));
+        }
     }
     Ok(())
 }
@@ -181,7 +203,14 @@ pub(crate) fn compare_get(
     if exists.ok() != Some(expected.is_some()) {
         return Err(format!("{what}: exists differs"));
     }
-    Ok(())
+    let bytes = KVStore::new(db.clone()).get(id, &bytes);
+    let same = match (&bytes, expected.and_then(|revision| revision.value.as_ref())) {
+        (Ok(None), None) => true,
+        (Ok(Some(found)), Some(Value::Bytes(expected))) => found == expected,
+        (Err(runstone::Error::WrongType { .. }), Some(value)) => !matches!(value, Value::Bytes(_)),
+        _ => false,
+    };
+    if same { Ok(()) } else { Err(format!("{what}: the facade gave {bytes:?}")) }
 }
 
 /// Every key of every run: the reads that a comparison of lists does not make.

@@ -1,10 +1,10 @@
 //! What each operation does, and what must be seen at once.
 
-use std::time::Duration;
+use runstone::{Level, RunOptions, WriteBatch, WriteOptions};
 
-use runstone::{Error, Level, RunOptions, WriteBatch, WriteOptions};
-
-use super::case::{ChangeSpec, LevelSpec, Op, RARE_CALLS, key_bytes, run_id, status, type_tag};
+use super::case::{
+    ChangeSpec, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, run_id, status, ttl, type_tag,
+};
 use super::runner::{Checked, Pending, Runner};
 use super::{model, oracle};
 use crate::disk::{CrashKind, CrashPoint, When};
@@ -56,14 +56,18 @@ impl Runner<'_> {
             }
             Op::Tick => self.tick(),
             Op::Maintain => {
-                let outcome = self.db()?.maintain().map(|_| ());
-                self.upkeep("maintain", outcome)
+                let outcome = self.db()?.maintain();
+                if outcome.as_ref().is_ok_and(|report| report.left == 0) {
+                    self.nothing_leaks()?;
+                }
+                self.upkeep("maintain", outcome.map(|_| ()))
             }
             Op::Flush => {
                 let outcome = self.db()?.flush();
                 if outcome.is_ok() {
+                    self.nothing_waits("flush")?;
+                    self.floor_is_logged();
                     self.all_durable();
-                    self.time_floor = self.time_floor.max(self.model.time_ms());
                 }
                 self.upkeep("flush", outcome)
             }
@@ -73,6 +77,12 @@ impl Runner<'_> {
                 self.require("read", outcome)
             }
             Op::List { run, key, len, ends } => self.list(*run, *key, *len, *ends),
+            Op::Range { run, from, to, bounds, ends } => {
+                self.range(*run, *from, *to, *bounds, *ends)
+            }
+            Op::OpenScan { run, key, len } => self.open_scan(*run, *key, *len),
+            Op::Advance { slot, steps, ends } => self.advance(*slot, *steps, *ends),
+            Op::Kv { change } => self.kv(*change),
             Op::Snapshot => {
                 let snapshot = self.db()?.snapshot();
                 let Ok(snapshot) = snapshot else {
@@ -180,7 +190,7 @@ impl Runner<'_> {
         let db = self.db()?;
         let outcome = match change {
             ChangeSpec::Put { run, key, value, ttl_ms } => {
-                let ttl = ttl_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+                let ttl = ttl_ms.map(ttl);
                 let (run, key) = (run_id(run), key_bytes(key));
                 db.put_with(run, key, value.value(), ttl, write_options(level))
                     .map(|version| (version, None))
@@ -194,7 +204,8 @@ impl Runner<'_> {
                 db.write_with(batch(&[change]), write_options(level)).map(|version| (version, None))
             }
             ChangeSpec::Begin { run, parent, tags } => {
-                let mut options = RunOptions::default().tags(model::tags(tags));
+                let mut options =
+                    RunOptions::default().namespace(namespace(run, tags)).tags(model::tags(tags));
                 if let Some(parent) = parent {
                     options = options.parent(run_id(parent));
                 }
@@ -209,46 +220,6 @@ impl Runner<'_> {
         self.settle()?;
         self.judge(&[change], level, matches!(change, ChangeSpec::Delete { .. }), outcome)
     }
-
-    pub(super) fn list(&mut self, run: u8, key: u8, len: u8, ends: u32) -> Checked {
-        let bytes = key_bytes(key);
-        let prefix = bytes.get(..usize::from(len)).unwrap_or(&bytes);
-        let db = self.db()?;
-        let scan = match db.scan_prefix(run_id(run), prefix) {
-            Ok(scan) if self.model.knows_run(run) => scan,
-            Err(Error::RunNotFound { .. }) if !self.model.knows_run(run) => return Ok(()),
-            Ok(_) => return self.fail("read", "an unknown run was listed"),
-            Err(error) => return self.fail("read", format!("a listing failed: {error}")),
-        };
-        let expected = self.model.list(run, prefix, self.model.version(), self.now_ms());
-        let what = format!("list of run {run}, prefix {}", prefix.escape_ascii());
-        let outcome = walk(scan, &expected, ends, &what);
-        self.require("read", outcome)
-    }
-
-    pub(super) fn read_snapshot(&mut self, slot: u8) -> Checked {
-        if self.snapshots.is_empty() {
-            return Ok(());
-        }
-        let at = usize::from(slot) % self.snapshots.len();
-        let Some((snapshot, version, now)) = self.snapshots.get(at) else { return Ok(()) };
-        let mut outcome = Ok(());
-        for run in 0..oracle::RUNS {
-            let scan = snapshot.scan_prefix(run_id(run), "");
-            outcome = outcome.and_then(|()| match scan {
-                Ok(scan) if self.model.run_existed_at(run, *version) => {
-                    let expected = self.model.list(run, b"", *version, *now);
-                    walk(scan, &expected, u32::MAX << slot, &format!("snapshot of run {run}"))
-                }
-                Err(Error::RunNotFound { .. }) if !self.model.run_existed_at(run, *version) => {
-                    Ok(())
-                }
-                Ok(_) => Err(format!("a snapshot shows run {run}, which began later")),
-                Err(error) => Err(format!("a snapshot of run {run}: {error}")),
-            });
-        }
-        self.require("snapshot", outcome)
-    }
 }
 
 fn write_options(level: LevelSpec) -> WriteOptions {
@@ -260,7 +231,7 @@ fn batch(changes: &[ChangeSpec]) -> WriteBatch {
     for change in changes {
         match *change {
             ChangeSpec::Put { run, key, value, ttl_ms } => {
-                let ttl = ttl_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+                let ttl = ttl_ms.map(ttl);
                 batch.put_with_ttl(run_id(run), key_bytes(key), value.value(), ttl);
             }
             ChangeSpec::Delete { run, key } => {
@@ -274,7 +245,8 @@ fn batch(changes: &[ChangeSpec]) -> WriteBatch {
                 batch.delete_tagged(run_id(run), type_tag(tag), key_bytes(key));
             }
             ChangeSpec::Begin { run, parent, tags } => {
-                let mut options = RunOptions::default().tags(model::tags(tags));
+                let mut options =
+                    RunOptions::default().namespace(namespace(run, tags)).tags(model::tags(tags));
                 if let Some(parent) = parent {
                     options = options.parent(run_id(parent));
                 }
@@ -286,29 +258,4 @@ fn batch(changes: &[ChangeSpec]) -> WriteBatch {
         }
     }
     batch
-}
-
-/// Walks a scan from both ends, as the bits say, and compares.
-fn walk(
-    mut scan: runstone::Scan,
-    expected: &[(&[u8], &model::Revision)],
-    ends: u32,
-    what: &str,
-) -> Result<(), String> {
-    let (mut front, mut back) = (Vec::new(), Vec::new());
-    let mut bits = ends;
-    loop {
-        let item = if bits & 1 == 0 { scan.next() } else { scan.next_back() };
-        let Some(item) = item else { break };
-        let item = item.map_err(|e| format!("{what}: {e}"))?;
-        if bits & 1 == 0 {
-            front.push(item)
-        } else {
-            back.push(item)
-        }
-        bits = bits.rotate_right(1);
-    }
-    back.reverse();
-    front.append(&mut back);
-    oracle::compare_lists(what, expected, &front)
 }

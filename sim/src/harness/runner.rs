@@ -14,6 +14,7 @@ use super::generate;
 use super::guard::{CALLS_MAX, Ended, bounded};
 use super::ledger::WATCH;
 use super::model::Model;
+use super::views::OpenScan;
 use super::watch::Watch;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
@@ -145,6 +146,8 @@ pub(super) struct Runner<'a> {
     /// C13, for every level: every commit up to here stood whole in the files when the process
     /// stopped.
     pub(super) in_files: u64,
+    /// How many commits nothing proved to be durable when the last opening looked.
+    pub(super) unproven: Option<u64>,
     /// C14: acknowledged and not known to be durable: version, level, when.
     pub(super) acknowledged: VecDeque<(u64, Level, u64)>,
     /// C11: what the engine's time was at the last flush or close.
@@ -154,13 +157,21 @@ pub(super) struct Runner<'a> {
     /// The engine's time less the monotonic clock.
     pub(super) offset: i128,
     pub(super) poisoned: bool,
-    /// The disk was full since everything was durable: intervals promise nothing (C14).
-    pub(super) was_full: bool,
+    /// When, by the monotonic clock, the disk was last found full since everything was durable:
+    /// intervals count from there (C14).
+    pub(super) full_at: Option<u64>,
+    /// C6: commits up to here wait in memory behind a full disk; nothing overtakes them.
+    pub(super) stuck: Option<u64>,
+    /// C11: something was committed since the engine's time was last logged.
+    pub(super) dirty: bool,
+    /// How many calls the disk had served when the log was last seen to be attested.
+    pub(super) attested_at: u64,
     /// How many faults had struck when the session began.
     pub(super) faults_before: usize,
     pub(super) epoch: u64,
     pub(super) epoch_max: u64,
     pub(super) snapshots: Vec<(Snapshot, u64, u64)>,
+    pub(super) scans: Vec<OpenScan>,
     pub(super) nested: VecDeque<NestedCrash>,
     pub(super) rot: u8,
     /// The faults have stopped for good.
@@ -211,16 +222,21 @@ impl<'a> Runner<'a> {
             durable: 0,
             written: 0,
             in_files: 0,
+            unproven: None,
             acknowledged: VecDeque::new(),
             time_floor: 0,
             time_max: 0,
             offset: 0,
             poisoned: false,
-            was_full: false,
+            full_at: None,
+            stuck: None,
+            dirty: false,
+            attested_at: 0,
             faults_before: 0,
             epoch: 0,
             epoch_max: 0,
             snapshots: Vec::new(),
+            scans: Vec::new(),
             nested: VecDeque::new(),
             rot: 0,
             healed: false,
@@ -248,7 +264,8 @@ impl<'a> Runner<'a> {
         let mut digest = self.digest;
         digest.u64(self.disk.digest());
         self.note_disk();
-        let handles = (self.db.take(), std::mem::take(&mut self.snapshots));
+        let views = (std::mem::take(&mut self.snapshots), std::mem::take(&mut self.scans));
+        let handles = (self.db.take(), views);
         let outcome = Outcome {
             digest: digest.value(),
             failure: match result {

@@ -25,8 +25,9 @@ impl Runner<'_> {
                     return self.fail("close", "a closed database took a write");
                 }
                 self.db = None;
+                self.nothing_waits("a close")?;
+                self.floor_is_logged();
                 self.all_durable();
-                self.time_floor = self.time_floor.max(self.model.time_ms());
                 if self.case.world == World::Rot && self.op.is_multiple_of(2) && !self.healed {
                     let rot = self.disk.rot(1);
                     self.say(|| format!("      rot: {rot:?}"));
@@ -39,7 +40,7 @@ impl Runner<'_> {
             Err(_) if self.disk.is_crashed() => Ok(()),
             // Nothing was closed; the disk is freed, and it goes on.
             Err(Error::DiskFull { .. }) if self.may_be_full() => {
-                self.was_full = true;
+                self.disk_was_full();
                 Ok(())
             }
             Err(error @ Error::Poisoned { .. }) => {
@@ -97,7 +98,7 @@ impl Runner<'_> {
 
     /// C8: a read-only opening of what a crash left changes nothing, and shows the version that
     /// it returns, if it shows anything.
-    fn look(&mut self) -> Checked<Option<u64>> {
+    fn look(&mut self, stopped: Stopped) -> Checked<Option<u64>> {
         self.disk.enable_faults(false);
         let before = self.changing_calls();
         let opened = self.builder().open_read_only(DIR);
@@ -106,9 +107,16 @@ impl Runner<'_> {
             return self.fail("C8", "a read-only opening changed the disk");
         }
         match opened {
-            Ok(db) => Ok(Some(db.storage().version())),
-            // No store as yet, or a sector that cannot be read.
-            Err(Error::Io { .. }) => Ok(None),
+            Ok(db) => {
+                let found = db.recovery_report().unproven_commits;
+                self.unproven = self.unproven_in_files(stopped);
+                if self.unproven.is_some_and(|unproven| unproven != found) {
+                    let message = format!("{found} commits unproven, not {:?}", self.unproven);
+                    return self.fail("report", message);
+                }
+                Ok(Some(db.storage().version()))
+            }
+            Err(Error::Io { .. }) if self.may_be_unreadable() => Ok(None),
             Err(_) if !self.is_strict() => Ok(None),
             Err(error) => self.fail("C5", format!("a read-only opening was refused: {error}")),
         }
@@ -130,6 +138,7 @@ impl Runner<'_> {
         if faulty || self.faults_since_open() {
             return self.open(Stopped::Process);
         }
+        self.floor_is_logged();
         self.all_durable();
         self.open(Stopped::Clean)
     }
@@ -151,7 +160,8 @@ impl Runner<'_> {
     pub(super) fn leave_poisoned(&mut self) -> Checked {
         self.check_poisoned()?;
         self.settle()?;
-        self.db = None;
+        // It is closed: a handle that still lives keeps nobody out.
+        let _closed = self.db.take().filter(|_| self.op.is_multiple_of(2));
         self.open(Stopped::Process)
     }
 
@@ -213,6 +223,7 @@ impl Runner<'_> {
         self.db = None;
         self.settle()?;
         self.snapshots.clear();
+        self.scans.clear();
         let kind = self.count_crash();
         self.strikes.push((self.op, self.disk.calls()));
         if self.case.world == World::Rot && self.rot > 0 {
@@ -221,11 +232,12 @@ impl Runner<'_> {
             self.rot = 0;
         }
         self.disk.restart();
-        let seen = if self.op % 4 == 1 { self.look()? } else { None };
+        let stopped = if kind == CrashKind::Power { Stopped::Power } else { Stopped::Process };
+        let seen = if self.op % 4 == 1 { self.look(stopped)? } else { None };
         // After a power cut nothing is left in any cache that could be read but once.
         let stays = kind == CrashKind::Power && self.nested.is_empty() && self.is_strict();
         let faults = self.disk.injected().len();
-        self.open(if kind == CrashKind::Power { Stopped::Power } else { Stopped::Process })?;
+        self.open(stopped)?;
         if let Some(seen) = seen.filter(|_| stays && self.disk.injected().len() == faults) {
             let shown = self.db()?.storage().version();
             if seen != shown {
@@ -266,6 +278,7 @@ impl Runner<'_> {
         let mut tries = 0;
         let db = loop {
             self.failed_syncs.opens(&self.disk, stopped);
+            self.unproven = self.unproven_in_files(stopped);
             if let Some(nested) = self.nested.pop_front() {
                 self.arm_crash(nested.after_calls, nested.when, nested.kind);
             }
@@ -318,6 +331,7 @@ impl Runner<'_> {
         self.recoveries += u64::from(std::mem::take(&mut self.has_crashed));
         self.db = Some(db);
         self.poisoned = false;
+        self.begin_session();
         self.faults_before = self.disk.injected().len();
         self.observe_clock()
     }

@@ -24,6 +24,7 @@ impl Runner<'_> {
         let matched = self.matching_history(db, version, now)?;
         if stopped != Stopped::Clean || !self.is_strict() {
             self.snapshots.clear();
+            self.scans.clear();
         }
         if self.is_strict() {
             self.verify_floor(version, stopped)?;
@@ -118,10 +119,7 @@ impl Runner<'_> {
             .iter()
             .filter(|(lost, level, _)| *lost > version && *level == Level::Batched)
             .count() as u64;
-        let policy = match self.case.options.mode {
-            1 => self.case.options.batch_size,
-            _ => 1024,
-        };
+        let policy = self.case.options.policy_batch_size();
         if lost > 2 * policy && !self.faults_since_open() {
             return self
                 .fail("C14", format!("{lost} batched commits are lost of {policy} a batch"));
@@ -183,6 +181,12 @@ impl Runner<'_> {
         }
         if stopped == Stopped::Clean && !report.clean && self.openings > 1 {
             return self.fail("close", "a closed store is not clean");
+        }
+        let settled = report.clean || report.created;
+        let unproven = if settled { Some(0) } else { self.unproven };
+        if let Some(unproven) = unproven.filter(|unproven| *unproven != report.unproven_commits) {
+            let message = format!("{} commits unproven, not {unproven}", report.unproven_commits);
+            return self.fail("report", message);
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &ReportArgs) -> CommandResult {
     };
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(name));
     write(&out, &page)?;
-    println!("{}: {} KiB; open it in a browser", out.display(), page.len() / 1024);
+    out!("{}: {} KiB; open it in a browser", out.display(), page.len() / 1024);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -214,7 +214,7 @@ pub fn shrink(case: &Case, runs_max: u32) -> Option<Shrunk> {
 /// The changes of an operation that is a commit.
 fn changes_of(op: &mut Op) -> &mut [ChangeSpec] {
     match op {
-        Op::Write { change, .. } => std::slice::from_mut(change),
+        Op::Write { change, .. } | Op::Kv { change } => std::slice::from_mut(change),
         Op::Batch { changes, .. } | Op::Submit { changes, .. } => changes,
         _ => &mut [],
     }

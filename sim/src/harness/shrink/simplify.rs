@@ -3,6 +3,7 @@
 use super::{Case, ChangeSpec, Op, Shrinker, changes_of};
 use crate::disk::{CrashKind, CrashModel, DiskConfig, When};
 use crate::harness::case::{CaseOptions, LevelSpec, ValueSpec};
+use crate::harness::steps::StepSpec;
 
 /// The crash models that need no draw, and those that need little.
 const PLAIN_MODELS: [CrashModel; 5] = [
@@ -27,6 +28,9 @@ impl Shrinker {
                 let models = case.disk.models.clone();
                 case.disk = DiskConfig { models, name_models: names, ..DiskConfig::plain() }
             },
+            |case| case.options.steps = StepSpec::default(),
+            |case| case.options.other_batch_size = 1024,
+            |case| case.options.other_intervals_ms = (100, 100),
             |case| case.options.diligent = false,
             |case| case.options.preallocate_bytes = 0,
             |case| case.options.zero_fill = false,
@@ -105,6 +109,11 @@ impl Shrinker {
                     }
                 }
             },
+            |op| {
+                if let Op::Range { bounds, ends, .. } = op {
+                    (*bounds, *ends) = (0, 0);
+                }
+            },
             |op| each_run_and_key(op, |_, key| *key = 0),
             |op| each_run_and_key(op, |run, _| *run = 0),
             |op| {
@@ -173,7 +182,10 @@ pub(super) fn each_value(op: &mut Op, change: impl Fn(&mut ValueSpec)) {
 /// The runs and keys that an operation names.
 fn each_run_and_key(op: &mut Op, change: impl Fn(&mut u8, &mut u8)) {
     match op {
-        Op::Remove { run, key } | Op::Get { run, key } | Op::List { run, key, .. } => {
+        Op::Remove { run, key }
+        | Op::Get { run, key }
+        | Op::List { run, key, .. }
+        | Op::OpenScan { run, key, .. } => {
             return change(run, key);
         }
         _ => {}

@@ -1,0 +1,159 @@
+//! What holds from now on: what an acknowledgement, a flush, a close, a due step or a full disk
+//! promises, until it is superseded or the store is opened again.
+//!
+//! Invariant: what is known of the files is read from them by their documented layout, never
+//! asked of the engine.
+
+use std::path::Path;
+
+use super::runner::{Checked, DIR, Runner, Stopped};
+use super::{oracle, written};
+use crate::disk::{CallKind, FaultKind};
+
+impl Runner<'_> {
+    /// Everything published is durable (C1).
+    pub(super) fn all_durable(&mut self) {
+        self.durable = self.model.version();
+        self.written = self.durable;
+        self.acknowledged.clear();
+        self.full_at = None;
+    }
+
+    /// C11: a flush, or a close with anything to write, has logged the engine's time.
+    pub(super) fn floor_is_logged(&mut self) {
+        let logged = if self.dirty { self.now_ms() } else { self.model.time_ms() };
+        self.time_floor = self.time_floor.max(logged);
+        self.dirty = false;
+    }
+
+    /// A store was opened: what the one before waited for is past.
+    pub(super) fn begin_session(&mut self) {
+        self.dirty = false;
+        self.stuck = None;
+        self.full_at = None;
+        self.attested_at = 0;
+    }
+
+    /// Something met a full disk.
+    pub(super) fn disk_was_full(&mut self) {
+        self.full_at = Some(self.clock.now().1);
+        if self.is_strict() && self.last_in_files() < self.model.version() {
+            self.stuck = Some(self.model.version());
+        }
+    }
+
+    /// C6: what a full disk keeps in memory is written before anything else is taken.
+    pub(super) fn nothing_waits(&mut self, what: &str) -> Checked {
+        let Some(stuck) = self.stuck.take() else { return Ok(()) };
+        let written = self.last_in_files();
+        if self.disk.is_crashed() || written >= stuck {
+            return Ok(());
+        }
+        let message = format!(
+            "{what} was acknowledged while commits {} to {stuck} wait behind a full disk",
+            { written + 1 }
+        );
+        self.fail("C6", message)
+    }
+
+    /// The version of the last commit that stands whole in the files.
+    fn last_in_files(&self) -> u64 {
+        written::last_written(&self.disk.live_image(), Path::new(DIR)).unwrap_or(0)
+    }
+
+    /// How many commits in the files nothing proves to be durable; `None` where that cannot be
+    /// told from outside: a cache that failed to reach the disk may drop what it shows.
+    pub(super) fn unproven_in_files(&self, stopped: Stopped) -> Option<u64> {
+        let stays = stopped == Stopped::Power || !self.lost_writes_possible();
+        (stays && self.is_strict())
+            .then(|| written::unproven(&self.disk.live_image(), Path::new(DIR)))
+            .flatten()
+    }
+
+    /// Whether the disk has answered since the store was opened: nothing failed but what a full
+    /// disk, a short or an interrupted call is.
+    fn disk_answers(&self) -> bool {
+        let harmless = |kind: FaultKind| {
+            matches!(
+                kind,
+                FaultKind::Interrupted | FaultKind::Short | FaultKind::NoSpace | FaultKind::Quota
+            )
+        };
+        let injected = self.disk.injected();
+        let gave_up = injected.iter().any(|hit| hit.fault.kind == FaultKind::ReadOnly);
+        let hits = injected.get(self.faults_before..).unwrap_or_default();
+        let failed = hits.iter().any(|hit| {
+            !harmless(hit.fault.kind) || matches!(hit.kind, CallKind::Sync | CallKind::SyncDir)
+        });
+        !gave_up && !failed && self.disk.config().capacity.is_none()
+    }
+
+    /// C5, C14: does what is due, after which nothing is overdue, and an idle log is attested.
+    pub(super) fn tick(&mut self) -> Checked {
+        let outcome = self.db()?.tick();
+        let now = self.clock.now().1;
+        if outcome.is_ok() && self.disk_answers() {
+            self.nothing_is_overdue(now);
+            if matches!(outcome, Ok(None)) && self.pending.is_empty() {
+                self.log_is_attested()?;
+            }
+        }
+        self.upkeep("tick", outcome.map(|_| ()))
+    }
+
+    /// C14: nothing acknowledged longer ago than its interval is left. A full disk is tried
+    /// again after the interval of asynchronous commits.
+    fn nothing_is_overdue(&mut self, now: u64) {
+        let retry = self.case.options.interval_ms(runstone::Level::Async);
+        let overdue = self.acknowledged.iter().rev().find(|(_, level, at)| {
+            let interval = self.case.options.interval_ms(*level);
+            let since =
+                self.full_at.map_or(*at + interval, |full| (*at).max(full) + interval.max(retry));
+            since <= now
+        });
+        if let Some((version, ..)) = overdue.copied() {
+            self.durable = self.durable.max(version);
+            self.written = self.written.max(version);
+            self.acknowledged.retain(|(acknowledged, ..)| *acknowledged > version);
+        }
+    }
+
+    /// C5: when nothing is due any more, a record attests the last sync, if there is room.
+    fn log_is_attested(&mut self) -> Checked {
+        let calls = self.disk.calls();
+        let told = self.is_strict() && !self.lost_writes_possible();
+        if !told || self.attested_at == calls || self.full_at.is_some() {
+            return Ok(());
+        }
+        self.attested_at = calls;
+        let image = self.disk.live_image();
+        let unproven = written::unproven(&image, Path::new(DIR)).unwrap_or(0);
+        let room = written::room(&image, Path::new(DIR), self.case.options.segment_bytes);
+        if unproven > 0 && room.is_some_and(|room| room >= written::NOTE_BYTES_MAX) {
+            let message = format!("nothing is due, and {unproven} commits are not attested");
+            return self.fail("C5", message);
+        }
+        Ok(())
+    }
+
+    /// C12: maintenance says that nothing is left.
+    pub(super) fn nothing_leaks(&mut self) -> Checked {
+        // What cannot be read when the store is opened may be another store's.
+        let unread = self.disk.injected().iter().any(|hit| !hit.kind.changes());
+        if !self.is_strict() || unread || self.disk.is_crashed() {
+            return Ok(());
+        }
+        let outcome = oracle::leaks(&self.disk.live_image(), Path::new(DIR));
+        self.require("C12", outcome)
+    }
+
+    /// Whether a read-only opening may find nothing: no store as yet, a sector that cannot be
+    /// read, or names that a failed sync has lost.
+    pub(super) fn may_be_unreadable(&self) -> bool {
+        let lost = |kind: CallKind| matches!(kind, CallKind::Read | CallKind::SyncDir);
+        self.openings == 0
+            || !self.disk.live_image().contains_key(&Path::new(DIR).join("MANIFEST"))
+            || self.disk.injected().iter().any(|hit| lost(hit.kind))
+            || !self.is_strict()
+    }
+}

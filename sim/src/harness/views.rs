@@ -1,0 +1,275 @@
+//! What readers see: listings, ranges, scans that stay open, snapshots, the facade.
+//!
+//! Invariant: a scan and a snapshot show what was there when they were taken, whatever is
+//! committed, expires or is freed while they are open.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+use runstone::{Error, KVStore, Scan, Snapshot, Value};
+
+use super::case::{ChangeSpec, KEYS, key_bytes, run_id};
+use super::model::Revision;
+use super::oracle;
+use super::runner::{Checked, Runner};
+
+/// How many scans stay open at once.
+const SCANS_MAX: usize = 4;
+
+/// A scan that stays open, and what it has left to show.
+pub(super) struct OpenScan {
+    scan: Scan,
+    what: String,
+    left: VecDeque<(Vec<u8>, Revision)>,
+}
+
+impl Runner<'_> {
+    pub(super) fn list(&mut self, run: u8, key: u8, len: u8, ends: u32) -> Checked {
+        let bytes = key_bytes(key);
+        let prefix = bytes.get(..usize::from(len)).unwrap_or(&bytes);
+        let what = format!("list of run {run}, prefix {}", prefix.escape_ascii());
+        let opened = self.db()?.scan_prefix(run_id(run), prefix);
+        let Some(scan) = self.opened(run, &what, opened)? else { return Ok(()) };
+        let expected = self.model.list(run, prefix, self.model.version(), self.now_ms());
+        let outcome = walk(scan, &expected, ends, &what);
+        self.require("read", outcome)?;
+        if ends.is_multiple_of(4) {
+            let outcome = compare_facade(self.db()?, run, prefix, &expected);
+            self.require("read", outcome)?;
+        }
+        Ok(())
+    }
+
+    /// A scan of a run that there is; `None` if it was rightly refused.
+    fn opened(&self, run: u8, what: &str, opened: Result<Scan, Error>) -> Checked<Option<Scan>> {
+        match opened {
+            Ok(scan) if self.model.knows_run(run) => Ok(Some(scan)),
+            Err(Error::RunNotFound { .. }) if !self.model.knows_run(run) => Ok(None),
+            Ok(_) => self.fail("read", format!("{what}: an unknown run was read")),
+            Err(error) => self.fail("read", format!("{what} failed: {error}")),
+        }
+    }
+
+    pub(super) fn range(&mut self, run: u8, from: u8, to: u8, bounds: u8, ends: u32) -> Checked {
+        let (first, last) = (key_bytes(from), key_bytes(to));
+        let range = (bound(&first, bounds), bound(&last, bounds / 3));
+        let what = format!("range {range:?} of run {run}");
+        let opened = self.db()?.scan::<&[u8], _>(run_id(run), range);
+        let Some(scan) = self.opened(run, &what, opened)? else { return Ok(()) };
+        let expected = self.model.range(run, range, self.model.version(), self.now_ms());
+        let outcome = walk(scan, &expected, ends, &what);
+        self.require("read", outcome)?;
+        // The same of a snapshot, in its time.
+        let Some((snapshot, version, now)) = self.snapshots.last() else { return Ok(()) };
+        if !self.model.run_existed_at(run, *version) {
+            let refused = snapshot.scan::<&[u8], _>(run_id(run), range);
+            let is_refused = matches!(refused, Err(Error::RunNotFound { .. }));
+            let outcome = if is_refused { Ok(()) } else { Err(format!("{what}: not yet begun")) };
+            return self.require("snapshot", outcome);
+        }
+        let expected = self.model.range(run, range, *version, *now);
+        let outcome = match snapshot.scan::<&[u8], _>(run_id(run), range) {
+            Ok(scan) => walk(scan, &expected, ends, &what),
+            Err(error) => Err(format!("{what}: {error}")),
+        };
+        self.require("snapshot", outcome)
+    }
+
+    /// Begins a scan that stays open.
+    pub(super) fn open_scan(&mut self, run: u8, key: u8, len: u8) -> Checked {
+        let bytes = key_bytes(key);
+        let prefix = bytes.get(..usize::from(len)).unwrap_or(&bytes);
+        let what = format!("scan of run {run} since version {}", self.model.version());
+        let opened = self.db()?.scan_prefix(run_id(run), prefix);
+        let Some(scan) = self.opened(run, &what, opened)? else { return Ok(()) };
+        let expected = self.model.list(run, prefix, self.model.version(), self.now_ms());
+        let left = expected.into_iter().map(|(key, found)| (key.to_vec(), found.clone())).collect();
+        if self.scans.len() < SCANS_MAX {
+            self.scans.push(OpenScan { scan, what, left });
+        }
+        Ok(())
+    }
+
+    /// Goes on with an open scan; one that has ended is dropped.
+    pub(super) fn advance(&mut self, slot: u8, steps: u8, ends: u32) -> Checked {
+        if self.scans.is_empty() {
+            return Ok(());
+        }
+        let at = usize::from(slot) % self.scans.len();
+        let mut open = self.scans.swap_remove(at);
+        let mut outcome = Ok(true);
+        let mut bits = ends;
+        for _ in 0..steps {
+            outcome = open.step(bits & 1 == 0);
+            bits = bits.rotate_right(1);
+            if !matches!(outcome, Ok(true)) {
+                break;
+            }
+        }
+        if matches!(outcome, Ok(true)) {
+            self.scans.push(open);
+        }
+        self.require("read", outcome.map(|_| ()))
+    }
+
+    pub(super) fn read_snapshot(&mut self, slot: u8) -> Checked {
+        if self.snapshots.is_empty() {
+            return Ok(());
+        }
+        let at = usize::from(slot) % self.snapshots.len();
+        let Some((snapshot, version, now)) = self.snapshots.get(at) else { return Ok(()) };
+        let mut outcome = Ok(());
+        for run in 0..oracle::RUNS {
+            let scan = snapshot.scan_prefix(run_id(run), "");
+            outcome = outcome.and_then(|()| match scan {
+                Ok(scan) if self.model.run_existed_at(run, *version) => {
+                    let expected = self.model.list(run, b"", *version, *now);
+                    walk(scan, &expected, u32::MAX << slot, &format!("snapshot of run {run}"))
+                }
+                Err(Error::RunNotFound { .. }) if !self.model.run_existed_at(run, *version) => {
+                    Ok(())
+                }
+                Ok(_) => Err(format!("a snapshot shows run {run}, which began later")),
+                Err(error) => Err(format!("a snapshot of run {run}: {error}")),
+            });
+        }
+        // Key by key, in one run at a time.
+        let run = u8::try_from(self.op % usize::from(oracle::RUNS)).unwrap_or(0);
+        if outcome.is_ok() && self.model.run_existed_at(run, *version) {
+            let keys = (0..KEYS).map(key_bytes).filter(|key| !key.is_empty());
+            for key in keys {
+                let expected = self.model.get(run, &key, *version, *now);
+                outcome = outcome.and_then(|()| compare_snapshot(snapshot, run, &key, expected));
+            }
+        }
+        self.require("snapshot", outcome)
+    }
+
+    /// One change through the facade.
+    pub(super) fn kv(&mut self, change: ChangeSpec) -> Checked {
+        let kv = KVStore::new(self.db()?.clone());
+        let outcome = match change {
+            ChangeSpec::Put { run, key, value, ttl_ms } => {
+                let Value::Bytes(bytes) = value.value() else { return Ok(()) };
+                let (run, key) = (run_id(run), key_bytes(key));
+                match ttl_ms {
+                    None => kv.put(run, key, bytes),
+                    Some(ms) => kv.put_with_ttl(run, key, bytes, Some(super::case::ttl(ms))),
+                }
+            }
+            ChangeSpec::Delete { run, key } => {
+                let was_there = kv.delete(run_id(run), key_bytes(key));
+                let now = self.now_ms();
+                let seen = self.model.get(run, &key_bytes(key), self.model.version(), now);
+                let (seen, none_waits) = (seen.is_some(), self.pending.is_empty());
+                match was_there {
+                    Ok(was) if none_waits && was != seen => {
+                        return self.fail("delete", format!("the facade says {was}, not {seen}"));
+                    }
+                    was_there => was_there.map(|_| self.db_version()),
+                }
+            }
+            _ => return Ok(()),
+        };
+        drop(kv);
+        self.settle()?;
+        self.judge(&[change], self.default_level(), false, outcome.map(|version| (version, None)))
+    }
+
+    fn db_version(&self) -> u64 {
+        self.db.as_ref().map_or(0, |db| db.storage().version())
+    }
+}
+
+impl OpenScan {
+    /// One step; whether there may be another.
+    fn step(&mut self, forward: bool) -> Result<bool, String> {
+        let (found, expected) = match forward {
+            true => (self.scan.next(), self.left.pop_front()),
+            false => (self.scan.next_back(), self.left.pop_back()),
+        };
+        let found = found.transpose().map_err(|e| format!("{}: {e}", self.what))?;
+        let expected: Vec<_> =
+            expected.iter().map(|(key, found)| (key.as_slice(), found)).collect();
+        let found: Vec<_> = found.into_iter().collect();
+        oracle::compare_lists(&self.what, &expected, &found)?;
+        Ok(!found.is_empty())
+    }
+}
+
+fn bound(key: &[u8], kind: u8) -> Bound<&[u8]> {
+    match kind % 3 {
+        0 => Bound::Unbounded,
+        1 => Bound::Included(key),
+        _ => Bound::Excluded(key),
+    }
+}
+
+fn compare_snapshot(
+    snapshot: &Snapshot,
+    run: u8,
+    key: &[u8],
+    expected: Option<&Revision>,
+) -> Result<(), String> {
+    let what = format!("snapshot of run {run} key {}", key.escape_ascii());
+    if key.len() > super::case::KEY_BYTES_MAX {
+        return Ok(());
+    }
+    let found = snapshot.get_versioned(run_id(run), key).map_err(|e| format!("{what}: {e}"))?;
+    oracle::compare_value(&what, expected, found.as_ref())?;
+    let plain = snapshot.get(run_id(run), key).map_err(|e| format!("{what}: {e}"))?;
+    let exists = snapshot.exists(run_id(run), key).map_err(|e| format!("{what}: {e}"))?;
+    match plain == found.map(|found| found.value) && exists == expected.is_some() {
+        true => Ok(()),
+        false => Err(format!("{what}: get, get_versioned and exists differ")),
+    }
+}
+
+/// A listing through the facade: bytes, or the refusal of the first value that is not.
+fn compare_facade(
+    db: &runstone::Database,
+    run: u8,
+    prefix: &[u8],
+    expected: &[(&[u8], &Revision)],
+) -> Result<(), String> {
+    let bytes = |revision: &Revision| match &revision.value {
+        Some(Value::Bytes(bytes)) => Some(bytes.clone()),
+        _ => None,
+    };
+    let pairs = expected.iter().map(|(key, found)| Some((key.to_vec(), bytes(found)?)));
+    let wanted: Option<Vec<_>> = pairs.collect();
+    match (KVStore::new(db.clone()).list(run_id(run), prefix), wanted) {
+        (Ok(found), Some(wanted)) if found == wanted => Ok(()),
+        (Err(Error::WrongType { .. }), None) => Ok(()),
+        (found, wanted) => {
+            let found = found.map(|found| found.len());
+            let wanted = wanted.map(|wanted| wanted.len());
+            Err(format!("the facade lists {found:?} of run {run}, not {wanted:?}"))
+        }
+    }
+}
+
+/// Walks a scan from both ends, as the bits say, and compares.
+fn walk(
+    mut scan: Scan,
+    expected: &[(&[u8], &Revision)],
+    ends: u32,
+    what: &str,
+) -> Result<(), String> {
+    let (mut front, mut back) = (Vec::new(), Vec::new());
+    let mut bits = ends;
+    loop {
+        let item = if bits & 1 == 0 { scan.next() } else { scan.next_back() };
+        let Some(item) = item else { break };
+        let item = item.map_err(|e| format!("{what}: {e}"))?;
+        if bits & 1 == 0 {
+            front.push(item)
+        } else {
+            back.push(item)
+        }
+        bits = bits.rotate_right(1);
+    }
+    back.reverse();
+    front.append(&mut back);
+    oracle::compare_lists(what, expected, &front)
+}
