@@ -167,6 +167,10 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
                     Odds::one_in(300),
                 );
             }
+            // What such a disk leaves behind may not let itself be removed at once.
+            if rng.coin() {
+                plan = plan.with(CallKind::Remove, FaultKind::Io, Odds::one_in(3));
+            }
         }
         // What an opening asks for fails: reads are made by openings only, and are few.
         8 | 9 => {

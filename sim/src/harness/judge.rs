@@ -132,10 +132,14 @@ impl Runner<'_> {
         self.epoch_max = self.epoch_max.max(self.epoch);
         self.dirty = true;
         match level {
-            Level::Strict => self.all_durable(),
+            Level::Strict => {
+                self.is_durable_at_once("a strict commit")?;
+                self.all_durable();
+            }
             Level::Batched => {
                 self.written = version;
                 self.acknowledged.push_back((version, level, self.clock.now().1));
+                self.two_batches_wait()?;
             }
             Level::Async => {
                 self.acknowledged.push_back((version, level, self.clock.now().1));

@@ -18,6 +18,7 @@ impl Runner<'_> {
                 let outcome =
                     self.db()?.remove(run_id(*run), key_bytes(*key)).map(|version| (version, None));
                 self.settle()?;
+                self.none_was_overtaken(outcome.is_ok())?;
                 self.judge(&[change], self.default_level(), false, outcome)
             }
             Op::Batch { changes, level } => {
@@ -26,6 +27,7 @@ impl Runner<'_> {
                     .write_with(batch(changes), write_options(*level))
                     .map(|version| (version, None));
                 self.settle()?;
+                self.none_was_overtaken(outcome.is_ok())?;
                 self.judge(changes, self.level(*level), false, outcome)
             }
             Op::Submit { changes, level } => {
@@ -66,6 +68,7 @@ impl Runner<'_> {
                 let outcome = self.db()?.flush();
                 if outcome.is_ok() {
                     self.nothing_waits("flush")?;
+                    self.is_durable_at_once("flush")?;
                     self.floor_is_logged();
                     self.all_durable();
                 }
@@ -218,6 +221,7 @@ impl Runner<'_> {
         let takes_level = matches!(change, ChangeSpec::Put { .. } | ChangeSpec::Tagged { .. });
         let level = if takes_level { self.level(level) } else { self.default_level() };
         self.settle()?;
+        self.none_was_overtaken(outcome.is_ok())?;
         self.judge(&[change], level, matches!(change, ChangeSpec::Delete { .. }), outcome)
     }
 }

@@ -5,6 +5,9 @@
 //! asked of the engine.
 
 use std::path::Path;
+use std::time::Duration;
+
+use runstone::Level;
 
 use super::runner::{Checked, DIR, Runner, Stopped};
 use super::{oracle, written};
@@ -61,6 +64,11 @@ impl Runner<'_> {
         written::last_written(&self.disk.live_image(), Path::new(DIR)).unwrap_or(0)
     }
 
+    /// The version of the last commit that no crash can take.
+    fn last_durable(&self) -> u64 {
+        written::last_written(&self.disk.durable_image(), Path::new(DIR)).unwrap_or(0)
+    }
+
     /// How many commits in the files nothing proves to be durable; `None` where that cannot be
     /// told from outside: a cache that failed to reach the disk may drop what it shows.
     pub(super) fn unproven_in_files(&self, stopped: Stopped) -> Option<u64> {
@@ -92,9 +100,12 @@ impl Runner<'_> {
     pub(super) fn tick(&mut self) -> Checked {
         let outcome = self.db()?.tick();
         let now = self.clock.now().1;
-        if outcome.is_ok() && self.disk_answers() {
-            self.nothing_is_overdue(now);
-            if matches!(outcome, Ok(None)) && self.pending.is_empty() {
+        if let Ok(next) = outcome
+            && self.disk_answers()
+        {
+            self.nothing_is_overdue(now)?;
+            self.what_waits_is_due(next)?;
+            if next.is_none() && self.pending.is_empty() {
                 self.log_is_attested()?;
             }
         }
@@ -103,19 +114,83 @@ impl Runner<'_> {
 
     /// C14: nothing acknowledged longer ago than its interval is left. A full disk is tried
     /// again after the interval of asynchronous commits.
-    fn nothing_is_overdue(&mut self, now: u64) {
-        let retry = self.case.options.interval_ms(runstone::Level::Async);
-        let overdue = self.acknowledged.iter().rev().find(|(_, level, at)| {
-            let interval = self.case.options.interval_ms(*level);
-            let since =
-                self.full_at.map_or(*at + interval, |full| (*at).max(full) + interval.max(retry));
-            since <= now
-        });
-        if let Some((version, ..)) = overdue.copied() {
-            self.durable = self.durable.max(version);
-            self.written = self.written.max(version);
-            self.acknowledged.retain(|(acknowledged, ..)| *acknowledged > version);
+    fn nothing_is_overdue(&mut self, now: u64) -> Checked {
+        let overdue = self.acknowledged.iter().rev().find(|waits| self.due_at(waits) <= now);
+        let Some((version, level, at)) = overdue.copied() else { return Ok(()) };
+        if self.is_strict() && !self.disk.is_crashed() && self.last_durable() < version {
+            let message =
+                format!("{level:?} commit {version} of {at} ms is not durable at {now} ms");
+            return self.fail("C14", message);
         }
+        self.durable = self.durable.max(version);
+        self.written = self.written.max(version);
+        self.acknowledged.retain(|(acknowledged, ..)| *acknowledged > version);
+        Ok(())
+    }
+
+    /// When a commit that was acknowledged must be durable.
+    fn due_at(&self, (_, level, at): &(u64, Level, u64)) -> u64 {
+        let interval = self.case.options.interval_ms(*level);
+        let retry = self.case.options.interval_ms(Level::Async);
+        self.full_at.map_or(*at + interval, |full| (*at).max(full) + interval.max(retry))
+    }
+
+    /// C14: a tick asks to be called again in time for what waits.
+    fn what_waits_is_due(&mut self, next: Option<Duration>) -> Checked {
+        let next = next.map_or(u128::MAX, |next| next.as_millis());
+        let late = |runner: &Self| {
+            let due = runner.acknowledged.iter().map(|waits| (runner.due_at(waits), waits.0)).min();
+            due.filter(|(due, _)| u128::from(*due) < next)
+        };
+        if !self.is_strict() || self.disk.is_crashed() || late(self).is_none() {
+            return Ok(());
+        }
+        self.forget_durable();
+        let Some((due, version)) = late(self) else { return Ok(()) };
+        let message =
+            format!("commit {version} is due at {due} ms, and the next tick is at {next}");
+        self.fail("C14", message)
+    }
+
+    /// C14: no more than two batches wait for a sync.
+    pub(super) fn two_batches_wait(&mut self) -> Checked {
+        let limit = 2 * self.case.options.policy_batch_size();
+        let waits = |runner: &Self| {
+            let levels = runner.acknowledged.iter().map(|(_, level, _)| *level);
+            levels.filter(|level| *level == Level::Batched).count() as u64
+        };
+        if !self.is_strict() || self.disk.is_crashed() || waits(self) <= limit {
+            return Ok(());
+        }
+        self.forget_durable();
+        match waits(self) {
+            waits if waits <= limit => Ok(()),
+            waits => self.fail("C14", format!("{waits} batched commits wait, not {limit}")),
+        }
+    }
+
+    /// What waited and is durable by now waits no more.
+    fn forget_durable(&mut self) {
+        let durable = self.last_durable();
+        self.acknowledged.retain(|(version, ..)| *version > durable);
+    }
+
+    /// C1, without waiting for a crash to show it: in a share of the operations.
+    pub(super) fn is_durable_at_once(&self, what: &str) -> Checked {
+        let looks = self.op.is_multiple_of(8) && self.is_strict() && !self.disk.is_crashed();
+        if !looks || self.last_durable() >= self.model.version() {
+            return Ok(());
+        }
+        let message = format!("{what} returned, and {} is not durable", self.model.version());
+        self.fail("C1", message)
+    }
+
+    /// A blocking commit overtakes none that the same thread has submitted.
+    pub(super) fn none_was_overtaken(&self, committed: bool) -> Checked {
+        if !committed || self.pending.is_empty() || self.disk.is_crashed() {
+            return Ok(());
+        }
+        self.fail("order", "a commit overtook what had been submitted before")
     }
 
     /// C5: when nothing is due any more, a record attests the last sync, if there is room.

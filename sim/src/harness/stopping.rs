@@ -26,6 +26,7 @@ impl Runner<'_> {
                 }
                 self.db = None;
                 self.nothing_waits("a close")?;
+                self.is_durable_at_once("a close")?;
                 self.floor_is_logged();
                 self.all_durable();
                 if self.case.world == World::Rot && self.op.is_multiple_of(2) && !self.healed {

@@ -134,8 +134,9 @@ impl Runner<'_> {
             });
         }
         // Key by key, in one run at a time.
-        let run = u8::try_from(self.op % usize::from(oracle::RUNS)).unwrap_or(0);
-        if outcome.is_ok() && self.model.run_existed_at(run, *version) {
+        let runs: Vec<_> =
+            self.model.runs().filter(|run| self.model.run_existed_at(*run, *version)).collect();
+        if let (Ok(()), Some(run)) = (&outcome, runs.get(self.op % runs.len().max(1)).copied()) {
             let keys = (0..KEYS).map(key_bytes).filter(|key| !key.is_empty());
             for key in keys {
                 let expected = self.model.get(run, &key, *version, *now);
@@ -173,6 +174,7 @@ impl Runner<'_> {
         };
         drop(kv);
         self.settle()?;
+        self.none_was_overtaken(outcome.is_ok())?;
         self.judge(&[change], self.default_level(), false, outcome.map(|version| (version, None)))
     }
 

@@ -3,6 +3,8 @@
 //! Invariant: it knows nothing of outcomes, so that the same numbers give the same operations
 //! whatever the store answers; `active` and `begun` are guesses.
 
+use std::collections::VecDeque;
+
 use super::case::{
     CaseOptions, ChangeSpec, KEYS, LevelSpec, NAMED, Op, TAGGED_KEYS, VALUE_BYTES_MAX, ValueSpec,
 };
@@ -21,6 +23,8 @@ pub(super) struct Workload {
     odd_keys: bool,
     ttl: bool,
     levels: bool,
+    /// What comes next, if that is settled.
+    burst: VecDeque<Op>,
 }
 
 impl Workload {
@@ -54,6 +58,7 @@ impl Workload {
             odd_keys: swarm.chance(1, 3),
             ttl: swarm.coin(),
             levels: swarm.chance(1, 3),
+            burst: VecDeque::new(),
         }
     }
 
@@ -69,6 +74,12 @@ impl Workload {
     }
 
     fn op(&mut self, rng: &mut Rng) -> Op {
+        if let Some(op) = self.burst.pop_front() {
+            return op;
+        }
+        if self.weights[4] > 0 && rng.chance(1, 40) {
+            self.burst = self.group(rng);
+        }
         let level = self.level(rng);
         match rng.weighted(&self.weights).unwrap_or(0) {
             0 => Op::Write { change: self.put(rng), level },
@@ -224,6 +235,21 @@ impl Workload {
 
     fn delete(&self, rng: &mut Rng) -> ChangeSpec {
         ChangeSpec::Delete { run: self.run(rng), key: self.key(rng) }
+    }
+
+    /// Commits about each other that come into one group, as far as groups go here.
+    fn group(&mut self, rng: &mut Rng) -> VecDeque<Op> {
+        let changes = self.dense(rng);
+        let mut ops: VecDeque<Op> = changes
+            .into_iter()
+            .map(|change| Op::Submit { changes: vec![change], level: self.level(rng) })
+            .collect();
+        ops.push_back(match rng.below(4) {
+            0 => Op::Write { change: self.put(rng), level: self.level(rng) },
+            1 => Op::Wait,
+            _ => Op::Step,
+        });
+        ops
     }
 
     /// Changes that are about each other: two runs, perhaps parent and child, and two keys.
