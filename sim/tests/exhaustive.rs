@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runstone_sim::exhaust::rot::{Answer, Rest, RotStore};
+use runstone_sim::exhaust::rot::{Answer, Damage, Rest, RotStore};
 use runstone_sim::exhaust::{Bounds, Letter, Report, Setting, Start, Workload, explore, workloads};
 
 fn explored(workloads: &[Workload], bounds: &Bounds) -> Report {
@@ -158,6 +158,22 @@ fn rot_of_a_crashed_store_is_refused_or_cuts_behind_the_proven_watermark() {
         assert!(answers[&Answer::Prefix] > 500, "{answers:?}");
         assert!(answers[&Answer::Refused] > 5_000, "{answers:?}");
     }
+}
+
+/// The watermark attests every byte before it, so nothing but itself can be cut off.
+#[test]
+fn rot_of_one_bit_of_an_idle_store_is_refused_or_is_of_the_watermark() {
+    let store = RotStore::new(Rest::CrashedIdle).unwrap();
+    let mut answers = std::collections::BTreeMap::new();
+    for damage in store.damages() {
+        let answer = store.judge(&damage).unwrap_or_else(|breach| panic!("{breach}"));
+        if matches!(damage, Damage::Flip(..)) {
+            *answers.entry(answer).or_default() += 1u64;
+        }
+    }
+    let watermark_bits = 40 * 8;
+    assert_eq!(answers.remove(&Answer::Same), Some(watermark_bits));
+    assert_eq!(answers.keys().collect::<Vec<_>>(), [&Answer::Refused]);
 }
 
 // ----- calibration -----

@@ -40,11 +40,14 @@ pub enum Rest {
     Crashed,
     /// The same, in the first session: no segment was ended.
     CrashedYoung,
+    /// The same, after a flush and a while without commits: the log ends with a clock floor and
+    /// a watermark that attests it.
+    CrashedIdle,
 }
 
 impl Rest {
     /// All of them.
-    pub const ALL: [Rest; 3] = [Rest::Closed, Rest::Crashed, Rest::CrashedYoung];
+    pub const ALL: [Rest; 4] = [Rest::Closed, Rest::Crashed, Rest::CrashedYoung, Rest::CrashedIdle];
 }
 
 /// One damage.
@@ -110,6 +113,8 @@ pub struct RotStore {
     moments: Vec<Image>,
     histories: Vec<Model>,
     events: Vec<Event>,
+    /// The engine's time that the clock floor says, if there is one, in milliseconds.
+    floor_ms: u64,
 }
 
 fn options() -> CaseOptions {
@@ -134,6 +139,7 @@ impl RotStore {
             moments: vec![],
             histories: vec![],
             events: vec![],
+            floor_ms: 0,
         };
         let mut model = Model::default();
         let sessions = if rest == Rest::CrashedYoung { 1 } else { 3 };
@@ -152,6 +158,16 @@ impl RotStore {
             let closes = session + 1 < sessions || rest == Rest::Closed;
             if closes {
                 db.close().map_err(|e| Breach::new("close", e))?;
+                lock(&watch).records_upkeep(model.version());
+                store.remember(&disk.live_image());
+            }
+            if rest == Rest::CrashedIdle && session + 1 == sessions {
+                db.flush().map_err(|e| Breach::new("flush", e))?;
+                lock(&watch).records_upkeep(model.version());
+                store.floor_ms = clock.now().0;
+                store.remember(&disk.live_image());
+                clock.pass(1000, 0);
+                db.tick().map_err(|e| Breach::new("tick", e))?;
                 lock(&watch).records_upkeep(model.version());
                 store.remember(&disk.live_image());
             }
@@ -267,10 +283,11 @@ impl RotStore {
         image
     }
 
-    /// The version that must be shown at least, if anything is: from the trace.
-    fn proven(&self, damaged: &Image) -> u64 {
+    /// The version and the engine's time that must be shown at least, if anything is: from the
+    /// trace.
+    fn proven(&self, damaged: &Image) -> (u64, u64) {
         if self.rest == Rest::Closed {
-            return self.histories.len() as u64 - 1;
+            return (self.histories.len() as u64 - 1, 0);
         }
         // The last record that holds a commit, and is as it was written.
         let is_whole = |path: &Path, pos: usize, len: usize| {
@@ -281,7 +298,13 @@ impl RotStore {
             Event::Write { path, pos, len, .. } => is_log(path) && is_whole(path, *pos, *len),
             Event::Synced { .. } => false,
         };
-        let Some(last) = self.events.iter().rposition(is_undamaged_record) else { return 0 };
+        let Some(last) = self.events.iter().rposition(is_undamaged_record) else {
+            return (0, 0);
+        };
+        // The watermark is written last, after the sync of the clock floor.
+        let is_write = |event: &Event| matches!(event, Event::Write { path, .. } if is_log(path));
+        let is_watermark = Some(last) == self.events.iter().rposition(is_write);
+        let floor_ms = if is_watermark { self.floor_ms } else { 0 };
         // Before its write began: what was synced, with Ok.
         let mut synced: BTreeMap<&Path, usize> = BTreeMap::new();
         for event in self.events.iter().take(last) {
@@ -300,7 +323,7 @@ impl RotStore {
             Event::Write { version, .. } => *version,
             Event::Synced { .. } => 0,
         });
-        versions.max().unwrap_or(0)
+        (versions.max().unwrap_or(0), floor_ms)
     }
 
     /// Opens the damaged store, for reading and for writing, and judges what it says.
@@ -321,7 +344,7 @@ impl RotStore {
         })
     }
 
-    fn open(&self, image: &Image, proven: u64, read_only: bool) -> Checked<Answer> {
+    fn open(&self, image: &Image, proven: (u64, u64), read_only: bool) -> Checked<Answer> {
         let disk =
             SimVfs::from_image(1, disk_config(), image).map_err(|e| Breach::new("harness", e))?;
         let watch = Arc::new(Mutex::new(Watch::default()));
@@ -349,7 +372,7 @@ impl RotStore {
         outcome.unwrap_or_else(|_| Err(Breach::new("panic", "the opening panicked")))
     }
 
-    fn compare(&self, db: &Database, proven: u64) -> Checked<Answer> {
+    fn compare(&self, db: &Database, (proven, floor_ms): (u64, u64)) -> Checked<Answer> {
         let version = db.storage().version();
         let now = db.storage().now().as_millis();
         let history = usize::try_from(version).ok().and_then(|at| self.histories.get(at));
@@ -360,6 +383,9 @@ impl RotStore {
         if version < proven {
             let message = format!("version {version} is shown, but {proven} is proven");
             return Err(Breach::new("C5", message));
+        }
+        if now < floor_ms {
+            return Err(Breach::new("C11", format!("it is {now}, but {floor_ms} is proven")));
         }
         let whole = version + 1 == self.histories.len() as u64;
         Ok(if whole { Answer::Same } else { Answer::Prefix })

@@ -421,6 +421,9 @@ pub struct Case {
     /// The crash that follows every other poisoning; `None` if the store is only opened again.
     #[serde(default = "power", skip_serializing_if = "is_power")]
     pub poisoned_crash: Option<CrashKind>,
+    /// Crashes in the openings that follow the first poisonings, one each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poisoned_nested: Vec<NestedCrash>,
     /// What is done.
     pub ops: Vec<Op>,
 }

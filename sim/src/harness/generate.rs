@@ -49,8 +49,19 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let in_creation = pick(&mut scheduling, &[0, 0, 0, 1, 1, 2]);
     let creation = nested(&mut scheduling, in_creation);
     let faults_in_recovery = swarm.coin() || asks;
-    let poisoned_crash = Some(CrashKind::Power);
-    Case { seed, world, options, disk, faults, creation, faults_in_recovery, poisoned_crash, ops }
+    let in_repairs = pick(&mut scheduling, &[0, 1, 3]);
+    Case {
+        seed,
+        world,
+        options,
+        disk,
+        faults,
+        creation,
+        faults_in_recovery,
+        poisoned_crash: Some(CrashKind::Power),
+        poisoned_nested: nested(&mut scheduling, in_repairs),
+        ops,
+    }
 }
 
 fn options(rng: &mut Rng, world: World) -> CaseOptions {
@@ -152,10 +163,15 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
         5 | 6 if world == World::Strict => {
             let often = [Odds::one_in(4), Odds::one_in(8), Odds::one_in(20), Odds::one_in(100)];
             let odds = pick(rng, &often);
-            plan = plan
-                .with(CallKind::Sync, FaultKind::Io, odds)
-                .with(CallKind::SyncDir, FaultKind::Io, odds)
-                .with(CallKind::Write, FaultKind::BackgroundFails, Odds::one_in(200));
+            // Names alone, or the few that get so far are of data.
+            if rng.chance(2, 3) {
+                plan = plan.with(CallKind::Sync, FaultKind::Io, odds).with(
+                    CallKind::Write,
+                    FaultKind::BackgroundFails,
+                    Odds::one_in(200),
+                );
+            }
+            plan = plan.with(CallKind::SyncDir, FaultKind::Io, odds);
         }
         // Full disks.
         7 => {

@@ -211,6 +211,17 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// C12: a closed log ends where the manifest says, so that the next session goes on in it.
+    pub(super) fn log_is_cut(&mut self) -> Checked {
+        if !self.is_strict() || self.disk.is_crashed() {
+            return Ok(());
+        }
+        match written::behind_attested(&self.disk.live_image(), Path::new(DIR)) {
+            None | Some(0) => Ok(()),
+            Some(behind) => self.fail("C12", format!("{behind} bytes behind a closed log")),
+        }
+    }
+
     /// C12: maintenance says that nothing is left.
     pub(super) fn nothing_leaks(&mut self) -> Checked {
         // What cannot be read when the store is opened may be another store's.

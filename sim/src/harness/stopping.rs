@@ -27,6 +27,7 @@ impl Runner<'_> {
                 self.db = None;
                 self.nothing_waits("a close")?;
                 self.is_durable_at_once("a close")?;
+                self.log_is_cut()?;
                 self.floor_is_logged();
                 self.all_durable();
                 if self.case.world == World::Rot && self.op.is_multiple_of(2) && !self.healed {
@@ -161,6 +162,12 @@ impl Runner<'_> {
     pub(super) fn leave_poisoned(&mut self) -> Checked {
         self.check_poisoned()?;
         self.settle()?;
+        let nth = usize::try_from(self.poisonings).unwrap_or(0).checked_sub(1);
+        if let Some(crash) = nth.and_then(|nth| self.case.poisoned_nested.get(nth))
+            && !self.healed
+        {
+            self.nested.push_back(*crash);
+        }
         // It is closed: a handle that still lives keeps nobody out.
         let _closed = self.db.take().filter(|_| self.op.is_multiple_of(2));
         self.open(Stopped::Process)

@@ -59,6 +59,7 @@ impl Weak {
         case.disk = self.disk(case.disk);
         case.ops = case.ops.into_iter().map(|op| self.weaken_op(op)).collect();
         case.creation = self.weaken_nested(case.creation);
+        case.poisoned_nested = self.weaken_nested(case.poisoned_nested);
         case.poisoned_crash = match self {
             Weak::CleanClose => None,
             Weak::ProcessKill => case.poisoned_crash.map(|_| CrashKind::Process),

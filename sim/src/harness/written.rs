@@ -39,8 +39,7 @@ struct Segment {
 
 /// Reads one segment that the manifest names.
 fn segment(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path, entry: &[u8]) -> Option<Segment> {
-    let name = format!("{:06}.log", number::<8>(entry, 0)?);
-    let bytes = image.get(&dir.join(name))?;
+    let bytes = image.get(&dir.join(file_name(entry)?))?;
     let mut seal = Hasher::new();
     seal.update(bytes.get(16..32)?);
     seal.update(bytes.get(32..48)?);
@@ -56,6 +55,10 @@ fn segment(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path, entry: &[u8]) -> Opti
         at += record.length;
     }
     Some(Segment { attested, open, end: at as u64, records, synced })
+}
+
+fn file_name(entry: &[u8]) -> Option<String> {
+    Some(format!("{:06}.log", number::<8>(entry, 0)?))
 }
 
 /// The manifest's entries.
@@ -81,6 +84,13 @@ pub(crate) fn unproven(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Option
     let proven = last.attested.max(last.synced);
     let tail = last.records.iter().filter(|(at, _, is_commit)| *is_commit && *at >= proven);
     (last.open && !is_clean).then(|| tail.count() as u64)
+}
+
+/// How many bytes the file of the last segment has behind what the manifest attests.
+pub(crate) fn behind_attested(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Option<u64> {
+    let entry = entries(image, dir)?.chunks_exact(40).next_back()?;
+    let length = image.get(&dir.join(file_name(entry)?))?.len() as u64;
+    length.checked_sub(number::<8>(entry, 24)?)
 }
 
 /// How many bytes a segment of this size has behind its last record.

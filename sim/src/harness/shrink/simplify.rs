@@ -18,6 +18,7 @@ impl Shrinker {
     /// Plainer knobs and options.
     pub(super) fn knobs(&mut self) {
         let simpler: &[fn(&mut Case)] = &[
+            |case| case.poisoned_nested.clear(),
             |case| case.creation.clear(),
             |case| case.creation.truncate(1),
             |case| {
