@@ -203,6 +203,16 @@ impl Tree {
         }
     }
 
+    /// What an absolute path leads to in the live or the durable tree.
+    pub(super) fn lookup(&self, path: &Path, durable: bool) -> Option<u64> {
+        let names = path.iter().filter_map(|part| part.to_str()).filter(|part| *part != "/");
+        names.into_iter().try_fold(ROOT, |id, name| {
+            let dir = self.dir(id).ok()?;
+            let entries = if durable { &dir.durable } else { &dir.live };
+            entries.get(name).copied()
+        })
+    }
+
     /// Adds a node without a name.
     pub(super) fn add(&mut self, body: Body) -> u64 {
         let id = self.next_node;

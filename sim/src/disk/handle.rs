@@ -61,10 +61,14 @@ impl SimVfs {
             if let Some(token) = token {
                 disk.locks.release(node, token);
             }
-            if let Some(node) = disk.tree.nodes.get_mut(&node) {
+            let is_unused = disk.tree.nodes.get_mut(&node).is_some_and(|node| {
                 node.opens = node.opens.saturating_sub(1);
+                node.opens == 0 && node.links == 0
+            });
+            // Nothing else has become unused.
+            if is_unused {
+                disk.tree.sweep();
             }
-            disk.tree.sweep();
         }
     }
 }

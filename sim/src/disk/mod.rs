@@ -416,6 +416,14 @@ impl SimVfs {
         self.image(true)
     }
 
+    /// One file as reads see it, or as it is if nothing more than what was promised survives.
+    pub(crate) fn read_whole(&self, path: &Path, durable: bool) -> Option<Vec<u8>> {
+        let disk = self.disk();
+        let id = disk.tree.lookup(path, durable)?;
+        let file = disk.tree.file(id).ok()?;
+        Some(if durable { file.durable.clone() } else { file.live.clone() })
+    }
+
     /// A digest of every name and every byte that reads see.
     pub(crate) fn state_digest(&self) -> u64 {
         let disk = self.disk();

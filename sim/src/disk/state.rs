@@ -332,6 +332,7 @@ impl Disk {
         self.locks.clear();
         match kind {
             CrashKind::Power => {
+                self.tree.sweep();
                 crash::power_cut(self, forced, &mut report);
                 self.read_only = false;
                 self.count("power_cut", 1);

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use runstone::Level;
 
+use super::oracle;
 use super::runner::{Checked, DIR, Runner, Stopped};
-use super::{oracle, written};
+use super::written::{NOTE_BYTES_MAX, Written};
 use crate::disk::{CallKind, FaultKind};
 
 impl Runner<'_> {
@@ -61,12 +62,12 @@ impl Runner<'_> {
 
     /// The version of the last commit that stands whole in the files.
     fn last_in_files(&self) -> u64 {
-        written::last_written(&self.disk.live_image(), Path::new(DIR)).unwrap_or(0)
+        Written::live(&self.disk, Path::new(DIR)).last_commit()
     }
 
     /// The version of the last commit that no crash can take.
     fn last_durable(&self) -> u64 {
-        written::last_written(&self.disk.durable_image(), Path::new(DIR)).unwrap_or(0)
+        Written::durable(&self.disk, Path::new(DIR)).last_commit()
     }
 
     /// How many commits in the files nothing proves to be durable; `None` where that cannot be
@@ -74,7 +75,7 @@ impl Runner<'_> {
     pub(super) fn unproven_in_files(&self, stopped: Stopped) -> Option<u64> {
         let stays = stopped == Stopped::Power || !self.lost_writes_possible();
         (stays && self.is_strict())
-            .then(|| written::unproven(&self.disk.live_image(), Path::new(DIR)))
+            .then(|| Written::live(&self.disk, Path::new(DIR)).unproven())
             .flatten()
     }
 
@@ -201,10 +202,10 @@ impl Runner<'_> {
             return Ok(());
         }
         self.attested_at = calls;
-        let image = self.disk.live_image();
-        let unproven = written::unproven(&image, Path::new(DIR)).unwrap_or(0);
-        let room = written::room(&image, Path::new(DIR), self.case.options.segment_bytes);
-        if unproven > 0 && room.is_some_and(|room| room >= written::NOTE_BYTES_MAX) {
+        let files = Written::live(&self.disk, Path::new(DIR));
+        let unproven = files.unproven().unwrap_or(0);
+        let room = files.room(self.case.options.segment_bytes);
+        if unproven > 0 && room.is_some_and(|room| room >= NOTE_BYTES_MAX) {
             let message = format!("nothing is due, and {unproven} commits are not attested");
             return self.fail("C5", message);
         }
@@ -216,7 +217,7 @@ impl Runner<'_> {
         if !self.is_strict() || self.disk.is_crashed() {
             return Ok(());
         }
-        match written::behind_attested(&self.disk.live_image(), Path::new(DIR)) {
+        match Written::live(&self.disk, Path::new(DIR)).behind_attested() {
             None | Some(0) => Ok(()),
             Some(behind) => self.fail("C12", format!("{behind} bytes behind a closed log")),
         }

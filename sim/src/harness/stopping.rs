@@ -8,9 +8,10 @@ use runstone::{Builder, Database, Error, Options};
 use runstone_vfs::Vfs;
 
 use super::case::{ChangeSpec, World, run_id};
+use super::oracle;
 use super::runner::{Checked, DIR, Runner, Stop, Stopped};
 use super::world::SimEntropy;
-use super::{oracle, written};
+use super::written::Written;
 use crate::disk::CrashKind;
 use crate::rng::Streams;
 
@@ -278,7 +279,7 @@ impl Runner<'_> {
         let expected = self.expected_convergence(stopped);
         self.in_files = match stopped {
             Stopped::Process if self.is_strict() => {
-                written::last_written(&self.disk.live_image(), Path::new(DIR)).unwrap_or(0)
+                Written::live(&self.disk, Path::new(DIR)).last_commit()
             }
             _ => 0,
         };

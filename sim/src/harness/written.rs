@@ -7,10 +7,11 @@
 //! Invariant: reads the manifest and the segments by their documented layout, never by the
 //! engine's decoder, which is what is under test.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crc32fast::Hasher;
+
+use crate::disk::SimVfs;
 
 /// Where the first record of a segment stands.
 const FIRST_RECORD: usize = 72;
@@ -37,66 +38,94 @@ struct Segment {
     synced: u64,
 }
 
-/// Reads one segment that the manifest names.
-fn segment(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path, entry: &[u8]) -> Option<Segment> {
-    let bytes = image.get(&dir.join(file_name(entry)?))?;
-    let mut seal = Hasher::new();
-    seal.update(bytes.get(16..32)?);
-    seal.update(bytes.get(32..48)?);
-    let seal = seal.finalize();
-    let attested = number::<8>(entry, 24)?;
-    let open = number::<4>(entry, 32)? == 1;
-    // A closed one counts as far as it is attested.
-    let bytes = if open { bytes } else { bytes.get(..usize::try_from(attested).ok()?)? };
-    let (mut at, mut records, mut synced) = (FIRST_RECORD, Vec::new(), 0);
-    while let Some(record) = whole_record(bytes, at, seal) {
-        records.push((at as u64, record.version, record.is_commit));
-        synced = record.synced.max(synced);
-        at += record.length;
+/// A store on a disk, by its documented layout.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written<'a> {
+    disk: &'a SimVfs,
+    dir: &'a Path,
+    /// Whether it is what no crash can take, or else what reads see.
+    durable: bool,
+}
+
+impl<'a> Written<'a> {
+    /// As reads see it.
+    pub(crate) fn live(disk: &'a SimVfs, dir: &'a Path) -> Self {
+        Written { disk, dir, durable: false }
     }
-    Some(Segment { attested, open, end: at as u64, records, synced })
+
+    /// What no crash can take.
+    pub(crate) fn durable(disk: &'a SimVfs, dir: &'a Path) -> Self {
+        Written { disk, dir, durable: true }
+    }
+
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        self.disk.read_whole(&self.dir.join(name), self.durable)
+    }
+
+    /// Reads one segment that the manifest names.
+    fn segment(&self, entry: &[u8]) -> Option<Segment> {
+        let bytes = self.read(&file_name(entry)?)?;
+        let mut seal = Hasher::new();
+        seal.update(bytes.get(16..32)?);
+        seal.update(bytes.get(32..48)?);
+        let seal = seal.finalize();
+        let attested = number::<8>(entry, 24)?;
+        let open = number::<4>(entry, 32)? == 1;
+        // A closed one counts as far as it is attested.
+        let counts = if open { bytes.len() } else { usize::try_from(attested).ok()? };
+        let bytes = bytes.get(..counts)?;
+        let (mut at, mut records, mut synced) = (FIRST_RECORD, Vec::new(), 0);
+        while let Some(record) = whole_record(bytes, at, seal) {
+            records.push((at as u64, record.version, record.is_commit));
+            synced = record.synced.max(synced);
+            at += record.length;
+        }
+        Some(Segment { attested, open, end: at as u64, records, synced })
+    }
+
+    /// The manifest's last entry.
+    fn last_entry(&self) -> Option<Vec<u8>> {
+        let manifest = self.read("MANIFEST")?;
+        manifest.get(64..)?.chunks_exact(40).next_back().map(<[u8]>::to_vec)
+    }
+
+    /// The version of the last commit that stands whole in the segments; 0 if there is no
+    /// manifest, or no commit.
+    pub(crate) fn last_commit(&self) -> u64 {
+        let manifest = self.read("MANIFEST").unwrap_or_default();
+        let entries = manifest.get(64..).unwrap_or_default().chunks_exact(40).rev();
+        let last = entries.map(|entry| self.segment(entry)).find_map(|found| {
+            let commits = found?.records.into_iter().filter(|(_, _, is_commit)| *is_commit);
+            commits.map(|(_, version, _)| version).next_back()
+        });
+        last.unwrap_or(0)
+    }
+
+    /// How many commits stand in the segment that is written, and are attested neither by the
+    /// manifest nor by a later record. `None` if there is none, or after a clean close.
+    pub(crate) fn unproven(&self) -> Option<u64> {
+        let last = self.segment(&self.last_entry()?)?;
+        let is_clean = number::<4>(&self.read("MANIFEST")?, 56)? == 1;
+        let proven = last.attested.max(last.synced);
+        let tail = last.records.iter().filter(|(at, _, is_commit)| *is_commit && *at >= proven);
+        (last.open && !is_clean).then(|| tail.count() as u64)
+    }
+
+    /// How many bytes the file of the last segment has behind what the manifest attests.
+    pub(crate) fn behind_attested(&self) -> Option<u64> {
+        let entry = self.last_entry()?;
+        let length = self.read(&file_name(&entry)?)?.len() as u64;
+        length.checked_sub(number::<8>(&entry, 24)?)
+    }
+
+    /// How many bytes a segment of this size has behind its last record.
+    pub(crate) fn room(&self, size: u64) -> Option<u64> {
+        size.checked_sub(self.segment(&self.last_entry()?)?.end)
+    }
 }
 
 fn file_name(entry: &[u8]) -> Option<String> {
     Some(format!("{:06}.log", number::<8>(entry, 0)?))
-}
-
-/// The manifest's entries.
-fn entries<'a>(image: &'a BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Option<&'a [u8]> {
-    image.get(&dir.join("MANIFEST"))?.get(64..)
-}
-
-/// The version of the last commit that stands whole in the segments; `None` if there is no
-/// manifest, or no commit.
-pub(crate) fn last_written(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Option<u64> {
-    let entries = entries(image, dir)?.chunks_exact(40).rev();
-    entries.map(|entry| segment(image, dir, entry)).find_map(|found| {
-        let commits = found?.records.into_iter().filter(|(_, _, is_commit)| *is_commit);
-        commits.map(|(_, version, _)| version).next_back()
-    })
-}
-
-/// How many commits stand in the segment that is written, and are attested neither by the
-/// manifest nor by a later record. `None` if there is none, or after a clean close.
-pub(crate) fn unproven(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Option<u64> {
-    let last = segment(image, dir, entries(image, dir)?.chunks_exact(40).next_back()?)?;
-    let is_clean = number::<4>(image.get(&dir.join("MANIFEST"))?, 56)? == 1;
-    let proven = last.attested.max(last.synced);
-    let tail = last.records.iter().filter(|(at, _, is_commit)| *is_commit && *at >= proven);
-    (last.open && !is_clean).then(|| tail.count() as u64)
-}
-
-/// How many bytes the file of the last segment has behind what the manifest attests.
-pub(crate) fn behind_attested(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Option<u64> {
-    let entry = entries(image, dir)?.chunks_exact(40).next_back()?;
-    let length = image.get(&dir.join(file_name(entry)?))?.len() as u64;
-    length.checked_sub(number::<8>(entry, 24)?)
-}
-
-/// How many bytes a segment of this size has behind its last record.
-pub(crate) fn room(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path, size: u64) -> Option<u64> {
-    let last = segment(image, dir, entries(image, dir)?.chunks_exact(40).next_back()?)?;
-    size.checked_sub(last.end)
 }
 
 struct Whole {
@@ -128,7 +157,6 @@ mod tests {
     use runstone::{Database, DurabilityMode, Options, RunId};
 
     use super::*;
-    use crate::disk::SimVfs;
 
     #[test]
     fn what_was_acknowledged_but_not_handed_over_is_not_counted_and_what_was_is() {
@@ -142,13 +170,13 @@ mod tests {
         let db = db.open("/db").unwrap();
         let run = RunId::from_bytes([1; 16]);
         db.begin_run(run, runstone::NO_TAGS).unwrap();
-        let written = || last_written(&disk.live_image(), Path::new("/db"));
-        assert_eq!(written(), None, "the begin waits in the buffer");
+        let written = || Written::live(&disk, Path::new("/db")).last_commit();
+        assert_eq!(written(), 0, "the begin waits in the buffer");
         db.flush().unwrap();
-        assert_eq!(written(), Some(1));
+        assert_eq!(written(), 1);
         db.put(run, "k", 1).unwrap();
-        assert_eq!(written(), Some(1));
+        assert_eq!(written(), 1);
         db.close().unwrap();
-        assert_eq!(written(), Some(2));
+        assert_eq!(written(), 2);
     }
 }
