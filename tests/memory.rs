@@ -67,6 +67,26 @@ fn a_full_memtable_refuses_puts_before_the_log_and_leaves_no_record_nor_version(
     }
 }
 
+/// Of a group, those that are refused leave the room to the others.
+#[test]
+fn refused_commits_of_a_group_use_up_no_budget() {
+    let db = small().open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let put = |of: u8, key: u64| {
+        let mut batch = WriteBatch::new();
+        batch.put(run(of), key.to_be_bytes(), vec![7; 2_000]);
+        db.submit(batch, WriteOptions::default()).unwrap()
+    };
+    // Together they are larger than the budget.
+    let refused: Vec<_> = (0..200).map(|key| put(2, key)).collect();
+    let accepted = put(1, 0);
+    while db.step().unwrap() > 0 {}
+    for ticket in refused {
+        assert!(matches!(ticket.poll(), Some(Err(Error::RunNotFound { .. }))));
+    }
+    assert_eq!(accepted.poll().unwrap().unwrap().version, 2);
+}
+
 #[test]
 fn deletes_and_run_ends_work_on_a_full_memtable_and_freeing_lets_puts_in_again() {
     let world = small();

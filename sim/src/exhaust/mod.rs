@@ -20,6 +20,7 @@
 //! is counted.
 
 mod check;
+mod damage;
 mod explore;
 mod lazy;
 pub mod rot;

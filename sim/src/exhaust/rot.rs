@@ -1,11 +1,5 @@
-//! Rot, all of it: every damage of five kinds to a small store, and what each opening says.
-//!
-//! - every bit of every file is flipped;
-//! - every sector is zeroed;
-//! - every sector is exchanged with every other, of the same or another file;
-//! - every sector is replaced with every older version that it ever had: a lost write;
-//! - of every log the last sectors, from each on, are as they were at every earlier moment, with
-//!   the length of now and with that of then: lost writes.
+//! Rot, all of it: every damage of six kinds (`damage.rs`) to a small store, and what each opening
+//! says.
 //!
 //! A store that was closed shows the same as before, or an opening is refused with a typed
 //! error. One that had crashed may also show a prefix, if it is no shorter than the *proven
@@ -20,6 +14,8 @@ use std::sync::{Arc, Mutex};
 
 use runstone::Database;
 
+pub use super::damage::Damage;
+use super::damage::is_log;
 use super::lazy::{Event, LazyVfs, Watch, is_hang, lock};
 use super::session::{DIR, WALL_BACK_MS, WALL_MS, batch, builder, disk_config};
 use super::{Breach, Checked};
@@ -29,7 +25,7 @@ use crate::harness::model::Model;
 use crate::harness::oracle;
 use crate::harness::world::SimClock;
 
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 
 /// How the store came to rest before it rots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,43 +46,6 @@ impl Rest {
     pub const ALL: [Rest; 4] = [Rest::Closed, Rest::Crashed, Rest::CrashedYoung, Rest::CrashedIdle];
 }
 
-/// One damage.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Damage {
-    /// A bit, the lowest of each byte first.
-    Flip(PathBuf, usize),
-    /// A sector reads zeros.
-    Zero(PathBuf, usize),
-    /// Two sectors have changed places, as far as both reach.
-    Swap((PathBuf, usize), (PathBuf, usize)),
-    /// A sector has an older version, the given one of those it had.
-    Older(PathBuf, usize, usize),
-    /// From a sector on, a file is as it was at a moment; also its length, if it is cut.
-    LostTail {
-        /// The file.
-        path: PathBuf,
-        /// The first sector.
-        from: usize,
-        /// Which moment, of those after a commit or a close.
-        moment: usize,
-        /// Whether the file is as short as it was.
-        is_cut: bool,
-    },
-}
-
-impl Damage {
-    /// The name of its kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Damage::Flip(..) => "flipped bits",
-            Damage::Zero(..) => "zeroed sectors",
-            Damage::Swap(..) => "swapped sectors",
-            Damage::Older(..) => "older sectors",
-            Damage::LostTail { .. } => "lost tails of logs",
-        }
-    }
-}
-
 /// What an opening of a damaged store came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answer {
@@ -100,17 +59,17 @@ pub enum Answer {
     Refused,
 }
 
-type Image = BTreeMap<PathBuf, Vec<u8>>;
+pub(super) type Image = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A small store at rest.
 #[derive(Debug)]
 pub struct RotStore {
     rest: Rest,
-    image: Image,
+    pub(super) image: Image,
     /// Every version that a sector had, oldest first, by path.
-    older: BTreeMap<(PathBuf, usize), Vec<Vec<u8>>>,
+    pub(super) older: BTreeMap<(PathBuf, usize), Vec<Vec<u8>>>,
     /// The files after each commit and each close.
-    moments: Vec<Image>,
+    pub(super) moments: Vec<Image>,
     histories: Vec<Model>,
     events: Vec<Event>,
     /// The engine's time that the clock floor says, if there is one, in milliseconds.
@@ -205,82 +164,6 @@ impl RotStore {
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.image.iter().map(|(path, content)| (name(path), content.len())).collect()
-    }
-
-    /// Every damage, in order.
-    pub fn damages(&self) -> Vec<Damage> {
-        let mut all = vec![];
-        let mut sectors = vec![];
-        for (path, content) in &self.image {
-            all.extend((0..content.len() * 8).map(|bit| Damage::Flip(path.clone(), bit)));
-            for sector in 0..content.len().div_ceil(SECTOR) {
-                all.push(Damage::Zero(path.clone(), sector));
-                let versions = self.older.get(&(path.clone(), sector)).map_or(0, Vec::len);
-                all.extend((0..versions).map(|nth| Damage::Older(path.clone(), sector, nth)));
-                sectors.push((path.clone(), sector));
-            }
-        }
-        all.extend(self.lost_tails());
-        for (i, one) in sectors.iter().enumerate() {
-            let others = sectors.iter().skip(i + 1);
-            all.extend(others.map(|other| Damage::Swap(one.clone(), other.clone())));
-        }
-        all
-    }
-
-    fn lost_tails(&self) -> Vec<Damage> {
-        let mut all = vec![];
-        let logs = self.image.iter().filter(|(path, _)| is_log(path));
-        for (path, content) in logs {
-            let before = |moment: &Image| moment.get(path).is_some_and(|then| then != content);
-            let moments = self.moments.iter().enumerate().filter(|(_, image)| before(image));
-            for (moment, _) in moments {
-                for from in 0..content.len().div_ceil(SECTOR) {
-                    let tail =
-                        |is_cut| Damage::LostTail { path: path.clone(), from, moment, is_cut };
-                    all.extend([tail(false), tail(true)]);
-                }
-            }
-        }
-        all
-    }
-
-    /// The damaged files.
-    fn damaged(&self, damage: &Damage) -> Image {
-        let mut image = self.image.clone();
-        match damage {
-            Damage::Flip(path, bit) => {
-                if let Some(byte) = image.get_mut(path).and_then(|bytes| bytes.get_mut(bit / 8)) {
-                    *byte ^= 1 << (bit % 8);
-                }
-            }
-            Damage::Zero(path, sector) => overwrite(&mut image, path, *sector, &[0; SECTOR]),
-            Damage::Swap(one, other) => {
-                let (first, second) = (sector_of(&image, one), sector_of(&image, other));
-                overwrite(&mut image, &one.0, one.1, &second);
-                overwrite(&mut image, &other.0, other.1, &first);
-            }
-            Damage::Older(path, sector, nth) => {
-                let versions = self.older.get(&(path.clone(), *sector));
-                if let Some(old) = versions.and_then(|versions| versions.get(*nth)) {
-                    overwrite(&mut image, path, *sector, old);
-                }
-            }
-            Damage::LostTail { path, from, moment, is_cut } => {
-                let then = self.moments.get(*moment).and_then(|image| image.get(path));
-                let then = then.map(Vec::as_slice).unwrap_or_default();
-                if let Some(now) = image.get_mut(path) {
-                    let from = (from * SECTOR).min(now.len());
-                    for (at, byte) in now.iter_mut().enumerate().skip(from) {
-                        *byte = then.get(at).copied().unwrap_or(0);
-                    }
-                    if *is_cut {
-                        now.truncate(then.len().max(from));
-                    }
-                }
-            }
-        }
-        image
     }
 
     /// The version and the engine's time that must be shown at least, if anything is: from the
@@ -389,24 +272,6 @@ impl RotStore {
         }
         let whole = version + 1 == self.histories.len() as u64;
         Ok(if whole { Answer::Same } else { Answer::Prefix })
-    }
-}
-
-fn is_log(path: &Path) -> bool {
-    path.extension().is_some_and(|kind| kind == "log")
-}
-
-fn sector_of(image: &Image, (path, sector): &(PathBuf, usize)) -> Vec<u8> {
-    let content = image.get(path).and_then(|content| content.chunks(SECTOR).nth(*sector));
-    content.unwrap_or_default().to_vec()
-}
-
-/// Puts bytes over a sector, as far as it reaches; zeros, where they do not.
-fn overwrite(image: &mut Image, path: &Path, sector: usize, bytes: &[u8]) {
-    let content = image.get_mut(path).and_then(|content| content.chunks_mut(SECTOR).nth(sector));
-    let bytes = bytes.iter().chain(std::iter::repeat(&0));
-    for (to, from) in content.into_iter().flatten().zip(bytes) {
-        *to = *from;
     }
 }
 
