@@ -66,7 +66,9 @@ impl Runner<'_> {
                 self.remember_undone(changes);
                 Ok(())
             }
-            Error::MemtableFull { .. } if self.case.options.may_be_full() => Ok(()),
+            Error::MemtableFull { .. } if self.case.options.may_be_full() => {
+                self.has_no_reserve(changes)
+            }
             _ => match predicted {
                 Err(refusal) if refusal.matches(&error) => Ok(()),
                 Err(refusal) => self.fail("precondition", format!("{error}, not {refusal:?}")),

@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use runstone::Level;
 
+use super::case::ChangeSpec;
 use super::oracle;
 use super::runner::{Checked, DIR, Runner, Stopped};
 use super::written::{NOTE_BYTES_MAX, Written};
 use crate::disk::{CallKind, FaultKind};
+
+/// The most memory that a change without a value takes, with room to spare.
+const CHANGE_BYTES_MAX: u64 = 512;
 
 impl Runner<'_> {
     /// Everything published is durable (C1).
@@ -184,6 +188,19 @@ impl Runner<'_> {
         }
         let message = format!("{what} returned, and {} is not durable", self.model.version());
         self.fail("C1", message)
+    }
+
+    /// A delete, and the end of a run, may use a sixteenth more of the memory than puts may.
+    pub(super) fn has_no_reserve(&self, changes: &[ChangeSpec]) -> Checked {
+        let frees = matches!(changes, [ChangeSpec::Delete { .. } | ChangeSpec::End { .. }]);
+        let budget = self.case.options.memtable_bytes_max;
+        let db = self.db()?;
+        let used = db.storage().memory_bytes() + db.run_tracker().memory_bytes();
+        // Others of its group have taken room that is not in use yet.
+        if !frees || !self.pending.is_empty() || used + CHANGE_BYTES_MAX > budget + budget / 16 {
+            return Ok(());
+        }
+        self.fail("memory", format!("{used} bytes of {budget}, and no room for a delete"))
     }
 
     /// A blocking commit overtakes none that the same thread has submitted.
