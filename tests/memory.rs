@@ -471,3 +471,13 @@ fn options_whose_limits_do_not_fit_the_next_stage_are_refused() {
         assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
     }
 }
+
+/// What is superseded among the last changes is not yet freed, and counts for nothing.
+#[test]
+fn a_large_value_that_is_overwritten_again_and_again_fills_no_memtable() {
+    let db = small().open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    for n in 0..200u8 {
+        db.put(run(1), "one key", vec![n; 20_000]).unwrap();
+    }
+}
