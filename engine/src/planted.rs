@@ -170,6 +170,44 @@ bugs! {
         "The directories above a new store are not synced."
     R27 ForeignFileRemoved
         "An opening removes files that are not the store's."
+    R28 FullDiskForgotten
+        "The retry of a write that met a full disk forgets that, though it meets it again."
+    R29 DueMomentReplaced
+        "A commit of a higher level puts off the sync that is due for an earlier one."
+    R30 RetryUnscheduled
+        "A tick that met a full disk is never tried again."
+    R31 SyncCountsAsFlush
+        "A strict commit counts as a flush: no clock floor is logged after it."
+    R32 FloorNotWrittenAgain
+        "A recovery does not write the clock floors of the unproven tail again."
+    R33 RecordCutByReadStep
+        "A record that is longer than a step of reading is taken for torn."
+    R34 LockFileNotSynced
+        "A new lock file is not synced."
+    R35 NotesCountAsUnproven
+        "A recovery counts records without a commit as unproven commits."
+    R36 CutNotSynced
+        "A log that was cut back after a full disk is not synced again."
+    R37 BatchLimitOffByOne
+        "One commit more than twice the batch size is unsynced."
+    R38 OrphansForgotten
+        "Maintenance that fails forgets the files that nothing names."
+    R39 QueueOvertaken
+        "A commit that finds the writer free overtakes those that wait in the queue."
+    R40 EmptyChunkEndsScan
+        "A scan ends at the first chunk in which it sees no entry."
+    R41 SnapshotReadsPresent
+        "Whether a key exists is answered to a snapshot from the newest version."
+    R42 FreshHidesPinned
+        "A fresh change that a snapshot does not see hides the older version that it does."
+    R43 NoteNotPadded
+        "Clock floors and watermarks do not end at a sector, though the options ask for it."
+    R44 BatchSyncUnattested
+        "The sync of a full batch is never attested by an idle log."
+    R45 PoisonedKeepsLock
+        "A close that fails for good keeps the database open, and its lock."
+    R46 ActiveOverItsEnd
+        "A run counts as active behind its end in the same group."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

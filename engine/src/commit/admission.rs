@@ -141,7 +141,9 @@ impl Overlay {
         }
         sometimes!("admission/runs-change-within-the-group", self.runs.is_some());
         if !own.is_empty() {
-            self.active = None;
+            if !planted!(ActiveOverItsEnd) {
+                self.active = None;
+            }
             self.runs.get_or_insert_default().append(&mut own);
         }
         Ok(())

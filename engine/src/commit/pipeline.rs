@@ -178,6 +178,7 @@ impl Pipeline {
         self.health.check()?;
         // Published commits that a full disk kept in the buffer come first.
         if writer.disk_full {
+            let _forgot = planted!(FullDiskForgotten) && std::mem::take(&mut writer.disk_full);
             self.write_log(writer)?;
             sometimes!("pipeline/buffer-written-at-last");
             writer.disk_full = false;
@@ -258,7 +259,7 @@ impl Pipeline {
         let mut collected = false;
         let mut mark = writer.journal.log().mark();
         let room = (2 * self.policy.batch_size).saturating_sub(self.unsynced_batched(writer));
-        let has_company = writer.last_group > 1;
+        let (has_company, over) = (writer.last_group > 1, u64::from(planted!(BatchLimitOffByOne)));
         while let Some(next) = self.next(pending, has_company && group.level == Some(Level::Strict))
         {
             let Pending { request, .. } = &next;
@@ -266,7 +267,7 @@ impl Pipeline {
             let encoded = (writer.journal.log().mark() - mark) as u64;
             let is_full = group.accepted.len() >= self.options.group_commits_max
                 || (encoded > 0 && encoded + bytes > self.options.group_bytes_max)
-                || (request.level == Level::Batched && group.batched >= room.max(1));
+                || (request.level == Level::Batched && group.batched >= room.max(1) + over);
             let must_rotate = writer.journal.needs_rotation(bytes, &self.options);
             if is_full || (must_rotate && !group.accepted.is_empty()) {
                 sometimes!("pipeline/group-cut", is_full);
@@ -446,7 +447,7 @@ impl Pipeline {
             writer.journal.write_buffer(gate, health, writer.batched)?;
         }
         writer.batched += batched;
-        writer.dirty = true;
+        writer.dirty = !planted!(SyncCountsAsFlush) || level < Level::Strict;
         if level == Level::Strict && !planted!(AcknowledgedBeforeDurable) {
             let point = writer.journal.sync_point(writer.batched);
             self.gate.sync(&point, &self.health).map_err(WriteFailure::Failed)?;

@@ -253,6 +253,7 @@ impl Queue {
     /// Whether nobody leads, nothing waits, and the queue is open.
     pub(crate) fn is_idle(&self) -> bool {
         self.flags.load(Ordering::Acquire) == 0
+            || (planted!(QueueOvertaken) && !self.is(LEADING | HELD | CLOSED))
     }
 
     /// Adds a request whose thread will wait at once, or lets it lead.

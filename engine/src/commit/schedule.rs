@@ -72,7 +72,8 @@ impl Schedule {
         let mut moments = self.moments.lock();
         let known = moments.sync;
         sometimes!("schedule/sooner-than-known", known.is_some_and(|(known, _)| due < known));
-        self.set_sync(&mut moments, Some((known.map_or(due, |(known, _)| known.min(due)), level)));
+        let kept = known.filter(|_| !planted!(DueMomentReplaced));
+        self.set_sync(&mut moments, Some((kept.map_or(due, |(known, _)| known.min(due)), level)));
         known.is_none()
     }
 

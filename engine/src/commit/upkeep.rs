@@ -44,7 +44,9 @@ impl Pipeline {
         if let Some(point) = asked.filter(|point| point.batched > self.gate.synced_batched()) {
             sometimes!("upkeep/full-batch-synced");
             self.gate.sync(&point, &self.health)?;
-            self.schedule.note_synced(self.store.clock().monotonic());
+            if !planted!(BatchSyncUnattested) {
+                self.schedule.note_synced(self.store.clock().monotonic());
+            }
         }
         // 2. The rest wants the writer, and waits until something is due.
         let next = self.schedule.next(idle);
@@ -100,6 +102,9 @@ impl Pipeline {
                 self.note_leftovers(&writer);
                 self.schedule.clear_sync();
                 self.schedule.want_sync(Level::Async, || now + self.policy.async_interval);
+                if planted!(RetryUnscheduled) {
+                    self.schedule.clear_sync();
+                }
             }
             return Err(error);
         }
@@ -144,7 +149,9 @@ impl Pipeline {
         let head = writer.head(kind, self.gate.synced());
         writer.journal.writer().append(head, |_| {});
         let head = writer.head(kind, self.gate.synced());
-        writer.journal.writer().pad(head);
+        if !planted!(NoteNotPadded) {
+            writer.journal.writer().pad(head);
+        }
         let written = self.write_log(writer);
         if written.is_err() && !self.health.is_poisoned() {
             sometimes!("upkeep/note-taken-back");
@@ -276,8 +283,14 @@ impl Pipeline {
             return Ok((0, 0));
         }
         // Not before this opening has replaced the manifest (decision 0009).
-        self.prepare(&mut writer)?;
-        let orphans = writer.journal.take_orphans();
+        let orphans = if planted!(OrphansForgotten) {
+            let orphans = writer.journal.take_orphans();
+            self.prepare(&mut writer)?;
+            orphans
+        } else {
+            self.prepare(&mut writer)?;
+            writer.journal.take_orphans()
+        };
         let place = writer.journal.place().clone();
         drop(writer);
         let (mut removed, mut left) = (0, Vec::new());

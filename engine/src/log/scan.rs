@@ -253,6 +253,7 @@ impl SegmentScan {
         }
         self.buffer_at = offset;
         let held = self.buffer.len();
+        let want_end = if planted!(RecordCutByReadStep) { 0 } else { want_end };
         let target = want_end.max((offset + self.step_bytes).min(self.end)) - offset;
         let target = usize::try_from(target).unwrap_or(usize::MAX);
         self.buffer.resize(target.max(held), 0);

@@ -81,6 +81,9 @@ impl RangeIter {
             more
         });
         sometimes!("iter/chunk-without-entries", last.is_some() && chunk.is_empty());
+        if planted!(EmptyChunkEndsScan) && chunk.is_empty() {
+            last = None;
+        }
         match last {
             None => self.exhausted = true,
             Some(last) if backward => self.to = Bound::Excluded(last),

@@ -263,6 +263,11 @@ impl Memtable {
         {
             return Some(&fresh.version).filter(|fresh| fresh.version <= version);
         }
+        if planted!(FreshHidesPinned)
+            && let Some(fresh) = self.fresh.iter().rfind(|fresh| fresh.key == *key)
+        {
+            return Some(&fresh.version).filter(|fresh| fresh.version <= version);
+        }
         let fresh = self.fresh_hashes.iter().zip(&self.fresh).rev();
         for (fresh_hash, fresh) in fresh {
             if *fresh_hash == hash && fresh.key == *key && fresh.version.version <= version {

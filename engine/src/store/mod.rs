@@ -213,7 +213,8 @@ impl UnifiedStore {
     /// Whether a key is visible.
     pub(crate) fn contains(&self, key: &PhysicalKey, point: Option<ReadPoint>) -> bool {
         let memtable = self.inner.memtable.read();
-        let newest = memtable.newest_at(key, point.map_or(u64::MAX, |point| point.version));
+        let pinned = point.filter(|_| !planted!(SnapshotReadsPresent));
+        let newest = memtable.newest_at(key, pinned.map_or(u64::MAX, |point| point.version));
         newest.is_some_and(|version| self.is_visible(version, point))
     }
 
