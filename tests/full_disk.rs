@@ -306,6 +306,29 @@ fn async_commits_that_a_rotation_could_not_write_hold_back_every_later_commit() 
     assert_eq!(state(&after_power_cut(&world, &disk, db)), live);
 }
 
+#[test]
+fn c05_a_watermark_that_met_a_full_disk_is_written_when_there_is_room_again() {
+    let disk = disk();
+    let world = World::new(disk.clone());
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    fill_up(&disk, 0);
+    world.clock.advance(1_000);
+    let full = db.tick().unwrap_err();
+    assert!(matches!(full, Error::DiskFull { .. }), "{full}");
+    disk.set_capacity(None);
+    let next = db.tick().unwrap().expect("it will be tried again");
+    let now = runstone::Clock::monotonic(&*world.clock);
+    assert!(next > now && next <= now + Duration::from_secs(2), "{next:?} after {now:?}");
+    world.clock.advance(2_000);
+    assert_eq!(db.tick().unwrap(), None);
+    disk.crash_now(CrashKind::Process);
+    drop(db);
+    disk.restart();
+    let report = world.open().recovery_report().clone();
+    assert_eq!((report.replayed_commits, report.unproven_commits), (1, 0));
+}
+
 /// The old segment is ended and takes nothing more, so the floor needs the new one.
 #[test]
 fn c11_a_close_in_the_middle_of_a_rotation_logs_the_time_or_meets_the_full_disk() {

@@ -262,6 +262,7 @@ pub const NAMES: &[&str] = &[
     "upkeep/orphan-removed",
     "upkeep/others-were-first",
     "upkeep/watermark",
+    "upkeep/watermark-tried-again-later",
     "writer/allocated-ahead",
     "writer/cut-to-length",
     "writer/ends-at-a-sector",

@@ -221,7 +221,8 @@ pub struct Options {
     pub batched_size: u64,
     /// For writes at [`Level::Async`] in a database of another mode: the longest wait.
     pub async_interval_ms: u64,
-    /// The log counts as idle this long after its last sync, and gets a watermark record.
+    /// The log counts as idle this long after its last sync, and gets a watermark record; one that
+    /// meets a full disk is tried again after a period of maintenance.
     pub idle_watermark_ms: u64,
     /// The period of background maintenance (expiry, freeing of superseded versions).
     pub maintenance_interval_ms: u64,

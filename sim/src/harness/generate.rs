@@ -28,9 +28,9 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let streams = Streams::new(seed);
     let mut swarm = streams.stream(Stream::Swarm);
     let drawn = match swarm.below(20) {
-        0..=14 => World::Strict,
-        15 | 16 => World::Lying,
-        17 => World::GarbageSector,
+        0..=13 => World::Strict,
+        14 | 15 => World::Lying,
+        16 | 17 => World::GarbageSector,
         _ => World::Rot,
     };
     let world = world.unwrap_or(drawn);

@@ -34,6 +34,14 @@ impl Runner<'_> {
         self.dirty = false;
     }
 
+    /// C11: what was logged is the least that any opening knows, whatever the wall clock says.
+    pub(super) fn time_stands(&self, now_ms: u64) -> Result<(), String> {
+        match now_ms >= self.time_floor {
+            true => Ok(()),
+            false => Err(format!("time is {now_ms}, but {} was logged", self.time_floor)),
+        }
+    }
+
     /// A store was opened: what the one before waited for is past.
     pub(super) fn begin_session(&mut self) {
         self.dirty = false;
@@ -194,7 +202,7 @@ impl Runner<'_> {
     pub(super) fn has_no_reserve(&self, changes: &[ChangeSpec]) -> Checked {
         let frees = matches!(changes, [ChangeSpec::Delete { .. } | ChangeSpec::End { .. }]);
         let budget = self.case.options.memtable_bytes_max;
-        let db = self.db()?;
+        let Some(db) = &self.db else { return Ok(()) };
         let used = db.storage().memory_bytes() + db.run_tracker().memory_bytes();
         // Others of its group have taken room that is not in use yet.
         if !frees || !self.pending.is_empty() || used + CHANGE_BYTES_MAX > budget + budget / 16 {

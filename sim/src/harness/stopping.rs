@@ -10,10 +10,15 @@ use runstone_vfs::Vfs;
 use super::case::{ChangeSpec, World, run_id};
 use super::oracle;
 use super::runner::{Checked, DIR, Runner, Stop, Stopped};
-use super::world::SimEntropy;
+use super::world::{SimClock, SimEntropy};
 use super::written::Written;
 use crate::disk::CrashKind;
 use crate::rng::Streams;
+
+/// A clock that stands in a time before any store: what is not in the log is not known to it.
+fn set_back() -> Arc<SimClock> {
+    Arc::new(SimClock::new(1))
+}
 
 impl Runner<'_> {
     pub(super) fn reopen(&mut self) -> Checked {
@@ -60,11 +65,12 @@ impl Runner<'_> {
     pub(super) fn read_only(&mut self) -> Checked {
         self.disk.enable_faults(false);
         let before = self.changing_calls();
-        let opened = self.builder().open_read_only(DIR);
+        let opened = self.builder().clock(set_back()).open_read_only(DIR);
         let outcome = match opened {
             Ok(db) => {
                 let now = db.storage().now().as_millis();
                 let same = oracle::compare(&db, &self.model, now);
+                let same = same.and_then(|()| self.time_stands(now));
                 let refuses = matches!(db.put(run_id(0), "k", 1), Err(Error::ReadOnly));
                 drop(db);
                 if refuses { same } else { Err("a read-only database took a write".to_owned()) }
@@ -104,7 +110,7 @@ impl Runner<'_> {
     fn look(&mut self, stopped: Stopped) -> Checked<Option<u64>> {
         self.disk.enable_faults(false);
         let before = self.changing_calls();
-        let opened = self.builder().open_read_only(DIR);
+        let opened = self.builder().clock(set_back()).open_read_only(DIR);
         self.disk.enable_faults(true);
         if self.changing_calls() != before {
             return self.fail("C8", "a read-only opening changed the disk");
@@ -116,6 +122,9 @@ impl Runner<'_> {
                 if self.unproven.is_some_and(|unproven| unproven != found) {
                     let message = format!("{found} commits unproven, not {:?}", self.unproven);
                     return self.fail("report", message);
+                }
+                if self.is_strict() {
+                    self.require("C11", self.time_stands(db.storage().now().as_millis()))?;
                 }
                 Ok(Some(db.storage().version()))
             }

@@ -80,6 +80,9 @@ impl Workload {
         if self.weights[4] > 0 && rng.chance(1, 40) {
             self.burst = self.group(rng);
         }
+        if self.weights[13] > 0 && rng.chance(1, 50) {
+            self.burst = self.full_disk(rng);
+        }
         let level = self.level(rng);
         match rng.weighted(&self.weights).unwrap_or(0) {
             0 => Op::Write { change: self.put(rng), level },
@@ -250,6 +253,37 @@ impl Workload {
             _ => Op::Step,
         });
         ops
+    }
+
+    /// A disk that is full for a moment, and has room again.
+    fn full_disk(&mut self, rng: &mut Rng) -> VecDeque<Op> {
+        let room = if rng.coin() { 60 } else { 800 };
+        let free = u32::try_from(rng.below(room)).unwrap_or(0);
+        let mut ops = VecDeque::new();
+        if rng.coin() {
+            ops.push_back(Op::Reopen);
+        }
+        ops.push_back(Op::FillDisk { free });
+        let (full, after) = (rng.range(1..=4), rng.range(1..=4));
+        ops.extend((0..full).map(|_| self.upkeep(rng)));
+        ops.push_back(Op::FreeDisk);
+        ops.extend((0..after).map(|_| self.upkeep(rng)));
+        ops
+    }
+
+    /// What meets a full disk, and what should go on when it has room again.
+    fn upkeep(&mut self, rng: &mut Rng) -> Op {
+        match rng.below(8) {
+            0 => Op::Flush,
+            1 | 2 => Op::Maintain,
+            3 => Op::Tick,
+            4 | 5 => {
+                let passes_ms = u32::try_from(pick(rng, &[1, 20, 100, 2000])).unwrap_or(0);
+                Op::Clock { wall_ms: 0, passes_ms }
+            }
+            6 => Op::Reopen,
+            _ => Op::Write { change: self.put(rng), level: self.level(rng) },
+        }
     }
 
     /// Changes that are about each other: two runs, perhaps parent and child, and two keys.
