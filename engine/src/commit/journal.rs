@@ -245,6 +245,7 @@ impl Journal {
     }
 
     /// Whether the segment takes no more records.
+    #[cfg(feature = "marks")]
     pub(crate) fn is_ended(&self) -> bool {
         self.ended
     }
