@@ -214,9 +214,12 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
     plan.flavour(flavour)
 }
 
-/// Whether an operation makes calls that are rare: manifests, renames, new files.
+/// Whether an operation makes calls that are rare: manifests, renames, new files, cuts.
 fn is_rare(op: &Op) -> bool {
-    matches!(op, Op::Reopen | Op::DropReopen | Op::Flush | Op::Maintain)
+    matches!(
+        op,
+        Op::Reopen | Op::DropReopen | Op::Flush | Op::Maintain | Op::FillDisk { .. } | Op::FreeDisk
+    )
 }
 
 fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {

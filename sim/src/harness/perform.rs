@@ -69,6 +69,7 @@ impl Runner<'_> {
                 if outcome.is_ok() {
                     self.nothing_waits("flush")?;
                     self.is_durable_at_once("flush")?;
+                    self.log_ends_with_a_sector()?;
                     self.floor_is_logged();
                     self.all_durable();
                 }

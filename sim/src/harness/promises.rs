@@ -58,6 +58,19 @@ impl Runner<'_> {
         }
     }
 
+    /// `pad_to_sector`: what follows touches no sector that holds a record.
+    pub(super) fn log_ends_with_a_sector(&self) -> Checked {
+        if !self.case.options.pad_to_sector || !self.is_strict() || self.disk.is_crashed() {
+            return Ok(());
+        }
+        match Written::live(&self.disk, Path::new(DIR)).end() {
+            Some((end, name)) if !end.is_multiple_of(512) => {
+                self.fail("padding", format!("{name} ends at {end}, inside a sector"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// C6: what a full disk keeps in memory is written before anything else is taken.
     pub(super) fn nothing_waits(&mut self, what: &str) -> Checked {
         let Some(stuck) = self.stuck.take() else { return Ok(()) };
@@ -227,6 +240,7 @@ impl Runner<'_> {
             return Ok(());
         }
         self.attested_at = calls;
+        self.log_ends_with_a_sector()?;
         let files = Written::live(&self.disk, Path::new(DIR));
         let unproven = files.unproven().unwrap_or(0);
         let room = files.room(self.case.options.segment_bytes);

@@ -293,6 +293,11 @@ impl Runner<'_> {
             _ => 0,
         };
         self.faults_before_recovery();
+        // C11: half of the openings know no time but what the log says.
+        let (wall_ms, _) = self.clock.now();
+        let behind = if self.op.is_multiple_of(2) { 0 } else { wall_ms.saturating_sub(1) };
+        let behind = i64::try_from(behind).unwrap_or(0);
+        self.clock.pass(0, -behind);
         let mut tries = 0;
         let db = loop {
             self.failed_syncs.opens(&self.disk, stopped);
@@ -346,6 +351,7 @@ impl Runner<'_> {
             return self.fail("disk", illegal);
         }
         self.verify(&db, stopped, expected)?;
+        self.clock.pass(0, behind);
         self.recoveries += u64::from(std::mem::take(&mut self.has_crashed));
         self.db = Some(db);
         self.poisoned = false;

@@ -83,6 +83,9 @@ impl Workload {
         if self.weights[13] > 0 && rng.chance(1, 50) {
             self.burst = self.full_disk(rng);
         }
+        if rng.chance(1, 60) {
+            self.burst = self.timers(rng);
+        }
         let level = self.level(rng);
         match rng.weighted(&self.weights).unwrap_or(0) {
             0 => Op::Write { change: self.put(rng), level },
@@ -269,6 +272,22 @@ impl Workload {
         ops.push_back(Op::FreeDisk);
         ops.extend((0..after).map(|_| self.upkeep(rng)));
         ops
+    }
+
+    /// Commits of every level, and little time between them.
+    fn timers(&mut self, rng: &mut Rng) -> VecDeque<Op> {
+        let levels = [LevelSpec::Async, LevelSpec::Batched, LevelSpec::Default, LevelSpec::Strict];
+        let count = rng.range(4..=8);
+        (0..count)
+            .map(|_| match rng.below(5) {
+                0 => Op::Tick,
+                1 | 2 => {
+                    let passes_ms = u32::try_from(pick(rng, &[1, 5, 19, 60])).unwrap_or(0);
+                    Op::Clock { wall_ms: 0, passes_ms }
+                }
+                _ => Op::Write { change: self.put(rng), level: pick(rng, &levels) },
+            })
+            .collect()
     }
 
     /// What meets a full disk, and what should go on when it has room again.

@@ -118,6 +118,12 @@ impl<'a> Written<'a> {
         length.checked_sub(number::<8>(&entry, 24)?)
     }
 
+    /// Where the last whole record of the last segment ends, and the name of its file.
+    pub(crate) fn end(&self) -> Option<(u64, String)> {
+        let entry = self.last_entry()?;
+        Some((self.segment(&entry)?.end, file_name(&entry)?))
+    }
+
     /// How many bytes a segment of this size has behind its last record.
     pub(crate) fn room(&self, size: u64) -> Option<u64> {
         size.checked_sub(self.segment(&self.last_entry()?)?.end)
