@@ -20,7 +20,6 @@
 //! is counted.
 
 mod check;
-mod damage;
 mod explore;
 mod lazy;
 pub mod rot;

@@ -1,5 +1,5 @@
-//! Rot, all of it: every damage of six kinds (`damage.rs`) to a small store, and what each opening
-//! says.
+//! Rot, all of it: every damage of six kinds (`rot/damage.rs`) to a small store, and what each
+//! opening says.
 //!
 //! A store that was closed shows the same as before, or an opening is refused with a typed
 //! error. One that had crashed may also show a prefix, if it is no shorter than the *proven
@@ -7,15 +7,17 @@
 //! undamaged record began. The oracle has it from the trace of the calls, never from the
 //! engine's decoder; so it also knows which bytes belong to which commit.
 
+mod damage;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+pub use damage::Damage;
+use damage::is_log;
 use runstone::Database;
 
-pub use super::damage::Damage;
-use super::damage::is_log;
 use super::lazy::{Event, LazyVfs, Watch, is_hang, lock};
 use super::session::{DIR, WALL_BACK_MS, WALL_MS, batch, builder, disk_config};
 use super::{Breach, Checked};
@@ -25,7 +27,7 @@ use crate::harness::model::Model;
 use crate::harness::oracle;
 use crate::harness::world::SimClock;
 
-pub(super) const SECTOR: usize = 512;
+const SECTOR: usize = 512;
 
 /// How the store came to rest before it rots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,17 +61,17 @@ pub enum Answer {
     Refused,
 }
 
-pub(super) type Image = BTreeMap<PathBuf, Vec<u8>>;
+type Image = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A small store at rest.
 #[derive(Debug)]
 pub struct RotStore {
     rest: Rest,
-    pub(super) image: Image,
+    image: Image,
     /// Every version that a sector had, oldest first, by path.
-    pub(super) older: BTreeMap<(PathBuf, usize), Vec<Vec<u8>>>,
+    older: BTreeMap<(PathBuf, usize), Vec<Vec<u8>>>,
     /// The files after each commit and each close.
-    pub(super) moments: Vec<Image>,
+    moments: Vec<Image>,
     histories: Vec<Model>,
     events: Vec<Event>,
     /// The engine's time that the clock floor says, if there is one, in milliseconds.

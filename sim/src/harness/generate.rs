@@ -34,7 +34,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
         _ => World::Rot,
     };
     let world = world.unwrap_or(drawn);
-    let options = options(&mut swarm, world);
+    let options = options(&mut swarm);
     let disk = disk(&mut swarm, world);
     let faults = faults(&mut swarm, world);
     // What only openings ask for cannot fail anywhere else.
@@ -64,7 +64,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     }
 }
 
-fn options(rng: &mut Rng, world: World) -> CaseOptions {
+fn options(rng: &mut Rng) -> CaseOptions {
     let mode = pick(rng, &[0, 0, 1, 1, 2]);
     let small_memtable = rng.chance(1, 12);
     CaseOptions {
@@ -76,11 +76,7 @@ fn options(rng: &mut Rng, world: World) -> CaseOptions {
         segment_bytes: pick(rng, &[512, 1024, 2048, 4096, 8192, 65_536]),
         preallocate_bytes: pick(rng, &[0, 512, 1000, 4096]),
         zero_fill: rng.coin(),
-        pad_to_sector: match world {
-            // Where sectors are damaged, records that begin with them are what matters.
-            World::GarbageSector | World::Rot => rng.coin(),
-            World::Strict | World::Lying => rng.coin(),
-        },
+        pad_to_sector: rng.coin(),
         memtable_bytes_max: if small_memtable {
             pick(rng, &[9_000, 12_000, 20_000])
         } else {

@@ -63,7 +63,7 @@ impl Runner<'_> {
         if !self.case.options.pad_to_sector || !self.is_strict() || self.disk.is_crashed() {
             return Ok(());
         }
-        match Written::live(&self.disk, Path::new(DIR)).end() {
+        match self.files().end() {
             Some((end, name)) if !end.is_multiple_of(512) => {
                 self.fail("padding", format!("{name} ends at {end}, inside a sector"))
             }
@@ -78,16 +78,21 @@ impl Runner<'_> {
         if self.disk.is_crashed() || written >= stuck {
             return Ok(());
         }
+        let first = written + 1;
         let message = format!(
-            "{what} was acknowledged while commits {} to {stuck} wait behind a full disk",
-            { written + 1 }
+            "{what} was acknowledged while commits {first} to {stuck} wait for a full disk"
         );
         self.fail("C6", message)
     }
 
+    /// The store as reads see it.
+    fn files(&self) -> Written<'_> {
+        Written::live(&self.disk, Path::new(DIR))
+    }
+
     /// The version of the last commit that stands whole in the files.
     fn last_in_files(&self) -> u64 {
-        Written::live(&self.disk, Path::new(DIR)).last_commit()
+        self.files().last_commit()
     }
 
     /// The version of the last commit that no crash can take.
@@ -99,9 +104,7 @@ impl Runner<'_> {
     /// told from outside: a cache that failed to reach the disk may drop what it shows.
     pub(super) fn unproven_in_files(&self, stopped: Stopped) -> Option<u64> {
         let stays = stopped == Stopped::Power || !self.lost_writes_possible();
-        (stays && self.is_strict())
-            .then(|| Written::live(&self.disk, Path::new(DIR)).unproven())
-            .flatten()
+        (stays && self.is_strict()).then(|| self.files().unproven()).flatten()
     }
 
     /// Whether the disk has answered since the store was opened: nothing failed but what a full
@@ -241,7 +244,7 @@ impl Runner<'_> {
         }
         self.attested_at = calls;
         self.log_ends_with_a_sector()?;
-        let files = Written::live(&self.disk, Path::new(DIR));
+        let files = self.files();
         let unproven = files.unproven().unwrap_or(0);
         let room = files.room(self.case.options.segment_bytes);
         if unproven > 0 && room.is_some_and(|room| room >= NOTE_BYTES_MAX) {
@@ -256,7 +259,7 @@ impl Runner<'_> {
         if !self.is_strict() || self.disk.is_crashed() {
             return Ok(());
         }
-        match Written::live(&self.disk, Path::new(DIR)).behind_attested() {
+        match self.files().behind_attested() {
             None | Some(0) => Ok(()),
             Some(behind) => self.fail("C12", format!("{behind} bytes behind a closed log")),
         }

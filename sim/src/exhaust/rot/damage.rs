@@ -11,8 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::rot::{Image, RotStore, SECTOR};
-use super::session::DIR;
+use super::{DIR, Image, RotStore, SECTOR};
 
 /// One damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
