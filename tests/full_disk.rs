@@ -155,6 +155,40 @@ fn a_rotation_on_a_full_disk_is_retryable_wherever_it_meets_it() {
 }
 
 #[test]
+fn what_tries_on_a_full_disk_leave_is_gone_at_once_and_maintenance_need_not_look_for_it() {
+    let mut met = std::collections::BTreeSet::new();
+    for room in (0..600).step_by(9) {
+        let disk = disk();
+        let world = World::new(disk.clone()).with(|options| options.segment_bytes = 600);
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        db.put(run(1), "k", vec![1; 300]).unwrap();
+        // Half of the times it is a new segment that does not fit, else what begins a session.
+        let begins = room % 2 == 0;
+        if begins {
+            db.close().unwrap();
+        }
+        let db = if begins { world.open() } else { db };
+        while db.maintain().unwrap().left > 0 {}
+        fill_up(&disk, room);
+        let removals = || disk.stats().calls.get(&CallKind::Remove).copied().unwrap_or(0);
+        for n in 0..40 {
+            let Err(error) = db.put(run(1), "k", vec![2; 300]) else { break };
+            met.insert(error.to_string().replace(char::is_numeric, ""));
+            let files = image(&disk, DIR);
+            // By the layout of the manifest: 64 bytes, and 40 for each segment.
+            let named = (files["MANIFEST"].len() - 64) / 40;
+            assert_eq!(files.len(), named + 2, "try {n} with {room}: {error}");
+        }
+        disk.set_capacity(None);
+        let asked = removals();
+        while db.maintain().unwrap().left > 0 {}
+        assert!(removals() <= asked + 1, "one for a second name of the manifest at most");
+    }
+    assert!(met.len() >= 3, "segment, manifest and record: {met:?}");
+}
+
+#[test]
 fn async_commits_that_were_published_stay_in_order_and_are_written_when_there_is_room() {
     let disk = disk();
     let world = World::new(disk.clone()).mode(MODES[2]);

@@ -117,6 +117,7 @@ pub const NAMES: &[&str] = &[
     "journal/closed",
     "journal/cut-back-sync-failed",
     "journal/full-disk-cut-back",
+    "journal/leftover-removed",
     "journal/manifest-failed",
     "journal/manifest-full-disk",
     "journal/orphans-kept-for-later",

@@ -117,22 +117,30 @@ impl Journal {
         // made by a process that was killed before it could.
         let parents: &[PathBuf] = if self.session_begun { &[] } else { &self.place.parents };
         let replaced = manifest::replace(&*self.place.vfs, &self.place.dir, &next, number, parents);
-        if replaced.is_err() {
-            self.orphans.push(OwnName::Temporary(number));
-            sometimes!(
-                "journal/manifest-failed",
-                matches!(&replaced, Err(ReplaceError::Failed(_)))
-            );
-            sometimes!(
-                "journal/manifest-full-disk",
-                matches!(&replaced, Err(ReplaceError::Full(_)))
-            );
-            self.orphans.push(OwnName::Temporary(number + 1));
+        if let Err(failure) = &replaced {
+            sometimes!("journal/manifest-failed", matches!(failure, ReplaceError::Failed(_)));
+            sometimes!("journal/manifest-full-disk", matches!(failure, ReplaceError::Full(_)));
+            let names = [number, number + 1].map(OwnName::Temporary);
+            self.discard(matches!(failure, ReplaceError::Full(_)), &names);
         }
         // What could not be removed is left to maintenance.
         self.orphans.extend(replaced?);
         self.manifest = next;
         Ok(())
+    }
+
+    /// Files that a failed step may have left. After a full disk they are removed at once: the
+    /// space is wanted back, and a step that is tried again and again must not fill memory with
+    /// their names. After anything else the disk is left alone.
+    fn discard(&mut self, at_once: bool, names: &[OwnName]) {
+        for name in names {
+            let removed = at_once.then(|| self.place.vfs.remove(&self.place.path(*name)));
+            match removed {
+                Some(Ok(())) => sometimes!("journal/leftover-removed"),
+                Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Some(Err(_)) | None => self.orphans.push(*name),
+            }
+        }
     }
 
     /// Before the first record of an opening: makes its epoch durable.
@@ -197,10 +205,13 @@ impl Journal {
             "journal/rotation-segment-failed",
             matches!(&segment, Err(WriteFailure::Failed(_)))
         );
-        if segment.is_err() || planted!(NewSegmentReclaimed) {
+        if planted!(NewSegmentReclaimed) {
             self.orphans.push(OwnName::Segment(number));
         }
-        let segment = segment?;
+        let segment = segment.inspect_err(|failure| {
+            let is_full = matches!(failure, WriteFailure::Full(_));
+            self.discard(is_full, &[OwnName::Segment(number)]);
+        })?;
         // 3. The manifest: the old one ends at its length, the new one is open.
         let mut next = self.manifest.clone();
         if let Some(last) = next.segments.last_mut() {
@@ -216,7 +227,8 @@ impl Journal {
         if let Err(failure) = self.replace(next) {
             if matches!(failure, WriteFailure::Full(_)) {
                 sometimes!("journal/rotation-manifest-full-disk");
-                self.orphans.push(OwnName::Segment(number));
+                // No manifest that could come into force names it.
+                self.discard(true, &[OwnName::Segment(number)]);
             }
             sometimes!(
                 "journal/rotation-manifest-failed",

@@ -360,7 +360,7 @@ impl Faults {
     /// Decides what happens to a call, and records it.
     pub(super) fn decide(&mut self, index: u64, call: CallKind, stats: &mut Stats) -> Verdict {
         let mut verdict = Verdict::default();
-        let scripted = self.take_scripted(call);
+        let scripted = if self.enabled { self.take_scripted(call) } else { None };
         if let FaultMode::Listed(list) = &self.mode {
             for entry in list.iter().filter(|entry| entry.call == index) {
                 if entry.fault.kind == FaultKind::ReadOnly {
@@ -372,8 +372,9 @@ impl Faults {
         } else if self.enabled {
             self.draw(call, &mut verdict, stats);
         }
-        let at =
-            self.scripted_at.iter().filter(|(at, fault)| *at == index && fault.kind.suits(call));
+        let strikes =
+            |at: u64, fault: &Fault| self.enabled && at == index && fault.kind.suits(call);
+        let at = self.scripted_at.iter().filter(|(at, fault)| strikes(*at, fault));
         for fault in scripted.into_iter().chain(at.map(|(_, fault)| *fault)) {
             if fault.kind == FaultKind::ReadOnly {
                 verdict.then_read_only = true;

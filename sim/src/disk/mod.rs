@@ -300,7 +300,7 @@ impl SimVfs {
         self.disk().faults.mode = mode;
     }
 
-    /// Stops (or resumes) drawing faults. Listed and scripted ones still strike.
+    /// Stops (or resumes) faults. Listed ones still strike: they repeat what was drawn.
     pub fn enable_faults(&self, enabled: bool) {
         self.disk().faults.enabled = enabled;
     }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::SimVfs;
+use super::call::CallKind;
 use super::dir::ROOT;
 use super::faults::{FailedSync, Injected};
 
@@ -20,6 +21,11 @@ impl SimVfs {
     /// What reads of a file would see, if nothing were evicted.
     pub fn content(&self, ino: u64) -> Option<Vec<u8>> {
         self.disk().tree.file(ino).ok().map(|file| file.live.clone())
+    }
+
+    /// How many calls of this kind there were.
+    pub(crate) fn calls_of(&self, kind: CallKind) -> u64 {
+        self.disk().stats.calls.get(&kind).copied().unwrap_or(0)
     }
 
     /// Every fault but the first `from` of [`SimVfs::injected`].

@@ -8,8 +8,8 @@ use super::case::{Case, CaseOptions, NestedCrash, Op, RARE_CALLS, World};
 use super::steps::StepSpec;
 use super::workload::{Workload, byte, pick};
 use crate::disk::{
-    CallKind, CrashKind, CrashModel, DiskConfig, FaultKind, FaultMode, FaultPlan, NameModel, Odds,
-    SyncFlavour, When,
+    CallKind, CrashKind, CrashModel, DiskConfig, Fault, FaultKind, FaultMode, FaultPlan, NameModel,
+    Odds, SyncFlavour, When,
 };
 use crate::rng::{Rng, Stream, Streams};
 
@@ -46,6 +46,9 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     // Few crashes leave long sessions, in which much comes together in memory.
     let crashes = pick(&mut swarm, &[0, 1, 2, CRASHES, CRASHES, 4, 6]);
     add_crashes(&mut ops, &mut scheduling, world, crashes);
+    if world == World::Strict && scheduling.chance(1, 4) {
+        add_faults(&mut ops, &mut scheduling);
+    }
     let in_creation = pick(&mut scheduling, &[0, 0, 0, 1, 1, 2]);
     let creation = nested(&mut scheduling, in_creation);
     let faults_in_recovery = swarm.coin() || asks;
@@ -145,8 +148,12 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
         World::Strict => {}
     }
     match rng.below(11) {
-        // A third of the seeds have a disk without errors.
-        0..=3 => return plan,
+        // A third of the seeds have a disk without errors, or nearly: what is left over may not let
+        // itself be removed, so that sessions begin with something to tidy up.
+        0..=2 => return plan,
+        3 => {
+            plan = plan.with(CallKind::Remove, FaultKind::Io, Odds::one_in(2));
+        }
         4 => {
             let odds = [Odds::one_in(60), Odds::one_in(300), Odds::one_in(2000)];
             let all = FaultPlan::all(pick(rng, &odds));
@@ -203,11 +210,24 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
             plan = plan.with(CallKind::Read, FaultKind::BadSectorForever, Odds::one_in(600));
         }
     }
-    let flavour = pick(
-        rng,
-        &[SyncFlavour::Doomed, SyncFlavour::Doomed, SyncFlavour::Reverted, SyncFlavour::SizeKept],
-    );
-    plan.flavour(flavour)
+    plan.flavour(flavour(rng))
+}
+
+fn flavour(rng: &mut Rng) -> SyncFlavour {
+    let doomed = SyncFlavour::Doomed;
+    pick(rng, &[doomed, doomed, SyncFlavour::Reverted, SyncFlavour::SizeKept])
+}
+
+/// Calls that fail where the rare calls are: a close, a flush and an upkeep make few of thousands.
+fn add_faults(ops: &mut Vec<Op>, rng: &mut Rng) {
+    for _ in 0..rng.range(1..=4) {
+        let rare: Vec<usize> = (0..ops.len()).filter(|at| is_rare(&ops[*at])).collect();
+        let Some(at) = rng.pick(&rare).copied() else { return };
+        let part = pick(rng, &[0, u16::MAX / 2, u16::MAX]);
+        let fault = Fault { kind: FaultKind::Io, part, flavour: flavour(rng) };
+        let after_calls = u32::try_from(rng.below(10)).unwrap_or(0);
+        ops.insert(at, Op::Fault { after_calls, fault });
+    }
 }
 
 /// Whether an operation makes calls that are rare: manifests, renames, new files, cuts.
@@ -224,8 +244,11 @@ fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
         let rare: Vec<usize> = (0..ops.len()).filter(|at| is_rare(&ops[*at])).collect();
         let rare = if rng.chance(1, 3) { rng.pick(&rare).copied() } else { None };
         let in_recovery = pick(rng, &[0, 0, 0, 1, 1, 2, 3]);
+        // At once behind such an operation, when nothing has attested yet what it made durable.
+        let at_once = rare.is_some() && rng.chance(1, 3);
         let crash = Op::Crash {
             after_calls: match rng.below(6) {
+                _ if at_once => 0,
                 _ if rare.is_some() => u32::try_from(rng.range(1..=14)).unwrap_or(1),
                 0 => 0,
                 4 | 5 => RARE_CALLS + u32::try_from(rng.below(24)).unwrap_or(0),
@@ -240,7 +263,7 @@ fn add_crashes(ops: &mut Vec<Op>, rng: &mut Rng, world: World, crashes: usize) {
         };
         // Now and then the first: it strikes inside the creation of the store.
         let anywhere = if rng.chance(1, 24) { 0 } else { rng.index(ops.len() + 1) };
-        ops.insert(rare.unwrap_or(anywhere), crash);
+        ops.insert(rare.map_or(anywhere, |rare| rare + usize::from(at_once)), crash);
     }
 }
 

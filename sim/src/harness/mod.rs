@@ -33,6 +33,7 @@ pub mod ledger;
 pub mod marks;
 pub mod model;
 pub mod oracle;
+mod peek;
 mod perform;
 mod promises;
 pub mod recorded;

@@ -68,7 +68,7 @@ impl Runner<'_> {
                 let outcome = self.db()?.flush();
                 if outcome.is_ok() {
                     self.nothing_waits("flush")?;
-                    self.is_durable_at_once("flush")?;
+                    self.is_durable("flush")?;
                     self.log_ends_with_a_sector()?;
                     self.floor_is_logged();
                     self.all_durable();
@@ -170,6 +170,7 @@ impl Runner<'_> {
             return self.leave_poisoned_or_crash();
         }
         self.failed_syncs.after_op(&self.disk);
+        self.look_ahead()?;
         if self.case.options.diligent {
             self.tick()?;
             if self.disk.is_crashed() {

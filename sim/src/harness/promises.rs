@@ -30,15 +30,15 @@ impl Runner<'_> {
     /// C11: a flush, or a close with anything to write, has logged the engine's time.
     pub(super) fn floor_is_logged(&mut self) {
         let logged = if self.dirty { self.now_ms() } else { self.model.time_ms() };
-        self.time_floor = self.time_floor.max(logged);
+        self.time_floor = self.time_floor.max((logged, self.model.version()));
         self.dirty = false;
     }
 
     /// C11: what was logged is the least that any opening knows, whatever the wall clock says.
     pub(super) fn time_stands(&self, now_ms: u64) -> Result<(), String> {
-        match now_ms >= self.time_floor {
-            true => Ok(()),
-            false => Err(format!("time is {now_ms}, but {} was logged", self.time_floor)),
+        match self.time_floor.0 {
+            floor if now_ms >= floor => Ok(()),
+            floor => Err(format!("time is {now_ms}, but {floor} was logged")),
         }
     }
 
@@ -47,12 +47,16 @@ impl Runner<'_> {
         self.dirty = false;
         self.stuck = None;
         self.full_at = None;
+        self.full_unseen = false;
+        self.renames_seen = self.disk.calls_of(CallKind::Rename);
+        self.has_looked = false;
         self.attested_at = 0;
     }
 
     /// Something met a full disk.
     pub(super) fn disk_was_full(&mut self) {
         self.full_at = Some(self.clock.now().1);
+        self.full_unseen = true;
         if self.is_strict() && self.last_in_files() < self.model.version() {
             self.stuck = Some(self.model.version());
         }
@@ -108,7 +112,7 @@ impl Runner<'_> {
     }
 
     /// Whether the disk has answered since the store was opened: nothing failed but what a full
-    /// disk, a short or an interrupted call is.
+    /// disk, a short or an interrupted call is, or the removal of what is left over.
     fn disk_answers(&self) -> bool {
         let harmless = |kind: FaultKind| {
             matches!(
@@ -119,8 +123,10 @@ impl Runner<'_> {
         let injected = self.disk.injected();
         let gave_up = injected.iter().any(|hit| hit.fault.kind == FaultKind::ReadOnly);
         let hits = injected.get(self.faults_before..).unwrap_or_default();
-        let failed = hits.iter().any(|hit| {
-            !harmless(hit.fault.kind) || matches!(hit.kind, CallKind::Sync | CallKind::SyncDir)
+        let failed = hits.iter().any(|hit| match hit.kind {
+            CallKind::Remove => false,
+            CallKind::Sync | CallKind::SyncDir => true,
+            _ => !harmless(hit.fault.kind),
         });
         !gave_up && !failed && self.disk.config().capacity.is_none()
     }
@@ -206,7 +212,12 @@ impl Runner<'_> {
 
     /// C1, without waiting for a crash to show it: in a share of the operations.
     pub(super) fn is_durable_at_once(&self, what: &str) -> Checked {
-        let looks = self.op.is_multiple_of(8) && self.is_strict() && !self.disk.is_crashed();
+        if self.op.is_multiple_of(8) { self.is_durable(what) } else { Ok(()) }
+    }
+
+    /// As [`Runner::is_durable_at_once`], whatever the operation.
+    pub(super) fn is_durable(&self, what: &str) -> Checked {
+        let looks = self.is_strict() && !self.disk.is_crashed();
         if !looks || self.last_durable() >= self.model.version() {
             return Ok(());
         }

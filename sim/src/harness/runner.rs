@@ -150,8 +150,8 @@ pub(super) struct Runner<'a> {
     pub(super) unproven: Option<u64>,
     /// C14: acknowledged and not known to be durable: version, level, when.
     pub(super) acknowledged: VecDeque<(u64, Level, u64)>,
-    /// C11: what the engine's time was at the last flush or close.
-    pub(super) time_floor: u64,
+    /// C11: what the engine's time was at the last flush or close, and the version then.
+    pub(super) time_floor: (u64, u64),
     /// The greatest engine time ever seen.
     pub(super) time_max: u64,
     /// The engine's time less the monotonic clock.
@@ -162,6 +162,12 @@ pub(super) struct Runner<'a> {
     pub(super) full_at: Option<u64>,
     /// C6: commits up to here wait in memory behind a full disk; nothing overtakes them.
     pub(super) stuck: Option<u64>,
+    /// The disk was found full, and what a power cut leaves of that was not looked at.
+    pub(super) full_unseen: bool,
+    /// How many renames there were when somebody last looked.
+    pub(super) renames_seen: u64,
+    /// Whether the first manifest of this session was looked at.
+    pub(super) has_looked: bool,
     /// C11: something was committed since the engine's time was last logged.
     pub(super) dirty: bool,
     /// How many calls the disk had served when the log was last seen to be attested.
@@ -224,12 +230,15 @@ impl<'a> Runner<'a> {
             in_files: 0,
             unproven: None,
             acknowledged: VecDeque::new(),
-            time_floor: 0,
+            time_floor: (0, 0),
             time_max: 0,
             offset: 0,
             poisoned: false,
             full_at: None,
             stuck: None,
+            full_unseen: false,
+            renames_seen: 0,
+            has_looked: false,
             dirty: false,
             attested_at: 0,
             faults_before: 0,

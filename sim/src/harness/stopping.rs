@@ -32,10 +32,10 @@ impl Runner<'_> {
                 }
                 self.db = None;
                 self.nothing_waits("a close")?;
-                self.is_durable_at_once("a close")?;
                 self.log_is_cut()?;
                 self.floor_is_logged();
                 self.all_durable();
+                self.look_at_closed()?;
                 if self.case.world == World::Rot && self.op.is_multiple_of(2) && !self.healed {
                     let rot = self.disk.rot(1);
                     self.say(|| format!("      rot: {rot:?}"));

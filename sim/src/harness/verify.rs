@@ -143,7 +143,7 @@ impl Runner<'_> {
     /// C11: time is at least that of every recovered commit, and of the last flush.
     pub(super) fn verify_time(&self, now: u64, matched: &Model) -> Checked {
         let wall = self.clock.now().0;
-        let floor = matched.time_ms().max(self.time_floor).max(wall);
+        let floor = matched.time_ms().max(self.time_floor.0).max(wall);
         if now < floor || now > self.time_max.max(wall) {
             return self.fail(
                 "C11",

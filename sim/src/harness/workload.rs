@@ -80,10 +80,10 @@ impl Workload {
         if self.weights[4] > 0 && rng.chance(1, 40) {
             self.burst = self.group(rng);
         }
-        if self.weights[13] > 0 && rng.chance(1, 50) {
+        if self.weights[13] > 0 && rng.chance(1, 40) {
             self.burst = self.full_disk(rng);
         }
-        if rng.chance(1, 60) {
+        if rng.chance(1, 45) {
             self.burst = self.timers(rng);
         }
         let level = self.level(rng);
@@ -245,14 +245,19 @@ impl Workload {
 
     /// Commits about each other that come into one group, as far as groups go here.
     fn group(&mut self, rng: &mut Rng) -> VecDeque<Op> {
-        let changes = self.dense(rng);
+        let changes = if rng.chance(1, 3) { self.around_an_end(rng) } else { self.dense(rng) };
+        let target = changes.iter().rev().find_map(put_to);
         let mut ops: VecDeque<Op> = changes
             .into_iter()
             .map(|change| Op::Submit { changes: vec![change], level: self.level(rng) })
             .collect();
-        ops.push_back(match rng.below(4) {
-            0 => Op::Write { change: self.put(rng), level: self.level(rng) },
-            1 => Op::Wait,
+        ops.push_back(match (rng.below(6), target) {
+            (0, _) => Op::Write { change: self.put(rng), level: self.level(rng) },
+            (1 | 2, Some((run, key))) => {
+                let change = ChangeSpec::Delete { run, key };
+                Op::Write { change, level: LevelSpec::Default }
+            }
+            (3, _) => Op::Wait,
             _ => Op::Step,
         });
         ops
@@ -263,14 +268,28 @@ impl Workload {
         let room = if rng.coin() { 60 } else { 800 };
         let free = u32::try_from(rng.below(room)).unwrap_or(0);
         let mut ops = VecDeque::new();
-        if rng.coin() {
+        // The first that a session does, or in the middle of one, with commits that wait.
+        let waiting = if rng.coin() { 0 } else { rng.range(1..=2) };
+        if waiting == 0 {
             ops.push_back(Op::Reopen);
         }
+        ops.extend((0..waiting).map(|_| Op::Write { change: self.put(rng), level: unsynced(rng) }));
         ops.push_back(Op::FillDisk { free });
+        match rng.below(4) {
+            0 | 1 => ops.push_back(Op::Maintain),
+            2 => {
+                let passes_ms = u32::try_from(pick(rng, &[20, 100, 1000])).unwrap_or(0);
+                ops.extend([Op::Clock { wall_ms: 0, passes_ms }, Op::Tick]);
+            }
+            _ => {}
+        }
         let (full, after) = (rng.range(1..=4), rng.range(1..=4));
         ops.extend((0..full).map(|_| self.upkeep(rng)));
         ops.push_back(Op::FreeDisk);
         ops.extend((0..after).map(|_| self.upkeep(rng)));
+        if rng.coin() {
+            ops.push_back(Op::Maintain);
+        }
         ops
     }
 
@@ -278,7 +297,7 @@ impl Workload {
     fn timers(&mut self, rng: &mut Rng) -> VecDeque<Op> {
         let levels = [LevelSpec::Async, LevelSpec::Batched, LevelSpec::Default, LevelSpec::Strict];
         let count = rng.range(4..=8);
-        (0..count)
+        let mut ops: VecDeque<Op> = (0..count)
             .map(|_| match rng.below(5) {
                 0 => Op::Tick,
                 1 | 2 => {
@@ -287,14 +306,23 @@ impl Workload {
                 }
                 _ => Op::Write { change: self.put(rng), level: pick(rng, &levels) },
             })
-            .collect()
+            .collect();
+        ops.push_back(Op::Tick);
+        if rng.coin() {
+            // The time of a flush, which no commit has.
+            let passes_ms = u32::try_from(rng.range(1..=100)).unwrap_or(1);
+            ops.push_back(Op::Clock { wall_ms: 0, passes_ms });
+            ops.push_back(Op::Flush);
+        }
+        ops
     }
 
     /// What meets a full disk, and what should go on when it has room again.
     fn upkeep(&mut self, rng: &mut Rng) -> Op {
-        match rng.below(8) {
+        match rng.below(9) {
             0 => Op::Flush,
             1 | 2 => Op::Maintain,
+            7 => Op::Write { change: self.put(rng), level: unsynced(rng) },
             3 => Op::Tick,
             4 | 5 => {
                 let passes_ms = u32::try_from(pick(rng, &[1, 20, 100, 2000])).unwrap_or(0);
@@ -334,6 +362,25 @@ impl Workload {
             .collect()
     }
 
+    /// A run is written to, ended, and written to: what comes behind the end is refused.
+    fn around_an_end(&mut self, rng: &mut Rng) -> Vec<ChangeSpec> {
+        let run = self.run(rng);
+        let around = |workload: &Self, rng: &mut Rng| match rng.below(4) {
+            0 => ChangeSpec::Delete { run, key: workload.key(rng) },
+            _ => {
+                let (key, value) = (workload.key(rng), workload.value(rng));
+                ChangeSpec::Put { run, key, value, ttl_ms: None }
+            }
+        };
+        let mut changes = vec![around(self, rng)];
+        if self.active.len() > 1 {
+            self.active.retain(|active| *active != run);
+            changes.push(ChangeSpec::End { run, status: byte(rng, 3) });
+        }
+        changes.push(around(self, rng));
+        changes
+    }
+
     fn changes(&mut self, rng: &mut Rng) -> Vec<ChangeSpec> {
         if rng.chance(1, 8) {
             return self.dense(rng);
@@ -354,6 +401,19 @@ impl Workload {
             })
             .collect()
     }
+}
+
+/// The run and the key of a put.
+fn put_to(change: &ChangeSpec) -> Option<(u8, u8)> {
+    match *change {
+        ChangeSpec::Put { run, key, .. } => Some((run, key)),
+        _ => None,
+    }
+}
+
+/// A level whose commits wait for a sync.
+fn unsynced(rng: &mut Rng) -> LevelSpec {
+    pick(rng, &[LevelSpec::Async, LevelSpec::Batched])
 }
 
 /// Which end each step of a scan takes: as a rule mixed, now and then always the same.

@@ -32,8 +32,8 @@ struct Segment {
     open: bool,
     /// Where its last whole record ends.
     end: u64,
-    /// Its whole records: offset, version, whether it is a commit; in order.
-    records: Vec<(u64, u64, bool)>,
+    /// Its whole records, in order, and where each begins.
+    records: Vec<(u64, Whole)>,
     /// The greatest synced offset that one of them attests.
     synced: u64,
 }
@@ -76,9 +76,10 @@ impl<'a> Written<'a> {
         let bytes = bytes.get(..counts)?;
         let (mut at, mut records, mut synced) = (FIRST_RECORD, Vec::new(), 0);
         while let Some(record) = whole_record(bytes, at, seal) {
-            records.push((at as u64, record.version, record.is_commit));
             synced = record.synced.max(synced);
+            let offset = at as u64;
             at += record.length;
+            records.push((offset, record));
         }
         Some(Segment { attested, open, end: at as u64, records, synced })
     }
@@ -89,16 +90,39 @@ impl<'a> Written<'a> {
         manifest.get(64..)?.chunks_exact(40).next_back().map(<[u8]>::to_vec)
     }
 
+    /// The last of the records that are asked for.
+    fn last(&self, is_asked: impl Fn(&Whole) -> bool) -> Option<Whole> {
+        let manifest = self.read("MANIFEST").unwrap_or_default();
+        let mut entries = manifest.get(64..).unwrap_or_default().chunks_exact(40).rev();
+        entries.find_map(|entry| {
+            let records = self.segment(entry)?.records.into_iter().rev();
+            records.map(|(_, record)| record).find(&is_asked)
+        })
+    }
+
     /// The version of the last commit that stands whole in the segments; 0 if there is no
     /// manifest, or no commit.
     pub(crate) fn last_commit(&self) -> u64 {
-        let manifest = self.read("MANIFEST").unwrap_or_default();
-        let entries = manifest.get(64..).unwrap_or_default().chunks_exact(40).rev();
-        let last = entries.map(|entry| self.segment(entry)).find_map(|found| {
-            let commits = found?.records.into_iter().filter(|(_, _, is_commit)| *is_commit);
-            commits.map(|(_, version, _)| version).next_back()
-        });
-        last.unwrap_or(0)
+        let last = self.last(|record| record.is_commit);
+        last.map_or(0, |record| record.version)
+    }
+
+    /// The greatest engine time, in milliseconds, that the segments know without the commits
+    /// behind this version; 0 if they know none.
+    pub(crate) fn time_ms(&self, version: u64) -> u64 {
+        let last = self.last(|record| record.version <= version);
+        last.map_or(0, |record| record.time_ms)
+    }
+
+    /// A file of which the manifest attests more than stands there whole.
+    pub(crate) fn attested_in_vain(&self) -> Option<String> {
+        let manifest = self.read("MANIFEST")?;
+        let mut entries = manifest.get(64..)?.chunks_exact(40);
+        let is_short = |entry: &&[u8]| {
+            let segment = self.segment(entry);
+            segment.is_none_or(|segment| segment.end < segment.attested)
+        };
+        entries.find(is_short).and_then(file_name)
     }
 
     /// How many commits stand in the segment that is written, and are attested neither by the
@@ -107,7 +131,7 @@ impl<'a> Written<'a> {
         let last = self.segment(&self.last_entry()?)?;
         let is_clean = number::<4>(&self.read("MANIFEST")?, 56)? == 1;
         let proven = last.attested.max(last.synced);
-        let tail = last.records.iter().filter(|(at, _, is_commit)| *is_commit && *at >= proven);
+        let tail = last.records.iter().filter(|(at, record)| record.is_commit && *at >= proven);
         (last.open && !is_clean).then(|| tail.count() as u64)
     }
 
@@ -137,6 +161,7 @@ fn file_name(entry: &[u8]) -> Option<String> {
 struct Whole {
     length: usize,
     version: u64,
+    time_ms: u64,
     synced: u64,
     is_commit: bool,
 }
@@ -151,9 +176,9 @@ fn whole_record(segment: &[u8], at: usize, seal: u32) -> Option<Whole> {
     hasher.update(&(at as u64).to_le_bytes());
     hasher.update(covered);
     let matches = u64::from(hasher.finalize()) == number::<4>(rest, 0)?;
-    let (version, synced) = (number::<8>(rest, 8)?, number::<8>(rest, 24)?);
-    let is_commit = number::<1>(rest, 32)? == 1;
-    matches.then_some(Whole { length, version, synced, is_commit })
+    let (version, time_ms) = (number::<8>(rest, 8)?, number::<8>(rest, 16)?);
+    let (synced, is_commit) = (number::<8>(rest, 24)?, number::<1>(rest, 32)? == 1);
+    matches.then_some(Whole { length, version, time_ms, synced, is_commit })
 }
 
 #[cfg(test)]

@@ -1,0 +1,88 @@
+//! What a power cut would leave now, without one.
+//!
+//! A crash of the case ends a session and costs a recovery, so there are few of them. A look is
+//! cheap, and comes when something has just been promised: whenever a manifest was replaced, what
+//! no crash can take is read from the disk by its layout; whenever a full disk was reported,
+//! copies of the disk are cut off, and what is left on them is read. The case goes on as if
+//! nobody had looked.
+//!
+//! Invariant: nothing here touches the disk of the case, or draws from its streams.
+
+use std::path::Path;
+
+use super::runner::{Checked, DIR, Runner};
+use super::written::Written;
+use crate::disk::{CallKind, CrashKind, SimVfs};
+
+/// Copies that are cut off for one look.
+const COPIES: u64 = 3;
+
+impl Runner<'_> {
+    /// Looks, if there is a reason to.
+    pub(super) fn look_ahead(&mut self) -> Checked {
+        let renames = self.disk.calls_of(CallKind::Rename);
+        let is_new = std::mem::replace(&mut self.renames_seen, renames) != renames;
+        // The first of a session, which comes from a recovery, and a share of the others.
+        let is_replaced = is_new && (self.op.is_multiple_of(4) || !self.has_looked);
+        self.has_looked |= is_new;
+        let was_full = std::mem::take(&mut self.full_unseen);
+        if !self.is_strict() {
+            return Ok(());
+        }
+        if is_replaced {
+            self.promised_is_kept("a new manifest", Written::durable(&self.disk, Path::new(DIR)))?;
+        }
+        for copy in 0..if was_full { COPIES } else { 0 } {
+            let copy = self.copy_cut_off(copy);
+            let files = Written::live(&copy, Path::new(DIR));
+            self.promised_is_kept("a full disk and a power cut", files)?;
+            self.refused_is_gone(files)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Runner::look_ahead`], when a close has returned.
+    pub(super) fn look_at_closed(&self) -> Checked {
+        if !self.is_strict() || self.disk.is_crashed() {
+            return Ok(());
+        }
+        self.promised_is_kept("a close", Written::durable(&self.disk, Path::new(DIR)))
+    }
+
+    /// The disk as a power cut now may leave it.
+    fn copy_cut_off(&self, nth: u64) -> SimVfs {
+        let copy = self.disk.fork(self.case.seed ^ self.disk.calls() << 8 ^ nth);
+        copy.crash_now(CrashKind::Power);
+        copy.restart();
+        copy
+    }
+
+    /// C1, C5, C11: what is durable, what is attested, and the time that was logged, are in the
+    /// files.
+    fn promised_is_kept(&self, behind: &str, files: Written<'_>) -> Checked {
+        if let Some(name) = files.attested_in_vain() {
+            return self.fail("C5", format!("behind {behind} {name} is shorter than attested"));
+        }
+        let (floor, version) = self.time_floor;
+        let (last, time_ms) = (files.last_commit(), files.time_ms(version));
+        if last < self.durable {
+            let message =
+                format!("behind {behind} commit {last} is the last, not {}", self.durable);
+            return self.fail("C1", message);
+        }
+        if time_ms < floor {
+            let message = format!("behind {behind} the time is {time_ms} ms; {floor} was logged");
+            return self.fail("C11", message);
+        }
+        Ok(())
+    }
+
+    /// C4: a commit that was refused does not come back.
+    fn refused_is_gone(&self, files: Written<'_>) -> Checked {
+        let known = self.model.version() + self.unknown.len() as u64;
+        match files.last_commit() {
+            last if last <= known => Ok(()),
+            last => self.fail("C4", format!("commit {last} comes back, and there were {known}")),
+        }
+    }
+}
