@@ -424,8 +424,17 @@ pub struct Case {
     /// Crashes in the openings that follow the first poisonings, one each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poisoned_nested: Vec<NestedCrash>,
+    /// Whether the files are looked at when something has been promised, or it is left to a crash
+    /// to show that the promise was not kept.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub looks: bool,
     /// What is done.
     pub ops: Vec<Op>,
+}
+
+/// What every case does but those of a weaker harness.
+fn yes() -> bool {
+    true
 }
 
 /// What every case does but those of a weaker harness.

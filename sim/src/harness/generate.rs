@@ -63,6 +63,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
         faults_in_recovery,
         poisoned_crash: Some(CrashKind::Power),
         poisoned_nested: nested(&mut scheduling, in_repairs),
+        looks: true,
         ops,
     }
 }

@@ -26,7 +26,7 @@ impl Runner<'_> {
         let is_replaced = is_new && (self.op.is_multiple_of(4) || !self.has_looked);
         self.has_looked |= is_new;
         let was_full = std::mem::take(&mut self.full_unseen);
-        if !self.is_strict() {
+        if !self.looks() {
             return Ok(());
         }
         if is_replaced {
@@ -43,7 +43,7 @@ impl Runner<'_> {
 
     /// As [`Runner::look_ahead`], when a close has returned.
     pub(super) fn look_at_closed(&self) -> Checked {
-        if !self.is_strict() || self.disk.is_crashed() {
+        if !self.looks() {
             return Ok(());
         }
         self.promised_is_kept("a close", Written::durable(&self.disk, Path::new(DIR)))

@@ -19,6 +19,11 @@ use crate::disk::{CallKind, FaultKind};
 const CHANGE_BYTES_MAX: u64 = 512;
 
 impl Runner<'_> {
+    /// Whether the files may be looked at now, and hold what the contract says.
+    pub(super) fn looks(&self) -> bool {
+        self.case.looks && self.is_strict() && !self.disk.is_crashed()
+    }
+
     /// Everything published is durable (C1).
     pub(super) fn all_durable(&mut self) {
         self.durable = self.model.version();
@@ -57,14 +62,14 @@ impl Runner<'_> {
     pub(super) fn disk_was_full(&mut self) {
         self.full_at = Some(self.clock.now().1);
         self.full_unseen = true;
-        if self.is_strict() && self.last_in_files() < self.model.version() {
+        if self.looks() && self.last_in_files() < self.model.version() {
             self.stuck = Some(self.model.version());
         }
     }
 
     /// `pad_to_sector`: what follows touches no sector that holds a record.
     pub(super) fn log_ends_with_a_sector(&self) -> Checked {
-        if !self.case.options.pad_to_sector || !self.is_strict() || self.disk.is_crashed() {
+        if !self.case.options.pad_to_sector || !self.looks() {
             return Ok(());
         }
         match self.files().end() {
@@ -152,7 +157,7 @@ impl Runner<'_> {
     fn nothing_is_overdue(&mut self, now: u64) -> Checked {
         let overdue = self.acknowledged.iter().rev().find(|waits| self.due_at(waits) <= now);
         let Some((version, level, at)) = overdue.copied() else { return Ok(()) };
-        if self.is_strict() && !self.disk.is_crashed() && self.last_durable() < version {
+        if self.looks() && self.last_durable() < version {
             let message =
                 format!("{level:?} commit {version} of {at} ms is not durable at {now} ms");
             return self.fail("C14", message);
@@ -177,7 +182,7 @@ impl Runner<'_> {
             let due = runner.acknowledged.iter().map(|waits| (runner.due_at(waits), waits.0)).min();
             due.filter(|(due, _)| u128::from(*due) < next)
         };
-        if !self.is_strict() || self.disk.is_crashed() || late(self).is_none() {
+        if !self.looks() || late(self).is_none() {
             return Ok(());
         }
         self.forget_durable();
@@ -194,7 +199,7 @@ impl Runner<'_> {
             let levels = runner.acknowledged.iter().map(|(_, level, _)| *level);
             levels.filter(|level| *level == Level::Batched).count() as u64
         };
-        if !self.is_strict() || self.disk.is_crashed() || waits(self) <= limit {
+        if !self.looks() || waits(self) <= limit {
             return Ok(());
         }
         self.forget_durable();
@@ -217,8 +222,7 @@ impl Runner<'_> {
 
     /// As [`Runner::is_durable_at_once`], whatever the operation.
     pub(super) fn is_durable(&self, what: &str) -> Checked {
-        let looks = self.is_strict() && !self.disk.is_crashed();
-        if !looks || self.last_durable() >= self.model.version() {
+        if !self.looks() || self.last_durable() >= self.model.version() {
             return Ok(());
         }
         let message = format!("{what} returned, and {} is not durable", self.model.version());
@@ -249,7 +253,7 @@ impl Runner<'_> {
     /// C5: when nothing is due any more, a record attests the last sync, if there is room.
     fn log_is_attested(&mut self) -> Checked {
         let calls = self.disk.calls();
-        let told = self.is_strict() && !self.lost_writes_possible();
+        let told = self.looks() && !self.lost_writes_possible();
         if !told || self.attested_at == calls || self.full_at.is_some() {
             return Ok(());
         }
@@ -267,7 +271,7 @@ impl Runner<'_> {
 
     /// C12: a closed log ends where the manifest says, so that the next session goes on in it.
     pub(super) fn log_is_cut(&mut self) -> Checked {
-        if !self.is_strict() || self.disk.is_crashed() {
+        if !self.looks() {
             return Ok(());
         }
         match self.files().behind_attested() {

@@ -1,7 +1,8 @@
 //! Weaker harnesses, to see what each idea of this one buys.
 //!
 //! Each is a pure transformation of a generated [`Case`]: the same operations, options and
-//! faults, with less of one idea. Invariant: what a weaker harness reports is a breach in this
+//! faults, with less of one idea; and none of them looks into the files before a crash, which is
+//! an idea of its own. Invariant: what a weaker harness reports is a breach in this
 //! one, too: it never makes a promise of the disk weaker. The crash right after a failed sync is
 //! of the harness's own kind.
 
@@ -26,16 +27,19 @@ pub enum Weak {
     OrderedPrefix,
     /// A power cut tears each write at a byte, keeps every name, and nothing else.
     OneTear,
+    /// Everything, but that a broken promise shows in what a crash leaves, and not before.
+    CrashOnly,
 }
 
 impl Weak {
     /// All weaker harnesses.
-    pub const ALL: [Weak; 5] = [
+    pub const ALL: [Weak; 6] = [
         Weak::DropUnsynced,
         Weak::ProcessKill,
         Weak::CleanClose,
         Weak::OrderedPrefix,
         Weak::OneTear,
+        Weak::CrashOnly,
     ];
 
     /// The name, as tables write it.
@@ -46,12 +50,17 @@ impl Weak {
             Weak::CleanClose => "clean close only",
             Weak::OrderedPrefix => "prefix of ordered writes",
             Weak::OneTear => "byte tears, names kept",
+            Weak::CrashOnly => "no looks into the files",
         }
     }
 
     /// The case as this harness would run it.
     #[must_use]
     pub fn weaken(self, mut case: Case) -> Case {
+        case.looks = false;
+        if self == Weak::CrashOnly {
+            return case;
+        }
         // Damage is an idea of its own; none of the weaker ones has it.
         if matches!(case.world, World::GarbageSector | World::Rot) {
             case.world = World::Strict;
@@ -63,7 +72,7 @@ impl Weak {
         case.poisoned_crash = match self {
             Weak::CleanClose => None,
             Weak::ProcessKill => case.poisoned_crash.map(|_| CrashKind::Process),
-            Weak::DropUnsynced | Weak::OrderedPrefix | Weak::OneTear => case.poisoned_crash,
+            _ => case.poisoned_crash,
         };
         case
     }
@@ -76,7 +85,7 @@ impl Weak {
                 let kill = |crash| NestedCrash { kind: CrashKind::Process, ..crash };
                 nested.into_iter().map(kill).collect()
             }
-            Weak::OrderedPrefix | Weak::OneTear => nested,
+            Weak::OrderedPrefix | Weak::OneTear | Weak::CrashOnly => nested,
         }
     }
 
@@ -92,6 +101,7 @@ impl Weak {
                 size_independent: Odds::NEVER,
                 ..plain.only_names(NameModel::All)
             },
+            Weak::CrashOnly => disk,
         }
     }
 
@@ -104,7 +114,7 @@ impl Weak {
                 let (model, nested) = (None, Vec::new());
                 Op::Crash { after_calls: 0, when, kind: CrashKind::Power, model, nested, rot: 0 }
             }
-            Weak::ProcessKill | Weak::OrderedPrefix | Weak::OneTear => {
+            Weak::ProcessKill | Weak::OrderedPrefix | Weak::OneTear | Weak::CrashOnly => {
                 let (kind, nested) = (kill(kind), self.weaken_nested(nested));
                 Op::Crash { after_calls, when, kind, model: None, nested, rot: 0 }
             }
