@@ -6,7 +6,8 @@ mod common;
 
 use std::thread;
 
-use common::{MODES, NO_TAGS, run, state};
+use common::{MODES, NO_TAGS, image, put_file, run, state};
+use runstone::vfs::OsVfs;
 use runstone::{Database, DurabilityMode, Error, Key, Namespace, Value};
 
 #[test]
@@ -33,6 +34,24 @@ fn a_missing_directory_is_refused_if_it_may_not_be_made() {
     assert!(matches!(&error, Error::Io { source, .. }
         if source.kind() == std::io::ErrorKind::NotFound));
     assert!(!path.exists());
+}
+
+#[test]
+fn a_directory_without_a_store_is_left_as_it_is_if_none_may_be_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = || image(&OsVfs::new(), dir.path()).into_keys().collect::<Vec<_>>();
+    let options = runstone::Options { create_if_missing: false, ..Default::default() };
+    let open = || Database::builder().options(options.clone()).open(dir.path());
+    // Empty, or with the lock file of a creation that never got further.
+    for files in [&[][..], &["LOCK"]] {
+        files.iter().for_each(|name| put_file(&OsVfs::new(), &dir.path().join(name), b""));
+        let error = open().unwrap_err();
+        assert!(matches!(&error, Error::Io { path, source, .. }
+            if source.kind() == std::io::ErrorKind::NotFound && path.ends_with("MANIFEST")));
+        assert_eq!(names(), files);
+    }
+    Database::open(dir.path()).unwrap().close().unwrap();
+    open().unwrap();
 }
 
 #[test]

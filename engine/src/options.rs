@@ -129,6 +129,11 @@ pub struct Steps {
     pub scan_bytes_max: usize,
     /// The most keys that an iterator passes under one lock, visible or not.
     pub scan_visits_max: usize,
+    /// The most new keys that a walk in order sorts under one lock, before it begins.
+    pub sort_keys_max: usize,
+    /// The most keys of sorted runs that it merges under the same lock, and the longest run that
+    /// merges make.
+    pub merge_keys_max: usize,
     /// The most runs that a listing passes under one lock, shown or not.
     pub list_runs_max: usize,
     /// The most keys that a step of maintenance frees of what expired, and the most that it
@@ -145,6 +150,8 @@ impl Default for Steps {
             scan_entries_max: 256,
             scan_bytes_max: 256 << 10,
             scan_visits_max: 4096,
+            sort_keys_max: 1 << 14,
+            merge_keys_max: 1 << 18,
             list_runs_max: 256,
             maintain_keys_max: 1024,
         }
@@ -158,6 +165,8 @@ impl Steps {
             (self.scan_entries_first, "steps.scan_entries_first must be at least 1"),
             (self.scan_bytes_max, "steps.scan_bytes_max must be at least 1"),
             (self.scan_visits_max, "steps.scan_visits_max must be at least 1"),
+            (self.sort_keys_max, "steps.sort_keys_max must be at least 1"),
+            (self.merge_keys_max, "steps.merge_keys_max must be at least 1"),
             (self.list_runs_max, "steps.list_runs_max must be at least 1"),
             (self.maintain_keys_max, "steps.maintain_keys_max must be at least 1"),
         ];
@@ -228,7 +237,8 @@ pub struct Options {
     pub maintenance_interval_ms: u64,
     /// An opening that finds the wall clock further ahead of the log than this reports it.
     pub clock_jump_report_ms: u64,
-    /// Creates the directory and the store if they are missing.
+    /// Creates the directory and the store if they are missing. Without it, an opening of what is
+    /// not there is refused (not found), and changes nothing.
     pub create_if_missing: bool,
     /// Whether a thread calls `tick` and `maintain` when they are due. Without it the caller
     /// must, or `Batched` and `Async` commits are synced only by later writes.

@@ -39,7 +39,7 @@ use crate::log::scan::{Next, Record, SegmentScan};
 use crate::log::writer::WriteFailure;
 use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
 use crate::names::OwnName;
-use crate::options::Options;
+use crate::options::{Options, Steps};
 use crate::runs::{HotRun, RunTracker};
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
@@ -60,6 +60,8 @@ pub(crate) struct Replay {
     hot: HotRun,
     pub(crate) last_version: u64,
     pub(crate) last_time_ms: u64,
+    /// The greatest time of what is kept, or written again: commits and clock floors.
+    content_time_ms: u64,
     pub(crate) commits: u64,
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
@@ -83,6 +85,13 @@ impl Replay {
         self.tail.iter().filter(|record| counts(record.head.kind)).count() as u64
     }
 
+    fn free_expired(&mut self) {
+        if self.memtable.holds_expired(self.last_time_ms) {
+            sometimes!("recovery/expired-freed");
+            self.memtable.expire(self.last_time_ms, usize::MAX, &Pins::default());
+        }
+    }
+
     fn apply(&mut self, record: &Record<'_>, path: &Path) -> Result<()> {
         let RecordHead { kind, version, time_ms, .. } = record.head;
         let is_commit = kind == RecordKind::Commit;
@@ -99,7 +108,13 @@ impl Replay {
         }
         self.last_version = version;
         self.last_time_ms = time_ms;
+        if is_content(kind) {
+            self.content_time_ms = time_ms;
+        }
         self.bytes += record.bytes.len() as u64;
+        // What the log itself knows to have expired is not held until maintenance comes: a long
+        // log may have far more of it than there is memory.
+        self.free_expired();
         if !is_commit {
             sometimes!("recovery/padding-replayed", kind == RecordKind::Padding);
             sometimes!("recovery/watermark-replayed", kind == RecordKind::Watermark);
@@ -139,7 +154,7 @@ fn is_content(kind: RecordKind) -> bool {
     matches!(kind, RecordKind::Commit | RecordKind::ClockFloor)
 }
 
-/// Reads everything that the manifest names, `step_bytes` at a time.
+/// Reads everything that the manifest names, a step at a time.
 ///
 /// Errors: [`Error::Corruption`] for a missing, foreign or damaged segment;
 /// [`Error::UnsupportedFormat`]; [`Error::Io`].
@@ -147,13 +162,14 @@ pub(crate) fn replay(
     vfs: &dyn Vfs,
     dir: &Path,
     manifest: &Manifest,
-    step_bytes: u64,
+    steps: &Steps,
 ) -> Result<Replay> {
     phase!(Replay);
-    let mut replay = Replay { memtable: Memtable::new(&manifest.store_id), ..Replay::default() };
+    let memtable = Memtable::new(&manifest.store_id, steps);
+    let mut replay = Replay { memtable, ..Replay::default() };
     for entry in &manifest.segments {
         let path = dir.join(OwnName::Segment(entry.number).file_name());
-        let mut scan = open_segment(vfs, &path, manifest, entry, step_bytes)?;
+        let mut scan = open_segment(vfs, &path, manifest, entry, steps.read_bytes)?;
         replay.segments += 1;
         replay.proven_in_last = 0;
         loop {
@@ -189,6 +205,10 @@ pub(crate) fn replay(
         let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).count();
         replay.proven_in_last -= tail as u64;
     }
+    replay.memtable.settle(&Pins::default());
+    replay.free_expired();
+    // The keys that are gone.
+    replay.memtable.collect_garbage(0, &Pins::default());
     Ok(replay)
 }
 
@@ -240,6 +260,12 @@ pub(crate) fn repair(
     let proven = usize::from(planted!(ReplayBoundaryTooLate));
     let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).skip(proven);
     let records = tail.map(|record| (record.head, record.payload.as_slice()));
+    // What is not written again may have been the last to bear the time that this opening shows.
+    let (version, time_ms) = (replay.last_version, replay.last_time_ms);
+    let floor = RecordHead { kind: RecordKind::ClockFloor, version, time_ms, synced: 0 };
+    let is_lost = replay.content_time_ms < time_ms && !planted!(FloorNotWrittenAgain);
+    sometimes!("recovery/time-of-a-note-kept", is_lost);
+    let records = records.chain(is_lost.then_some((floor, &[][..])));
     let segment = create_segment(place, plan, records).map_err(into_error)?;
 
     // 2. The manifest: the old segment up to its watermark, then the new one.

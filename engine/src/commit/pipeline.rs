@@ -103,6 +103,7 @@ impl Pipeline {
         if group.accepted.is_empty() {
             return;
         }
+        writer.note_logged();
         let Writer { hot, last_version, last_time_ms, .. } = writer;
         self.store.publish(*last_version, |memory| {
             for Accepted { version, changes, previous, reply } in group.accepted.drain(..) {
@@ -142,6 +143,7 @@ impl Pipeline {
             return Err(self.undo(writer, before, mark, failure));
         }
         // 4. Apply and publish.
+        writer.note_logged();
         let Writer { hot, last_time_ms, .. } = writer;
         self.store.publish(version, |memory| {
             self.apply(memory, changes, version, *last_time_ms, hot);

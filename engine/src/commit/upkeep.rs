@@ -175,7 +175,9 @@ impl Pipeline {
             sometimes!("upkeep/clock-floor-in-a-new-segment");
             self.rotate(writer)?;
         }
-        self.append_note(writer, RecordKind::ClockFloor)
+        self.append_note(writer, RecordKind::ClockFloor)?;
+        writer.note_logged();
+        Ok(())
     }
 
     /// Makes everything acknowledged so far durable.
@@ -241,13 +243,13 @@ impl Pipeline {
             let mut writer = self.writer.lock_for_upkeep();
             self.health.check()?;
             // The floor is in the log before anything that expired leaves memory.
-            if writer.last_time_ms < now_ms {
+            if writer.logged_ms < now_ms {
                 sometimes!("upkeep/clock-floor-before-expiry");
                 self.prepare(&mut writer)?;
                 self.append_clock_floor(&mut writer)?;
                 self.note_unsynced(&mut writer);
             }
-            let floor = writer.last_time_ms;
+            let floor = writer.logged_ms;
             drop(writer);
             let (freed, left) = self.store.expire(floor, keys_max);
             sometimes!("upkeep/expired-kept-for-a-pin", left > 0);

@@ -15,8 +15,11 @@ pub(crate) struct Writer {
     pub(crate) journal: Journal,
     /// The version of the last record.
     pub(crate) last_version: u64,
-    /// The engine time of the last record; times in the log never fall.
+    /// The engine time that the next record is at least of; times in the log never fall. Ahead of
+    /// the log where a commit was refused.
     pub(crate) last_time_ms: u64,
+    /// The engine time that what was handed to the operating system is known to bear.
+    pub(crate) logged_ms: u64,
     /// How many commits that count towards a batch were made, ever.
     pub(crate) batched: u64,
     /// How many of them the last sync that the leader asked for covers.
@@ -42,6 +45,7 @@ impl Writer {
             journal,
             last_version,
             last_time_ms,
+            logged_ms: last_time_ms,
             batched: 0,
             asked: 0,
             disk_full: false,
@@ -51,6 +55,13 @@ impl Writer {
             hot: HotRun::default(),
             accepted: Vec::new(),
             pending: VecDeque::new(),
+        }
+    }
+
+    /// A record of the last time was appended: whether it waits in the buffer or not.
+    pub(crate) fn note_logged(&mut self) {
+        if self.journal.log().mark() == 0 {
+            self.logged_ms = self.last_time_ms;
         }
     }
 

@@ -120,6 +120,7 @@ impl Builder {
 
         // 1. The directory and the lock, before anything is read.
         self.make_dir(dir)?;
+        self.refuse_to_make(dir)?;
         let (lock, lock_is_new) = self.lock_for_writing(dir)?;
 
         // 2. What is there. Reading changes nothing.
@@ -135,11 +136,11 @@ impl Builder {
             created: found.is_none(),
             ..RecoveryReport::default()
         };
-        let read_bytes = self.options.steps.read_bytes;
+        let steps = &self.options.steps;
         let mut replay = match &found {
-            Some(manifest) => recovery::replay(&*self.vfs, dir, manifest, read_bytes)?,
+            Some(manifest) => recovery::replay(&*self.vfs, dir, manifest, steps)?,
             None => {
-                listing.refuse_lost_manifest(&*self.vfs, dir, read_bytes)?;
+                listing.refuse_lost_manifest(&*self.vfs, dir, steps.read_bytes)?;
                 Replay::default()
             }
         };
@@ -208,7 +209,7 @@ impl Builder {
         let gate = SyncGate::default();
         gate.switch_to(writer.number(), writer.written());
         let memtable = match report.created {
-            true => Memtable::new(&manifest.store_id),
+            true => Memtable::new(&manifest.store_id, &self.options.steps),
             false => std::mem::take(&mut replay.memtable),
         };
         let store = UnifiedStore::new(memtable, replay.last_version, clock, &self.options);
@@ -268,14 +269,14 @@ impl Builder {
         let start = self.clock.monotonic();
         let lock = self.lock(dir, LockKind::Shared)?;
         let listing = Listing::read(&*self.vfs, dir)?;
-        let read_bytes = self.options.steps.read_bytes;
+        let steps = &self.options.steps;
         let Some(manifest) = Manifest::read(&*self.vfs, dir)? else {
             sometimes!("builder/nothing-to-read");
-            listing.refuse_lost_manifest(&*self.vfs, dir, read_bytes)?;
+            listing.refuse_lost_manifest(&*self.vfs, dir, steps.read_bytes)?;
             let path = dir.join(OwnName::Manifest.file_name());
             return Err(Error::io("opening", path, io::ErrorKind::NotFound.into()));
         };
-        let mut replay = recovery::replay(&*self.vfs, dir, &manifest, read_bytes)?;
+        let mut replay = recovery::replay(&*self.vfs, dir, &manifest, steps)?;
         let mut report = RecoveryReport {
             foreign_files: listing.foreign as u64,
             clean: manifest.clean,
@@ -349,6 +350,18 @@ impl Builder {
             }
         }
         Ok(())
+    }
+
+    /// Without [`Options::create_if_missing`]: a directory without a store is left as it is.
+    fn refuse_to_make(&self, dir: &Path) -> Result<()> {
+        if self.options.create_if_missing || Manifest::read(&*self.vfs, dir)?.is_some() {
+            return Ok(());
+        }
+        sometimes!("builder/no-store-and-none-made");
+        let listing = Listing::read(&*self.vfs, dir)?;
+        listing.refuse_lost_manifest(&*self.vfs, dir, self.options.steps.read_bytes)?;
+        let path = dir.join(OwnName::Manifest.file_name());
+        Err(Error::io("opening", path, io::ErrorKind::NotFound.into()))
     }
 
     /// The lock, and whether its file was made for it.

@@ -22,7 +22,6 @@ impl Entropy for Sevens {
 }
 
 const DIR: &str = "/db";
-const READ_BYTES: u64 = 256 << 10;
 
 fn place() -> Place {
     let vfs = MemVfs::new();
@@ -68,7 +67,7 @@ fn store(place: &Place, records: &[(RecordHead, Vec<u8>)]) -> Manifest {
 
 /// Where the corruption is, what was expected and what was found.
 fn refused(place: &Place, manifest: &Manifest) -> (u64, String, String) {
-    match replay(&*place.vfs, &place.dir, manifest, READ_BYTES) {
+    match replay(&*place.vfs, &place.dir, manifest, &Steps::default()) {
         Err(Error::Corruption { offset, expected, found, .. }) => (offset, expected, found),
         Err(other) => panic!("{other}"),
         Ok(replay) => panic!("recovered {} commits", replay.commits),
@@ -85,7 +84,7 @@ fn intact_records_whose_versions_or_times_do_not_follow_each_other_are_corruptio
         let records = [record(Commit, 1, 10, &delete()), record(kind, version, time_ms, &payload)];
         let manifest = store(&place, &records);
         assert!(
-            replay(&*place.vfs, &place.dir, &manifest, READ_BYTES).is_ok(),
+            replay(&*place.vfs, &place.dir, &manifest, &Steps::default()).is_ok(),
             "{kind:?} {version}"
         );
     }
@@ -127,7 +126,7 @@ fn a_whole_segment_under_the_number_or_salt_of_another_is_corruption() {
     for (i, break_it) in breakers.into_iter().enumerate() {
         let place = place();
         let mut manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
-        assert!(replay(&*place.vfs, &place.dir, &manifest, READ_BYTES).is_ok());
+        assert!(replay(&*place.vfs, &place.dir, &manifest, &Steps::default()).is_ok());
         break_it(&mut manifest);
         let to = place.path(OwnName::Segment(manifest.segments[0].number));
         if i == 1 {
@@ -158,8 +157,9 @@ fn a_segment_shorter_than_the_manifest_attests_is_corruption_where_it_ends() {
 fn what_is_recovered_is_hashed_by_the_id_of_its_store() {
     let place = place();
     let manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
-    let recovered = replay(&*place.vfs, &place.dir, &manifest, READ_BYTES).unwrap().memtable;
-    let (own, none) = (Memtable::new(&manifest.store_id), Memtable::new(&[0; 16]));
+    let steps = Steps::default();
+    let recovered = replay(&*place.vfs, &place.dir, &manifest, &steps).unwrap().memtable;
+    let (own, none) = (Memtable::new(&manifest.store_id, &steps), Memtable::new(&[0; 16], &steps));
     let keys = (0..100u8).map(|n| PhysicalKey::new(RunId::from_bytes([1; 16]), TypeTag::KV, &[n]));
     let hashes = |of: &Memtable| keys.clone().map(|key| of.hash(&key)).collect::<Vec<_>>();
     assert_eq!(hashes(&recovered), hashes(&own));
@@ -174,7 +174,7 @@ fn a_repair_makes_the_tail_durable_in_a_segment_of_the_next_epoch_and_then_names
     let whole = found.segments[0].attested;
     found.clean = false;
     found.segments[0].attested = SEGMENT_HEADER_BYTES;
-    let tail = replay(&*place.vfs, &place.dir, &found, READ_BYTES).unwrap();
+    let tail = replay(&*place.vfs, &place.dir, &found, &Steps::default()).unwrap();
     assert_eq!((tail.watermark, tail.tail_commits()), (SEGMENT_HEADER_BYTES, 1));
     let (next, segment, _) =
         repair(&place, &found, &tail, 5, &Options::default()).map_err(|e| e.to_string()).unwrap();
@@ -199,14 +199,14 @@ fn a_tail_of_several_steps_is_written_again_as_it_was() {
             let whole = found.segments[0].attested;
             found.clean = false;
             found.segments[0].attested = SEGMENT_HEADER_BYTES;
-            let tail = replay(&*place.vfs, &place.dir, &found, READ_BYTES).unwrap();
+            let tail = replay(&*place.vfs, &place.dir, &found, &Steps::default()).unwrap();
             let mut options = Options { pad_to_sector: padded, ..Options::default() };
             options.steps.rewrite_bytes = step_bytes;
             let (next, segment, _) =
                 repair(&place, &found, &tail, 5, &options).map_err(|e| e.to_string()).unwrap();
             let end = if padded { whole.next_multiple_of(512) } else { whole };
             assert_eq!(segment.length, end);
-            let again = replay(&*place.vfs, &place.dir, &next, READ_BYTES).unwrap();
+            let again = replay(&*place.vfs, &place.dir, &next, &Steps::default()).unwrap();
             let count = records.len() as u64;
             assert_eq!(
                 (again.commits, again.last_version, again.last_time_ms),

@@ -26,6 +26,7 @@ use super::pins::{Pins, ReadPoint};
 use super::slab::Slot;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
+use crate::options::Steps;
 use crate::types::PhysicalKey;
 
 /// One version of a key; a tombstone if it has no value.
@@ -90,7 +91,7 @@ pub(crate) const DELETE_BYTES_MAX: u64 = OLDER_BYTES;
 
 impl Default for Memtable {
     fn default() -> Self {
-        Memtable::new(&[0; 16])
+        Memtable::new(&[0; 16], &Steps::default())
     }
 }
 
@@ -111,13 +112,13 @@ pub(crate) struct Memtable {
 
 impl Memtable {
     /// An empty one for a store, whose id varies how keys are hashed.
-    pub(crate) fn new(store_id: &[u8; 16]) -> Self {
+    pub(crate) fn new(store_id: &[u8; 16], steps: &Steps) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = *store_id;
         Memtable {
             fresh: Vec::new(),
             fresh_hashes: Vec::new(),
             entries: Entries::new(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
-            order: Order::default(),
+            order: Order::new(steps),
             expiries: BTreeSet::new(),
             garbage: VecDeque::new(),
             bytes: 0,
@@ -163,6 +164,11 @@ impl Memtable {
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
         debug_assert!(self.is_settled());
         self.expiries.first().map(|(expiry, _)| *expiry)
+    }
+
+    /// Whether something has expired at `now_ms`, beside what is fresh.
+    pub(crate) fn holds_expired(&self, now_ms: u64) -> bool {
+        self.expiries.first().is_some_and(|(expiry, _)| *expiry <= now_ms)
     }
 
     /// Sets or deletes a key. `new.version` is above every version in the table.

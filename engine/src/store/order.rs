@@ -6,8 +6,8 @@
 //! is the idea of a log-structured merge tree (O'Neil et al., 1996), in memory.
 //!
 //! Invariants: each slot that holds a key stands exactly once, in the tail or in one run; the
-//! tail is in the order in which the keys came; runs are sorted and at most [`RUN_MAX`] long;
-//! readers sort and merge in bounded steps. A key that is gone is dropped by whatever step meets
+//! tail is in the order in which the keys came; runs are sorted, and no merge makes one longer than
+//! the options say; readers sort and merge in bounded steps. A key that is gone is dropped by whatever step meets
 //! it, and its slot is released then.
 
 use std::cmp::Ordering;
@@ -16,14 +16,8 @@ use std::ops::Bound;
 
 use super::entries::Entries;
 use super::slab::Slot;
+use crate::options::Steps;
 use crate::types::PhysicalKey;
-
-/// How many keys are sorted in one step.
-pub(super) const SORT_MAX: usize = 1 << 14;
-/// The longest run.
-const RUN_MAX: usize = 1 << 18;
-/// The most keys that are merged in one step.
-const MERGE_MAX: usize = 1 << 18;
 
 /// What a key costs here.
 pub(super) const ORDER_BYTES: u64 = size_of::<Place>() as u64;
@@ -76,8 +70,12 @@ impl Place {
 }
 
 /// The order of all keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Order {
+    /// How many keys are sorted in one step.
+    sort_max: usize,
+    /// How many are merged in one step, and the longest run that a merge makes.
+    merge_max: usize,
     /// The keys that came last, in the order in which they came.
     tail: VecDeque<Slot>,
     runs: Vec<Vec<Place>>,
@@ -115,6 +113,13 @@ impl PartialEq for Head<'_> {
 impl Eq for Head<'_> {}
 
 impl Order {
+    /// Of no keys, that gets on in steps of so many.
+    pub(super) fn new(steps: &Steps) -> Self {
+        let Steps { sort_keys_max: sort_max, merge_keys_max: merge_max, .. } = *steps;
+        let (tail, runs) = (VecDeque::new(), Vec::new());
+        Order { sort_max, merge_max, tail, runs, next_purge: 0 }
+    }
+
     /// Adds a new key.
     pub(super) fn add(&mut self, slot: Slot) {
         self.tail.push_back(slot);
@@ -127,7 +132,7 @@ impl Order {
 
     /// Makes a run of the front of the tail.
     fn sort_tail(&mut self, entries: &mut Entries, released: &mut impl FnMut(&PhysicalKey)) {
-        let count = self.tail.len().min(SORT_MAX);
+        let count = self.tail.len().min(self.sort_max);
         let mut run = Vec::with_capacity(count);
         for slot in self.tail.drain(..count) {
             if entries.is_gone(slot) {
@@ -152,11 +157,11 @@ impl Order {
         }
     }
 
-    /// One step towards a walk: sorts [`SORT_MAX`] keys of the tail, and merges some runs.
+    /// One step towards a walk: sorts some keys of the tail, and merges some runs.
     /// `released` hears of each key that is gone.
     pub(super) fn settle(&mut self, entries: &mut Entries, mut released: impl FnMut(&PhysicalKey)) {
         self.sort_tail(entries, &mut released);
-        let mut left = MERGE_MAX;
+        let mut left = self.merge_max;
         while let Some((at, cost)) = self.next_merge(left) {
             left -= cost;
             sometimes!("order/runs-merged");
@@ -178,14 +183,14 @@ impl Order {
             [a, b] if b.len() * 2 >= a.len() => Some((at + 1, a.len() + b.len())),
             _ => None,
         });
-        costs.filter(|(_, cost)| *cost <= left.min(RUN_MAX)).min_by_key(|(_, cost)| *cost)
+        costs.filter(|(_, cost)| *cost <= left).min_by_key(|(_, cost)| *cost)
     }
 
     /// Releases keys that are gone: all of them, or those of as many runs as take a moment.
     pub(super) fn purge(&mut self, entries: &mut Entries, mut released: impl FnMut(&PhysicalKey)) {
         let mut visited = 0;
         for _ in 0..=self.runs.len() {
-            if visited >= RUN_MAX || entries.gone_len() == 0 {
+            if visited >= self.merge_max || entries.gone_len() == 0 {
                 break;
             }
             self.next_purge = (self.next_purge + 1) % (self.runs.len() + 1);
@@ -420,7 +425,8 @@ mod tests {
     #[test]
     fn keys_of_many_runs_are_walked_in_order_and_all_of_them_can_go_again() {
         let (mut memtable, pins) = (Memtable::default(), Pins::default());
-        let count = u64::try_from(SORT_MAX * 20 + 17).unwrap();
+        let sort_max = Steps::default().sort_keys_max;
+        let count = u64::try_from(sort_max * 20 + 17).unwrap();
         // Every number once, far from in order.
         let scattered = |n: u64| key(1, &(n * 7_919 % count).to_be_bytes());
         for n in 0..count {
@@ -428,7 +434,7 @@ mod tests {
         }
         memtable.settle(&pins);
         for step in 0..=20 {
-            let left = (20 * SORT_MAX + 17).saturating_sub(step * SORT_MAX);
+            let left = (20 * sort_max + 17).saturating_sub(step * sort_max);
             assert_eq!(memtable.unordered_len(), left);
             memtable.put_in_order();
         }

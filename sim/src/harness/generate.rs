@@ -102,6 +102,8 @@ fn steps(rng: &mut Rng) -> StepSpec {
         scan_entries: pick(rng, &[1, 2, 5]),
         scan_bytes: pick(rng, &[1, 100, 10_000]),
         scan_visits: pick(rng, &[1, 3, 100]),
+        sort_keys: pick(rng, &[1, 3, 10]),
+        merge_keys: pick(rng, &[1, 4, 30]),
         list_runs: pick(rng, &[1, 2]),
         maintain_keys: pick(rng, &[1, 3]),
     }

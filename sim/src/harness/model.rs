@@ -328,6 +328,14 @@ impl Model {
         visible(revisions, version, now_ms)
     }
 
+    /// The greatest moment, not behind this one, at which a key of now has expired; 0 if none has.
+    pub(crate) fn last_expiry_ms(&self, now_ms: u64) -> u64 {
+        let newest = self.keys.values().filter_map(|revisions| revisions.last());
+        let expiries =
+            newest.filter_map(|newest| newest.expiry_ms.filter(|_| newest.value.is_some()));
+        expiries.filter(|expiry| *expiry <= now_ms).max().unwrap_or(0)
+    }
+
     /// What a reader sees of a run's keys between two bounds, in byte order.
     pub(crate) fn range(
         &self,

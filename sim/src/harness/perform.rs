@@ -60,7 +60,7 @@ impl Runner<'_> {
             Op::Maintain => {
                 let outcome = self.db()?.maintain();
                 if outcome.as_ref().is_ok_and(|report| report.left == 0) {
-                    self.nothing_leaks()?;
+                    self.nothing_is_left()?;
                 }
                 self.upkeep("maintain", outcome.map(|_| ()))
             }
@@ -170,6 +170,7 @@ impl Runner<'_> {
             return self.leave_poisoned_or_crash();
         }
         self.failed_syncs.after_op(&self.disk);
+        self.is_within_its_memory()?;
         self.look_ahead()?;
         if self.case.options.diligent {
             self.tick()?;

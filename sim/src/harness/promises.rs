@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use runstone::Level;
+use runstone::{Database, Level};
 
 use super::case::ChangeSpec;
 use super::oracle;
@@ -55,6 +55,7 @@ impl Runner<'_> {
         self.full_unseen = false;
         self.renames_seen = self.disk.calls_of(CallKind::Rename);
         self.has_looked = false;
+        self.memory_at_first = self.memory_bytes();
         self.attested_at = 0;
     }
 
@@ -233,8 +234,7 @@ impl Runner<'_> {
     pub(super) fn has_no_reserve(&self, changes: &[ChangeSpec]) -> Checked {
         let frees = matches!(changes, [ChangeSpec::Delete { .. } | ChangeSpec::End { .. }]);
         let budget = self.case.options.memtable_bytes_max;
-        let Some(db) = &self.db else { return Ok(()) };
-        let used = db.storage().memory_bytes() + db.run_tracker().memory_bytes();
+        let used = self.memory_bytes();
         // Others of its group have taken room that is not in use yet.
         if !frees || !self.pending.is_empty() || used + CHANGE_BYTES_MAX > budget + budget / 16 {
             return Ok(());
@@ -280,15 +280,52 @@ impl Runner<'_> {
         }
     }
 
-    /// C12: maintenance says that nothing is left.
-    pub(super) fn nothing_leaks(&mut self) -> Checked {
+    /// Maintenance says that nothing is left: it would find nothing to do, no file is left (C12),
+    /// and the time at which keys expired is in the files (C11).
+    pub(super) fn nothing_is_left(&mut self) -> Checked {
+        let again = self.db()?.maintain();
+        if let Ok(report) = &again
+            && (report.freed, report.files_removed) != (0, 0)
+        {
+            return self.fail("C10", format!("nothing was left, and then {report:?}"));
+        }
+        self.upkeep("maintain", again.map(|_| ()))?;
+        if self.disk.is_crashed() || self.poisoned {
+            return Ok(());
+        }
+        let (now_ms, version) = (self.now_ms(), self.model.version());
+        let (logged, expired) = (self.files().time_ms(version), self.model.last_expiry_ms(now_ms));
+        if self.looks() && logged < expired {
+            let message = format!("a key of {expired} ms was freed; the files know {logged} ms");
+            return self.fail("C11", message);
+        }
         // What cannot be read when the store is opened may be another store's.
         let unread = self.disk.injected().iter().any(|hit| !hit.kind.changes());
-        if !self.is_strict() || unread || self.disk.is_crashed() {
+        if !self.is_strict() || unread {
             return Ok(());
         }
         let outcome = oracle::leaks(&self.disk.live_image(), Path::new(DIR));
         self.require("C12", outcome)
+    }
+
+    /// Memory is within its budget, with the reserve of deletes and ends; or no more than what a
+    /// recovery needed, which knows less of what has expired.
+    pub(super) fn is_within_its_memory(&self) -> Checked {
+        let budget = self.case.options.memtable_bytes_max;
+        let limit = (budget + budget / 16).max(self.memory_at_first);
+        if !self.case.options.may_be_full() {
+            return Ok(());
+        }
+        match self.memory_bytes() {
+            used if used <= limit => Ok(()),
+            used => self.fail("memory", format!("{used} bytes are in use of {budget}")),
+        }
+    }
+
+    /// What the store says that it holds, in bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let used = |db: &Database| db.storage().memory_bytes() + db.run_tracker().memory_bytes();
+        self.db.as_ref().map_or(0, used)
     }
 
     /// Whether a read-only opening may find nothing: no store as yet, a sector that cannot be

@@ -166,6 +166,8 @@ pub(super) struct Runner<'a> {
     pub(super) full_unseen: bool,
     /// How many renames there were when somebody last looked.
     pub(super) renames_seen: u64,
+    /// The memory in use when the store was opened, in bytes.
+    pub(super) memory_at_first: u64,
     /// Whether the first manifest of this session was looked at.
     pub(super) has_looked: bool,
     /// C11: something was committed since the engine's time was last logged.
@@ -239,6 +241,7 @@ impl<'a> Runner<'a> {
             full_unseen: false,
             renames_seen: 0,
             has_looked: false,
+            memory_at_first: 0,
             dirty: false,
             attested_at: 0,
             faults_before: 0,

@@ -20,10 +20,24 @@ pub struct StepSpec {
     pub scan_bytes: usize,
     /// Keys that an iterator passes under one lock.
     pub scan_visits: usize,
+    /// New keys that a walk sorts under one lock.
+    #[serde(default = "sort_keys")]
+    pub sort_keys: usize,
+    /// Keys of sorted runs that it merges under one lock.
+    #[serde(default = "merge_keys")]
+    pub merge_keys: usize,
     /// Runs that a listing passes under one lock.
     pub list_runs: usize,
     /// Keys that a step of maintenance frees or visits.
     pub maintain_keys: usize,
+}
+
+fn sort_keys() -> usize {
+    Steps::default().sort_keys_max
+}
+
+fn merge_keys() -> usize {
+    Steps::default().merge_keys_max
 }
 
 impl Default for StepSpec {
@@ -35,6 +49,8 @@ impl Default for StepSpec {
             scan_entries: steps.scan_entries_max,
             scan_bytes: steps.scan_bytes_max,
             scan_visits: steps.scan_visits_max,
+            sort_keys: steps.sort_keys_max,
+            merge_keys: steps.merge_keys_max,
             list_runs: steps.list_runs_max,
             maintain_keys: steps.maintain_keys_max,
         }
@@ -51,6 +67,8 @@ impl StepSpec {
             scan_entries_max: self.scan_entries,
             scan_bytes_max: self.scan_bytes,
             scan_visits_max: self.scan_visits,
+            sort_keys_max: self.sort_keys,
+            merge_keys_max: self.merge_keys,
             list_runs_max: self.list_runs,
             maintain_keys_max: self.maintain_keys,
         }

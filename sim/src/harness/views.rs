@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-use runstone::{Error, KVStore, Scan, Snapshot, Value};
+use runstone::{Error, KVScan, KVStore, Scan, Snapshot, Value};
 
 use super::case::{ChangeSpec, KEYS, key_bytes, run_id};
 use super::model::Revision;
@@ -58,6 +58,11 @@ impl Runner<'_> {
         let Some(scan) = self.opened(run, &what, opened)? else { return Ok(()) };
         let expected = self.model.range(run, range, self.model.version(), self.now_ms());
         let outcome = walk(scan, &expected, ends, &what);
+        let outcome = outcome.and_then(|()| {
+            let kv = KVStore::new(self.db.clone().ok_or("")?);
+            let scan = kv.scan::<&[u8], _>(run_id(run), range).map_err(|e| e.to_string())?;
+            walk_facade(scan, &expected, ends, &what)
+        });
         self.require("read", outcome)?;
         // The same of a snapshot, in its time.
         let Some((snapshot, version, now)) = self.snapshots.last() else { return Ok(()) };
@@ -257,6 +262,41 @@ fn compare_facade(
             let wanted = wanted.map(|wanted| wanted.len());
             Err(format!("the facade lists {found:?} of run {run}, not {wanted:?}"))
         }
+    }
+}
+
+/// Walks a scan of the facade from both ends: bytes, until a value is none; then it has ended.
+fn walk_facade(
+    mut scan: KVScan,
+    expected: &[(&[u8], &Revision)],
+    ends: u32,
+    what: &str,
+) -> Result<(), String> {
+    let (mut left, mut bits) = (VecDeque::from(expected.to_vec()), ends);
+    loop {
+        let (found, wanted) = match bits & 1 == 0 {
+            true => (scan.next(), left.pop_front()),
+            false => (scan.next_back(), left.pop_back()),
+        };
+        bits = bits.rotate_right(1);
+        let wanted = wanted.map(|(key, revision)| (key, revision.value.as_ref()));
+        match (found, wanted) {
+            (None, None) => break,
+            (Some(Ok((key, bytes))), Some((wanted, Some(Value::Bytes(value)))))
+                if key == wanted && bytes == *value => {}
+            (Some(Err(Error::WrongType { .. })), Some((_, Some(value))))
+                if !matches!(value, Value::Bytes(_)) =>
+            {
+                left.clear();
+            }
+            (found, wanted) => {
+                return Err(format!("the facade's {what}: {found:?}, not {wanted:?}"));
+            }
+        }
+    }
+    match (scan.next_back(), scan.next()) {
+        (None, None) => Ok(()),
+        _ => Err(format!("the facade's {what} goes on behind its end")),
     }
 }
 
