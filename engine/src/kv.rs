@@ -202,7 +202,7 @@ impl Iterator for KVScan {
 
 impl DoubleEndedIterator for KVScan {
     fn next_back(&mut self) -> Option<Self::Item> {
-        if self.failed {
+        if self.failed && !planted!(FacadeGoesOn) {
             return None;
         }
         let item = self.inner.next_back();

@@ -208,6 +208,22 @@ bugs! {
         "A close that fails for good keeps the database open, and its lock."
     R46 ActiveOverItsEnd
         "A run counts as active behind its end in the same group."
+    R47 OneSortStep
+        "A walk in order puts one step of the new keys in order, and misses the rest."
+    R48 GroupMemoryForgotten
+        "Commits of one group do not count the memory of those before them."
+    R49 PinnedForgotten
+        "A superseded version that a snapshot sees when maintenance comes is never freed."
+    R50 FloorOnlyIfDirty
+        "Maintenance of a log that was flushed frees what expired, and logs no time."
+    R51 FacadeGoesOn
+        "A scan of the facade goes on from its other end after it has failed."
+    R52 TimeOfNoteLost
+        "A recovery forgets a time that only a watermark bears, though it has shown it."
+    R53 RefusedTimeLogged
+        "The time of a commit that was refused counts as logged."
+    R54 LeftReplaced
+        "Maintenance reports what is left of its last part only."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -263,7 +263,8 @@ pub(crate) fn repair(
     // What is not written again may have been the last to bear the time that this opening shows.
     let (version, time_ms) = (replay.last_version, replay.last_time_ms);
     let floor = RecordHead { kind: RecordKind::ClockFloor, version, time_ms, synced: 0 };
-    let is_lost = replay.content_time_ms < time_ms && !planted!(FloorNotWrittenAgain);
+    let is_lost =
+        replay.content_time_ms < time_ms && !planted!(FloorNotWrittenAgain | TimeOfNoteLost);
     sometimes!("recovery/time-of-a-note-kept", is_lost);
     let records = records.chain(is_lost.then_some((floor, &[][..])));
     let segment = create_segment(place, plan, records).map_err(into_error)?;

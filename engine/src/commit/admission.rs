@@ -69,6 +69,9 @@ impl Overlay {
         let changes = request.changes.as_slice();
         if let [Change::Put { key, .. } | Change::Delete { key }] = changes {
             self.require_active(tracker, key.run())?;
+            if planted!(GroupMemoryForgotten) {
+                return Ok(());
+            }
         } else {
             self.admit_batch(changes, tracker)?;
         }

@@ -243,13 +243,19 @@ impl Pipeline {
             let mut writer = self.writer.lock_for_upkeep();
             self.health.check()?;
             // The floor is in the log before anything that expired leaves memory.
-            if writer.logged_ms < now_ms {
+            let logged =
+                if planted!(RefusedTimeLogged) { writer.last_time_ms } else { writer.logged_ms };
+            let is_flushed = planted!(FloorOnlyIfDirty) && !writer.dirty;
+            if logged < now_ms && !is_flushed {
                 sometimes!("upkeep/clock-floor-before-expiry");
                 self.prepare(&mut writer)?;
                 self.append_clock_floor(&mut writer)?;
                 self.note_unsynced(&mut writer);
             }
-            let floor = writer.logged_ms;
+            let floor = match planted!(RefusedTimeLogged | FloorOnlyIfDirty) {
+                true => now_ms,
+                false => writer.logged_ms,
+            };
             drop(writer);
             let (freed, left) = self.store.expire(floor, keys_max);
             sometimes!("upkeep/expired-kept-for-a-pin", left > 0);
@@ -258,6 +264,9 @@ impl Pipeline {
         }
         let (freed, left) = self.store.collect_garbage(keys_max);
         report.freed += freed;
+        if planted!(LeftReplaced) {
+            report.left = 0;
+        }
         report.left += left;
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;

@@ -339,7 +339,9 @@ impl Memtable {
             if !older.is_empty() {
                 chain.older = Some(older);
                 sometimes!("memtable/garbage-still-pinned");
-                self.garbage.push_back(slot);
+                if !planted!(PinnedForgotten) {
+                    self.garbage.push_back(slot);
+                }
                 continue;
             }
             freed += 1;

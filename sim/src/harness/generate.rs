@@ -70,7 +70,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
 
 fn options(rng: &mut Rng) -> CaseOptions {
     let mode = pick(rng, &[0, 0, 1, 1, 2]);
-    let small_memtable = rng.chance(1, 12);
+    let small_memtable = rng.chance(1, 8);
     CaseOptions {
         mode,
         batch_size: pick(rng, &[1, 2, 3, 8, 40]),
@@ -87,8 +87,11 @@ fn options(rng: &mut Rng) -> CaseOptions {
             CaseOptions::AMPLE_MEMTABLE
         },
         log_buffer_bytes_max: pick(rng, &[0, 300, 4096, 65_536]),
-        group_commits_max: pick(rng, &[1, 2, 5, 64]),
-        queue_commits_max: pick(rng, &[1, 3, 64]),
+        group_commits_max: pick(
+            rng,
+            if small_memtable { &[2, 64, 64, 64] } else { &[1, 2, 5, 64] },
+        ),
+        queue_commits_max: pick(rng, if small_memtable { &[3, 64, 64] } else { &[1, 3, 64] }),
         diligent: rng.coin(),
         // Half of the seeds go as programs do; the others over the edges of every step.
         steps: if rng.coin() { steps(rng) } else { StepSpec::default() },

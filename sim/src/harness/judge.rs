@@ -132,6 +132,18 @@ impl Runner<'_> {
             return self.fail("C4", format!("version {version} was returned, not {expected}"));
         }
         self.epoch_max = self.epoch_max.max(self.epoch);
+        let may_use_reserve = |change: &ChangeSpec| {
+            matches!(
+                change,
+                ChangeSpec::Delete { .. }
+                    | ChangeSpec::End { .. }
+                    | ChangeSpec::Tagged { value: None, .. }
+            )
+        };
+        match model::final_changes(changes).iter().all(may_use_reserve) {
+            true => self.acknowledged_in_op.1 = true,
+            false => self.acknowledged_in_op.0 = true,
+        }
         self.dirty = true;
         match level {
             Level::Strict => {

@@ -159,7 +159,7 @@ fn encoded_bytes(value: &Value) -> usize {
 }
 
 /// Of several writes to a key in a batch the last counts, at its place.
-fn final_changes(changes: &[ChangeSpec]) -> Vec<ChangeSpec> {
+pub(crate) fn final_changes(changes: &[ChangeSpec]) -> Vec<ChangeSpec> {
     let written = |change: &ChangeSpec| match change {
         ChangeSpec::Put { run, key, .. } | ChangeSpec::Delete { run, key } => {
             Some((*run, TypeTag::KV, key_bytes(*key)))

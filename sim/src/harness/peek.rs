@@ -46,7 +46,21 @@ impl Runner<'_> {
         if !self.looks() {
             return Ok(());
         }
-        self.promised_is_kept("a close", Written::durable(&self.disk, Path::new(DIR)))
+        let files = Written::durable(&self.disk, Path::new(DIR));
+        if let Some(beyond) = files.beyond(self.case.options.segment_bytes) {
+            return self.fail("size", format!("{beyond} is not the only one, and ends beyond it"));
+        }
+        self.promised_is_kept("a close", files)
+    }
+
+    /// As [`Runner::look_ahead`], when an opening has returned.
+    pub(super) fn look_at_opened(&self) -> Checked {
+        match self.looks() {
+            true => {
+                self.promised_is_kept("an opening", Written::durable(&self.disk, Path::new(DIR)))
+            }
+            false => Ok(()),
+        }
     }
 
     /// The disk as a power cut now may leave it.

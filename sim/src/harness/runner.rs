@@ -166,6 +166,9 @@ pub(super) struct Runner<'a> {
     pub(super) full_unseen: bool,
     /// How many renames there were when somebody last looked.
     pub(super) renames_seen: u64,
+    /// Whether an operation has acknowledged commits that may not use the reserve of memory, and
+    /// such as may.
+    pub(super) acknowledged_in_op: (bool, bool),
     /// The memory in use when the store was opened, in bytes.
     pub(super) memory_at_first: u64,
     /// Whether the first manifest of this session was looked at.
@@ -242,6 +245,7 @@ impl<'a> Runner<'a> {
             renames_seen: 0,
             has_looked: false,
             memory_at_first: 0,
+            acknowledged_in_op: (false, false),
             dirty: false,
             attested_at: 0,
             faults_before: 0,

@@ -9,6 +9,7 @@ use super::case::{
     CaseOptions, ChangeSpec, KEYS, LevelSpec, NAMED, Op, TAGGED_KEYS, VALUE_BYTES_MAX, ValueSpec,
 };
 use super::oracle::RUNS;
+use crate::disk::{CrashKind, When};
 use crate::rng::Rng;
 
 /// The weights of a seed's operations.
@@ -23,6 +24,8 @@ pub(super) struct Workload {
     odd_keys: bool,
     ttl: bool,
     levels: bool,
+    /// Whether there is little memory.
+    tight: bool,
     /// What comes next, if that is settled.
     burst: VecDeque<Op>,
 }
@@ -58,6 +61,7 @@ impl Workload {
             odd_keys: swarm.chance(1, 3),
             ttl: swarm.coin(),
             levels: swarm.chance(1, 3),
+            tight: options.may_be_full(),
             burst: VecDeque::new(),
         }
     }
@@ -67,6 +71,10 @@ impl Workload {
             change: ChangeSpec::Begin { run: 0, parent: None, tags: 1 },
             level: LevelSpec::Default,
         }];
+        if self.tight && rng.coin() {
+            // Before memory is full, and refuses what comes next by itself.
+            self.burst = self.submitted(self.crowd(rng), rng);
+        }
         while ops.len() < count {
             ops.push(self.op(rng));
         }
@@ -77,7 +85,7 @@ impl Workload {
         if let Some(op) = self.burst.pop_front() {
             return op;
         }
-        if self.weights[4] > 0 && rng.chance(1, 40) {
+        if self.weights[4] > 0 && rng.chance(1, if self.tight { 20 } else { 40 }) {
             self.burst = self.group(rng);
         }
         if self.weights[13] > 0 && rng.chance(1, 40) {
@@ -245,7 +253,16 @@ impl Workload {
 
     /// Commits about each other that come into one group, as far as groups go here.
     fn group(&mut self, rng: &mut Rng) -> VecDeque<Op> {
-        let changes = if rng.chance(1, 3) { self.around_an_end(rng) } else { self.dense(rng) };
+        let changes = match rng.below(6) {
+            0 | 1 => self.around_an_end(rng),
+            2 | 3 if self.tight => self.crowd(rng),
+            _ => self.dense(rng),
+        };
+        self.submitted(changes, rng)
+    }
+
+    /// Each change as a commit, and what brings them into one group.
+    fn submitted(&self, changes: Vec<ChangeSpec>, rng: &mut Rng) -> VecDeque<Op> {
         let target = changes.iter().rev().find_map(put_to);
         let mut ops: VecDeque<Op> = changes
             .into_iter()
@@ -308,11 +325,21 @@ impl Workload {
             })
             .collect();
         ops.push_back(Op::Tick);
-        if rng.coin() {
-            // The time of a flush, which no commit has.
-            let passes_ms = u32::try_from(rng.range(1..=100)).unwrap_or(1);
-            ops.push_back(Op::Clock { wall_ms: 0, passes_ms });
-            ops.push_back(Op::Flush);
+        // A time that no commit has: that of a flush, or of a commit that is refused before the log
+        // is idle.
+        let passes_ms = u32::try_from(rng.range(1..=100)).unwrap_or(1);
+        let passes = Op::Clock { wall_ms: 0, passes_ms };
+        match rng.below(4) {
+            0 | 1 => ops.extend([passes, Op::Flush]),
+            2 => {
+                let waits = Op::Write { change: self.put(rng), level: pick(rng, &levels) };
+                let refused = Op::Remove { run: RUNS - 1, key: 0 };
+                ops.extend([waits, passes, refused, Op::Tick]);
+                if rng.coin() {
+                    ops.push_back(stop(rng));
+                }
+            }
+            _ => {}
         }
         ops
     }
@@ -362,6 +389,19 @@ impl Workload {
             .collect()
     }
 
+    /// Values that do not fit into memory together, where each of them would.
+    fn crowd(&self, rng: &mut Rng) -> Vec<ChangeSpec> {
+        let run = self.run(rng);
+        let first = byte(rng, u64::from(self.keys));
+        let sizes = pick(rng, &[50, 300, 700]);
+        (0..pick(rng, &[3, 6, 12]))
+            .map(|n| {
+                let value = ValueSpec { kind: 8, size: sizes, ..self.value(rng) };
+                ChangeSpec::Put { run, key: (first + n) % self.keys.max(1), value, ttl_ms: None }
+            })
+            .collect()
+    }
+
     /// A run is written to, ended, and written to: what comes behind the end is refused.
     fn around_an_end(&mut self, rng: &mut Rng) -> Vec<ChangeSpec> {
         let run = self.run(rng);
@@ -401,6 +441,13 @@ impl Workload {
             })
             .collect()
     }
+}
+
+/// A crash at once.
+fn stop(rng: &mut Rng) -> Op {
+    let kind = pick(rng, &[CrashKind::Power, CrashKind::Process]);
+    let (when, model, nested) = (When::Before, None, Vec::new());
+    Op::Crash { after_calls: 0, when, kind, model, nested, rot: 0 }
 }
 
 /// The run and the key of a put.

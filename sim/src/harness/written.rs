@@ -125,6 +125,21 @@ impl<'a> Written<'a> {
         entries.find(is_short).and_then(file_name)
     }
 
+    /// A commit behind others in a segment of this size that ends beyond it. What a recovery has
+    /// written again attests nothing, and may.
+    pub(crate) fn beyond(&self, size: u64) -> Option<String> {
+        let manifest = self.read("MANIFEST")?;
+        let mut entries = manifest.get(64..)?.chunks_exact(40);
+        entries.find_map(|entry| {
+            let records = self.segment(entry)?.records.into_iter();
+            let of_session = |(_, record): &(u64, Whole)| record.is_commit && record.synced > 0;
+            let mut commits = records.filter(of_session).skip(1);
+            let is_beyond = |(at, record): &(u64, Whole)| at + record.length as u64 > size;
+            let (at, record) = commits.find(is_beyond)?;
+            Some(format!("commit {} at {at} of {}", record.version, file_name(entry)?))
+        })
+    }
+
     /// How many commits stand in the segment that is written, and are attested neither by the
     /// manifest nor by a later record. `None` if there is none, or after a clean close.
     pub(crate) fn unproven(&self) -> Option<u64> {
