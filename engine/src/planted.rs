@@ -224,6 +224,12 @@ bugs! {
         "The time of a commit that was refused counts as logged."
     R54 LeftReplaced
         "Maintenance reports what is left of its last part only."
+    R55 RotationIgnoresBuffer
+        "Records that wait in the buffer do not count towards the size of their segment."
+    R56 TickCommitsOneGroup
+        "A tick commits one group of what nobody waits for, and leaves the rest."
+    R57 RefusedStaysInOverlay
+        "A run that a refused batch would have begun counts as begun for the rest of its group."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -108,6 +108,9 @@ impl Overlay {
             let status = |overlay: &Self, own: &BTreeMap<_, _>, run| {
                 own.get(&run).copied().or_else(|| overlay.status(tracker, run))
             };
+            if planted!(RefusedStaysInOverlay) && !own.is_empty() {
+                self.runs.get_or_insert_default().extend(own.clone());
+            }
             match change {
                 Change::BeginRun { begin, .. } => {
                     if let Some(status) = status(self, &own, run) {

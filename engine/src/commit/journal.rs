@@ -253,7 +253,9 @@ impl Journal {
 
     /// Whether a record of at most `bytes` must go into a new segment.
     pub(crate) fn needs_rotation(&self, bytes: u64, options: &Options) -> bool {
-        self.ended || (!self.writer.is_empty() && self.writer.end() + bytes > options.segment_bytes)
+        let ignores_buffer = planted!(RotationIgnoresBuffer);
+        let end = if ignores_buffer { self.writer.written() } else { self.writer.end() };
+        self.ended || (!self.writer.is_empty() && end + bytes > options.segment_bytes)
     }
 
     /// Whether the segment takes no more records.

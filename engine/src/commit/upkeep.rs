@@ -82,6 +82,7 @@ impl Pipeline {
                     sometimes!("upkeep/others-were-first");
                     return;
                 }
+                _ if planted!(TickCommitsOneGroup) => return,
                 answered => left = left.saturating_sub(answered),
             }
         }

@@ -71,7 +71,7 @@ impl Workload {
             change: ChangeSpec::Begin { run: 0, parent: None, tags: 1 },
             level: LevelSpec::Default,
         }];
-        if self.tight && rng.coin() {
+        if self.tight {
             // Before memory is full, and refuses what comes next by itself.
             self.burst = self.submitted(self.crowd(rng), rng);
         }
@@ -264,9 +264,11 @@ impl Workload {
     /// Each change as a commit, and what brings them into one group.
     fn submitted(&self, changes: Vec<ChangeSpec>, rng: &mut Rng) -> VecDeque<Op> {
         let target = changes.iter().rev().find_map(put_to);
+        // One each, or as batches: if one of those is refused, nothing of it holds for the next.
+        let size = pick(rng, &[1, 1, 2]);
         let mut ops: VecDeque<Op> = changes
-            .into_iter()
-            .map(|change| Op::Submit { changes: vec![change], level: self.level(rng) })
+            .chunks(size)
+            .map(|changes| Op::Submit { changes: changes.to_vec(), level: self.level(rng) })
             .collect();
         ops.push_back(match (rng.below(6), target) {
             (0, _) => Op::Write { change: self.put(rng), level: self.level(rng) },
@@ -275,6 +277,7 @@ impl Workload {
                 Op::Write { change, level: LevelSpec::Default }
             }
             (3, _) => Op::Wait,
+            (4, _) => Op::Tick,
             _ => Op::Step,
         });
         ops
@@ -329,9 +332,9 @@ impl Workload {
         // is idle.
         let passes_ms = u32::try_from(rng.range(1..=100)).unwrap_or(1);
         let passes = Op::Clock { wall_ms: 0, passes_ms };
-        match rng.below(4) {
+        match rng.below(5) {
             0 | 1 => ops.extend([passes, Op::Flush]),
-            2 => {
+            2 | 3 => {
                 let waits = Op::Write { change: self.put(rng), level: pick(rng, &levels) };
                 let refused = Op::Remove { run: RUNS - 1, key: 0 };
                 ops.extend([waits, passes, refused, Op::Tick]);
@@ -392,12 +395,11 @@ impl Workload {
     /// Values that do not fit into memory together, where each of them would.
     fn crowd(&self, rng: &mut Rng) -> Vec<ChangeSpec> {
         let run = self.run(rng);
-        let first = byte(rng, u64::from(self.keys));
-        let sizes = pick(rng, &[50, 300, 700]);
-        (0..pick(rng, &[3, 6, 12]))
-            .map(|n| {
-                let value = ValueSpec { kind: 8, size: sizes, ..self.value(rng) };
-                ChangeSpec::Put { run, key: (first + n) % self.keys.max(1), value, ttl_ms: None }
+        let size = pick(rng, &[300, 700, 1400, 1400]);
+        (0..pick(rng, &[6, 12, 12]))
+            .map(|key| {
+                let value = ValueSpec { kind: 8, size, ..self.value(rng) };
+                ChangeSpec::Put { run, key, value, ttl_ms: None }
             })
             .collect()
     }
@@ -413,6 +415,14 @@ impl Workload {
             }
         };
         let mut changes = vec![around(self, rng)];
+        if rng.chance(1, 4) {
+            // A run is begun in a batch that is refused, and then written to.
+            let new = RUNS - 1;
+            let begin = ChangeSpec::Begin { run: new, parent: None, tags: 0 };
+            let ended = ChangeSpec::End { run: new - 1, status: 0 };
+            let put = ChangeSpec::Put { run: new, key: 0, value: self.value(rng), ttl_ms: None };
+            return vec![begin, ended, put, around(self, rng)];
+        }
         if self.active.len() > 1 {
             self.active.retain(|active| *active != run);
             changes.push(ChangeSpec::End { run, status: byte(rng, 3) });
