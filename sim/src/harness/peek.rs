@@ -53,14 +53,12 @@ impl Runner<'_> {
         self.promised_is_kept("a close", files)
     }
 
-    /// As [`Runner::look_ahead`], when an opening has returned.
-    pub(super) fn look_at_opened(&self) -> Checked {
-        match self.looks() {
-            true => {
-                self.promised_is_kept("an opening", Written::durable(&self.disk, Path::new(DIR)))
-            }
-            false => Ok(()),
+    /// As [`Runner::look_ahead`], when a flush or an opening has returned.
+    pub(super) fn look_at(&self, what: &str) -> Checked {
+        if !self.looks() {
+            return Ok(());
         }
+        self.promised_is_kept(what, Written::durable(&self.disk, Path::new(DIR)))
     }
 
     /// The disk as a power cut now may leave it.

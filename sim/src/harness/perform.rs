@@ -72,6 +72,7 @@ impl Runner<'_> {
                     self.log_ends_with_a_sector()?;
                     self.floor_is_logged();
                     self.all_durable();
+                    self.look_at("a flush")?;
                 }
                 self.upkeep("flush", outcome)
             }

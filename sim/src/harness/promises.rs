@@ -34,8 +34,14 @@ impl Runner<'_> {
 
     /// C11: a flush, or a close with anything to write, has logged the engine's time.
     pub(super) fn floor_is_logged(&mut self) {
-        let logged = if self.dirty { self.now_ms() } else { self.model.time_ms() };
-        self.time_floor = self.time_floor.max((logged, self.model.version()));
+        let version = self.model.version();
+        let logged = match self.dirty {
+            true => self.now_ms(),
+            // What maintenance has logged is durable by now.
+            false if self.looks() => self.files().floor_ms().max(self.model.time_ms()),
+            false => self.model.time_ms(),
+        };
+        self.time_floor = self.time_floor.max((logged, version));
         self.dirty = false;
     }
 

@@ -363,7 +363,7 @@ impl Runner<'_> {
         if now_ms > self.clock.now().0 {
             // C11: what the log alone knows, and readers have been shown.
             self.time_floor = self.time_floor.max((now_ms, self.model.version()));
-            self.look_at_opened()?;
+            self.look_at("an opening")?;
         }
         self.clock.pass(0, behind);
         self.recoveries += u64::from(std::mem::take(&mut self.has_crashed));

@@ -86,17 +86,12 @@ impl Runner<'_> {
     }
 
     /// The histories that may be shown, up to where they are cut.
-    pub(super) fn candidates(&self) -> Vec<Model> {
-        let mut candidates = vec![self.extended(0)];
-        if self.case.options.may_be_full() {
-            // Any of the unknown ones may have been refused for want of memory.
-            let count = u32::try_from(self.unknown.len()).unwrap_or(0).min(8);
-            candidates.extend((1..1 << count).map(|skip| self.extended(skip)));
-        }
-        if !self.is_strict() {
-            candidates.extend(self.timelines.iter().cloned());
-        }
-        candidates
+    fn candidates(&self) -> impl Iterator<Item = Model> {
+        // Any of the unknown ones may have been refused for want of memory.
+        let unknown = u32::try_from(self.unknown.len()).unwrap_or(0).min(14);
+        let refused = if self.case.options.may_be_full() { unknown } else { 0 };
+        let timelines = if self.is_strict() { &[][..] } else { &self.timelines };
+        (0..1 << refused).map(|skip| self.extended(skip)).chain(timelines.iter().cloned())
     }
 
     /// C1, C13, C14: no shorter than was promised.

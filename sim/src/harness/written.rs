@@ -15,6 +15,9 @@ use crate::disk::SimVfs;
 
 /// Where the first record of a segment stands.
 const FIRST_RECORD: usize = 72;
+/// The kinds of records that are asked for.
+const COMMIT: u64 = 1;
+const CLOCK_FLOOR: u64 = 3;
 /// The fields of a record before its payload.
 const RECORD_HEAD: usize = 33;
 
@@ -140,6 +143,11 @@ impl<'a> Written<'a> {
         })
     }
 
+    /// The engine time of the last clock floor, in milliseconds; 0 if there is none.
+    pub(crate) fn floor_ms(&self) -> u64 {
+        self.last(|record| record.is_floor).map_or(0, |record| record.time_ms)
+    }
+
     /// How many commits stand in the segment that is written, and are attested neither by the
     /// manifest nor by a later record. `None` if there is none, or after a clean close.
     pub(crate) fn unproven(&self) -> Option<u64> {
@@ -179,6 +187,7 @@ struct Whole {
     time_ms: u64,
     synced: u64,
     is_commit: bool,
+    is_floor: bool,
 }
 
 /// The record at an offset, if its checksum matches.
@@ -192,8 +201,9 @@ fn whole_record(segment: &[u8], at: usize, seal: u32) -> Option<Whole> {
     hasher.update(covered);
     let matches = u64::from(hasher.finalize()) == number::<4>(rest, 0)?;
     let (version, time_ms) = (number::<8>(rest, 8)?, number::<8>(rest, 16)?);
-    let (synced, is_commit) = (number::<8>(rest, 24)?, number::<1>(rest, 32)? == 1);
-    matches.then_some(Whole { length, version, time_ms, synced, is_commit })
+    let (synced, kind) = (number::<8>(rest, 24)?, number::<1>(rest, 32)?);
+    let (is_commit, is_floor) = (kind == COMMIT, kind == CLOCK_FLOOR);
+    matches.then_some(Whole { length, version, time_ms, synced, is_commit, is_floor })
 }
 
 #[cfg(test)]
