@@ -73,13 +73,13 @@ fn assert_self_contained(page: &str) {
 #[test]
 fn the_page_of_a_seed_shows_every_event_and_decodes_the_files() {
     let dir = tempfile::tempdir().unwrap();
-    let page = report(dir.path(), "3");
+    let page = report(dir.path(), "10");
     assert_self_contained(&page);
     let Some(dom) = rendered(dir.path(), "") else { return };
     assert_built(&dom);
     assert!(mark(&dom, "events") > 400);
     assert!(mark(&dom, "steps") > 100);
-    for shown in ["Seed 3", "no breach", "What was lost at crash", "Durable: what survives"] {
+    for shown in ["Seed 10", "no breach", "What was lost at crash", "Durable: what survives"] {
         assert!(dom.contains(shown), "{shown}");
     }
     // The records are read as the engine wrote them: none is broken where nothing had crashed.

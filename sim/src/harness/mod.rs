@@ -12,8 +12,9 @@
 //! - [`oracle`]: what the crash contract permits, clause by clause.
 //! - [`runner`]: runs a case, operation by operation: `perform` (what an operation does),
 //!   `views` (what readers see), `judge` (what a commit may come to), `promises` (what holds
-//!   from then on), `stopping` (closing, crashing, opening), `verify` (what an opening may
-//!   show), `finish` (what holds at the end), `foreign` (what must be left alone).
+//!   from then on), `peek` (what a power cut would leave now), `stopping` (closing, crashing,
+//!   opening), `verify` (what an opening may show), `finish` (what holds at the end), `foreign`
+//!   (what must be left alone).
 //! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
 //!   `failed_syncs` (which cells of the failed-sync matrix were reached).
 //! - [`recorded`]: a run with the images of the disk at every moment, for a page.
