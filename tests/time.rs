@@ -13,8 +13,8 @@ fn disk() -> SimVfs {
     SimVfs::with_config(7, DiskConfig::default().only(CrashModel::DropAll))
 }
 
-/// A store with a key that lives for 50 ms, 60 ms later, when a commit has just been refused: it has
-/// seen the time, and logged nothing.
+/// A store with a key that lives for 50 ms, 60 ms later, when a commit has just been refused: it
+/// has seen the time, and logged nothing.
 fn with_an_expired_key(world: &World) -> Database {
     let db = world.open();
     db.begin_run(run(1), NO_TAGS).unwrap();

@@ -103,7 +103,6 @@ impl Pipeline {
         if group.accepted.is_empty() {
             return;
         }
-        writer.note_logged();
         let Writer { hot, last_version, last_time_ms, .. } = writer;
         self.store.publish(*last_version, |memory| {
             for Accepted { version, changes, previous, reply } in group.accepted.drain(..) {
@@ -143,7 +142,6 @@ impl Pipeline {
             return Err(self.undo(writer, before, mark, failure));
         }
         // 4. Apply and publish.
-        writer.note_logged();
         let Writer { hot, last_time_ms, .. } = writer;
         self.store.publish(version, |memory| {
             self.apply(memory, changes, version, *last_time_ms, hot);
@@ -445,10 +443,10 @@ impl Pipeline {
         let overfull = writer.journal.log().buffered() > self.options.log_buffer_bytes_max;
         sometimes!("pipeline/buffer-overfull", overfull && level == Level::Async);
         if level > Level::Async || overfull {
-            let (gate, health) = (&self.gate, &self.health);
-            writer.journal.write_buffer(gate, health, writer.batched)?;
+            writer.journal.write_buffer(&self.gate, &self.health, writer.batched)?;
         }
         writer.batched += batched;
+        writer.note_logged();
         writer.dirty = !planted!(SyncCountsAsFlush) || level < Level::Strict;
         if level == Level::Strict && !planted!(AcknowledgedBeforeDurable) {
             let point = writer.journal.sync_point(writer.batched);

@@ -7,8 +7,8 @@
 //!
 //! Invariants: each slot that holds a key stands exactly once, in the tail or in one run; the
 //! tail is in the order in which the keys came; runs are sorted, and no merge makes one longer than
-//! the options say; readers sort and merge in bounded steps. A key that is gone is dropped by whatever step meets
-//! it, and its slot is released then.
+//! the options say; readers sort and merge in bounded steps. A key that is gone is dropped by
+//! whatever step meets it, and its slot is released then.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};

@@ -8,6 +8,7 @@ use runstone::{Builder, Database, Error, Options};
 use runstone_vfs::Vfs;
 
 use super::case::{ChangeSpec, World, run_id};
+use super::ledger::WATCH;
 use super::oracle;
 use super::runner::{Checked, DIR, Runner, Stop, Stopped};
 use super::world::{SimClock, SimEntropy};
@@ -94,8 +95,10 @@ impl Runner<'_> {
         self.disk.enable_faults(false);
         // Where there is a directory already, or none.
         if self.case.seed.is_multiple_of(16) {
+            self.disk.unwatch();
             let made = self.vfs().create_dir(Path::new("/data"));
             let made = made.and_then(|()| self.vfs().create_dir(Path::new(DIR)));
+            self.disk.watch(WATCH);
             if made.is_err() {
                 return self.fail("harness", "a directory could not be made");
             }
