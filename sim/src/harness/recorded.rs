@@ -20,7 +20,7 @@ pub struct Recorded {
 /// ```
 /// use runstone_sim::harness::{generate::generate, recorded::run_recorded, run};
 ///
-/// let case = generate(3);
+/// let case = generate(10);
 /// let recorded = run_recorded(&case);
 /// assert_eq!(recorded.outcome.digest, run(&case, false).digest);
 /// assert!(recorded.moments.len() > 100);
