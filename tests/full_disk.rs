@@ -24,6 +24,16 @@ fn is_full(outcome: runstone::Result<u64>) {
     assert!(error.is_retryable() && error.to_string().contains("free space"));
 }
 
+/// A store whose next value of 300 bytes needs a new segment.
+fn before_a_rotation() -> (SimVfs, World, Database) {
+    let disk = disk();
+    let world = World::new(disk.clone()).with(|options| options.segment_bytes = 600);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    db.put(run(1), "k", vec![1; 300]).unwrap();
+    (disk, world, db)
+}
+
 /// After the power was cut: what is there now.
 fn after_power_cut(world: &World, disk: &SimVfs, db: Database) -> Database {
     disk.crash_now(CrashKind::Power);
@@ -122,11 +132,7 @@ fn preallocation_on_a_full_disk_is_retryable_too() {
 fn a_rotation_on_a_full_disk_is_retryable_wherever_it_meets_it() {
     let mut met = std::collections::BTreeSet::new();
     for room in (0..600).step_by(9) {
-        let disk = disk();
-        let world = World::new(disk.clone()).with(|options| options.segment_bytes = 600);
-        let db = world.open();
-        db.begin_run(run(1), NO_TAGS).unwrap();
-        db.put(run(1), "k", vec![1; 300]).unwrap();
+        let (disk, world, db) = before_a_rotation();
         let before = state(&db);
         fill_up(&disk, room);
         // It needs a new segment and a new manifest, and a record.
@@ -158,11 +164,7 @@ fn a_rotation_on_a_full_disk_is_retryable_wherever_it_meets_it() {
 fn what_tries_on_a_full_disk_leave_is_gone_at_once_and_maintenance_need_not_look_for_it() {
     let mut met = std::collections::BTreeSet::new();
     for room in (0..600).step_by(9) {
-        let disk = disk();
-        let world = World::new(disk.clone()).with(|options| options.segment_bytes = 600);
-        let db = world.open();
-        db.begin_run(run(1), NO_TAGS).unwrap();
-        db.put(run(1), "k", vec![1; 300]).unwrap();
+        let (disk, world, db) = before_a_rotation();
         // Half of the times it is a new segment that does not fit, else what begins a session.
         let begins = room % 2 == 0;
         if begins {

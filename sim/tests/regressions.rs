@@ -69,7 +69,7 @@ fn a_failed_group_does_not_take_its_time_back() {
 }
 
 /// A mistake of the oracle: of ten commits in one group, whose outcome a failed sync left unknown,
-/// memory had refused the last ones. Each subset counts, and only the first eight could be left out.
+/// memory had refused the last. Each subset counts, and only the first eight could be left out.
 #[test]
 fn any_of_a_large_group_of_unknown_outcome_may_have_been_refused_for_want_of_memory() {
     case_passes(include_str!("cases/seed-5552.json"));

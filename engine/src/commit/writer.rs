@@ -58,7 +58,7 @@ impl Writer {
         }
     }
 
-    /// A record of the last time was appended: whether it waits in the buffer or not.
+    /// A record of the last time was appended; it is logged if no record waits in the buffer.
     pub(crate) fn note_logged(&mut self) {
         if self.journal.log().mark() == 0 {
             self.logged_ms = self.last_time_ms;

@@ -43,14 +43,13 @@ impl Runner<'_> {
 
     /// As [`Runner::look_ahead`], when a close has returned.
     pub(super) fn look_at_closed(&self) -> Checked {
-        if !self.looks() {
-            return Ok(());
-        }
         let files = Written::durable(&self.disk, Path::new(DIR));
-        if let Some(beyond) = files.beyond(self.case.options.segment_bytes) {
+        if self.looks()
+            && let Some(beyond) = files.beyond(self.case.options.segment_bytes)
+        {
             return self.fail("size", format!("{beyond} is not the only one, and ends beyond it"));
         }
-        self.promised_is_kept("a close", files)
+        self.look_at("a close")
     }
 
     /// As [`Runner::look_ahead`], when a flush or an opening has returned.

@@ -87,17 +87,20 @@ impl<'a> Written<'a> {
         Some(Segment { attested, open, end: at as u64, records, synced })
     }
 
-    /// The manifest's last entry.
+    /// The manifest's entries, in order; none if there is no manifest.
+    fn entries(&self) -> Vec<Vec<u8>> {
+        let manifest = self.read("MANIFEST").unwrap_or_default();
+        let entries = manifest.get(64..).unwrap_or_default().chunks_exact(40);
+        entries.map(<[u8]>::to_vec).collect()
+    }
+
     fn last_entry(&self) -> Option<Vec<u8>> {
-        let manifest = self.read("MANIFEST")?;
-        manifest.get(64..)?.chunks_exact(40).next_back().map(<[u8]>::to_vec)
+        self.entries().pop()
     }
 
     /// The last of the records that are asked for.
     fn last(&self, is_asked: impl Fn(&Whole) -> bool) -> Option<Whole> {
-        let manifest = self.read("MANIFEST").unwrap_or_default();
-        let mut entries = manifest.get(64..).unwrap_or_default().chunks_exact(40).rev();
-        entries.find_map(|entry| {
+        self.entries().iter().rev().find_map(|entry| {
             let records = self.segment(entry)?.records.into_iter().rev();
             records.map(|(_, record)| record).find(&is_asked)
         })
@@ -119,21 +122,17 @@ impl<'a> Written<'a> {
 
     /// A file of which the manifest attests more than stands there whole.
     pub(crate) fn attested_in_vain(&self) -> Option<String> {
-        let manifest = self.read("MANIFEST")?;
-        let mut entries = manifest.get(64..)?.chunks_exact(40);
-        let is_short = |entry: &&[u8]| {
+        let is_short = |entry: &&Vec<u8>| {
             let segment = self.segment(entry);
             segment.is_none_or(|segment| segment.end < segment.attested)
         };
-        entries.find(is_short).and_then(file_name)
+        self.entries().iter().find(is_short).and_then(|entry| file_name(entry))
     }
 
     /// A commit behind others in a segment of this size that ends beyond it. What a recovery has
     /// written again attests nothing, and may.
     pub(crate) fn beyond(&self, size: u64) -> Option<String> {
-        let manifest = self.read("MANIFEST")?;
-        let mut entries = manifest.get(64..)?.chunks_exact(40);
-        entries.find_map(|entry| {
+        self.entries().iter().find_map(|entry| {
             let records = self.segment(entry)?.records.into_iter();
             let of_session = |(_, record): &(u64, Whole)| record.is_commit && record.synced > 0;
             let mut commits = records.filter(of_session).skip(1);

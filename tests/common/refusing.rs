@@ -1,0 +1,169 @@
+//! A file system that refuses a call by a rule, before anything happens.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use runstone::vfs::{Access, DirEntry, LockKind, MemVfs, Vfs, VfsFile, VfsLock};
+
+use super::World;
+
+/// What is refused: a call on files whose name ends so, and with which error.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    call: &'static str,
+    name_end: &'static str,
+    /// `None`: it panics.
+    kind: Option<io::ErrorKind>,
+}
+
+/// What is refused now, if anything, and how often it was.
+#[derive(Debug, Default)]
+pub struct Rules {
+    refusal: Mutex<Option<Refusal>>,
+    refused: AtomicU64,
+}
+
+impl Rules {
+    /// From now on this call on files whose name ends so is refused.
+    pub fn refuse(
+        &self,
+        call: &'static str,
+        name_end: &'static str,
+        kind: impl Into<Option<io::ErrorKind>>,
+    ) {
+        let kind = kind.into();
+        *self.refusal.lock().unwrap() = Some(Refusal { call, name_end, kind });
+        self.refused.store(0, Ordering::SeqCst);
+    }
+
+    /// Nothing more is refused; how often something was.
+    pub fn relent(&self) -> u64 {
+        *self.refusal.lock().unwrap() = None;
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    fn check(&self, call: &str, path: &Path) -> io::Result<()> {
+        let refusal = *self.refusal.lock().unwrap();
+        match refusal {
+            Some(Refusal { call: refused, name_end, kind })
+                if refused == call && path.to_str().unwrap().ends_with(name_end) =>
+            {
+                self.refused.fetch_add(1, Ordering::SeqCst);
+                Err(kind.expect("a file system that panics").into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A file system that refuses, by rules, before anything happens.
+#[derive(Debug)]
+struct Refusing {
+    inner: Arc<dyn Vfs>,
+    rules: Arc<Rules>,
+}
+
+#[derive(Debug)]
+struct RefusingFile {
+    inner: Arc<dyn VfsFile>,
+    rules: Arc<Rules>,
+    path: std::path::PathBuf,
+}
+
+/// A world on a file system that refuses what its rules say.
+pub fn refusing(inner: MemVfs) -> (World, Arc<Rules>) {
+    let rules = Arc::<Rules>::default();
+    let vfs = Refusing { inner: Arc::new(inner), rules: Arc::clone(&rules) };
+    (World::new(vfs), rules)
+}
+
+impl Refusing {
+    fn file(&self, path: &Path, inner: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
+        Arc::new(RefusingFile { inner, rules: Arc::clone(&self.rules), path: path.to_owned() })
+    }
+}
+
+impl Vfs for Refusing {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+        self.rules.check("open", path)?;
+        Ok(self.file(path, self.inner.open(path, access)?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.rules.check("create", path)?;
+        Ok(self.file(path, self.inner.create(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rules.check("rename", from)?;
+        self.inner.rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rules.check("link", to)?;
+        self.inner.link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.rules.check("remove", path)?;
+        self.inner.remove(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.rules.check("list", path)?;
+        self.inner.list(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.rules.check("create_dir", path)?;
+        self.inner.create_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.rules.check("sync_dir", path)?;
+        self.inner.sync_dir(path)
+    }
+
+    fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
+        self.rules.check("lock", path)?;
+        self.inner.lock(path, kind)
+    }
+}
+
+impl VfsFile for RefusingFile {
+    fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        self.rules.check("read", &self.path)?;
+        self.inner.read_at(buf, pos)
+    }
+
+    fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize> {
+        self.rules.check("write", &self.path)?;
+        self.inner.write_at(buf, pos)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.rules.check("sync", &self.path)?;
+        self.inner.sync()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.rules.check("set_len", &self.path)?;
+        self.inner.set_len(len)
+    }
+
+    fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
+        self.rules.check("allocate", &self.path)?;
+        self.inner.allocate(pos, len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.rules.check("len", &self.path)?;
+        self.inner.len()
+    }
+}
