@@ -174,25 +174,26 @@ impl Tree {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut above = vec![];
-        let mut here = Place::Dir(ROOT);
+        // The node so far, and the last name with the directory that it is in.
+        let (mut here, mut last) = (Some(ROOT), None);
         for component in path.components() {
             if matches!(component, Component::Prefix(_) | Component::RootDir | Component::CurDir) {
                 continue;
             }
-            let dir = match here {
-                Place::Dir(id) => id,
-                Place::Entry { node, .. } => node.ok_or(io::ErrorKind::NotFound)?,
-            };
+            let dir = here.ok_or(io::ErrorKind::NotFound)?;
             let entries = &self.dir(dir)?.live;
-            here = if let Component::Normal(name) = component {
+            (here, last) = if let Component::Normal(name) = component {
                 let name = name.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
                 above.push(dir);
-                Place::Entry { dir, name: name.to_owned(), node: entries.get(name).copied() }
+                (entries.get(name).copied(), Some((dir, name)))
             } else {
-                Place::Dir(above.pop().unwrap_or(ROOT))
+                (Some(above.pop().unwrap_or(ROOT)), None)
             };
         }
-        Ok(here)
+        Ok(match (last, here) {
+            (Some((dir, name)), node) => Place::Entry { dir, name: name.to_owned(), node },
+            (None, id) => Place::Dir(id.unwrap_or(ROOT)),
+        })
     }
 
     /// The node that a path names.

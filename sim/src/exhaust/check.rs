@@ -105,8 +105,9 @@ fn image(vfs: &LazyVfs) -> std::io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     for entry in vfs.list(Path::new(DIR))? {
         let path = Path::new(DIR).join(&entry.name);
         let file = vfs.open(&path, Access::Read)?;
-        // Enough for the header of a segment, and for a manifest of a hundred segments.
-        let mut bytes = vec![0; 4096];
+        // The header of a segment; a manifest of a hundred segments.
+        let is_segment = path.extension().is_some_and(|kind| kind == "log");
+        let mut bytes = vec![0; if is_segment { 64 } else { 4096 }];
         let n = read_full_at(&*file, &mut bytes, 0)?;
         bytes.truncate(n);
         image.insert(path, bytes);

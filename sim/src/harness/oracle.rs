@@ -4,6 +4,7 @@
 //! and their order, from both ends, run records, counts. Not only values.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use runstone::{Database, KVStore, Key, Namespace, RunFilter, RunStatus, Value, VersionedValue};
@@ -28,7 +29,7 @@ pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), S
         for item in scan {
             found.push(item.map_err(|e| format!("scan of run {run}: {e}"))?);
         }
-        compare_lists(&format!("run {run}"), &expected, &found)?;
+        compare_lists(&format_args!("run {run}"), &expected, &found)?;
         compare_tagged(db, model, run, now_ms)?;
     }
     Ok(())
@@ -38,7 +39,7 @@ pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), S
 fn compare_tagged(db: &Database, model: &Model, run: u8, now_ms: u64) -> Result<(), String> {
     for tag in TAGS {
         for key in (0..TAGGED_KEYS).map(key_bytes) {
-            let what = format!("run {run} {} {}", tag.as_str(), key.escape_ascii());
+            let what = format_args!("run {run} {} {}", tag.as_str(), key.escape_ascii());
             let expected = model.get_tagged(run, tag, &key, model.version(), now_ms);
             let name = Key::new(Namespace::default_for(run_id(run)), tag, &key);
             let found = db.storage().get(&name).map_err(|e| format!("{what}: {e}"))?;
@@ -74,21 +75,25 @@ fn compare_runs(db: &Database, model: &Model) -> Result<(), String> {
 
 /// Runs of one status, and runs with one tag.
 fn compare_filtered(db: &Database, model: &Model) -> Result<(), String> {
-    let tag = model.runs().filter_map(|run| model.run_entry(run)?.tags.into_iter().next()).next();
+    let mut entries: Vec<_> = model.runs().filter_map(|run| model.run_entry(run)).collect();
+    let tag = entries.iter().find_map(|entry| entry.tags.first_key_value());
+    let tag = tag.map(|(name, value)| (name.clone(), value.clone()));
+    entries.sort_unstable_by_key(|entry| entry.run_id);
     let filters = RunStatus::ALL.map(|status| RunFilter { status: Some(status), tag: None });
     for filter in
         filters.into_iter().chain(tag.map(|tag| RunFilter { status: None, tag: Some(tag) }))
     {
-        let mut wanted: Vec<_> = model.runs().filter_map(|run| model.run_entry(run)).collect();
-        wanted.retain(|entry| filter.status.is_none_or(|status| entry.status == status));
-        if let Some((name, value)) = &filter.tag {
-            wanted.retain(|entry| entry.tags.get(name) == Some(value));
-        }
-        wanted.sort_unstable_by_key(|entry| entry.run_id);
-        let what = format!("runs with {filter:?}");
-        let found: Vec<_> = db.runs(filter).map_err(|e| e.to_string())?.collect();
-        if found != wanted {
-            return Err(format!("{what}: {} runs, not {}", found.len(), wanted.len()));
+        let wanted = entries.iter().filter(|entry| {
+            filter.status.is_none_or(|status| entry.status == status)
+                && filter
+                    .tag
+                    .as_ref()
+                    .is_none_or(|(name, value)| entry.tags.get(name) == Some(value))
+        });
+        let found: Vec<_> = db.runs(filter.clone()).map_err(|e| e.to_string())?.collect();
+        if !found.iter().eq(wanted.clone()) {
+            let (found, wanted) = (found.len(), wanted.count());
+            return Err(format!("runs with {filter:?}: {found} runs, not {wanted}"));
         }
     }
     Ok(())
@@ -96,7 +101,7 @@ fn compare_filtered(db: &Database, model: &Model) -> Result<(), String> {
 
 /// Compares a listing, in order.
 pub(crate) fn compare_lists(
-    what: &str,
+    what: &dyn Display,
     expected: &[(&[u8], &Revision)],
     found: &[(Vec<u8>, VersionedValue)],
 ) -> Result<(), String> {
@@ -111,7 +116,8 @@ pub(crate) fn compare_lists(
                 key.escape_ascii()
             ));
         }
-        compare_value(&format!("{what} key {}", key.escape_ascii()), Some(revision), Some(value))?;
+        let what = format_args!("{what} key {}", key.escape_ascii());
+        compare_value(&what, Some(revision), Some(value))?;
     }
     match found.get(expected.len()) {
         Some((key, _)) => Err(format!("{what}: unexpected key {}", key.escape_ascii())),
@@ -121,7 +127,7 @@ pub(crate) fn compare_lists(
 
 /// Compares one key.
 pub(crate) fn compare_value(
-    what: &str,
+    what: &dyn Display,
     expected: Option<&Revision>,
     found: Option<&VersionedValue>,
 ) -> Result<(), String> {
@@ -179,7 +185,7 @@ pub(crate) fn compare_get(
 ) -> Result<(), String> {
     let bytes = key_bytes(key);
     let id = run_id(run);
-    let what = format!("run {run} key {}", bytes.escape_ascii());
+    let what = format_args!("run {run} key {}", bytes.escape_ascii());
     let versioned = db.get_versioned(id, &bytes);
     let plain = db.get(id, &bytes);
     let exists = db.exists(id, &bytes);

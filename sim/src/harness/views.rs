@@ -322,5 +322,5 @@ fn walk(
     }
     back.reverse();
     front.append(&mut back);
-    oracle::compare_lists(what, expected, &front)
+    oracle::compare_lists(&what, expected, &front)
 }
