@@ -126,10 +126,13 @@ pub(crate) fn parse_head(
     segment_end: u64,
 ) -> Result<RawHead, NotIntact> {
     let room = segment_end.saturating_sub(offset);
-    if room < RECORD_BYTES_MIN || bytes.len() < RECORD_HEAD_BYTES {
+    if room < RECORD_BYTES_MIN {
         return Err(NotIntact::new("a record", format!("only {room} bytes")));
     }
-    let kind_byte = bytes.get(32).copied().unwrap_or(0);
+    // The last byte of the head: the fields before it are there if it is.
+    let Some(&kind_byte) = bytes.get(RECORD_HEAD_BYTES - 1) else {
+        return Err(NotIntact::new("a record", format!("only {} bytes", bytes.len())));
+    };
     let Some(kind) = RecordKind::from_byte(kind_byte) else {
         return Err(NotIntact::new("a record kind", format!("kind {kind_byte}")));
     };
@@ -295,6 +298,16 @@ mod tests {
         let bytes = sample(b"some payload");
         for cut in 0..bytes.len() {
             assert!(judge(&bytes[..cut], OFFSET, seal()).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_judged_from_its_own_bytes_and_from_no_fewer() {
+        let bytes = sample(b"some payload");
+        let end = OFFSET + bytes.len() as u64;
+        for n in 0..=RECORD_HEAD_BYTES {
+            let outcome = parse_head(&bytes[..n], OFFSET, end);
+            assert_eq!(outcome.is_ok(), n == RECORD_HEAD_BYTES, "{n} bytes");
         }
     }
 
