@@ -365,6 +365,36 @@ fn c05_a_watermark_that_met_a_full_disk_is_written_when_there_is_room_again() {
     assert_eq!((report.replayed_commits, report.unproven_commits), (1, 0));
 }
 
+/// The cut-back of the log, and a close before its manifest, sync what nobody had attested.
+#[test]
+fn c05_what_was_synced_on_the_way_to_a_full_disk_is_attested_when_there_is_room_again() {
+    for (room, closes) in [(0, false), (60, true)] {
+        let disk = disk();
+        let mode = DurabilityMode::Batched { interval_ms: 50, batch_size: 1 };
+        let world = World::new(disk.clone()).mode(mode);
+        let db = world.open();
+        // A full batch: its sync is due at once, and on no schedule.
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        fill_up(&disk, room);
+        let outcome = if closes { db.close() } else { db.flush() };
+        assert!(matches!(outcome, Err(Error::DiskFull { .. })), "{outcome:?}");
+        disk.set_capacity(None);
+        let mut ticks = 0;
+        while let Some(next) = db.tick().unwrap() {
+            let now = runstone::Clock::monotonic(&*world.clock);
+            let wait = next.saturating_sub(now).as_millis() + 1;
+            world.clock.advance(u64::try_from(wait).unwrap());
+            ticks += 1;
+            assert!(ticks < 10, "ticks without an end");
+        }
+        disk.crash_now(CrashKind::Process);
+        drop(db);
+        disk.restart();
+        let report = world.open().recovery_report().clone();
+        assert_eq!((report.replayed_commits, report.unproven_commits), (1, 0), "{closes}");
+    }
+}
+
 /// The old segment is ended and takes nothing more, so the floor needs the new one.
 #[test]
 fn c11_a_close_in_the_middle_of_a_rotation_logs_the_time_or_meets_the_full_disk() {

@@ -10,6 +10,7 @@
 //! 4. Groups do not overlap: one is published or failed before the next begins.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::admission::{Budget, Overlay};
 use super::gate::{Health, SyncGate};
@@ -160,6 +161,7 @@ impl Pipeline {
                     writer.last_version = before;
                 }
                 writer.disk_full = writer.journal.log().buffered() > 0;
+                self.attest_later();
                 error
             }
             WriteFailure::Failed(error) => {
@@ -235,11 +237,25 @@ impl Pipeline {
         self.leftovers.store(leftovers, Ordering::Relaxed);
     }
 
+    /// What met a full disk may have synced the log when it cut it back, or before; or it was to
+    /// attest a sync. The full disk is no reason to leave the doubt for good, nor to hurry.
+    fn attest_later(&self) {
+        let retry = Duration::from_millis(self.options.maintenance_interval_ms);
+        let anew = self.schedule.note_synced(self.store.clock().monotonic() + retry);
+        sometimes!("pipeline/attested-later-for-a-full-disk", anew);
+        if anew {
+            self.bell.ring();
+        }
+    }
+
     /// A full disk is an error to report; any other failure poisons.
     pub(crate) fn guard(&self, outcome: std::result::Result<(), WriteFailure>) -> Result<()> {
         match outcome {
             Ok(()) => Ok(()),
-            Err(WriteFailure::Full(error)) => Err(error),
+            Err(WriteFailure::Full(error)) => {
+                self.attest_later();
+                Err(error)
+            }
             Err(WriteFailure::Failed(error)) => {
                 self.health.poison(&error);
                 self.health.check()

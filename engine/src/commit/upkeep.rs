@@ -134,14 +134,7 @@ impl Pipeline {
             return Ok(());
         }
         sometimes!("upkeep/watermark");
-        let written = self.append_note(writer, RecordKind::Watermark);
-        if written.is_err() && !self.health.is_poisoned() {
-            // The full disk is no reason to leave the doubt for good, nor to hurry.
-            sometimes!("upkeep/watermark-tried-again-later");
-            let retry = Duration::from_millis(self.options.maintenance_interval_ms);
-            self.schedule.note_synced(now + retry);
-        }
-        written
+        self.append_note(writer, RecordKind::Watermark)
     }
 
     /// Whether the segment takes another record without payload. If not, the next commit
