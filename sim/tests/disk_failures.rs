@@ -462,3 +462,22 @@ fn plans_configurations_and_lists_survive_as_text() {
     let text = serde_json::to_string(&mode).unwrap();
     assert_eq!(serde_json::from_str::<FaultMode>(&text).unwrap(), mode);
 }
+
+#[test]
+fn a_fault_behind_a_rare_call_strikes_the_first_call_there_that_it_suits_once() {
+    let (disk, file) = disk_with_file(0, config());
+    // Behind the second rare call, from the second call after it on.
+    disk.fail_behind_rare(1, 2, Fault::new(FaultKind::NoSpace).without_effect());
+    let full = |outcome: std::io::Result<usize>| {
+        outcome.is_err_and(|error| error.kind() == ErrorKind::StorageFull)
+    };
+    disk.create(path("/first")).unwrap();
+    file.write_at(&[2; 8], 0).unwrap();
+    disk.rename(path("/first"), path("/second")).unwrap();
+    file.write_at(&[2; 8], 0).unwrap();
+    file.len().unwrap();
+    assert!(full(file.write_at(&[2; 8], 0)), "the first that a full disk can refuse");
+    file.write_at(&[2; 8], 0).unwrap();
+    let hits: Vec<_> = disk.injected().iter().map(|hit| hit.kind).collect();
+    assert_eq!(hits, [CallKind::Write]);
+}

@@ -325,6 +325,10 @@ pub(super) struct Faults {
     pub(super) injected: Vec<Injected>,
     scripted: Vec<(CallKind, u64, Fault)>,
     scripted_at: Vec<(u64, Fault)>,
+    /// How many rare calls come before the one, how many calls then, and what strikes.
+    behind_rare: Vec<(u64, u64, Fault)>,
+    /// From which call on, and what strikes the first that it suits.
+    awaiting: Vec<(u64, Fault)>,
     rng: Rng,
 }
 
@@ -340,7 +344,16 @@ pub(super) struct Verdict {
 impl Faults {
     pub(super) fn new(plan: FaultPlan, rng: Rng) -> Faults {
         let mode = FaultMode::Drawn(plan);
-        Faults { mode, enabled: true, injected: vec![], scripted: vec![], scripted_at: vec![], rng }
+        Faults {
+            mode,
+            enabled: true,
+            injected: vec![],
+            scripted: vec![],
+            scripted_at: vec![],
+            behind_rare: vec![],
+            awaiting: vec![],
+            rng,
+        }
     }
 
     /// Fails the `n`th call of a kind from now on, from 0.
@@ -351,6 +364,26 @@ impl Faults {
     /// Fails the call of this number.
     pub(super) fn script_at(&mut self, call: u64, fault: Fault) {
         self.scripted_at.push((call, fault));
+    }
+
+    /// Fails the first call that the fault suits, so many calls behind the `nth` rare one.
+    pub(super) fn script_behind_rare(&mut self, nth: u64, behind: u64, fault: Fault) {
+        self.behind_rare.push((nth, behind, fault));
+    }
+
+    /// Counts a rare call towards the faults that wait for one.
+    pub(super) fn count_rare(&mut self, index: u64) {
+        let Faults { behind_rare, awaiting, .. } = self;
+        behind_rare.retain_mut(|(left, behind, fault)| match left.checked_sub(1) {
+            Some(fewer) => {
+                *left = fewer;
+                true
+            }
+            None => {
+                awaiting.push((index + *behind, *fault));
+                false
+            }
+        });
     }
 
     pub(super) fn reseed(&mut self, rng: Rng) {
@@ -375,7 +408,11 @@ impl Faults {
         let strikes =
             |at: u64, fault: &Fault| self.enabled && at == index && fault.kind.suits(call);
         let at = self.scripted_at.iter().filter(|(at, fault)| strikes(*at, fault));
-        for fault in scripted.into_iter().chain(at.map(|(_, fault)| *fault)) {
+        let at: Vec<Fault> = at.map(|(_, fault)| *fault).collect();
+        let is_due = |(from, fault): &(u64, Fault)| *from <= index && fault.kind.suits(call);
+        let due = self.awaiting.iter().position(|entry| self.enabled && is_due(entry));
+        let awaited = due.map(|due| self.awaiting.remove(due).1);
+        for fault in scripted.into_iter().chain(at).chain(awaited) {
             if fault.kind == FaultKind::ReadOnly {
                 verdict.then_read_only = true;
             } else {

@@ -315,6 +315,12 @@ impl SimVfs {
         self.disk().faults.script_at(call, fault);
     }
 
+    /// Fails a call behind the `nth` rare one from now on (from 0; one that changes names, sizes
+    /// or directories): the first that the fault suits, so many calls after it or later, once.
+    pub fn fail_behind_rare(&self, nth: u64, behind: u64, fault: Fault) {
+        self.disk().faults.script_behind_rare(nth, behind, fault);
+    }
+
     /// Every fault so far, in order: [`FaultMode::Listed`] repeats them.
     pub fn injected(&self) -> Vec<Injected> {
         self.disk().faults.injected.clone()

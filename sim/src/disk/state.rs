@@ -225,9 +225,13 @@ impl Disk {
         }
     }
 
-    /// Counts a rare call towards the crash that is armed at one.
+    /// Counts a rare call towards the crash that is armed at one, and the faults behind one.
     fn count_rare(&mut self, index: u64, call: CallKind) {
-        if let Some((left, when, kind)) = self.armed_at_rare.filter(|_| call.is_rare()) {
+        if !call.is_rare() {
+            return;
+        }
+        self.faults.count_rare(index);
+        if let Some((left, when, kind)) = self.armed_at_rare {
             self.armed_at_rare = left.checked_sub(1).map(|left| (left, when, kind));
             if left == 0 {
                 self.armed = Some((CrashPoint { call: index, when }, kind));

@@ -124,6 +124,9 @@ pub enum ChangeSpec {
 /// those that change names, sizes or directories. `RARE_CALLS + 2` strikes at the third of them.
 pub const RARE_CALLS: u32 = 1 << 16;
 
+/// Of a fault's number of calls: how many may lie behind a rare one; see [`Op::Fault`].
+pub const CALLS_BEHIND: u32 = 16;
+
 /// A crash within a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NestedCrash {
@@ -281,7 +284,9 @@ pub enum Op {
     /// Fails a call to come. A shrinker writes these, so that a fault stays with the operation
     /// that it struck, whatever else is deleted.
     Fault {
-        /// How many calls are served before.
+        /// How many calls are served before. From [`RARE_CALLS`] on: `RARE_CALLS + CALLS_BEHIND *
+        /// n + k` waits for `n` rare calls, then for one more, and `k` calls later strikes the
+        /// first that the fault suits.
         after_calls: u32,
         /// What happens to it.
         fault: Fault,

@@ -4,7 +4,7 @@
 //! single mixture sees everything. Invariant: the same seed gives the same case; a new
 //! consumer of one stream shifts no other.
 
-use super::case::{Case, CaseOptions, NestedCrash, Op, RARE_CALLS, World};
+use super::case::{CALLS_BEHIND, Case, CaseOptions, NestedCrash, Op, RARE_CALLS, World};
 use super::steps::StepSpec;
 use super::workload::{Workload, byte, pick};
 use crate::disk::{
@@ -228,14 +228,26 @@ fn flavour(rng: &mut Rng) -> SyncFlavour {
     pick(rng, &[doomed, doomed, SyncFlavour::Reverted, SyncFlavour::SizeKept])
 }
 
-/// Calls that fail where the rare calls are: a close, a flush and an upkeep make few of thousands.
+/// Calls that fail where the rare calls are: a close, a flush and an upkeep make few of thousands;
+/// what follows a new segment or manifest, one or two; and an opening, some ten.
 fn add_faults(ops: &mut Vec<Op>, rng: &mut Rng) {
     for _ in 0..rng.range(2..=6) {
-        let rare: Vec<usize> = (0..ops.len()).filter(|at| is_rare(&ops[*at])).collect();
+        let behind = rng.coin();
+        let rare = |op: &Op| behind || is_rare(op) || matches!(op, Op::Crash { .. });
+        let rare: Vec<usize> = (0..ops.len()).filter(|at| rare(&ops[*at])).collect();
         let Some(at) = rng.pick(&rare).copied() else { return };
         let part = pick(rng, &[0, u16::MAX / 2, u16::MAX]);
-        let fault = Fault { kind: FaultKind::Io, part, flavour: flavour(rng) };
-        let after_calls = u32::try_from(rng.below(10)).unwrap_or(0);
+        // A full disk at once behind a rare call, and whatever fails elsewhere.
+        let kinds = [FaultKind::Io, if behind { FaultKind::NoSpace } else { FaultKind::Io }];
+        let fault = Fault { kind: pick(rng, &kinds), part, flavour: flavour(rng) };
+        let calls = match ops.get(at) {
+            _ if behind => {
+                u64::from(RARE_CALLS + CALLS_BEHIND * pick(rng, &[0, 0, 1, 3])) + rng.below(8)
+            }
+            Some(Op::Crash { .. }) => rng.below(50),
+            _ => rng.below(10),
+        };
+        let after_calls = u32::try_from(calls).unwrap_or(0);
         ops.insert(at, Op::Fault { after_calls, fault });
     }
 }

@@ -157,6 +157,7 @@ impl Runner<'_> {
             }
             Level::Async => {
                 self.acknowledged.push_back((version, level, self.clock.now().1));
+                self.buffer_is_within_its_limit()?;
             }
         }
         Ok(())

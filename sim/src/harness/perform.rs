@@ -3,11 +3,12 @@
 use runstone::{Level, RunOptions, WriteBatch, WriteOptions};
 
 use super::case::{
-    ChangeSpec, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, run_id, status, ttl, type_tag,
+    CALLS_BEHIND, ChangeSpec, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, run_id, status, ttl,
+    type_tag,
 };
 use super::runner::{Checked, Pending, Runner};
 use super::{model, oracle};
-use crate::disk::{CrashKind, CrashPoint, When};
+use crate::disk::{CrashKind, CrashPoint, Fault, When};
 
 impl Runner<'_> {
     pub(super) fn perform(&mut self, op: &Op) -> Checked {
@@ -145,7 +146,7 @@ impl Runner<'_> {
                 Ok(())
             }
             Op::Fault { after_calls, fault } => {
-                self.disk.fail_call(self.disk.calls() + u64::from(*after_calls), *fault);
+                self.arm_fault(*after_calls, *fault);
                 Ok(())
             }
         }
@@ -159,6 +160,18 @@ impl Runner<'_> {
                 let call = self.disk.calls() + u64::from(after_calls);
                 self.disk.arm_crash(CrashPoint { call, when }, kind);
             }
+        }
+    }
+
+    /// Arms a fault after so many calls, or behind so many rare ones.
+    fn arm_fault(&self, after_calls: u32, fault: Fault) {
+        match after_calls.checked_sub(RARE_CALLS).map(u64::from) {
+            Some(calls) => {
+                let each = u64::from(CALLS_BEHIND);
+                let (nth, behind) = (calls / each, calls % each);
+                self.disk.fail_behind_rare(nth, behind, fault);
+            }
+            None => self.disk.fail_call(self.disk.calls() + u64::from(after_calls), fault),
         }
     }
 

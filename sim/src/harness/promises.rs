@@ -15,6 +15,8 @@ use super::runner::{Checked, DIR, Runner, Stopped};
 use super::written::{NOTE_BYTES_MAX, Written};
 use crate::disk::{CallKind, FaultKind};
 
+/// The least that a commit takes in the log's buffer.
+const RECORD_BYTES_MIN: u64 = 40;
 /// The most memory that a change without a value takes, with room to spare.
 const CHANGE_BYTES_MAX: u64 = 512;
 
@@ -152,6 +154,7 @@ impl Runner<'_> {
         {
             self.nothing_is_overdue(now)?;
             self.what_waits_is_due(next)?;
+            self.no_full_batch_waits()?;
             if next.is_none() && self.pending.is_empty() {
                 self.log_is_attested()?;
             }
@@ -206,7 +209,18 @@ impl Runner<'_> {
 
     /// C14: no more than two batches wait for a sync.
     pub(super) fn two_batches_wait(&mut self) -> Checked {
-        let limit = 2 * self.case.options.policy_batch_size();
+        self.at_most_wait(2 * self.case.options.policy_batch_size())
+    }
+
+    /// Behind a tick less than a batch waits, unless a full disk has held it up.
+    fn no_full_batch_waits(&mut self) -> Checked {
+        match self.full_at {
+            Some(_) => Ok(()),
+            None => self.at_most_wait(self.case.options.policy_batch_size().saturating_sub(1)),
+        }
+    }
+
+    fn at_most_wait(&mut self, limit: u64) -> Checked {
         let waits = |runner: &Self| {
             let levels = runner.acknowledged.iter().map(|(_, level, _)| *level);
             levels.filter(|level| *level == Level::Batched).count() as u64
@@ -218,6 +232,25 @@ impl Runner<'_> {
         match waits(self) {
             waits if waits <= limit => Ok(()),
             waits => self.fail("C14", format!("{waits} batched commits wait, not {limit}")),
+        }
+    }
+
+    /// What asynchronous commits leave in memory is within the limit of the log's buffer: looked
+    /// at in a share of the operations.
+    pub(super) fn buffer_is_within_its_limit(&self) -> Checked {
+        if !self.looks() || !self.op.is_multiple_of(4) || !self.pending.is_empty() {
+            return Ok(());
+        }
+        let limit = self.case.options.log_buffer_bytes_max;
+        let waiting = self.model.version().saturating_sub(self.last_in_files());
+        match waiting * RECORD_BYTES_MIN {
+            bytes if bytes <= limit => Ok(()),
+            bytes => {
+                let message = format!(
+                    "{waiting} commits, {bytes} bytes at least, are in no file, not {limit}"
+                );
+                self.fail("memory", message)
+            }
         }
     }
 
@@ -265,7 +298,7 @@ impl Runner<'_> {
     fn log_is_attested(&mut self) -> Checked {
         let calls = self.disk.calls();
         let told = self.looks() && !self.lost_writes_possible();
-        if !told || self.attested_at == calls || self.full_at.is_some() {
+        if !told || self.attested_at == calls {
             return Ok(());
         }
         self.attested_at = calls;

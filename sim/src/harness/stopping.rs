@@ -72,6 +72,10 @@ impl Runner<'_> {
                 let now = db.storage().now().as_millis();
                 let same = oracle::compare(&db, &self.model, now);
                 let same = same.and_then(|()| self.time_stands(now));
+                let same = same.and_then(|()| match db.recovery_report().clean {
+                    true => Ok(()),
+                    false => Err("a closed store is not clean".to_owned()),
+                });
                 let refuses = matches!(db.put(run_id(0), "k", 1), Err(Error::ReadOnly));
                 drop(db);
                 if refuses { same } else { Err("a read-only database took a write".to_owned()) }

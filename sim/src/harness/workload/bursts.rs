@@ -31,7 +31,14 @@ impl Workload {
             .chunks(size)
             .map(|changes| Op::Submit { changes: changes.to_vec(), level: self.level(rng) })
             .collect();
-        ops.push_back(match (rng.below(6), target) {
+        // Who stops or flushes takes along what waits.
+        let ending = match rng.below(4) {
+            0 => Op::Reopen,
+            1 => Op::DropReopen,
+            2 => Op::Flush,
+            _ => Op::Maintain,
+        };
+        ops.push_back(match (rng.below(7), target) {
             (0, _) => Op::Write { change: self.put(rng), level: self.level(rng) },
             (1 | 2, Some((run, key))) => {
                 let change = ChangeSpec::Delete { run, key };
@@ -39,6 +46,7 @@ impl Workload {
             }
             (3, _) => Op::Wait,
             (4, _) => Op::Tick,
+            (5, _) => ending,
             _ => Op::Step,
         });
         if is_crowd {
