@@ -10,7 +10,6 @@
 //! 4. Groups do not overlap: one is published or failed before the next begins.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::admission::{Budget, Overlay};
 use super::gate::{Health, SyncGate};
@@ -150,27 +149,6 @@ impl Pipeline {
         Ok(Committed { version, previous })
     }
 
-    /// What is left of a group whose write failed, and what its members are told.
-    fn undo(&self, writer: &mut Writer, before: u64, mark: usize, failure: WriteFailure) -> Error {
-        match failure {
-            WriteFailure::Full(error) => {
-                sometimes!("pipeline/undone-by-full-disk");
-                // Neither record nor version stays; what was published before does.
-                writer.journal.writer().truncate_to(mark);
-                if !planted!(VersionKeptAfterFullDisk) {
-                    writer.last_version = before;
-                }
-                writer.disk_full = writer.journal.log().buffered() > 0;
-                self.attest_later();
-                error
-            }
-            WriteFailure::Failed(error) => {
-                sometimes!("pipeline/outcome-unknown");
-                Error::OutcomeUnknown { reason: self.health.poison(&error) }
-            }
-        }
-    }
-
     /// Brings the log into a state in which records may be appended.
     pub(crate) fn prepare(&self, writer: &mut Writer) -> Result<()> {
         if writer.closed {
@@ -235,32 +213,6 @@ impl Pipeline {
     pub(crate) fn note_leftovers(&self, writer: &Writer) {
         let leftovers = writer.journal.has_orphans() || writer.disk_full;
         self.leftovers.store(leftovers, Ordering::Relaxed);
-    }
-
-    /// What met a full disk may have synced the log when it cut it back, or before; or it was to
-    /// attest a sync. The full disk is no reason to leave the doubt for good, nor to hurry.
-    fn attest_later(&self) {
-        let retry = Duration::from_millis(self.options.maintenance_interval_ms);
-        let anew = self.schedule.note_synced(self.store.clock().monotonic() + retry);
-        sometimes!("pipeline/attested-later-for-a-full-disk", anew);
-        if anew {
-            self.bell.ring();
-        }
-    }
-
-    /// A full disk is an error to report; any other failure poisons.
-    pub(crate) fn guard(&self, outcome: std::result::Result<(), WriteFailure>) -> Result<()> {
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(WriteFailure::Full(error)) => {
-                self.attest_later();
-                Err(error)
-            }
-            Err(WriteFailure::Failed(error)) => {
-                self.health.poison(&error);
-                self.health.check()
-            }
-        }
     }
 
     /// Admits and encodes requests until the group, the batch or the segment is full. What

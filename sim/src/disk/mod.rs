@@ -92,6 +92,7 @@ mod names;
 mod observe;
 mod report;
 mod rot;
+mod scripted;
 mod state;
 mod trace;
 mod undecided;
@@ -303,22 +304,6 @@ impl SimVfs {
     /// Stops (or resumes) faults. Listed ones still strike: they repeat what was drawn.
     pub fn enable_faults(&self, enabled: bool) {
         self.disk().faults.enabled = enabled;
-    }
-
-    /// Fails the `n`th call of a kind from now on (from 0), once, beside any other fault.
-    pub fn fail_nth(&self, call: CallKind, n: u64, fault: Fault) {
-        self.disk().faults.script(call, n, fault);
-    }
-
-    /// Fails the call of this number, if the fault suits it, beside any other fault.
-    pub fn fail_call(&self, call: u64, fault: Fault) {
-        self.disk().faults.script_at(call, fault);
-    }
-
-    /// Fails a call behind the `nth` rare one from now on (from 0; one that changes names, sizes
-    /// or directories): the first that the fault suits, so many calls after it or later, once.
-    pub fn fail_behind_rare(&self, nth: u64, behind: u64, fault: Fault) {
-        self.disk().faults.script_behind_rare(nth, behind, fault);
     }
 
     /// Every fault so far, in order: [`FaultMode::Listed`] repeats them.

@@ -62,7 +62,7 @@ impl Runner<'_> {
                 self.expect_fault("C6", &error, crashed)
             }
             Error::DiskFull { .. } if self.may_be_full() => {
-                self.disk_was_full();
+                self.commit_met_full_disk();
                 self.remember_undone(changes);
                 Ok(())
             }
@@ -127,6 +127,7 @@ impl Runner<'_> {
             }
         }
         self.nothing_waits("a commit")?;
+        self.in_rotation = false;
         let expected = self.model.commit(changes, now);
         if version != expected {
             return self.fail("C4", format!("version {version} was returned, not {expected}"));

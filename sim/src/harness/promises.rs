@@ -61,6 +61,7 @@ impl Runner<'_> {
         self.stuck = None;
         self.full_at = None;
         self.full_unseen = false;
+        self.in_rotation = false;
         self.renames_seen = self.disk.calls_of(CallKind::Rename);
         self.has_looked = false;
         self.memory_at_first = self.memory_bytes();
@@ -74,6 +75,12 @@ impl Runner<'_> {
         if self.looks() && self.last_in_files() < self.model.version() {
             self.stuck = Some(self.model.version());
         }
+    }
+
+    /// A commit met a full disk: if it has tried to make a file, its rotation waits to go on.
+    pub(super) fn commit_met_full_disk(&mut self) {
+        self.in_rotation |= self.disk.calls_of(CallKind::Create) > self.creates_before;
+        self.disk_was_full();
     }
 
     /// `pad_to_sector`: what follows touches no sector that holds a record.
@@ -238,7 +245,8 @@ impl Runner<'_> {
     /// What asynchronous commits leave in memory is within the limit of the log's buffer: looked
     /// at in a share of the operations.
     pub(super) fn buffer_is_within_its_limit(&self) -> Checked {
-        if !self.looks() || !self.op.is_multiple_of(4) || !self.pending.is_empty() {
+        let told = self.looks() && !self.lost_writes_possible();
+        if !told || !self.op.is_multiple_of(4) || !self.pending.is_empty() {
             return Ok(());
         }
         let limit = self.case.options.log_buffer_bytes_max;
@@ -298,7 +306,8 @@ impl Runner<'_> {
     fn log_is_attested(&mut self) -> Checked {
         let calls = self.disk.calls();
         let told = self.looks() && !self.lost_writes_possible();
-        if !told || self.attested_at == calls {
+        // A segment that a rotation has ended is attested by the manifest that names the next.
+        if !told || self.attested_at == calls || self.in_rotation {
             return Ok(());
         }
         self.attested_at = calls;

@@ -18,7 +18,7 @@ use super::views::OpenScan;
 use super::watch::Watch;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
-use crate::disk::{CrashKind, FaultKind, FaultPlan, SimVfs, Sites, Stats};
+use crate::disk::{CallKind, CrashKind, FaultKind, FaultPlan, SimVfs, Sites, Stats};
 use crate::rng::{Stream, Streams};
 
 /// Where the store lives: two levels deep, so that parents matter.
@@ -164,6 +164,10 @@ pub(super) struct Runner<'a> {
     pub(super) stuck: Option<u64>,
     /// The disk was found full, and what a power cut leaves of that was not looked at.
     pub(super) full_unseen: bool,
+    /// A rotation has ended the segment and met a full disk; the next commit goes on with it.
+    pub(super) in_rotation: bool,
+    /// How many files had been made before this operation.
+    pub(super) creates_before: u64,
     /// How many renames there were when somebody last looked.
     pub(super) renames_seen: u64,
     /// Whether an operation has acknowledged commits that may not use the reserve of memory, and
@@ -242,6 +246,8 @@ impl<'a> Runner<'a> {
             full_at: None,
             stuck: None,
             full_unseen: false,
+            in_rotation: false,
+            creates_before: 0,
             renames_seen: 0,
             has_looked: false,
             memory_at_first: 0,
@@ -346,6 +352,7 @@ impl<'a> Runner<'a> {
             self.ops += 1;
             self.starts.push(self.disk.calls());
             self.say(|| format!("[{i}] {op:?}"));
+            self.creates_before = self.disk.calls_of(CallKind::Create);
             self.perform(op)?;
             if matches!(op, Op::Fault { .. }) {
                 continue; // nothing has happened yet
