@@ -21,7 +21,7 @@ impl Pipeline {
     ) -> Error {
         match failure {
             WriteFailure::Full(error) => {
-                sometimes!("pipeline/undone-by-full-disk");
+                sometimes!("failure/undone-by-full-disk");
                 // Neither record nor version stays; what was published before does.
                 writer.journal.writer().truncate_to(mark);
                 if !planted!(VersionKeptAfterFullDisk) {
@@ -32,7 +32,7 @@ impl Pipeline {
                 error
             }
             WriteFailure::Failed(error) => {
-                sometimes!("pipeline/outcome-unknown");
+                sometimes!("failure/outcome-unknown");
                 Error::OutcomeUnknown { reason: self.health.poison(&error) }
             }
         }
@@ -43,7 +43,7 @@ impl Pipeline {
     fn attest_later(&self) {
         let retry = Duration::from_millis(self.options.maintenance_interval_ms);
         let anew = self.schedule.note_synced(self.store.clock().monotonic() + retry);
-        sometimes!("pipeline/attested-later-for-a-full-disk", anew);
+        sometimes!("failure/attested-later-for-a-full-disk", anew);
         if anew {
             self.bell.ring();
         }
