@@ -59,6 +59,32 @@ fn a_commit_that_a_full_disk_undid_is_unknown_on_a_lying_disk() {
     case_passes(include_str!("cases/seed-337314.json"));
 }
 
+/// A flush, a close or a commit met a full disk, and had synced the commits of a full batch when
+/// it cut the log back, or before. Nothing was due any more, and no record attested them.
+#[test]
+fn what_was_synced_on_the_way_to_a_full_disk_is_attested_later() {
+    case_passes(include_str!("cases/seed-2590.json"));
+    case_passes(include_str!("cases/seed-5895.json"));
+    case_passes(include_str!("cases/seed-6158.json"));
+    case_passes(include_str!("cases/seed-15044.json"));
+}
+
+/// A mistake of the oracle: a rotation that a full disk has stopped has ended its segment, which
+/// takes no record to attest it; the manifest that names the next one does.
+#[test]
+fn a_segment_that_a_stopped_rotation_has_ended_need_not_attest_itself() {
+    case_passes(include_str!("cases/seed-13650.json"));
+    case_passes(include_str!("cases/seed-31578.json"));
+    case_passes(include_str!("cases/seed-59715.json"));
+}
+
+/// A mistake of the oracle: a failed sync that reverts the page takes a record out of the file
+/// that was written there; it did not stay in the log's buffer.
+#[test]
+fn a_record_that_a_failed_sync_reverts_is_not_in_the_buffer() {
+    case_passes(include_str!("cases/seed-38204.json"));
+}
+
 // ----- whole: as generated, since they were found before there was a shrinker -----
 
 /// A rotation wrote the group's time into the new segment, the write met a full disk, and the
