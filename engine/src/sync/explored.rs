@@ -29,6 +29,7 @@ pub(super) fn wait_timeout<'a, T>(
     drop(guard);
     loop {
         yield_now();
+        // The explorer's own stream: the schedule draws it, and repeats it.
         if shuttle::rand::thread_rng().next_u64().is_multiple_of(4) {
             return mutex.lock();
         }

@@ -65,6 +65,7 @@ pub(crate) fn run(args: &BugsArgs) -> CommandResult {
     found.sort_by_key(|found| found.bug);
     let tables = report::markdown(&found, &plan);
     if let Some(page) = &args.page {
+        // A page of the person at the screen, no file of a store.
         let text = std::fs::read_to_string(page)
             .map_err(|e| format!("reading {} failed: {e}", page.display()))?;
         let (Some((before, _)), Some((_, after))) = (text.split_once(BEGIN), text.split_once(END))
@@ -81,7 +82,8 @@ pub(crate) fn run(args: &BugsArgs) -> CommandResult {
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The processor time of this thread, where the system tells it; else the time that passed.
+/// The processor time of this thread, where the system tells it; else the time that passed. For
+/// the table only: no search depends on it.
 fn thread_time() -> Duration {
     thread_local! {
         static START: Instant = Instant::now();

@@ -124,6 +124,7 @@ pub(crate) fn run(args: &ExhaustArgs) -> CommandResult {
 }
 
 fn crashes(args: &ExhaustArgs) -> CommandResult {
+    // For the line that says how long it took.
     let start = Instant::now();
     let bounds = args.bounds();
     let plan = args.plan();
@@ -240,6 +241,7 @@ fn print_json(
 }
 
 fn rot(args: &ExhaustArgs) -> CommandResult {
+    // For the line that says how long it took.
     let start = Instant::now();
     let mut counts: BTreeMap<(String, &'static str), BTreeMap<Answer, u64>> = BTreeMap::new();
     let mut stores = vec![];

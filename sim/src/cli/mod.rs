@@ -154,6 +154,7 @@ impl CaseArgs {
             return Err("--world goes with a seed; a saved case has its world".to_owned());
         }
         let path = PathBuf::from(&self.case);
+        // A saved case of the person at the screen, no file of a store; so is what `write` writes.
         let text = std::fs::read_to_string(&path).map_err(|e| {
             format!(
                 "{} is no seed, and reading it as a file failed: {e}; \

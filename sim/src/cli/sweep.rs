@@ -167,6 +167,7 @@ impl Sweep<'_> {
         self.args.plant.plant();
         while !self.ending.is_stopped() {
             let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            // How many seeds run, and how long: no seed sees the clock.
             if seed >= self.end || self.deadline.is_some_and(|at| Instant::now() >= at) {
                 return;
             }
@@ -229,6 +230,7 @@ pub(crate) fn run(args: &SweepArgs) -> CommandResult {
 pub(super) fn sweep(args: &SweepArgs) -> Result<Swept, String> {
     let ending = Ending::by_ctrl_c()?;
     let start = Instant::now();
+    // Which seeds are fresh; they are printed, and each repeats by its number.
     let (first, end) = args.seeds.unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         (u64::try_from(now.as_millis()).unwrap_or(0) << 16, u64::MAX)

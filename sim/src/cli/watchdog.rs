@@ -20,6 +20,7 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
+    /// By the clock, which only tells that a seed is late: no seed sees it.
     pub(crate) fn begin(&self, seed: u64) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, Instant::now());
     }
