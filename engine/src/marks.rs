@@ -84,6 +84,7 @@ pub const NAMES: &[&str] = &[
     "admission/run-not-found",
     "admission/runs-change-within-the-group",
     "builder/clean-segment-is-longer",
+    "builder/clean-segment-is-unpadded",
     "builder/clock-jumped",
     "builder/created",
     "builder/directory-missing",

@@ -216,10 +216,14 @@ impl Builder {
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
         // found again: it is not appended to, or old records would follow new ones.
-        let ended = writer.has_room_behind() && !session_begun;
+        let is_longer = writer.has_room_behind();
+        // One that another session did not pad is not appended to by one that pads.
+        let is_unpadded = writer.ends_inside_a_sector();
+        let ended = (is_longer || is_unpadded) && !session_begun;
         #[cfg(feature = "planted")]
         let ended = ended && !super::misopening::resumes();
-        sometimes!("builder/clean-segment-is-longer", ended);
+        sometimes!("builder/clean-segment-is-longer", is_longer && ended);
+        sometimes!("builder/clean-segment-is-unpadded", is_unpadded && ended);
         sometimes!("builder/orphan-removed", report.files_removed > 0);
         let journal = Journal::new(place, manifest, writer, session_begun, ended, orphans);
         let pipeline = Arc::new(Pipeline {

@@ -130,6 +130,11 @@ impl LogWriter {
         self.allocated > self.end()
     }
 
+    /// Whether an append would touch a sector that holds records, though the options forbid it.
+    pub(crate) fn ends_inside_a_sector(&self) -> bool {
+        self.preallocate.padded && !self.end().is_multiple_of(SECTOR_BYTES)
+    }
+
     /// Whether the segment has no records yet.
     pub(crate) fn is_empty(&self) -> bool {
         let header_end = if self.preallocate.padded { SECTOR_BYTES } else { SEGMENT_HEADER_BYTES };

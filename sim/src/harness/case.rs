@@ -260,6 +260,11 @@ pub enum Op {
     },
     /// Frees the disk.
     FreeDisk,
+    /// From the next opening on, whatever calls for it, these options of the case are in force.
+    Options {
+        /// Which: [`Case::options`] for 0, or one of [`Case::later`], modulo their number.
+        set: u8,
+    },
     /// Closes and opens again.
     Reopen,
     /// Drops the handle and opens again.
@@ -414,6 +419,9 @@ pub struct Case {
     pub world: World,
     /// The engine's options.
     pub options: CaseOptions,
+    /// Other options, for openings behind an [`Op::Options`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<CaseOptions>,
     /// The disk's knobs.
     pub disk: DiskConfig,
     /// What fails, and when.
@@ -435,6 +443,14 @@ pub struct Case {
     pub looks: bool,
     /// What is done.
     pub ops: Vec<Op>,
+}
+
+impl Case {
+    /// The options of a number.
+    pub fn set(&self, set: u8) -> &CaseOptions {
+        let nth = usize::from(set) % (self.later.len() + 1);
+        nth.checked_sub(1).and_then(|nth| self.later.get(nth)).unwrap_or(&self.options)
+    }
 }
 
 /// What every case does but those of a weaker harness.

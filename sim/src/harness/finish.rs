@@ -30,7 +30,7 @@ impl Runner<'_> {
     /// keys that are gone, some at a time.
     fn held_at_least(&mut self) -> Checked<Option<u64>> {
         // As many steps as there are runs of keys: with small steps no run is merged.
-        let is_small = self.case.options.steps != StepSpec::default();
+        let is_small = self.options().steps != StepSpec::default();
         let is_skipped = is_small && !self.case.seed.is_multiple_of(4);
         if is_skipped || !self.is_strict() || self.disk.is_crashed() {
             return Ok(None);
@@ -115,8 +115,8 @@ impl Runner<'_> {
                 return Ok(());
             }
         }
-        let accepted = self.durable == self.model.version() || self.case.options.mode != 0;
-        if self.poisoned || !accepted && !self.case.options.may_be_full() {
+        let accepted = self.durable == self.model.version() || self.options().mode != 0;
+        if self.poisoned || !accepted && !self.options().may_be_full() {
             return self.fail("C10", "a write was refused after the faults had stopped");
         }
         Ok(())

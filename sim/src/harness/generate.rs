@@ -53,10 +53,12 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let creation = nested(&mut scheduling, in_creation);
     let faults_in_recovery = swarm.coin() || asks;
     let in_repairs = pick(&mut scheduling, &[0, 1, 3]);
+    let later = later(&mut ops, &mut streams.named("later options"), &options);
     Case {
         seed,
         world,
         options,
+        later,
         disk,
         faults,
         creation,
@@ -100,6 +102,26 @@ fn options(rng: &mut Rng) -> CaseOptions {
         // Half of the seeds go as programs do; the others over the edges of every step.
         steps: if rng.coin() { steps(rng) } else { StepSpec::default() },
     }
+}
+
+/// Other options for later openings, in a share of the seeds; and where they come into force.
+fn later(ops: &mut Vec<Op>, rng: &mut Rng, first: &CaseOptions) -> Vec<CaseOptions> {
+    if !rng.chance(1, 4) {
+        return Vec::new();
+    }
+    let opens = |op: &Op| matches!(op, Op::Reopen | Op::DropReopen | Op::Crash { .. });
+    let places: Vec<usize> = (0..ops.len()).rev().filter(|at| opens(&ops[*at])).collect();
+    for at in places {
+        if rng.coin() {
+            ops.insert(at, Op::Options { set: byte(rng, 3) });
+        }
+    }
+    let another = |rng: &mut Rng| CaseOptions {
+        // No less than what may be held already.
+        memtable_bytes_max: first.memtable_bytes_max,
+        ..options(rng)
+    };
+    (0..2).map(|_| another(rng)).collect()
 }
 
 fn steps(rng: &mut Rng) -> StepSpec {

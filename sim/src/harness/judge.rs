@@ -66,7 +66,7 @@ impl Runner<'_> {
                 self.remember_undone(changes);
                 Ok(())
             }
-            Error::MemtableFull { .. } if self.case.options.may_be_full() => {
+            Error::MemtableFull { .. } if self.options().may_be_full() => {
                 self.has_no_reserve(changes)
             }
             _ => match predicted {

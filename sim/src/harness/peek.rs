@@ -45,7 +45,7 @@ impl Runner<'_> {
     pub(super) fn look_at_closed(&self) -> Checked {
         let files = Written::durable(&self.disk, Path::new(DIR));
         if self.looks()
-            && let Some(beyond) = files.beyond(self.case.options.segment_bytes)
+            && let Some(beyond) = files.beyond(self.segment_bytes_max)
         {
             return self.fail("size", format!("{beyond} is not the only one, and ends beyond it"));
         }

@@ -126,6 +126,10 @@ impl Runner<'_> {
                 self.disk.set_capacity(None);
                 Ok(())
             }
+            Op::Options { set } => {
+                self.next_set = *set;
+                Ok(())
+            }
             Op::Reopen => self.reopen(),
             Op::DropReopen => self.drop_reopen(),
             Op::OpenTwice => self.open_twice(),
@@ -186,7 +190,7 @@ impl Runner<'_> {
         self.failed_syncs.after_op(&self.disk);
         self.is_within_its_memory()?;
         self.look_ahead()?;
-        if self.case.options.diligent {
+        if self.options().diligent {
             self.tick()?;
             if self.disk.is_crashed() {
                 return self.recover();
@@ -199,7 +203,7 @@ impl Runner<'_> {
     }
 
     pub(super) fn default_level(&self) -> Level {
-        self.case.options.durability().level()
+        self.options().durability().level()
     }
 
     pub(super) fn level(&self, spec: LevelSpec) -> Level {

@@ -64,6 +64,8 @@ impl Runner<'_> {
         self.in_rotation = false;
         self.renames_seen = self.disk.calls_of(CallKind::Rename);
         self.has_looked = false;
+        self.segment_bytes_max = self.segment_bytes_max.max(self.options().segment_bytes);
+        self.end_at_first = if self.pads() { self.files().end() } else { None };
         self.memory_at_first = self.memory_bytes();
         self.attested_at = 0;
     }
@@ -83,12 +85,19 @@ impl Runner<'_> {
         self.disk_was_full();
     }
 
+    /// Whether the log is padded, and can be looked at.
+    fn pads(&self) -> bool {
+        self.options().pad_to_sector && self.looks()
+    }
+
     /// `pad_to_sector`: what follows touches no sector that holds a record.
     pub(super) fn log_ends_with_a_sector(&self) -> Checked {
-        if !self.case.options.pad_to_sector || !self.looks() {
+        if !self.pads() {
             return Ok(());
         }
         match self.files().end() {
+            // Another session has ended it, under other options.
+            end if end == self.end_at_first => Ok(()),
             Some((end, name)) if !end.is_multiple_of(512) => {
                 self.fail("padding", format!("{name} ends at {end}, inside a sector"))
             }
@@ -192,8 +201,8 @@ impl Runner<'_> {
 
     /// When a commit that was acknowledged must be durable.
     fn due_at(&self, (_, level, at): &(u64, Level, u64)) -> u64 {
-        let interval = self.case.options.interval_ms(*level);
-        let retry = self.case.options.interval_ms(Level::Async);
+        let interval = self.options().interval_ms(*level);
+        let retry = self.options().interval_ms(Level::Async);
         self.full_at.map_or(*at + interval, |full| (*at).max(full) + interval.max(retry))
     }
 
@@ -216,14 +225,14 @@ impl Runner<'_> {
 
     /// C14: no more than two batches wait for a sync.
     pub(super) fn two_batches_wait(&mut self) -> Checked {
-        self.at_most_wait(2 * self.case.options.policy_batch_size())
+        self.at_most_wait(2 * self.options().policy_batch_size())
     }
 
     /// Behind a tick less than a batch waits, unless a full disk has held it up.
     fn no_full_batch_waits(&mut self) -> Checked {
         match self.full_at {
             Some(_) => Ok(()),
-            None => self.at_most_wait(self.case.options.policy_batch_size().saturating_sub(1)),
+            None => self.at_most_wait(self.options().policy_batch_size().saturating_sub(1)),
         }
     }
 
@@ -249,7 +258,7 @@ impl Runner<'_> {
         if !told || !self.op.is_multiple_of(4) || !self.pending.is_empty() {
             return Ok(());
         }
-        let limit = self.case.options.log_buffer_bytes_max;
+        let limit = self.options().log_buffer_bytes_max;
         let waiting = self.model.version().saturating_sub(self.last_in_files());
         match waiting * RECORD_BYTES_MIN {
             bytes if bytes <= limit => Ok(()),
@@ -285,7 +294,7 @@ impl Runner<'_> {
     /// A delete, and the end of a run, may use a sixteenth more of the memory than puts may.
     pub(super) fn has_no_reserve(&self, changes: &[ChangeSpec]) -> Checked {
         let frees = matches!(changes, [ChangeSpec::Delete { .. } | ChangeSpec::End { .. }]);
-        let budget = self.case.options.memtable_bytes_max;
+        let budget = self.options().memtable_bytes_max;
         let used = self.memory_bytes();
         // Others of its group have taken room that is not in use yet.
         if !frees || !self.pending.is_empty() || used + CHANGE_BYTES_MAX > budget + budget / 16 {
@@ -314,7 +323,7 @@ impl Runner<'_> {
         self.log_ends_with_a_sector()?;
         let files = self.files();
         let unproven = files.unproven().unwrap_or(0);
-        let room = files.room(self.case.options.segment_bytes);
+        let room = files.room(self.options().segment_bytes);
         if unproven > 0 && room.is_some_and(|room| room >= NOTE_BYTES_MAX) {
             let message = format!("nothing is due, and {unproven} commits are not attested");
             return self.fail("C5", message);
@@ -364,11 +373,11 @@ impl Runner<'_> {
     /// Memory is within its budget after a put, and with the reserve of deletes and ends after one
     /// of those; or no more than what a recovery needed, which knows less of what has expired.
     pub(super) fn is_within_its_memory(&mut self) -> Checked {
-        let budget = self.case.options.memtable_bytes_max;
+        let budget = self.options().memtable_bytes_max;
         let (put, freed) = std::mem::take(&mut self.acknowledged_in_op);
         let reserve = if put && !freed { 0 } else { budget / 16 };
         let limit = (budget + reserve).max(self.memory_at_first);
-        if !self.case.options.may_be_full() {
+        if !self.options().may_be_full() {
             return Ok(());
         }
         match self.memory_bytes() {

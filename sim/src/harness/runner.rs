@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use runstone::{Database, Level, Snapshot, Ticket};
 
-use super::case::{Case, ChangeSpec, NestedCrash, Op, World};
+use super::case::{Case, CaseOptions, ChangeSpec, NestedCrash, Op, World};
 use super::failed_syncs::FailedSyncs;
 use super::generate;
 use super::guard::{CALLS_MAX, Ended, bounded};
@@ -123,6 +123,12 @@ pub(super) enum Stopped {
 
 pub(super) struct Runner<'a> {
     pub(super) case: &'a Case,
+    /// Which options are in force, and which from the next opening on.
+    pub(super) set: u8,
+    pub(super) next_set: u8,
+    /// A session that did not pad was killed, and what it wrote beside its records may still be
+    /// under way: a power cut ruins them.
+    pub(super) may_be_ruined: bool,
     pub(super) disk: SimVfs,
     pub(super) watch: Option<Watch>,
     pub(super) failed_syncs: FailedSyncs,
@@ -175,6 +181,10 @@ pub(super) struct Runner<'a> {
     pub(super) acknowledged_in_op: (bool, bool),
     /// The memory in use when the store was opened, in bytes.
     pub(super) memory_at_first: u64,
+    /// The largest segment that any session so far was told to make, in bytes.
+    pub(super) segment_bytes_max: u64,
+    /// Where the log ended when the store was opened, and in which file.
+    pub(super) end_at_first: Option<(u64, String)>,
     /// Whether the first manifest of this session was looked at.
     pub(super) has_looked: bool,
     /// C11: something was committed since the engine's time was last logged.
@@ -222,6 +232,9 @@ impl<'a> Runner<'a> {
         }
         Runner {
             case,
+            set: 0,
+            next_set: 0,
+            may_be_ruined: false,
             watch: Watch::of(case, &disk),
             disk,
             failed_syncs: FailedSyncs::default(),
@@ -250,6 +263,8 @@ impl<'a> Runner<'a> {
             creates_before: 0,
             renames_seen: 0,
             has_looked: false,
+            segment_bytes_max: 0,
+            end_at_first: None,
             memory_at_first: 0,
             acknowledged_in_op: (false, false),
             dirty: false,
@@ -394,11 +409,22 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Whether the whole contract holds in this world.
+    /// The options of the session that is open, or was the last.
+    pub(super) fn options(&self) -> &'a CaseOptions {
+        self.case.set(self.set)
+    }
+
+    /// The options of the next opening.
+    pub(super) fn next_options(&self) -> &'a CaseOptions {
+        self.case.set(self.next_set)
+    }
+
+    /// Whether the whole contract holds in this world. Where a sector may be ruined that was
+    /// written to, it does for sessions that keep away from those that hold records.
     pub(super) fn is_strict(&self) -> bool {
         match self.case.world {
             World::Strict => true,
-            World::GarbageSector => self.case.options.pad_to_sector,
+            World::GarbageSector => self.options().pad_to_sector && !self.may_be_ruined,
             World::Lying | World::Rot => false,
         }
     }

@@ -108,7 +108,7 @@ impl Runner<'_> {
             }
         }
         let before = self.changing_calls();
-        let options = Options { create_if_missing: false, ..self.case.options.engine() };
+        let options = Options { create_if_missing: false, ..self.next_options().engine() };
         let refused = match self.builder().options(options).open(DIR) {
             Err(Error::Io { source, .. }) => source.kind() == ErrorKind::NotFound,
             _ => false,
@@ -245,7 +245,7 @@ impl Runner<'_> {
 
     pub(super) fn builder(&self) -> Builder {
         Database::builder()
-            .options(self.case.options.engine())
+            .options(self.next_options().engine())
             .vfs(self.vfs())
             .clock(self.clock.clone())
             .entropy(self.entropy.clone())
@@ -375,6 +375,12 @@ impl Runner<'_> {
         self.clock.pass(0, behind);
         self.recoveries += u64::from(std::mem::take(&mut self.has_crashed));
         self.db = Some(db);
+        self.may_be_ruined = match stopped {
+            Stopped::Power => false,
+            Stopped::Process => self.may_be_ruined || !self.options().pad_to_sector,
+            Stopped::Clean => self.may_be_ruined,
+        };
+        self.set = self.next_set;
         self.poisoned = false;
         self.begin_session();
         self.faults_before = self.disk.injected().len();
@@ -396,7 +402,7 @@ impl Runner<'_> {
         let fork = self.disk.fork(self.case.seed ^ 0xc0);
         fork.heal();
         let opened = Database::builder()
-            .options(self.case.options.engine())
+            .options(self.next_options().engine())
             .vfs(Arc::new(fork))
             .clock(self.clock.clone())
             .entropy(Arc::new(SimEntropy::new(Streams::new(self.case.seed).named("fork"))))

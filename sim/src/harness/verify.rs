@@ -42,6 +42,8 @@ impl Runner<'_> {
         if !self.is_strict() {
             // Its unknown commits may be on the disk as well.
             self.timelines.push(self.extended(0));
+            // A session in which more is promised may follow.
+            self.time_floor = (0, 0);
         }
         self.model = matched;
         self.unknown.clear();
@@ -89,7 +91,7 @@ impl Runner<'_> {
     fn candidates(&self) -> impl Iterator<Item = Model> {
         // Any of the unknown ones may have been refused for want of memory.
         let unknown = u32::try_from(self.unknown.len()).unwrap_or(0).min(14);
-        let refused = if self.case.options.may_be_full() { unknown } else { 0 };
+        let refused = if self.options().may_be_full() { unknown } else { 0 };
         let timelines = if self.is_strict() { &[][..] } else { &self.timelines };
         (0..1 << refused).map(|skip| self.extended(skip)).chain(timelines.iter().cloned())
     }
@@ -114,7 +116,7 @@ impl Runner<'_> {
             .iter()
             .filter(|(lost, level, _)| *lost > version && *level == Level::Batched)
             .count() as u64;
-        let policy = self.case.options.policy_batch_size();
+        let policy = self.options().policy_batch_size();
         if lost > 2 * policy && !self.faults_since_open() {
             return self
                 .fail("C14", format!("{lost} batched commits are lost of {policy} a batch"));

@@ -19,6 +19,8 @@ impl Shrinker {
     pub(super) fn knobs(&mut self) {
         let simpler: &[fn(&mut Case)] = &[
             |case| case.poisoned_nested.clear(),
+            |case| case.later.clear(),
+            |case| case.later.truncate(1),
             |case| case.creation.clear(),
             |case| case.creation.truncate(1),
             |case| {
