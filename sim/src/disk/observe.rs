@@ -38,6 +38,14 @@ impl SimVfs {
         self.disk().failed_syncs.get(from..).unwrap_or_default().to_vec()
     }
 
+    /// The names in a directory, as calls see them; none if there is no such directory.
+    pub fn names_in(&self, dir: &Path) -> Vec<String> {
+        let disk = self.disk();
+        let found = disk.tree.find(dir).and_then(|id| disk.tree.dir(id));
+        let names = found.map(|dir| dir.live.keys().cloned());
+        names.map(Iterator::collect).unwrap_or_default()
+    }
+
     /// The number of the root, and every name below it as calls see them.
     pub fn nodes(&self) -> (u64, Vec<NodeName>) {
         let disk = self.disk();

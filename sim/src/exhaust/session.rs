@@ -11,7 +11,7 @@ use super::workload::{Letter, Start, Step, Workload};
 use super::{Breach, Checked};
 use crate::disk::{DiskConfig, SimVfs};
 use crate::harness::case::{
-    CaseOptions, ChangeSpec, LevelSpec, ValueSpec, key_bytes, run_id, status,
+    CaseOptions, ChangeSpec, LevelSpec, LimitSpec, ValueSpec, key_bytes, run_id, status,
 };
 use crate::harness::model::{self, Model};
 use crate::harness::world::{SimClock, SimEntropy};
@@ -92,7 +92,7 @@ pub(super) fn batch(changes: &[ChangeSpec]) -> WriteBatch {
     for change in changes {
         match *change {
             ChangeSpec::Put { run, key, value, ttl_ms } => {
-                let ttl = ttl_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+                let ttl = ttl_ms.map(Duration::from_millis);
                 batch.put_with_ttl(run_id(run), key_bytes(key), value.value(), ttl);
             }
             ChangeSpec::Delete { run, key } => {
@@ -221,7 +221,7 @@ impl Session {
     fn promise(&self, step: &Step) -> Promise {
         let mut whole = self.model.clone();
         if let Step::Commit { changes, .. } = step
-            && model::check_door(changes).is_ok()
+            && self.model.check_door(changes, LimitSpec::default()).is_ok()
             && whole.check(changes).is_ok()
         {
             // It is published after its last call, so no crash point finds it published.
@@ -286,7 +286,10 @@ impl Session {
     }
 
     fn commit(&mut self, changes: &[ChangeSpec], level: LevelSpec) -> Checked {
-        let expected = model::check_door(changes).and_then(|()| self.model.check(changes));
+        let expected = self
+            .model
+            .check_door(changes, LimitSpec::default())
+            .and_then(|()| self.model.check(changes));
         let options = WriteOptions { durability: level.level() };
         let outcome: Result<u64, Error> = self.db()?.write_with(batch(changes), options);
         let version = match (outcome, expected) {

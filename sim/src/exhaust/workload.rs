@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::harness::case::{CaseOptions, ChangeSpec, LevelSpec, ValueSpec};
+use crate::harness::case::{CaseOptions, ChangeSpec, LevelSpec, LimitSpec, ValueSpec};
 use crate::harness::steps::StepSpec;
 
 /// The bytes of a value whose record is at most one sector.
@@ -180,6 +180,8 @@ impl Setting {
             queue_commits_max: 16,
             diligent: false,
             steps: StepSpec::default(),
+            limits: LimitSpec::default(),
+            snapshots_max: 4096,
         }
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::steps::StepSpec;
 pub use super::values::{
-    BATCH_BYTES_MAX, KEY_BYTES_MAX, KEYS, NAMED, TAGGED_KEYS, TAGS, VALUE_BYTES_MAX, ValueSpec,
-    key_bytes, namespace, run_id, status, ttl, type_tag,
+    BATCH_BYTES_MAX, ECHO, KEY_BYTES_MAX, KEYS, NAMED, TAGGED_KEYS, TAGS, VALUE_BYTES_MAX,
+    ValueSpec, key_bytes, namespace, run_id, status, ttl, type_tag,
 };
 use crate::disk::{CrashKind, CrashModel, DiskConfig, Fault, FaultMode, When};
 
@@ -78,18 +78,18 @@ pub enum ChangeSpec {
         /// The run.
         run: u8,
         /// The key.
-        key: u8,
+        key: u16,
         /// The value.
         value: ValueSpec,
         /// The time to live; 0 is refused.
-        ttl_ms: Option<u32>,
+        ttl_ms: Option<u64>,
     },
     /// Deletes a key.
     Delete {
         /// The run.
         run: u8,
         /// The key.
-        key: u8,
+        key: u16,
     },
     /// Sets, or without a value deletes, a key of another kind than a plain one.
     Tagged {
@@ -98,7 +98,7 @@ pub enum ChangeSpec {
         /// Which kind, modulo those that callers write.
         tag: u8,
         /// The key.
-        key: u8,
+        key: u16,
         /// The value; `None` deletes.
         value: Option<ValueSpec>,
     },
@@ -154,7 +154,7 @@ pub enum Op {
         /// The run.
         run: u8,
         /// The key.
-        key: u8,
+        key: u16,
     },
     /// A batch, waited for.
     Batch {
@@ -185,14 +185,14 @@ pub enum Op {
         /// The run.
         run: u8,
         /// The key.
-        key: u8,
+        key: u16,
     },
     /// Lists a prefix, forward and from both ends.
     List {
         /// The run.
         run: u8,
         /// The first bytes of this key are the prefix.
-        key: u8,
+        key: u16,
         /// How many of them.
         len: u8,
         /// Which end each step takes, bit by bit.
@@ -203,9 +203,9 @@ pub enum Op {
         /// The run.
         run: u8,
         /// The first key.
-        from: u8,
+        from: u16,
         /// The last key.
-        to: u8,
+        to: u16,
         /// What the bounds are: 0 none, 1 inclusive, 2 exclusive; the last one times three.
         bounds: u8,
         /// Which end each step takes, bit by bit.
@@ -216,7 +216,7 @@ pub enum Op {
         /// The run.
         run: u8,
         /// The first bytes of this key are the prefix.
-        key: u8,
+        key: u16,
         /// How many of them.
         len: u8,
     },
@@ -298,6 +298,31 @@ pub enum Op {
     },
 }
 
+/// The sizes that are admitted, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitSpec {
+    /// The longest key.
+    pub key_bytes: usize,
+    /// The longest value.
+    pub value_bytes: usize,
+    /// The largest batch.
+    pub batch_bytes: usize,
+}
+
+impl Default for LimitSpec {
+    fn default() -> Self {
+        LimitSpec {
+            key_bytes: KEY_BYTES_MAX,
+            value_bytes: VALUE_BYTES_MAX,
+            batch_bytes: BATCH_BYTES_MAX,
+        }
+    }
+}
+
+fn snapshots() -> usize {
+    4096
+}
+
 /// The engine's options that a case chooses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaseOptions {
@@ -334,11 +359,20 @@ pub struct CaseOptions {
     /// How much the engine does at once.
     #[serde(default)]
     pub steps: StepSpec,
+    /// What is admitted.
+    #[serde(default)]
+    pub limits: LimitSpec,
+    /// The most snapshots and scans at once; at least [`CaseOptions::OWN_PINS`] more than one.
+    #[serde(default = "snapshots")]
+    pub snapshots_max: usize,
 }
 
 impl CaseOptions {
     /// The smallest memtable that never refuses in a simulation.
     pub const AMPLE_MEMTABLE: u64 = 64 << 20;
+
+    /// How many scans a comparison may have open at once.
+    pub const OWN_PINS: usize = 3;
 
     /// Whether the memtable may refuse a put.
     pub fn may_be_full(&self) -> bool {
@@ -378,12 +412,13 @@ impl CaseOptions {
         Options {
             durability: self.durability(),
             limits: Limits {
-                key_bytes_max: KEY_BYTES_MAX,
-                value_bytes_max: VALUE_BYTES_MAX,
-                batch_bytes_max: BATCH_BYTES_MAX,
+                key_bytes_max: self.limits.key_bytes,
+                value_bytes_max: self.limits.value_bytes,
+                batch_bytes_max: self.limits.batch_bytes,
                 tags_max: 3,
                 name_bytes_max: 24,
             },
+            snapshots_max: self.snapshots_max,
             batched_size: self.other_batch_size,
             batched_interval_ms: self.other_intervals_ms.0,
             async_interval_ms: self.other_intervals_ms.1,

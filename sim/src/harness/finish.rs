@@ -85,6 +85,7 @@ impl Runner<'_> {
         }
         self.open_twice()?;
         self.drain()?;
+        self.only_what_is_visible_is_held()?;
         if self.is_strict() {
             // What a session has written, freed and forgotten leaves no trace in memory.
             let needed = self.memory_bytes();

@@ -4,7 +4,9 @@
 //! single mixture sees everything. Invariant: the same seed gives the same case; a new
 //! consumer of one stream shifts no other.
 
-use super::case::{CALLS_BEHIND, Case, CaseOptions, NestedCrash, Op, RARE_CALLS, World};
+mod breadth;
+
+use super::case::{CALLS_BEHIND, Case, CaseOptions, LimitSpec, NestedCrash, Op, RARE_CALLS, World};
 use super::steps::StepSpec;
 use super::workload::{Workload, byte, pick};
 use crate::disk::{
@@ -34,7 +36,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
         _ => World::Rot,
     };
     let world = world.unwrap_or(drawn);
-    let options = options(&mut swarm);
+    let mut chosen = options(&mut swarm);
     let disk = disk(&mut swarm, world);
     let faults = faults(&mut swarm, world);
     // What only openings ask for cannot fail anywhere else.
@@ -42,7 +44,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let faults = FaultMode::Drawn(faults);
     let mut workload = streams.stream(Stream::Workload);
     let mut scheduling = streams.stream(Stream::Scheduling);
-    let mut ops = Workload::new(&mut swarm, &options).ops(&mut workload, OPS);
+    let mut ops = Workload::new(&mut swarm, &chosen).ops(&mut workload, OPS);
     // Few crashes leave long sessions, in which much comes together in memory.
     let crashes = pick(&mut swarm, &[0, 1, 2, CRASHES, CRASHES, 4, 6]);
     add_crashes(&mut ops, &mut scheduling, world, crashes);
@@ -53,11 +55,12 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let creation = nested(&mut scheduling, in_creation);
     let faults_in_recovery = swarm.coin() || asks;
     let in_repairs = pick(&mut scheduling, &[0, 1, 3]);
-    let later = later(&mut ops, &mut streams.named("later options"), &options);
+    let mut wide = streams.named("breadth");
+    let later = breadth::broaden(&mut chosen, &mut ops, &mut wide, options);
     Case {
         seed,
         world,
-        options,
+        options: chosen,
         later,
         disk,
         faults,
@@ -101,27 +104,9 @@ fn options(rng: &mut Rng) -> CaseOptions {
         diligent: rng.coin(),
         // Half of the seeds go as programs do; the others over the edges of every step.
         steps: if rng.coin() { steps(rng) } else { StepSpec::default() },
+        limits: LimitSpec::default(),
+        snapshots_max: 4096,
     }
-}
-
-/// Other options for later openings, in a share of the seeds; and where they come into force.
-fn later(ops: &mut Vec<Op>, rng: &mut Rng, first: &CaseOptions) -> Vec<CaseOptions> {
-    if !rng.chance(1, 4) {
-        return Vec::new();
-    }
-    let opens = |op: &Op| matches!(op, Op::Reopen | Op::DropReopen | Op::Crash { .. });
-    let places: Vec<usize> = (0..ops.len()).rev().filter(|at| opens(&ops[*at])).collect();
-    for at in places {
-        if rng.coin() {
-            ops.insert(at, Op::Options { set: byte(rng, 3) });
-        }
-    }
-    let another = |rng: &mut Rng| CaseOptions {
-        // No less than what may be held already.
-        memtable_bytes_max: first.memtable_bytes_max,
-        ..options(rng)
-    };
-    (0..2).map(|_| another(rng)).collect()
 }
 
 fn steps(rng: &mut Rng) -> StepSpec {

@@ -38,7 +38,8 @@ impl Runner<'_> {
             Ok((version, _)) => format!("      = version {version}"),
             Err(error) => format!("      = {error}"),
         });
-        let predicted = model::check_door(changes).and_then(|()| self.model.check(changes));
+        let door = self.model.check_door(changes, self.options().limits);
+        let predicted = door.and_then(|()| self.model.check(changes));
         let error = match outcome {
             Ok((version, previous)) => {
                 if let Err(refusal) = predicted {
@@ -87,8 +88,10 @@ impl Runner<'_> {
         // It was of the same group as the one before, or of a later one at the same place.
         let base = self.extended(0);
         let mut branch = undone.map_or_else(|| base.clone(), |(_, branch)| branch);
+        branch.share_echoes(&base);
+        let limits = self.options().limits;
         for history in [&mut branch, &mut base.clone()] {
-            if model::check_door(changes).is_ok() && history.check(changes).is_ok() {
+            if history.check_door(changes, limits).is_ok() && history.check(changes).is_ok() {
                 history.commit(changes, self.now_ms());
                 self.timelines.push(history.clone());
             }

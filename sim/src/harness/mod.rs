@@ -25,6 +25,7 @@
 
 pub mod case;
 mod failed_syncs;
+mod figures;
 mod finish;
 mod foreign;
 pub mod generate;

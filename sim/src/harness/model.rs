@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use runstone::{Error, Namespace, RunMetadataEntry, RunStatus, Timestamp, TypeTag, Value};
 
 use super::case::{
-    BATCH_BYTES_MAX, ChangeSpec, KEY_BYTES_MAX, NAMED, VALUE_BYTES_MAX, ValueSpec, key_bytes,
-    namespace, run_id, status, type_tag,
+    ChangeSpec, ECHO, LimitSpec, NAMED, ValueSpec, key_bytes, namespace, run_id, status, type_tag,
 };
 
 /// One version of a key; `None` deletes.
@@ -72,72 +72,6 @@ pub(crate) fn tags(n: u8) -> Vec<(String, String)> {
     (0..n % 5).map(|i| (format!("tag{i}"), "v".repeat(usize::from(n) + usize::from(i)))).collect()
 }
 
-/// What was refused at the door, whatever the state: sizes and arguments.
-pub(crate) fn check_door(changes: &[ChangeSpec]) -> Result<(), Refusal> {
-    // A zero TTL is a mistake even in a put that a later one supersedes.
-    let is_zero = |change: &ChangeSpec| matches!(change, ChangeSpec::Put { ttl_ms: Some(0), .. });
-    if changes.iter().any(is_zero) {
-        return Err(Refusal::Invalid);
-    }
-    let mut bytes = 0;
-    for change in final_changes(changes) {
-        bytes += 64;
-        match change {
-            ChangeSpec::Put { key, value, .. } => {
-                let key = key_bytes(key).len();
-                check_key(key)?;
-                let size = encoded_bytes(&value.value());
-                if size > VALUE_BYTES_MAX {
-                    return Err(Refusal::Limit);
-                }
-                bytes += key + size;
-            }
-            ChangeSpec::Delete { key, .. } | ChangeSpec::Tagged { key, value: None, .. } => {
-                check_key(key_bytes(key).len())?;
-                bytes += key_bytes(key).len();
-            }
-            ChangeSpec::Tagged { key, value: Some(value), .. } => {
-                check_key(key_bytes(key).len())?;
-                let size = encoded_bytes(&value.value());
-                if size > VALUE_BYTES_MAX {
-                    return Err(Refusal::Limit);
-                }
-                bytes += key_bytes(key).len() + size;
-            }
-            ChangeSpec::Begin { run, tags: n, .. } => {
-                let namespace = namespace(run, n);
-                let names = [namespace.tenant(), namespace.app(), namespace.agent()];
-                if names.iter().any(|name| name.len() > 24) {
-                    return Err(Refusal::Limit);
-                }
-                bytes += 128 + names.concat().len();
-                if tags(n).len() > 3 {
-                    return Err(Refusal::Limit);
-                }
-                for (name, value) in tags(n) {
-                    if name.len() > 24 || value.len() > 24 {
-                        return Err(Refusal::Limit);
-                    }
-                    bytes += name.len() + value.len() + 16;
-                }
-            }
-            ChangeSpec::End { .. } => {}
-        }
-    }
-    if changes.is_empty() {
-        return Err(Refusal::Invalid);
-    }
-    if bytes > BATCH_BYTES_MAX { Err(Refusal::Limit) } else { Ok(()) }
-}
-
-fn check_key(len: usize) -> Result<(), Refusal> {
-    match len {
-        0 => Err(Refusal::Invalid),
-        len if len > KEY_BYTES_MAX => Err(Refusal::Limit),
-        _ => Ok(()),
-    }
-}
-
 /// The bytes that count against the limit, by the documented formats.
 fn encoded_bytes(value: &Value) -> usize {
     match value {
@@ -178,6 +112,21 @@ pub(crate) fn final_changes(changes: &[ChangeSpec]) -> Vec<ChangeSpec> {
     last
 }
 
+/// How many keys a store must hold, and may.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held {
+    /// Those that are visible, with the bytes of keys and values.
+    pub(crate) visible: usize,
+    pub(crate) key_bytes: u64,
+    pub(crate) value_bytes: u64,
+    /// Those that were not deleted, and may have expired.
+    pub(crate) newest: usize,
+    /// Those that have ever been set.
+    pub(crate) ever: usize,
+    /// Those of which there was more than one version.
+    pub(crate) revised: usize,
+}
+
 /// The history.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Model {
@@ -185,6 +134,8 @@ pub(crate) struct Model {
     times: Vec<u64>,
     keys: BTreeMap<(u8, TypeTag, Vec<u8>), Vec<Revision>>,
     runs: BTreeMap<u8, ModelRun>,
+    /// What values of the store's own files hold, by size and salt.
+    echoes: Arc<BTreeMap<(u32, u32), Vec<u8>>>,
 }
 
 impl Model {
@@ -204,6 +155,96 @@ impl Model {
     /// Whether the run had begun at a version.
     pub(crate) fn run_existed_at(&self, run: u8, version: u64) -> bool {
         self.runs.get(&run).is_some_and(|found| found.first_version <= version)
+    }
+
+    /// The bytes of a value of the store's own files are these.
+    pub(crate) fn echo(&mut self, spec: ValueSpec, bytes: impl FnOnce() -> Vec<u8>) {
+        let place = (spec.size, spec.salt);
+        if !self.echoes.contains_key(&place) {
+            Arc::make_mut(&mut self.echoes).insert(place, bytes());
+        }
+    }
+
+    /// Of another history of the same store.
+    pub(crate) fn share_echoes(&mut self, other: &Model) {
+        self.echoes = Arc::clone(&other.echoes);
+    }
+
+    /// The value of a recipe.
+    pub(crate) fn value(&self, spec: ValueSpec) -> Value {
+        let echo = || self.echoes.get(&(spec.size, spec.salt)).cloned();
+        match (spec.kind == ECHO).then(echo).flatten() {
+            Some(bytes) => Value::Bytes(bytes),
+            None => spec.value(),
+        }
+    }
+
+    /// What was refused at the door, whatever the state: sizes and arguments.
+    pub(crate) fn check_door(
+        &self,
+        changes: &[ChangeSpec],
+        limits: LimitSpec,
+    ) -> Result<(), Refusal> {
+        // A zero TTL is a mistake even in a put that a later one supersedes.
+        let is_zero =
+            |change: &ChangeSpec| matches!(change, ChangeSpec::Put { ttl_ms: Some(0), .. });
+        if changes.iter().any(is_zero) {
+            return Err(Refusal::Invalid);
+        }
+        let check_key = |len: usize| match len {
+            0 => Err(Refusal::Invalid),
+            len if len > limits.key_bytes => Err(Refusal::Limit),
+            _ => Ok(()),
+        };
+        let mut bytes = 0;
+        for change in final_changes(changes) {
+            bytes += 64;
+            match change {
+                ChangeSpec::Put { key, value, .. } => {
+                    let key = key_bytes(key).len();
+                    check_key(key)?;
+                    let size = encoded_bytes(&self.value(value));
+                    if size > limits.value_bytes {
+                        return Err(Refusal::Limit);
+                    }
+                    bytes += key + size;
+                }
+                ChangeSpec::Delete { key, .. } | ChangeSpec::Tagged { key, value: None, .. } => {
+                    check_key(key_bytes(key).len())?;
+                    bytes += key_bytes(key).len();
+                }
+                ChangeSpec::Tagged { key, value: Some(value), .. } => {
+                    check_key(key_bytes(key).len())?;
+                    let size = encoded_bytes(&self.value(value));
+                    if size > limits.value_bytes {
+                        return Err(Refusal::Limit);
+                    }
+                    bytes += key_bytes(key).len() + size;
+                }
+                ChangeSpec::Begin { run, tags: n, .. } => {
+                    let namespace = namespace(run, n);
+                    let names = [namespace.tenant(), namespace.app(), namespace.agent()];
+                    if names.iter().any(|name| name.len() > 24) {
+                        return Err(Refusal::Limit);
+                    }
+                    bytes += 128 + names.concat().len();
+                    if tags(n).len() > 3 {
+                        return Err(Refusal::Limit);
+                    }
+                    for (name, value) in tags(n) {
+                        if name.len() > 24 || value.len() > 24 {
+                            return Err(Refusal::Limit);
+                        }
+                        bytes += name.len() + value.len() + 16;
+                    }
+                }
+                ChangeSpec::End { .. } => {}
+            }
+        }
+        if changes.is_empty() {
+            return Err(Refusal::Invalid);
+        }
+        if bytes > limits.batch_bytes { Err(Refusal::Limit) } else { Ok(()) }
     }
 
     /// Judges the changes of a commit, in order.
@@ -268,8 +309,10 @@ impl Model {
                     }
                 }
                 ChangeSpec::Put { run, key, value, ttl_ms } => {
-                    let expiry_ms = ttl_ms.map(|ttl| time_ms + u64::from(ttl));
-                    let value = Some(value.value());
+                    // Behind the end of time is never.
+                    let expiry_ms = ttl_ms.and_then(|ttl| time_ms.checked_add(ttl));
+                    let expiry_ms = expiry_ms.filter(|expiry| *expiry < u64::MAX);
+                    let value = Some(self.value(value));
                     let revision = Revision { version, time_ms, expiry_ms, value };
                     self.revise(run, TypeTag::KV, key, revision);
                 }
@@ -278,7 +321,7 @@ impl Model {
                     self.revise(run, TypeTag::KV, key, revision);
                 }
                 ChangeSpec::Tagged { run, tag, key, value } => {
-                    let value = value.map(ValueSpec::value);
+                    let value = value.map(|value| self.value(value));
                     let revision = Revision { version, time_ms, expiry_ms: None, value };
                     self.revise(run, type_tag(tag), key, revision);
                 }
@@ -287,7 +330,7 @@ impl Model {
         version
     }
 
-    fn revise(&mut self, run: u8, tag: TypeTag, key: u8, revision: Revision) {
+    fn revise(&mut self, run: u8, tag: TypeTag, key: u16, revision: Revision) {
         if let Some(found) = self.runs.get_mut(&run) {
             found.touched.push(revision.version);
         }
@@ -308,6 +351,38 @@ impl Model {
             run.touched.retain(|touched| *touched <= version);
             run.end = run.end.filter(|(_, _, at)| *at <= version);
         }
+    }
+
+    /// How many changes a run has had, its begin and end included.
+    pub(crate) fn change_count(&self, run: u8) -> Option<u64> {
+        self.runs.get(&run).map(|found| found.touched.len() as u64)
+    }
+
+    /// How much must be held, and may be.
+    pub(crate) fn held(&self, now_ms: u64) -> Held {
+        let mut held = Held::default();
+        for ((_, _, key), revisions) in &self.keys {
+            let Some(newest) = revisions.last() else { continue };
+            held.ever += usize::from(revisions.iter().any(|revision| revision.value.is_some()));
+            held.newest += usize::from(newest.value.is_some());
+            held.revised += usize::from(revisions.len() > 1);
+            if let Some(value) = newest.value.as_ref().filter(|_| newest.is_visible(now_ms)) {
+                held.visible += 1;
+                held.key_bytes += key.len() as u64;
+                held.value_bytes += encoded_bytes(value) as u64;
+            }
+        }
+        held
+    }
+
+    /// Of how many keys a reader at a version and a time sees what was superseded since.
+    pub(crate) fn superseded_at(&self, version: u64, now_ms: u64) -> usize {
+        let is_superseded = |revisions: &&Vec<Revision>| {
+            visible(revisions, version, now_ms).is_some_and(|seen| {
+                revisions.last().is_some_and(|last| last.version > seen.version)
+            })
+        };
+        self.keys.values().filter(is_superseded).count()
     }
 
     /// What a reader at a version and a time sees of a key.
@@ -391,6 +466,13 @@ impl Model {
     /// The runs that there are.
     pub(crate) fn runs(&self) -> impl Iterator<Item = u8> {
         self.runs.keys().copied()
+    }
+
+    /// Those, and all that a case names as a rule.
+    pub(crate) fn named_runs(&self) -> Vec<u8> {
+        let mut named: Vec<u8> = (0..super::oracle::RUNS).collect();
+        named.extend(self.runs().filter(|run| *run >= super::oracle::RUNS));
+        named
     }
 
     /// The active ones.

@@ -50,7 +50,7 @@ fn compare_tagged(db: &Database, model: &Model, run: u8, now_ms: u64) -> Result<
 }
 
 fn compare_runs(db: &Database, model: &Model) -> Result<(), String> {
-    for run in 0..RUNS {
+    for run in model.named_runs() {
         let expected = model.run_entry(run);
         let found = db.get_run(run_id(run)).map_err(|e| e.to_string())?;
         if expected != found {
@@ -180,7 +180,7 @@ pub(crate) fn compare_get(
     db: &Database,
     model: &Model,
     run: u8,
-    key: u8,
+    key: u16,
     now_ms: u64,
 ) -> Result<(), String> {
     let bytes = key_bytes(key);
@@ -229,6 +229,18 @@ pub(crate) fn compare_all_gets(db: &Database, model: &Model, now_ms: u64) -> Res
     Ok(())
 }
 
+/// The number and the kind of a file of this store's naming, beside manifest and lock.
+fn own_name(name: &str) -> Option<(u64, &str)> {
+    let (digits, kind) = name.split_once('.')?;
+    let number = digits.parse().ok()?;
+    (digits.len() >= 6 && matches!(kind, "log" | "tmp")).then_some((number, kind))
+}
+
+/// Whether a name is of this store's naming.
+pub(crate) fn is_own_name(name: &str) -> bool {
+    own_name(name).is_some()
+}
+
 /// C12: the files of this store's naming that its manifest does not name, though they bear its
 /// id or no valid header. Reads the manifest by its documented layout, not by the engine.
 pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<(), String> {
@@ -244,11 +256,7 @@ pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<()
         .collect();
     for (path, content) in image {
         let Some(name) = path.strip_prefix(dir).ok().and_then(Path::to_str) else { continue };
-        let Some((digits, kind)) = name.split_once('.') else { continue };
-        let Ok(number) = digits.parse::<u64>() else { continue };
-        if digits.len() < 6 || !matches!(kind, "log" | "tmp") {
-            continue;
-        }
+        let Some((number, kind)) = own_name(name) else { continue };
         if kind == "log" && named.contains(&number) {
             continue;
         }

@@ -3,15 +3,17 @@
 use runstone::{Level, RunOptions, WriteBatch, WriteOptions};
 
 use super::case::{
-    CALLS_BEHIND, ChangeSpec, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, run_id, status, ttl,
-    type_tag,
+    CALLS_BEHIND, ChangeSpec, ECHO, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, run_id,
+    status, ttl, type_tag,
 };
-use super::runner::{Checked, Pending, Runner};
+use super::model::Model;
+use super::runner::{Checked, DIR, Pending, Runner};
 use super::{model, oracle};
 use crate::disk::{CrashKind, CrashPoint, Fault, When};
 
 impl Runner<'_> {
     pub(super) fn perform(&mut self, op: &Op) -> Checked {
+        self.take_echoes(op);
         match op {
             Op::Write { change, level } => self.write(*change, *level),
             Op::Remove { run, key } => {
@@ -25,14 +27,14 @@ impl Runner<'_> {
             Op::Batch { changes, level } => {
                 let outcome = self
                     .db()?
-                    .write_with(batch(changes), write_options(*level))
+                    .write_with(batch(&self.model, changes), write_options(*level))
                     .map(|version| (version, None));
                 self.settle()?;
                 self.none_was_overtaken(outcome.is_ok())?;
                 self.judge(changes, self.level(*level), false, outcome)
             }
             Op::Submit { changes, level } => {
-                match self.db()?.submit(batch(changes), write_options(*level)) {
+                match self.db()?.submit(batch(&self.model, changes), write_options(*level)) {
                     Ok(ticket) => {
                         let (changes, level) = (changes.clone(), self.level(*level));
                         self.pending.push_back(Pending { changes, level, ticket });
@@ -58,13 +60,7 @@ impl Runner<'_> {
                 self.settle()
             }
             Op::Tick => self.tick(),
-            Op::Maintain => {
-                let outcome = self.db()?.maintain();
-                if outcome.as_ref().is_ok_and(|report| report.left == 0) {
-                    self.nothing_is_left()?;
-                }
-                self.upkeep("maintain", outcome.map(|_| ()))
-            }
+            Op::Maintain => self.maintain(),
             Op::Flush => {
                 let outcome = self.db()?.flush();
                 if outcome.is_ok() {
@@ -101,10 +97,11 @@ impl Runner<'_> {
                         format!("it is of {} at {}", snapshot.version(), snapshot.time()),
                     );
                 }
-                if self.snapshots.len() < 4 {
-                    self.snapshots.push((snapshot, version, now));
+                if self.snapshots.len() < 4 && self.has_pins_left() {
+                    self.snapshots.push((snapshot, version, now, self.openings));
+                    return Ok(());
                 }
-                Ok(())
+                self.pins_are_limited(snapshot)
             }
             Op::ReadSnapshot { slot } => self.read_snapshot(*slot),
             Op::DropSnapshot { slot } => {
@@ -156,6 +153,38 @@ impl Runner<'_> {
         }
     }
 
+    /// Settles what values of the store's own files hold.
+    fn take_echoes(&mut self, op: &Op) {
+        let changes = match op {
+            Op::Write { change, .. } | Op::Kv { change } => std::slice::from_ref(change),
+            Op::Batch { changes, .. } | Op::Submit { changes, .. } => changes,
+            _ => return,
+        };
+        for change in changes {
+            let (ChangeSpec::Put { value, .. } | ChangeSpec::Tagged { value: Some(value), .. }) =
+                *change
+            else {
+                continue;
+            };
+            if value.kind == ECHO {
+                let disk = &self.disk;
+                self.model.echo(value, || {
+                    let image = disk.live_image();
+                    let files: Vec<_> =
+                        image.iter().filter(|(path, _)| path.starts_with(DIR)).collect();
+                    let salt = usize::try_from(value.salt).unwrap_or(0);
+                    let nth = salt % files.len().max(1);
+                    let content = files.get(nth).map_or(&[][..], |(_, content)| content);
+                    // From a header, a record's border, or in the middle of one.
+                    let from = (salt / 64) % content.len().max(1);
+                    let from = [0, 72, 512, from & !7].get(salt / 16 % 4).copied().unwrap_or(0);
+                    let size = usize::try_from(value.size).unwrap_or(0);
+                    content.iter().skip(from).take(size).copied().collect()
+                });
+            }
+        }
+    }
+
     /// Arms a crash after so many calls, or so many rare ones.
     pub(super) fn arm_crash(&self, after_calls: u32, when: When, kind: CrashKind) {
         match after_calls.checked_sub(RARE_CALLS) {
@@ -189,6 +218,7 @@ impl Runner<'_> {
         }
         self.failed_syncs.after_op(&self.disk);
         self.is_within_its_memory()?;
+        self.figures_are_true()?;
         self.look_ahead()?;
         if self.options().diligent {
             self.tick()?;
@@ -216,7 +246,7 @@ impl Runner<'_> {
             ChangeSpec::Put { run, key, value, ttl_ms } => {
                 let ttl = ttl_ms.map(ttl);
                 let (run, key) = (run_id(run), key_bytes(key));
-                db.put_with(run, key, value.value(), ttl, write_options(level))
+                db.put_with(run, key, self.model.value(value), ttl, write_options(level))
                     .map(|version| (version, None))
             }
             ChangeSpec::Delete { run, key } => {
@@ -224,9 +254,9 @@ impl Runner<'_> {
                 db.delete(run_id(run), key_bytes(key))
                     .map(|previous| (db.storage().version(), previous))
             }
-            ChangeSpec::Tagged { .. } => {
-                db.write_with(batch(&[change]), write_options(level)).map(|version| (version, None))
-            }
+            ChangeSpec::Tagged { .. } => db
+                .write_with(batch(&self.model, &[change]), write_options(level))
+                .map(|version| (version, None)),
             ChangeSpec::Begin { run, parent, tags } => {
                 let mut options =
                     RunOptions::default().namespace(namespace(run, tags)).tags(model::tags(tags));
@@ -251,20 +281,20 @@ fn write_options(level: LevelSpec) -> WriteOptions {
     WriteOptions { durability: level.level() }
 }
 
-fn batch(changes: &[ChangeSpec]) -> WriteBatch {
+fn batch(model: &Model, changes: &[ChangeSpec]) -> WriteBatch {
     let mut batch = WriteBatch::new();
     for change in changes {
         match *change {
             ChangeSpec::Put { run, key, value, ttl_ms } => {
                 let ttl = ttl_ms.map(ttl);
-                batch.put_with_ttl(run_id(run), key_bytes(key), value.value(), ttl);
+                batch.put_with_ttl(run_id(run), key_bytes(key), model.value(value), ttl);
             }
             ChangeSpec::Delete { run, key } => {
                 batch.delete(run_id(run), key_bytes(key));
             }
             ChangeSpec::Tagged { run, tag, key, value: Some(value) } => {
                 let (run, tag, key) = (run_id(run), type_tag(tag), key_bytes(key));
-                batch.put_tagged(run, tag, key, value.value(), None);
+                batch.put_tagged(run, tag, key, model.value(value), None);
             }
             ChangeSpec::Tagged { run, tag, key, value: None } => {
                 batch.delete_tagged(run_id(run), type_tag(tag), key_bytes(key));

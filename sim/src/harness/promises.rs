@@ -120,7 +120,7 @@ impl Runner<'_> {
     }
 
     /// The store as reads see it.
-    fn files(&self) -> Written<'_> {
+    pub(super) fn files(&self) -> Written<'_> {
         Written::live(&self.disk, Path::new(DIR))
     }
 

@@ -10,6 +10,7 @@ use runstone::{Database, Level, Snapshot, Ticket};
 
 use super::case::{Case, CaseOptions, ChangeSpec, NestedCrash, Op, World};
 use super::failed_syncs::FailedSyncs;
+use super::figures::Found;
 use super::generate;
 use super::guard::{CALLS_MAX, Ended, bounded};
 use super::ledger::WATCH;
@@ -154,6 +155,8 @@ pub(super) struct Runner<'a> {
     pub(super) in_files: u64,
     /// How many commits nothing proved to be durable when the last opening looked.
     pub(super) unproven: Option<u64>,
+    /// What the last opening had to say of what it found.
+    pub(super) found: Option<Found>,
     /// C14: acknowledged and not known to be durable: version, level, when.
     pub(super) acknowledged: VecDeque<(u64, Level, u64)>,
     /// C11: what the engine's time was at the last flush or close, and the version then.
@@ -195,7 +198,8 @@ pub(super) struct Runner<'a> {
     pub(super) faults_before: usize,
     pub(super) epoch: u64,
     pub(super) epoch_max: u64,
-    pub(super) snapshots: Vec<(Snapshot, u64, u64)>,
+    /// Snapshots, with their version and time, and the number of openings when they were taken.
+    pub(super) snapshots: Vec<(Snapshot, u64, u64, u64)>,
     pub(super) scans: Vec<OpenScan>,
     pub(super) nested: VecDeque<NestedCrash>,
     pub(super) rot: u8,
@@ -251,6 +255,7 @@ impl<'a> Runner<'a> {
             written: 0,
             in_files: 0,
             unproven: None,
+            found: None,
             acknowledged: VecDeque::new(),
             time_floor: (0, 0),
             time_max: 0,

@@ -67,8 +67,14 @@ impl Runner<'_> {
         self.disk.enable_faults(false);
         let before = self.changing_calls();
         let opened = self.builder().clock(set_back()).open_read_only(DIR);
+        let found = self.found_in_files(Stopped::Clean);
         let outcome = match opened {
             Ok(db) => {
+                if let Some(mut found) = found {
+                    // It knows another clock.
+                    found.clock_jump_ms = None;
+                    self.report_is_true(db.recovery_report(), &found)?;
+                }
                 let now = db.storage().now().as_millis();
                 let same = oracle::compare(&db, &self.model, now);
                 let same = same.and_then(|()| self.time_stands(now));
@@ -317,6 +323,7 @@ impl Runner<'_> {
         let db = loop {
             self.failed_syncs.opens(&self.disk, stopped);
             self.unproven = self.unproven_in_files(stopped);
+            self.found = self.found_in_files(stopped);
             if let Some(nested) = self.nested.pop_front() {
                 self.arm_crash(nested.after_calls, nested.when, nested.kind);
             }

@@ -66,8 +66,12 @@ impl ValueSpec {
     }
 }
 
-/// How many different keys there are.
-pub const KEYS: u8 = 24;
+/// The kind of values that are bytes of the store's own files, as they stood when the value was
+/// first written; the salt says where they are taken from.
+pub const ECHO: u8 = 50;
+
+/// How many different keys there are that reads go through.
+pub const KEYS: u16 = 30;
 /// The longest key that is admitted in simulations.
 pub const KEY_BYTES_MAX: usize = 40;
 /// The longest value that is admitted in simulations.
@@ -76,7 +80,7 @@ pub const VALUE_BYTES_MAX: usize = 1500;
 pub const BATCH_BYTES_MAX: usize = 4096;
 
 /// The bytes of a key: odd ones, at a limit, one beyond, prefixes of one another.
-pub fn key_bytes(key: u8) -> Vec<u8> {
+pub fn key_bytes(key: u16) -> Vec<u8> {
     match key {
         0 => b"a".to_vec(),
         1 => b"ab".to_vec(),
@@ -92,15 +96,23 @@ pub fn key_bytes(key: u8) -> Vec<u8> {
         11 => b"ab\xff\xff".to_vec(),
         12 => vec![b'k'; KEY_BYTES_MAX + 1],
         13 => Vec::new(),
+        // Just before and just behind the end of a prefix.
+        24 => b"ab\xff".to_vec(),
+        25 => b"ac".to_vec(),
+        26 => b"ab\xff\x00".to_vec(),
+        27 => b"ab\xfe\xff".to_vec(),
+        28 => b"b".to_vec(),
+        29 => b"\xff\x00".to_vec(),
         n => format!("key-{n:02}").into_bytes(),
     }
 }
 
 /// A time to live that comes to so many whole milliseconds: some are a fraction shorter, which
-/// is rounded up.
-pub fn ttl(ms: u32) -> Duration {
-    let whole = Duration::from_millis(u64::from(ms));
+/// is rounded up. The greatest number stands for the longest there is.
+pub fn ttl(ms: u64) -> Duration {
+    let whole = Duration::from_millis(ms);
     match ms % 3 {
+        _ if ms == u64::MAX => Duration::MAX,
         1 => whole.saturating_sub(Duration::from_micros(700)),
         2 => whole.saturating_sub(Duration::from_nanos(1)),
         _ => whole,
@@ -139,7 +151,7 @@ pub fn namespace(run: u8, tags: u8) -> Namespace {
 }
 
 /// How many keys are used with other kinds.
-pub const TAGGED_KEYS: u8 = 6;
+pub const TAGGED_KEYS: u16 = 6;
 
 /// The kind of a number.
 pub fn type_tag(n: u8) -> TypeTag {

@@ -158,6 +158,9 @@ impl Runner<'_> {
         stopped: Stopped,
     ) -> Checked {
         let report = db.recovery_report();
+        if let Some(found) = self.found.take() {
+            self.report_is_true(report, &found)?;
+        }
         self.epoch = report.epoch + u64::from(report.clean && !report.created);
         if self.epoch <= self.epoch_max {
             return self.fail(

@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use runstone::{Error, KVScan, KVStore, Scan, Snapshot, Value};
 
-use super::case::{ChangeSpec, KEYS, key_bytes, run_id};
+use super::case::{CaseOptions, ChangeSpec, KEYS, key_bytes, run_id};
 use super::model::Revision;
 use super::oracle;
 use super::runner::{Checked, Runner};
@@ -20,11 +20,13 @@ const SCANS_MAX: usize = 4;
 pub(super) struct OpenScan {
     scan: Scan,
     what: String,
+    /// The number of openings when it began.
+    session: u64,
     left: VecDeque<(Vec<u8>, Revision)>,
 }
 
 impl Runner<'_> {
-    pub(super) fn list(&mut self, run: u8, key: u8, len: u8, ends: u32) -> Checked {
+    pub(super) fn list(&mut self, run: u8, key: u16, len: u8, ends: u32) -> Checked {
         let bytes = key_bytes(key);
         let prefix = bytes.get(..usize::from(len)).unwrap_or(&bytes);
         let what = format!("list of run {run}, prefix {}", prefix.escape_ascii());
@@ -50,7 +52,7 @@ impl Runner<'_> {
         }
     }
 
-    pub(super) fn range(&mut self, run: u8, from: u8, to: u8, bounds: u8, ends: u32) -> Checked {
+    pub(super) fn range(&mut self, run: u8, from: u16, to: u16, bounds: u8, ends: u32) -> Checked {
         let (first, last) = (key_bytes(from), key_bytes(to));
         let range = (bound(&first, bounds), bound(&last, bounds / 3));
         let what = format!("range {range:?} of run {run}");
@@ -65,7 +67,7 @@ impl Runner<'_> {
         });
         self.require("read", outcome)?;
         // The same of a snapshot, in its time.
-        let Some((snapshot, version, now)) = self.snapshots.last() else { return Ok(()) };
+        let Some((snapshot, version, now, _)) = self.snapshots.last() else { return Ok(()) };
         if !self.model.run_existed_at(run, *version) {
             let refused = snapshot.scan::<&[u8], _>(run_id(run), range);
             let is_refused = matches!(refused, Err(Error::RunNotFound { .. }));
@@ -81,7 +83,7 @@ impl Runner<'_> {
     }
 
     /// Begins a scan that stays open.
-    pub(super) fn open_scan(&mut self, run: u8, key: u8, len: u8) -> Checked {
+    pub(super) fn open_scan(&mut self, run: u8, key: u16, len: u8) -> Checked {
         let bytes = key_bytes(key);
         let prefix = bytes.get(..usize::from(len)).unwrap_or(&bytes);
         let what = format!("scan of run {run} since version {}", self.model.version());
@@ -89,8 +91,56 @@ impl Runner<'_> {
         let Some(scan) = self.opened(run, &what, opened)? else { return Ok(()) };
         let expected = self.model.list(run, prefix, self.model.version(), self.now_ms());
         let left = expected.into_iter().map(|(key, found)| (key.to_vec(), found.clone())).collect();
-        if self.scans.len() < SCANS_MAX {
-            self.scans.push(OpenScan { scan, what, left });
+        if self.scans.len() < SCANS_MAX && self.has_pins_left() {
+            let session = self.openings;
+            self.scans.push(OpenScan { scan, what, session, left });
+        }
+        Ok(())
+    }
+
+    /// The snapshots of this session; those of earlier ones read what was then.
+    pub(super) fn own_snapshots(&self) -> impl Iterator<Item = &(Snapshot, u64, u64, u64)> {
+        self.snapshots.iter().filter(|(.., session)| *session == self.openings)
+    }
+
+    /// How many snapshots and scans of this session are open.
+    pub(super) fn pins(&self) -> usize {
+        let scans = self.scans.iter().filter(|scan| scan.session == self.openings);
+        self.own_snapshots().count() + scans.count()
+    }
+
+    /// Whether a snapshot or a scan may stay open, beside those of comparisons.
+    pub(super) fn has_pins_left(&self) -> bool {
+        self.pins() + CaseOptions::OWN_PINS < self.options().snapshots_max
+    }
+
+    /// As many snapshots and scans as may be are admitted, and no more.
+    pub(super) fn pins_are_limited(&mut self, first: Snapshot) -> Checked {
+        let limit = self.options().snapshots_max;
+        let alive = self.pins() + 1;
+        // So many are never alive.
+        if limit > SCANS_MAX * 4 {
+            return Ok(());
+        }
+        let mut taken = vec![first];
+        for _ in alive..limit {
+            match self.db()?.snapshot() {
+                Ok(snapshot) => taken.push(snapshot),
+                Err(error) => return self.fail("snapshot", format!("{alive} of {limit}: {error}")),
+            }
+        }
+        let refused = |error: &Error| {
+            let (at, beyond) = (limit as u64, limit as u64 + 1);
+            matches!(error, Error::LimitExceeded { limit, actual, .. }
+                if (*limit, *actual) == (at, beyond))
+        };
+        let snapshot = self.db()?.snapshot().map(|_| ());
+        let run = self.model.runs().next();
+        let scan = run.map(|run| self.db().map(|db| db.scan_prefix(run_id(run), "").map(|_| ())));
+        for outcome in [Some(snapshot), scan.transpose()?].into_iter().flatten() {
+            if !outcome.as_ref().is_err_and(refused) {
+                return self.fail("snapshot", format!("beyond {limit} alive: {outcome:?}"));
+            }
         }
         Ok(())
     }
@@ -122,13 +172,13 @@ impl Runner<'_> {
             return Ok(());
         }
         let at = usize::from(slot) % self.snapshots.len();
-        let Some((snapshot, version, now)) = self.snapshots.get(at) else { return Ok(()) };
+        let Some((snapshot, version, now, _)) = self.snapshots.get(at) else { return Ok(()) };
         // A scan puts in order what is fresh, so half of the gets come before it.
         let mut outcome = Ok(());
         if self.op.is_multiple_of(2) {
             outcome = self.get_all(snapshot, *version, *now);
         }
-        for run in 0..oracle::RUNS {
+        for run in self.model.named_runs() {
             let scan = snapshot.scan_prefix(run_id(run), "");
             outcome = outcome.and_then(|()| match scan {
                 Ok(scan) if self.model.run_existed_at(run, *version) => {
@@ -165,7 +215,7 @@ impl Runner<'_> {
         let kv = KVStore::new(self.db()?.clone());
         let outcome = match change {
             ChangeSpec::Put { run, key, value, ttl_ms } => {
-                let Value::Bytes(bytes) = value.value() else { return Ok(()) };
+                let Value::Bytes(bytes) = self.model.value(value) else { return Ok(()) };
                 let (run, key) = (run_id(run), key_bytes(key));
                 match ttl_ms {
                     None => kv.put(run, key, bytes),

@@ -13,6 +13,9 @@ use super::case::{
 use super::oracle::RUNS;
 use crate::rng::Rng;
 
+/// The keys that operations name at first; `generate/breadth.rs` puts others in their place.
+const OLD_KEYS: u16 = 24;
+
 /// The weights of a seed's operations.
 pub(super) struct Workload {
     weights: [u32; 21],
@@ -20,7 +23,7 @@ pub(super) struct Workload {
     runs: u8,
     begun: u8,
     active: Vec<u8>,
-    keys: u8,
+    keys: u16,
     big_values: bool,
     odd_keys: bool,
     ttl: bool,
@@ -57,7 +60,7 @@ impl Workload {
             runs: pick(swarm, &[1, 3, RUNS, RUNS]),
             begun: 1,
             active: vec![0],
-            keys: pick(swarm, &[3, 10, KEYS, KEYS]),
+            keys: pick(swarm, &[3, 10, KEYS, KEYS]).min(OLD_KEYS),
             big_values: swarm.chance(1, 3),
             odd_keys: swarm.chance(1, 3),
             ttl: swarm.coin(),
@@ -211,8 +214,8 @@ impl Workload {
         if rng.chance(14, 15) { active.unwrap_or(any) } else { any }
     }
 
-    fn key(&self, rng: &mut Rng) -> u8 {
-        match byte(rng, u64::from(self.keys)) {
+    fn key(&self, rng: &mut Rng) -> u16 {
+        match u16::from(byte(rng, u64::from(self.keys))) {
             // The keys that are refused are rare, or nothing would be written.
             key @ (12 | 13) if !self.odd_keys || rng.chance(3, 4) => key - 10,
             key => key,
@@ -242,7 +245,7 @@ impl Workload {
             _ if !self.ttl => None,
             // Some expire at the very moment at which somebody looks.
             0 | 1 => Some(pick(rng, &[0, 1, 5, 7, 50, 60])),
-            2 => Some(u32::try_from(rng.range(1..=3000)).unwrap_or(1)),
+            2 => Some(rng.range(1..=3000)),
             _ => None,
         };
         ChangeSpec::Put { run: self.run(rng), key: self.key(rng), value: self.value(rng), ttl_ms }
@@ -265,7 +268,7 @@ impl Workload {
                 6 | 7 => ChangeSpec::Tagged {
                     run: self.run(rng),
                     tag: byte(rng, 4),
-                    key: byte(rng, u64::from(TAGGED_KEYS)),
+                    key: u16::from(byte(rng, u64::from(TAGGED_KEYS))),
                     value: rng.chance(3, 4).then(|| self.value(rng)),
                 },
                 _ => self.put(rng),

@@ -39,6 +39,20 @@ struct Segment {
     records: Vec<(u64, Whole)>,
     /// The greatest synced offset that one of them attests.
     synced: u64,
+    /// How many bytes follow them, up to the last that is not zero.
+    torn: u64,
+}
+
+/// What an opening reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Replayed {
+    pub(crate) commits: u64,
+    pub(crate) bytes: u64,
+    pub(crate) segments: u64,
+    /// Behind the last record of a log that was not closed.
+    pub(crate) torn_bytes: u64,
+    /// The greatest engine time of a record, in milliseconds.
+    pub(crate) last_time_ms: u64,
 }
 
 /// A store on a disk, by its documented layout.
@@ -84,7 +98,9 @@ impl<'a> Written<'a> {
             at += record.length;
             records.push((offset, record));
         }
-        Some(Segment { attested, open, end: at as u64, records, synced })
+        let behind = bytes.get(at..).unwrap_or_default();
+        let torn = behind.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        Some(Segment { attested, open, end: at as u64, records, synced, torn })
     }
 
     /// The manifest's entries, in order; none if there is no manifest.
@@ -155,6 +171,24 @@ impl<'a> Written<'a> {
         let proven = last.attested.max(last.synced);
         let tail = last.records.iter().filter(|(at, record)| record.is_commit && *at >= proven);
         (last.open && !is_clean).then(|| tail.count() as u64)
+    }
+
+    /// What an opening reads of the segments.
+    pub(crate) fn replayed(&self) -> Replayed {
+        let manifest = self.read("MANIFEST").unwrap_or_default();
+        let is_clean = number::<4>(&manifest, 56) == Some(1);
+        let mut replayed = Replayed::default();
+        for segment in self.entries().iter().filter_map(|entry| self.segment(entry)) {
+            replayed.segments += 1;
+            replayed.torn_bytes = if segment.open && !is_clean { segment.torn } else { 0 };
+            let counts = |at: u64| !is_clean || at < segment.attested;
+            for (_, record) in segment.records.iter().filter(|(at, _)| counts(*at)) {
+                replayed.commits += u64::from(record.is_commit);
+                replayed.bytes += record.length as u64;
+                replayed.last_time_ms = replayed.last_time_ms.max(record.time_ms);
+            }
+        }
+        replayed
     }
 
     /// How many bytes the file of the last segment has behind what the manifest attests.

@@ -183,7 +183,7 @@ pub(super) fn each_value(op: &mut Op, change: impl Fn(&mut ValueSpec)) {
 }
 
 /// The runs and keys that an operation names.
-fn each_run_and_key(op: &mut Op, change: impl Fn(&mut u8, &mut u8)) {
+fn each_run_and_key(op: &mut Op, change: impl Fn(&mut u8, &mut u16)) {
     match op {
         Op::Remove { run, key }
         | Op::Get { run, key }

@@ -213,7 +213,7 @@ fn stop(rng: &mut Rng) -> Op {
 }
 
 /// The run and the key of a put.
-fn put_to(change: &ChangeSpec) -> Option<(u8, u8)> {
+fn put_to(change: &ChangeSpec) -> Option<(u8, u16)> {
     match *change {
         ChangeSpec::Put { run, key, .. } => Some((run, key)),
         _ => None,

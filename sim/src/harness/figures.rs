@@ -1,0 +1,223 @@
+//! Every public figure, against the model and the files.
+//!
+//! Invariants: what is known of the files is read from them by their documented layout; the model
+//! says what must be held and what may be, never how.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use runstone::{Database, MaintainReport, RecoveryReport};
+
+use super::case::run_id;
+use super::oracle;
+use super::runner::{Checked, DIR, Runner, Stopped};
+use crate::disk::CallKind;
+
+/// A wall clock that is further ahead of the log than this is reported, in milliseconds.
+const JUMP_MS: u64 = 366 * 24 * 3600 * 1000;
+/// The most memory that a key takes beside its bytes and its value's, and a run, with room to spare.
+const KEY_BYTES: u64 = 512;
+const RUN_BYTES: u64 = 4096;
+/// In one operation of so many all of them are compared: some make the engine tidy up.
+const ONE_IN: usize = 32;
+
+/// What an opening must say of what it found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    commits: u64,
+    bytes: u64,
+    segments: u64,
+    torn_bytes: u64,
+    foreign_files: u64,
+    pub(super) clock_jump_ms: Option<u64>,
+    own: BTreeSet<String>,
+    removals_failed: usize,
+}
+
+impl Runner<'_> {
+    /// What the next opening will find; `None` where that cannot be told from outside.
+    pub(super) fn found_in_files(&self, stopped: Stopped) -> Option<Found> {
+        let stays = stopped == Stopped::Power || !self.lost_writes_possible();
+        if !stays || !self.is_strict() {
+            return None;
+        }
+        let replayed = self.files().replayed();
+        let (own, foreign) = self.names();
+        let ahead = self.clock.now().0.saturating_sub(replayed.last_time_ms);
+        let jumped = replayed.last_time_ms > 0 && ahead > JUMP_MS;
+        Some(Found {
+            commits: replayed.commits,
+            bytes: replayed.bytes,
+            segments: replayed.segments,
+            torn_bytes: replayed.torn_bytes,
+            foreign_files: foreign,
+            clock_jump_ms: jumped.then_some(ahead),
+            own,
+            removals_failed: self.removals_failed(),
+        })
+    }
+
+    /// The store's own files beside manifest and lock, and how many others there are.
+    fn names(&self) -> (BTreeSet<String>, u64) {
+        let (mut own, mut foreign) = (BTreeSet::new(), 0);
+        for name in self.disk.names_in(Path::new(DIR)) {
+            match name.as_str() {
+                "LOCK" | "MANIFEST" => {}
+                name if oracle::is_own_name(name) => {
+                    own.insert(name.to_owned());
+                }
+                _ => foreign += 1,
+            }
+        }
+        (own, foreign)
+    }
+
+    fn removals_failed(&self) -> usize {
+        self.disk.injected().iter().filter(|hit| hit.kind == CallKind::Remove).count()
+    }
+
+    /// Each figure of a report of an opening.
+    pub(super) fn report_is_true(&self, report: &RecoveryReport, found: &Found) -> Checked {
+        let shown = Found {
+            commits: report.replayed_commits,
+            bytes: report.replayed_bytes,
+            segments: report.segments,
+            torn_bytes: report.torn_bytes,
+            foreign_files: report.foreign_files,
+            clock_jump_ms: report.clock_jump_ms,
+            ..found.clone()
+        };
+        if shown != *found {
+            return self.fail("report", format!("{report:?}, not {found:?}"));
+        }
+        if report.elapsed != Duration::ZERO {
+            return self.fail("report", format!("no time passed, not {:?}", report.elapsed));
+        }
+        let (own, _) = self.names();
+        let gone = found.own.difference(&own).count() as u64;
+        let told = self.removals_failed() == found.removals_failed && !report.created;
+        if told && report.files_removed != gone {
+            let message = format!("{} files were removed, not {gone}", report.files_removed);
+            return self.fail("report", message);
+        }
+        Ok(())
+    }
+
+    /// Runs and their changes, keys, superseded ones: in a share of the operations.
+    pub(super) fn figures_are_true(&self) -> Checked {
+        if self.op % ONE_IN != 7 {
+            return Ok(());
+        }
+        let db = self.db()?;
+        let outcome = self.runs_are_counted(db).and_then(|()| self.keys_are_counted(db));
+        self.require("figures", outcome)
+    }
+
+    fn runs_are_counted(&self, db: &Database) -> Result<(), String> {
+        let tracker = db.run_tracker();
+        let counts = (tracker.count(), tracker.active_count());
+        let expected = (self.model.runs().count(), self.model.active_runs().len());
+        if counts != expected {
+            return Err(format!("runs, and active ones: {counts:?}, not {expected:?}"));
+        }
+        for run in self.model.named_runs() {
+            let (count, expected) =
+                (tracker.change_count(&run_id(run)), self.model.change_count(run));
+            if count != expected {
+                return Err(format!("changes of run {run}: {count:?}, not {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn keys_are_counted(&self, db: &Database) -> Result<(), String> {
+        let held = self.model.held(self.now_ms());
+        let pins = self.own_snapshots().map(|(_, version, now, _)| (*version, *now));
+        let pinned = pins.map(|(version, now)| self.model.superseded_at(version, now)).max();
+        let (keys, superseded) = (db.storage().key_count(), db.storage().superseded_key_count());
+        let has_pins = self.pins() > 0;
+        let most = if has_pins || superseded > 0 { held.ever } else { held.newest };
+        if keys < held.visible || keys > most {
+            return Err(format!("{keys} keys, not from {} to {most}", held.visible));
+        }
+        let (least, most) = (pinned.unwrap_or(0), held.revised);
+        if superseded < least || superseded > most {
+            return Err(format!("{superseded} superseded keys, not from {least} to {most}"));
+        }
+        let bytes = db.storage().memory_bytes();
+        if bytes < held.value_bytes {
+            return Err(format!("{bytes} bytes hold values of {}", held.value_bytes));
+        }
+        Ok(())
+    }
+
+    /// When nothing but what is visible is held: exactly that is counted.
+    pub(super) fn only_what_is_visible_is_held(&self) -> Checked {
+        if !self.is_strict() || self.disk.is_crashed() || self.poisoned {
+            return Ok(());
+        }
+        let held = self.model.held(self.now_ms());
+        let db = self.db()?;
+        let (keys, superseded) = (db.storage().key_count(), db.storage().superseded_key_count());
+        if (keys, superseded) != (held.visible, 0) {
+            let message = format!("{keys} keys and {superseded} superseded, not {}", held.visible);
+            return self.fail("figures", message);
+        }
+        let runs = self.model.runs().count() as u64;
+        let most = held.value_bytes
+            + held.key_bytes
+            + KEY_BYTES * (held.ever as u64 + 1)
+            + RUN_BYTES * (runs + 1);
+        match self.memory_bytes() {
+            bytes if bytes <= most => Ok(()),
+            bytes => self.fail("figures", format!("{bytes} bytes in use, not {most}")),
+        }
+    }
+
+    /// One step of maintenance, and each figure of its report.
+    pub(super) fn maintain(&mut self) -> Checked {
+        let counts = |runner: &Self| -> Checked<(usize, usize)> {
+            let store = runner.db()?.storage();
+            Ok((store.key_count(), store.superseded_key_count()))
+        };
+        let ((own, _), failed) = (self.names(), self.removals_failed());
+        let before = counts(self)?;
+        let outcome = self.db()?.maintain();
+        if let Ok(report) = &outcome
+            && !self.disk.is_crashed()
+        {
+            let after = counts(self)?;
+            self.maintained_is_true(*report, before, after)?;
+            let gone = own.difference(&self.names().0).count();
+            if failed == self.removals_failed() && report.files_removed != gone {
+                let message = format!("{} files were removed, not {gone}", report.files_removed);
+                return self.fail("report", message);
+            }
+            if report.left == 0 {
+                self.nothing_is_left()?;
+            }
+        }
+        self.upkeep("maintain", outcome.map(|_| ()))
+    }
+
+    fn maintained_is_true(
+        &self,
+        report: MaintainReport,
+        before: (usize, usize),
+        after: (usize, usize),
+    ) -> Checked {
+        let (expired, freed) = (before.0.saturating_sub(after.0), before.1.saturating_sub(after.1));
+        let is_simple = self.pins() == 0 && before.1 == 0;
+        let told = if is_simple { report.freed == expired } else { report.freed >= freed };
+        if !told || report.left < after.1 {
+            let message =
+                format!("{report:?}; keys and superseded ones were {before:?}, are {after:?}");
+            return self.fail("report", message);
+        }
+        match report.left {
+            0 => self.only_what_is_visible_is_held(),
+            _ => Ok(()),
+        }
+    }
+}
