@@ -129,7 +129,7 @@ impl Manifest {
         hasher.update(frame.get(..16).unwrap_or_default());
         hasher.update(body);
         let computed = hasher.finalize();
-        if stored != computed || zeros != 0 {
+        if (stored != computed && !planted!(ManifestNotChecked)) || zeros != 0 {
             sometimes!("manifest/bad-checksum");
             return Err(bad(
                 16,

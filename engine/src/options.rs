@@ -209,7 +209,8 @@ pub struct Options {
     /// cheaper at each sync on file systems that track unwritten extents.
     pub zero_fill: bool,
     /// Pads each group to 512-byte sectors, so that no append ever touches a sector that
-    /// holds durable records. Costs space; survives a disk that ruins the sector it writes.
+    /// holds durable records. Costs space; survives a disk that ruins the sector it writes. A
+    /// segment that was not padded before is not appended to.
     pub pad_to_sector: bool,
     /// The memtable's budget. Deletes and run ends may use a sixteenth more.
     pub memtable_bytes_max: u64,

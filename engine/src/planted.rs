@@ -101,7 +101,7 @@ bugs! {
     M36 ChecksumNotChecked
         "Checksums of records are written and not compared."
     M37 LengthOnlyValidation
-        "Log and manifest are synced at once, and what is attested is only compared by its length."
+        "Of what the manifest attests only the length is compared: damage below it ends the log."
     M39 MisdirectedRecordAccepted
         "Neither place nor order of a record is compared: one from elsewhere passes."
     M40 MarkedSyncedTooEarly
@@ -230,6 +230,44 @@ bugs! {
         "A tick commits one group of what nobody waits for, and leaves the rest."
     R57 RefusedStaysInOverlay
         "A run that a refused batch would have begun counts as begun for the rest of its group."
+    R80 ResumedUnpadded
+        "A session that pads goes on in a sector that one without padding has left."
+    R81 RepairUnpadded
+        "A recovery does not pad the segment that it makes, though the options ask for it."
+    R82 LargeRecordEndsLog
+        "A record beyond 64 KiB is taken for the end of the log."
+    R83 TtlTruncated
+        "A time to live counts modulo 32 bits of milliseconds."
+    R84 TtlWraps
+        "A time to live beyond the end of time comes round to the past."
+    R85 PrefixEndSkipsFF
+        "The end of a prefix that ends with 0xff is that of all keys."
+    R86 EndNotCounted
+        "A run's end is none of its changes."
+    R87 LockCountsAsForeign
+        "The lock file is reported as one that is not the store's."
+    R88 DeletedKeysCounted
+        "Keys that are gone and not released count as held."
+    R89 SnapshotsMaxOffByOne
+        "One snapshot more than the limit is admitted."
+    R90 TornBytesCountZeros
+        "A report of a torn tail counts the zeros that were preallocated."
+    R91 ReplayedBytesOfPayload
+        "A report of what was read counts payloads alone."
+    R92 JumpNotReported
+        "A wall clock that has jumped ahead is not reported."
+    R93 RemovedNotReported
+        "An opening does not report the files that it removed."
+    R94 ExpiredNotReported
+        "Maintenance does not report what it freed because it had expired."
+    R95 DamagedHeadEndsLog
+        "A record whose head is damaged is the end of the log, wherever it stands."
+    R96 ProofBehindIgnored
+        "What a record behind a damaged one proves is not looked for."
+    R97 ManifestNotChecked
+        "The manifest's checksum is written and not compared."
+    R98 ReserveForgotten
+        "Deletes and ends of runs have no more memory than puts."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."
@@ -267,4 +305,12 @@ pub fn plant(bug: Option<Bug>) {
 /// Whether the bug is planted in the current thread.
 pub(crate) fn is_planted(bug: Bug) -> bool {
     ACTIVE.get() == Some(bug)
+}
+
+/// The checksum that a misdirected record is held against: that of any other sector, if it fits.
+pub(crate) fn misdirected(stored: u32, offset: u64, here: u32, at: impl Fn(u64) -> u32) -> u32 {
+    const SECTOR: u64 = 512;
+    let places = || (0..128).map(|sector| offset % SECTOR + sector * SECTOR);
+    let fits = is_planted(Bug::MisdirectedRecordAccepted) && here != stored;
+    if fits && places().any(|place| at(place) == stored) { stored } else { here }
 }

@@ -111,7 +111,8 @@ impl Replay {
         if is_content(kind) {
             self.content_time_ms = time_ms;
         }
-        self.bytes += record.bytes.len() as u64;
+        let counted = if planted!(ReplayedBytesOfPayload) { record.payload } else { record.bytes };
+        self.bytes += counted.len() as u64;
         // What the log itself knows to have expired is not held until maintenance comes: a long
         // log may have far more of it than there is memory.
         self.free_expired();
@@ -254,7 +255,7 @@ pub(crate) fn repair(
         number,
         epoch: found.epoch + 1,
         last: (replay.last_version, replay.last_time_ms),
-        padded: options.pad_to_sector,
+        padded: options.pad_to_sector && !planted!(RepairUnpadded),
         step_bytes: options.steps.rewrite_bytes,
     };
     let proven = usize::from(planted!(ReplayBoundaryTooLate));
@@ -377,6 +378,7 @@ impl Listing {
         for entry in entries {
             match OwnName::parse(&entry.name).filter(|_| entry.kind == FileKind::File) {
                 Some(own @ (OwnName::Segment(_) | OwnName::Temporary(_))) => listing.own.push(own),
+                Some(OwnName::Lock) if planted!(LockCountsAsForeign) => listing.foreign += 1,
                 Some(OwnName::Manifest | OwnName::Lock) => {}
                 None => listing.foreign += 1,
             }

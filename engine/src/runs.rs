@@ -227,6 +227,10 @@ impl RunTracker {
                     debug_assert!(found.end.is_none(), "a run ends once");
                     found.end = Some((status, time_ms));
                     found.counters.touch(version);
+                    found
+                        .counters
+                        .changes
+                        .fetch_sub(u64::from(planted!(EndNotCounted)), Ordering::AcqRel);
                 }
             }
         }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runstone_sim::exhaust::rot::{Answer, Damage, Rest, RotStore};
+use runstone_sim::exhaust::rot::{Answer, Damage, Kind, Rest, RotStore};
 use runstone_sim::exhaust::{Bounds, Letter, Report, Setting, Start, Workload, explore, workloads};
 
 fn explored(workloads: &[Workload], bounds: &Bounds) -> Report {
@@ -131,7 +131,7 @@ fn pruning_loses_no_outcome_of_recoveries_from_torn_tails() {
 // ----- rot -----
 
 fn assert_rot_is_harmless(rest: Rest) -> BTreeMap<Answer, u64> {
-    let store = RotStore::new(rest).unwrap_or_else(|breach| panic!("{breach}"));
+    let store = RotStore::new(rest, Kind::Plain).unwrap_or_else(|breach| panic!("{breach}"));
     let bytes: usize = store.files().iter().map(|(_, bytes)| bytes).sum();
     assert!(bytes <= 64 << 10);
     let mut answers = BTreeMap::new();
@@ -163,7 +163,7 @@ fn rot_of_a_crashed_store_is_refused_or_cuts_behind_the_proven_watermark() {
 /// The watermark attests every byte before it, so nothing but itself can be cut off.
 #[test]
 fn rot_of_one_bit_of_an_idle_store_is_refused_or_is_of_the_watermark() {
-    let store = RotStore::new(Rest::CrashedIdle).unwrap();
+    let store = RotStore::new(Rest::CrashedIdle, Kind::Plain).unwrap();
     let mut answers = std::collections::BTreeMap::new();
     for damage in store.damages() {
         let answer = store.judge(&damage).unwrap_or_else(|breach| panic!("{breach}"));
@@ -224,7 +224,7 @@ mod calibration {
     #[test]
     fn a_checksum_that_is_not_compared_is_found_by_rot() {
         plant(Some(Bug::ChecksumNotChecked));
-        let store = RotStore::new(Rest::Closed).unwrap();
+        let store = RotStore::new(Rest::Closed, Kind::Plain).unwrap();
         let caught = store.damages().iter().any(|damage| store.judge(damage).is_err());
         plant(None);
         assert!(caught);
@@ -233,7 +233,7 @@ mod calibration {
     #[test]
     fn an_attested_length_that_is_all_that_is_compared_is_found_by_the_lost_tail_of_a_log() {
         plant(Some(Bug::LengthOnlyValidation));
-        let store = RotStore::new(Rest::Closed).unwrap();
+        let store = RotStore::new(Rest::Closed, Kind::Plain).unwrap();
         let damages = store.damages();
         let tails = damages.iter().filter(|damage| damage.kind() == "lost tails of logs");
         let caught = tails.map(|damage| store.judge(damage)).filter(Result::is_err).count();

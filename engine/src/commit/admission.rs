@@ -34,7 +34,11 @@ pub(crate) struct Budget {
 impl Budget {
     /// Deletes and run ends may use this much more.
     fn max_for(self, request: &Request) -> u64 {
-        if request.may_use_reserve { self.max + self.max / 16 } else { self.max }
+        if request.may_use_reserve && !planted!(ReserveForgotten) {
+            self.max + self.max / 16
+        } else {
+            self.max
+        }
     }
 }
 

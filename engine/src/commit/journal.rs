@@ -274,7 +274,7 @@ impl Journal {
         // 1. The log: written, cut to its length, synced.
         self.write_buffer(gate, health, batched)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
-        let syncs_late = planted!(AttestedBeforeSynced | LengthOnlyValidation);
+        let syncs_late = planted!(AttestedBeforeSynced);
         if planted!(CloseIgnoresFailedSync) {
             let _synced = self.writer.file().sync();
         } else if !planted!(CloseWithoutSync) && !syncs_late {

@@ -464,5 +464,9 @@ impl Pipeline {
 
 /// The moment that is `ttl_ms` from now; a time to live beyond the end of time means never.
 fn absolute_expiry(now_ms: u64, ttl_ms: u64) -> u64 {
-    now_ms.checked_add(ttl_ms).unwrap_or(NEVER)
+    let ttl_ms =
+        if planted!(TtlTruncated) && ttl_ms < NEVER { ttl_ms & 0xffff_ffff } else { ttl_ms };
+    let beyond =
+        if planted!(TtlWraps) && ttl_ms < NEVER { now_ms.wrapping_add(ttl_ms) } else { NEVER };
+    now_ms.checked_add(ttl_ms).unwrap_or(beyond)
 }

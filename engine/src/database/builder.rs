@@ -182,7 +182,7 @@ impl Builder {
                     continue;
                 }
                 match self.vfs.remove(&place.path(orphan)) {
-                    Ok(()) => report.files_removed += 1,
+                    Ok(()) => report.files_removed += u64::from(!planted!(RemovedNotReported)),
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {
                         sometimes!("builder/orphan-already-gone");
                     }
@@ -218,7 +218,7 @@ impl Builder {
         // found again: it is not appended to, or old records would follow new ones.
         let is_longer = writer.has_room_behind();
         // One that another session did not pad is not appended to by one that pads.
-        let is_unpadded = writer.ends_inside_a_sector();
+        let is_unpadded = writer.ends_inside_a_sector() && !planted!(ResumedUnpadded);
         let ended = (is_longer || is_unpadded) && !session_begun;
         #[cfg(feature = "planted")]
         let ended = ended && !super::misopening::resumes();
@@ -481,6 +481,6 @@ impl Builder {
         let ahead = clock.wall_ms().saturating_sub(replay.last_time_ms);
         let jumped = replay.last_time_ms > 0 && ahead > self.options.clock_jump_report_ms;
         sometimes!("builder/clock-jumped", jumped);
-        report.clock_jump_ms = jumped.then_some(ahead);
+        report.clock_jump_ms = (jumped && !planted!(JumpNotReported)).then_some(ahead);
     }
 }

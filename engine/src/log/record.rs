@@ -167,11 +167,8 @@ impl Seal {
     }
 
     fn checksum(self, offset: u64, covered: &[u8]) -> u32 {
-        let seed = if planted!(MisdirectedRecordAccepted) { 0 } else { self.0 };
-        let mut hasher = Hasher::new_with_initial(seed);
-        if !planted!(MisdirectedRecordAccepted) {
-            hasher.update(&offset.to_le_bytes());
-        }
+        let mut hasher = Hasher::new_with_initial(self.0);
+        hasher.update(&offset.to_le_bytes());
         hasher.update(covered);
         hasher.finalize()
     }
@@ -219,6 +216,10 @@ impl Seal {
         debug_assert_eq!(bytes.len() as u64, raw.total_bytes);
         let covered = bytes.get(4..).unwrap_or_default();
         let checksum = self.checksum(offset, covered);
+        #[cfg(feature = "planted")]
+        let checksum = crate::planted::misdirected(raw.checksum, offset, checksum, |place| {
+            self.checksum(place, covered)
+        });
         if checksum != raw.checksum && !planted!(ChecksumNotChecked) {
             return Err(NotIntact::new(
                 "a record with a matching checksum",

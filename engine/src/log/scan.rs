@@ -116,6 +116,9 @@ impl SegmentScan {
         }
         self.fill(offset, RECORD_BYTES_MIN)?;
         let raw = match parse_head(self.held(offset, RECORD_BYTES_MIN), offset, self.end) {
+            Ok(raw) if planted!(LargeRecordEndsLog) && raw.total_bytes > 1 << 16 => {
+                return Ok(Next::End);
+            }
             Ok(raw) => raw,
             Err(stop) => {
                 sometimes!("scan/head-not-intact");
@@ -232,7 +235,7 @@ impl SegmentScan {
             }
             at += held.len() as u64;
         }
-        Ok(last - from)
+        Ok(if planted!(TornBytesCountZeros) { self.end } else { last } - from)
     }
 
     /// Makes the buffer hold `len` bytes from `offset`, as far as the segment reaches.

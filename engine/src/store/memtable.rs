@@ -144,7 +144,7 @@ impl Memtable {
     /// The number of keys, tombstones that a pin needs among them.
     pub(crate) fn len(&self) -> usize {
         debug_assert!(self.is_settled());
-        self.entries.len()
+        self.entries.len() + if planted!(DeletedKeysCounted) { self.entries.gone_len() } else { 0 }
     }
 
     /// How many keys wait for superseded versions to be freed.

@@ -46,7 +46,8 @@ impl PhysicalKey {
     /// The lower bound of all keys behind those that begin with `prefix`: the shortest key
     /// above them, or the end of the run's keys of this tag if the prefix is all 0xff.
     pub(crate) fn end_of_prefix(run: RunId, tag: TypeTag, prefix: &[u8]) -> Self {
-        match prefix.iter().rposition(|byte| *byte != 0xff) {
+        let last = prefix.iter().rposition(|byte| *byte != 0xff);
+        match last.filter(|last| !planted!(PrefixEndSkipsFF) || last + 1 == prefix.len()) {
             None => Self::end_of(run, tag),
             Some(last) => {
                 let mut end: Vec<u8> = prefix.iter().take(last + 1).copied().collect();

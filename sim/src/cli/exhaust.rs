@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Args;
-use runstone_sim::exhaust::rot::{Answer, Rest, RotStore};
+use runstone_sim::exhaust::rot::{Answer, Kind, Rest, RotStore};
 use runstone_sim::exhaust::{
     Bounds, Breach, Letter, Report, Setting, Workload, explore, workloads,
 };
@@ -246,20 +246,20 @@ fn rot(args: &ExhaustArgs) -> CommandResult {
     let mut counts: BTreeMap<(String, &'static str), BTreeMap<Answer, u64>> = BTreeMap::new();
     let mut stores = vec![];
     let mut all = vec![];
-    for rest in Rest::ALL {
-        let store = RotStore::new(rest).map_err(|breach| breach.to_string())?;
+    for (kind, rest) in Kind::ALL.into_iter().flat_map(|kind| Rest::ALL.map(|rest| (kind, rest))) {
+        let store = RotStore::new(rest, kind).map_err(|breach| breach.to_string())?;
         all.extend(store.damages().into_iter().map(|damage| (stores.len(), damage)));
-        stores.push((rest, store));
+        stores.push((format!("{kind:?} {rest:?}"), store));
     }
     let total = Mutex::new((&mut counts, BTreeMap::<usize, Breach>::new()));
     let interrupted = share(args, all.len(), "damages", |nth| {
         let Some((at, damage)) = all.get(nth) else { return true };
-        let Some((rest, store)) = stores.get(*at) else { return true };
+        let Some((name, store)) = stores.get(*at) else { return true };
         let judged = store.judge(damage);
         let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
         match judged {
             Ok(answer) => {
-                let key = (format!("{rest:?}"), damage.kind());
+                let key = (name.clone(), damage.kind());
                 *total.0.entry(key).or_default().entry(answer).or_default() += 1;
                 false
             }
@@ -299,7 +299,7 @@ fn rot(args: &ExhaustArgs) -> CommandResult {
 }
 
 fn print_rot(
-    stores: &[(Rest, RotStore)],
+    stores: &[(String, RotStore)],
     counts: &BTreeMap<(String, &'static str), BTreeMap<Answer, u64>>,
     seconds: f64,
     interrupted: bool,
@@ -309,12 +309,11 @@ fn print_rot(
     }
     let damages: u64 = counts.values().flat_map(BTreeMap::values).sum();
     out!("{damages} damages in {seconds:.1} s");
-    for (rest, store) in stores {
+    for (name, store) in stores {
         let files: Vec<String> =
             store.files().iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
-        out!("{rest:?}: {}", files.join(", "));
-        for ((_, kind), answers) in counts.iter().filter(|((of, _), _)| *of == format!("{rest:?}"))
-        {
+        out!("{name}: {}", files.join(", "));
+        for ((_, kind), answers) in counts.iter().filter(|((of, _), _)| of == name) {
             let answers: Vec<String> =
                 answers.iter().map(|(answer, n)| format!("{n} {answer:?}")).collect();
             out!("  {kind:<24} {}", answers.join(", "));

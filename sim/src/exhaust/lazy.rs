@@ -39,8 +39,8 @@ pub(super) struct Copy {
 pub(super) enum Event {
     /// A write, and the version of the last commit that it can hold.
     Write { path: PathBuf, pos: usize, len: usize, version: u64 },
-    /// A sync that returned Ok, and the length that it covered.
-    Synced { path: PathBuf, len: usize },
+    /// A sync that returned Ok: it covered all writes before it.
+    Synced { path: PathBuf },
 }
 
 /// What runs share.
@@ -313,9 +313,7 @@ impl VfsFile for LazyFile {
         self.vfs.enter("sync", &self.path, true)?;
         let synced = self.file.sync();
         if synced.is_ok() && self.vfs.watch().records {
-            let len = self.file.len()?;
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            self.record(|path| Event::Synced { path, len });
+            self.record(|path| Event::Synced { path });
         }
         self.vfs.leave(synced, |()| 0)
     }

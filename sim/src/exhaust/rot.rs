@@ -48,6 +48,33 @@ impl Rest {
     pub const ALL: [Rest; 4] = [Rest::Closed, Rest::Crashed, Rest::CrashedYoung, Rest::CrashedIdle];
 }
 
+/// What kind of store it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Records stand one behind the other; every bit is flipped.
+    Plain,
+    /// Commits end at borders of sectors.
+    Padded,
+    /// Zeros follow the records.
+    Preallocated,
+    /// Keys expire, some before the store comes to rest.
+    Expiring,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 4] = [Kind::Plain, Kind::Padded, Kind::Preallocated, Kind::Expiring];
+
+    fn options(self) -> CaseOptions {
+        let mut options = super::Setting::Batched.options();
+        options.segment_bytes = if self == Kind::Padded { 3072 } else { 1536 };
+        options.pad_to_sector = self == Kind::Padded;
+        options.preallocate_bytes = if self == Kind::Preallocated { 700 } else { 0 };
+        options.zero_fill = true;
+        options
+    }
+}
+
 /// What an opening of a damaged store came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answer {
@@ -67,6 +94,7 @@ type Image = BTreeMap<PathBuf, Vec<u8>>;
 #[derive(Debug)]
 pub struct RotStore {
     rest: Rest,
+    kind: Kind,
     image: Image,
     /// Every version that a sector had, oldest first, by path.
     older: BTreeMap<(PathBuf, usize), Vec<Vec<u8>>>,
@@ -74,41 +102,39 @@ pub struct RotStore {
     moments: Vec<Image>,
     histories: Vec<Model>,
     events: Vec<Event>,
+    /// Which of them wrote records, and not zeros ahead of them.
+    records: Vec<bool>,
     /// The engine's time that the clock floor says, if there is one, in milliseconds.
     floor_ms: u64,
-}
-
-fn options() -> CaseOptions {
-    let mut options = super::Setting::Batched.options();
-    options.segment_bytes = 1536;
-    options
 }
 
 impl RotStore {
     /// Makes a store: manifest, lock, several segments, records of one sector and of two.
     ///
     /// Errors: a breach without any damage.
-    pub fn new(rest: Rest) -> Checked<RotStore> {
+    pub fn new(rest: Rest, kind: Kind) -> Checked<RotStore> {
         let watch = Arc::new(Mutex::new(Watch { records: true, ..Watch::default() }));
         let disk = SimVfs::with_config(1, disk_config());
         let vfs = LazyVfs::new(disk.clone(), &watch);
         let clock = Arc::new(SimClock::new(WALL_MS));
         let mut store = RotStore {
             rest,
+            kind,
             image: Image::new(),
             older: BTreeMap::new(),
             moments: vec![],
             histories: vec![],
             events: vec![],
+            records: vec![],
             floor_ms: 0,
         };
         let mut model = Model::default();
         let sessions = if rest == Rest::CrashedYoung { 1 } else { 3 };
         let mut last = None;
         for session in 0..sessions {
-            let opened = builder(&vfs, &options(), clock.clone(), 1 + session).open(DIR);
+            let opened = builder(&vfs, &kind.options(), clock.clone(), 1 + session).open(DIR);
             let db = opened.map_err(|e| Breach::new("C5", e))?;
-            for (changes, level) in script(session) {
+            for (changes, level) in script(session, kind) {
                 let options = runstone::WriteOptions { durability: level.level() };
                 db.write_with(batch(&changes), options).map_err(|e| Breach::new("write", e))?;
                 let version = model.commit(&changes, clock.now().0);
@@ -139,6 +165,7 @@ impl RotStore {
         drop(last);
         store.image = disk.live_image();
         store.events = std::mem::take(&mut lock(&watch).events);
+        store.records = (0..store.events.len()).map(|nth| store.is_record(nth)).collect();
         store.histories = (0..=model.version())
             .map(|version| {
                 let mut history = model.clone();
@@ -147,6 +174,19 @@ impl RotStore {
             })
             .collect();
         Ok(store)
+    }
+
+    /// Whether a call wrote records: nothing writes over those, and they are not zeros.
+    fn is_record(&self, nth: usize) -> bool {
+        let Some(Event::Write { path, pos, len, .. }) = self.events.get(nth) else { return false };
+        let is_over = |event: &Event| match event {
+            Event::Write { path: of, pos: at, .. } => of == path && (*pos..pos + len).contains(at),
+            Event::Synced { .. } => false,
+        };
+        let bytes = self.image.get(path).and_then(|content| content.get(*pos..pos + len));
+        is_log(path)
+            && !self.events.iter().skip(nth + 1).any(is_over)
+            && bytes.is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0))
     }
 
     fn remember(&mut self, image: &Image) {
@@ -179,36 +219,32 @@ impl RotStore {
             let bytes = |image: &Image| image.get(path)?.get(pos..pos + len).map(<[u8]>::to_vec);
             bytes(damaged) == bytes(&self.image) && bytes(damaged).is_some()
         };
-        let is_undamaged_record = |event: &Event| match event {
-            Event::Write { path, pos, len, .. } => is_log(path) && is_whole(path, *pos, *len),
+        let is_undamaged_record = |(event, is_record): (&Event, &bool)| match event {
+            Event::Write { path, pos, len, .. } => *is_record && is_whole(path, *pos, *len),
             Event::Synced { .. } => false,
         };
-        let Some(last) = self.events.iter().rposition(is_undamaged_record) else {
+        let mut events = self.events.iter().zip(&self.records);
+        let Some(last) = events.rposition(is_undamaged_record) else {
             return (0, 0);
         };
         // The watermark is written last, after the sync of the clock floor.
-        let is_write = |event: &Event| matches!(event, Event::Write { path, .. } if is_log(path));
-        let is_watermark = Some(last) == self.events.iter().rposition(is_write);
+        let is_watermark = Some(last) == self.records.iter().rposition(|is_record| *is_record);
         let floor_ms = if is_watermark { self.floor_ms } else { 0 };
         // Before its write began: what was synced, with Ok.
-        let mut synced: BTreeMap<&Path, usize> = BTreeMap::new();
+        let (mut written, mut proven): (BTreeMap<&Path, u64>, u64) = (BTreeMap::new(), 0);
         for event in self.events.iter().take(last) {
-            if let Event::Synced { path, len } = event {
-                synced.insert(path, *len);
+            match event {
+                Event::Write { path, version, .. } if is_log(path) => {
+                    let version = written.get(path.as_path()).map_or(*version, |v| *v.max(version));
+                    written.insert(path, version);
+                }
+                Event::Write { .. } => {}
+                Event::Synced { path } => {
+                    proven = proven.max(written.get(path.as_path()).copied().unwrap_or(0));
+                }
             }
         }
-        let is_synced = |event: &&Event| match event {
-            Event::Write { path, pos, len, .. } => {
-                is_log(path)
-                    && synced.get(path.as_path()).is_some_and(|synced| pos + len <= *synced)
-            }
-            Event::Synced { .. } => false,
-        };
-        let versions = self.events.iter().take(last).filter(is_synced).map(|event| match event {
-            Event::Write { version, .. } => *version,
-            Event::Synced { .. } => 0,
-        });
-        (versions.max().unwrap_or(0), floor_ms)
+        (proven, floor_ms)
     }
 
     /// Opens the damaged store, for reading and for writing, and judges what it says.
@@ -224,7 +260,7 @@ impl RotStore {
         let reading = self.open(&image, proven, true);
         let answer = reading.and_then(|_| self.open(&image, proven, false));
         answer.map_err(|breach| Breach {
-            workload: format!("a store that was {:?}", self.rest),
+            workload: format!("a store that was {:?} and {:?}", self.rest, self.kind),
             ..breach.under(&format!("{damage:?}"))
         })
     }
@@ -235,7 +271,7 @@ impl RotStore {
         let watch = Arc::new(Mutex::new(Watch::default()));
         let vfs = LazyVfs::new(disk, &watch);
         let clock = Arc::new(SimClock::new(WALL_BACK_MS));
-        let builder = builder(&vfs, &options(), clock, 77);
+        let builder = builder(&vfs, &self.kind.options(), clock, 77);
         let run = || {
             let opened = if read_only { builder.open_read_only(DIR) } else { builder.open(DIR) };
             let outcome = match opened {
@@ -278,12 +314,13 @@ impl RotStore {
 }
 
 /// What a session commits.
-fn script(session: u64) -> Vec<(Vec<ChangeSpec>, LevelSpec)> {
-    let put = |key, size, salt| ChangeSpec::Put {
+fn script(session: u64, kind: Kind) -> Vec<(Vec<ChangeSpec>, LevelSpec)> {
+    let put = |key, size, salt: u32| ChangeSpec::Put {
         run: 1,
         key,
         value: ValueSpec { kind: 8, size, salt },
-        ttl_ms: None,
+        // Each commit takes five milliseconds.
+        ttl_ms: (kind == Kind::Expiring).then_some(if salt.is_multiple_of(2) { 12 } else { 9000 }),
     };
     let salt = 10 * u32::try_from(session).unwrap_or(0);
     let begin = |run| ChangeSpec::Begin { run, parent: None, tags: 2 };

@@ -16,7 +16,7 @@ use crate::disk::CallKind;
 
 /// A wall clock that is further ahead of the log than this is reported, in milliseconds.
 const JUMP_MS: u64 = 366 * 24 * 3600 * 1000;
-/// The most memory that a key takes beside its bytes and its value's, and a run, with room to spare.
+/// The most memory of a key beside its bytes and its value's, and of a run, with room to spare.
 const KEY_BYTES: u64 = 512;
 const RUN_BYTES: u64 = 4096;
 /// In one operation of so many all of them are compared: some make the engine tidy up.

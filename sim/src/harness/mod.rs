@@ -24,6 +24,7 @@
 //! - [`weak`]: weaker harnesses, to see what each idea of this one buys.
 
 pub mod case;
+mod decay;
 mod failed_syncs;
 mod figures;
 mod finish;
@@ -34,6 +35,7 @@ mod judge;
 pub mod ledger;
 pub mod marks;
 pub mod model;
+mod options;
 pub mod oracle;
 mod peek;
 mod perform;

@@ -95,9 +95,14 @@ impl Runner<'_> {
         if !self.pads() {
             return Ok(());
         }
+        let first = self.end_at_first.as_ref().filter(|(end, _)| !end.is_multiple_of(512));
         match self.files().end() {
             // Another session has ended it, under other options.
             end if end == self.end_at_first => Ok(()),
+            Some((end, name)) if first.is_some_and(|(_, ended)| *ended == name) => {
+                let message = format!("{name} was ended inside a sector, and goes on to {end}");
+                self.fail("padding", message)
+            }
             Some((end, name)) if !end.is_multiple_of(512) => {
                 self.fail("padding", format!("{name} ends at {end}, inside a sector"))
             }
@@ -279,7 +284,11 @@ impl Runner<'_> {
 
     /// C1, without waiting for a crash to show it: in a share of the operations.
     pub(super) fn is_durable_at_once(&self, what: &str) -> Checked {
-        if self.op.is_multiple_of(8) { self.is_durable(what) } else { Ok(()) }
+        if !self.op.is_multiple_of(8) {
+            return Ok(());
+        }
+        self.log_ends_with_a_sector()?;
+        self.is_durable(what)
     }
 
     /// As [`Runner::is_durable_at_once`], whatever the operation.

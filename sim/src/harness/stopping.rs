@@ -37,6 +37,7 @@ impl Runner<'_> {
                 self.floor_is_logged();
                 self.all_durable();
                 self.look_at_closed()?;
+                self.decays()?;
                 if self.case.world == World::Rot && self.op.is_multiple_of(2) && !self.healed {
                     let rot = self.disk.rot(1);
                     self.say(|| format!("      rot: {rot:?}"));
@@ -265,12 +266,15 @@ impl Runner<'_> {
         self.scans.clear();
         let kind = self.count_crash();
         self.strikes.push((self.op, self.disk.calls()));
-        if self.case.world == World::Rot && self.rot > 0 {
-            let rot = self.disk.rot(u64::from(self.rot));
+        let rots = std::mem::take(&mut self.rot);
+        if self.case.world == World::Rot && rots > 0 {
+            let rot = self.disk.rot(u64::from(rots));
             self.say(|| format!("      rot: {rot:?}"));
-            self.rot = 0;
         }
         self.disk.restart();
+        if rots == 0 {
+            self.decays()?;
+        }
         let stopped = if kind == CrashKind::Power { Stopped::Power } else { Stopped::Process };
         let seen = if self.op % 4 == 1 { self.look(stopped)? } else { None };
         // After a power cut nothing is left in any cache that could be read but once.

@@ -43,6 +43,21 @@ struct Segment {
     torn: u64,
 }
 
+/// A whole record, and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) file: String,
+    /// Of the segment that is written, or was the last.
+    pub(crate) open: bool,
+    pub(crate) at: u64,
+    pub(crate) length: u64,
+    pub(crate) version: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) synced: u64,
+    /// Whether the manifest attests it.
+    pub(crate) is_attested: bool,
+}
+
 /// What an opening reads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Replayed {
@@ -171,6 +186,28 @@ impl<'a> Written<'a> {
         let proven = last.attested.max(last.synced);
         let tail = last.records.iter().filter(|(at, record)| record.is_commit && *at >= proven);
         (last.open && !is_clean).then(|| tail.count() as u64)
+    }
+
+    /// Every whole record that counts, in order.
+    pub(crate) fn records(&self) -> Vec<Placed> {
+        let mut all = Vec::new();
+        for entry in self.entries() {
+            let Some((segment, file)) = self.segment(&entry).zip(file_name(&entry)) else {
+                continue;
+            };
+            let Segment { open, attested, records, .. } = segment;
+            all.extend(records.into_iter().map(|(at, record)| Placed {
+                file: file.clone(),
+                open,
+                at,
+                length: record.length as u64,
+                version: record.version,
+                time_ms: record.time_ms,
+                synced: record.synced,
+                is_attested: !open || at + record.length as u64 <= attested,
+            }));
+        }
+        all
     }
 
     /// What an opening reads of the segments.

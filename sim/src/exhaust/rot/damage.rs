@@ -1,6 +1,7 @@
 //! Every damage to a small store.
 //!
-//! - every bit of every file is flipped;
+//! - every bit of every file is flipped; of stores that are not plain, those where a decoder
+//!   decides and a share of the others;
 //! - every sector is zeroed;
 //! - every sector is exchanged with every other, of the same or another file;
 //! - every sector is replaced with every older version that it ever had: a lost write;
@@ -11,7 +12,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{DIR, Image, RotStore, SECTOR};
+use super::{DIR, Event, Image, Kind, RotStore, SECTOR};
+
+/// The fields of a record before its payload.
+const RECORD_HEAD: usize = 33;
 
 /// One damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +66,8 @@ impl RotStore {
         let mut all = vec![];
         let mut sectors = vec![];
         for (path, content) in &self.image {
-            all.extend((0..content.len() * 8).map(|bit| Damage::Flip(path.clone(), bit)));
+            let bits = (0..content.len() * 8).filter(|bit| self.flips(path, *bit));
+            all.extend(bits.map(|bit| Damage::Flip(path.clone(), bit)));
             for sector in 0..content.len().div_ceil(SECTOR) {
                 all.push(Damage::Zero(path.clone(), sector));
                 let versions = self.older.get(&(path.clone(), sector)).map_or(0, Vec::len);
@@ -77,6 +82,25 @@ impl RotStore {
             all.extend(others.map(|other| Damage::Swap(one.clone(), other.clone())));
         }
         all
+    }
+
+    /// Of a plain store every bit is flipped. Of the others every bit of each record's head and
+    /// about each border of a sector, and one bit of every fourth byte elsewhere.
+    fn flips(&self, path: &Path, bit: usize) -> bool {
+        let byte = bit / 8;
+        let is_near = |border: usize, span: usize| byte >= border && byte < border + span;
+        let is_written = |event: &Event| match event {
+            Event::Write { path: of, pos, len, .. } => {
+                of == path && (is_near(*pos, RECORD_HEAD) || is_near(pos + len - 1, 1))
+            }
+            Event::Synced { .. } => false,
+        };
+        self.kind == Kind::Plain
+            || !is_log(path)
+            || (byte.is_multiple_of(4) && bit % 8 == byte / 4 % 8)
+            || byte.is_multiple_of(SECTOR)
+            || byte % SECTOR == SECTOR - 1
+            || (bit.is_multiple_of(2) && self.events.iter().any(is_written))
     }
 
     /// The lock file is no data: without it nobody is kept out, and nothing is lost.

@@ -19,7 +19,7 @@ const PUT_BYTES: usize = 96;
 const BEGIN_BYTES: usize = 256;
 /// The first key of a flood: no other operation names those behind it.
 const FLOOD: u16 = 1000;
-/// A month and a half, and what is left of it in 32 bits.
+/// Milliseconds: what 32 bits hold, and a month.
 const TWO_TO_32: u64 = 1 << 32;
 const MONTH_MS: u64 = 30 * 24 * 3_600_000;
 
@@ -35,7 +35,7 @@ pub(super) fn broaden(
     let lives_long = rng.chance(1, 4);
     let echoes = rng.chance(1, 6);
     let has_few_pins = rng.chance(1, 6);
-    let is_large = rng.chance(1, 24) && !options.may_be_full();
+    let is_large = rng.chance(1, 32) && !options.may_be_full();
     let floods = rng.chance(1, 40) && !options.may_be_full();
     let has_many_runs = rng.chance(1, 40) && !options.may_be_full();
     if has_edges {
@@ -122,11 +122,11 @@ fn long_ttl(rng: &mut Rng) -> u64 {
 
 /// Values and batches of more than 64 KiB, and than one step of reading.
 fn enlarge(options: &mut CaseOptions, ops: &mut [Op], rng: &mut Rng) {
-    let value_bytes = pick(rng, &[66_000, 100_000, LARGE_VALUE_BYTES]);
+    let value_bytes = pick(rng, &[66_000, 66_000, 100_000, LARGE_VALUE_BYTES]);
     options.limits =
         LimitSpec { value_bytes, batch_bytes: value_bytes * 2, ..LimitSpec::default() };
     let limit = u64::try_from(value_bytes).unwrap_or(0);
-    let mut left = 8;
+    let mut left = 4;
     each_put(ops, |value, _| {
         if left == 0 || !rng.chance(1, 8) {
             return;
@@ -245,5 +245,58 @@ fn each_change_and_read(ops: &mut [Op], change: impl Fn(&mut u16)) {
                 ChangeSpec::Begin { .. } | ChangeSpec::End { .. } => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::generate;
+    use super::*;
+    use crate::harness::case::Case;
+
+    #[test]
+    fn each_feature_is_drawn_by_a_share_of_the_seeds_and_none_by_half_of_all_others() {
+        let long = |ms: u64| ms > u64::from(u32::MAX);
+        let any_put = |case: &Case, is: &dyn Fn(ValueSpec, Option<u64>, u16) -> bool| {
+            let mut ops = case.ops.clone();
+            ops.iter_mut().flat_map(changes_of).any(|change| match *change {
+                ChangeSpec::Put { value, ttl_ms, key, .. } => is(value, ttl_ms, key),
+                _ => false,
+            })
+        };
+        let begins_many = |case: &Case| {
+            let mut ops = case.ops.clone();
+            let is_many = |change: &ChangeSpec| matches!(change, ChangeSpec::Begin { run, .. } if *run > RUNS + 5);
+            ops.iter_mut().flat_map(changes_of).any(|change| is_many(change))
+        };
+        let features: [(&str, &dyn Fn(&Case) -> bool, usize); 9] = [
+            ("other options", &|case| !case.later.is_empty(), 40),
+            (
+                "tight limits",
+                &|case| case.later.iter().any(|set| set.limits.value_bytes < 1500),
+                10,
+            ),
+            ("edges of prefixes", &|case| any_put(case, &|_, _, key| (24..30).contains(&key)), 40),
+            ("long lives", &|case| any_put(case, &|_, ttl, _| ttl.is_some_and(long)), 40),
+            ("echoes", &|case| any_put(case, &|value, _, _| value.kind == ECHO), 25),
+            ("few snapshots", &|case| case.options.snapshots_max < 10, 25),
+            ("large values", &|case| any_put(case, &|value, _, _| value.size > 1 << 16), 3),
+            ("many keys", &|case| any_put(case, &|_, _, key| key > FLOOD + 256), 2),
+            ("many runs", &begins_many, 2),
+        ];
+        let cases: Vec<_> = (0..400).map(generate).collect();
+        for (what, has, least) in features {
+            let found = cases.iter().filter(|case| has(case)).count();
+            assert!((least..200).contains(&found), "{what}: {found} of 400 seeds");
+        }
+    }
+
+    #[test]
+    fn a_time_to_live_of_months_keeps_a_key_that_32_bits_would_lose() {
+        let mut rng = Rng::from_seed(7);
+        let lives: Vec<u64> = (0..100).map(|_| long_ttl(&mut rng)).collect();
+        assert!(lives.iter().all(|ms| *ms >= MONTH_MS));
+        assert!(lives.iter().any(|ms| (1..100).contains(&(ms % TWO_TO_32)) && *ms < 1 << 40));
+        assert!(lives.contains(&u64::MAX));
     }
 }

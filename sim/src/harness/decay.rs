@@ -1,0 +1,151 @@
+//! Copies of a disk at rest, each with one damage, and what an opening of them says.
+//!
+//! The case goes on with its own disk, so that a seed sees many damages, and not only the first
+//! that is noticed. A third of them strike anywhere; the others where a decoder has to decide: in
+//! heads of records, in the last record, in headers and the manifest, at the borders of sectors.
+//!
+//! Invariants: nothing here touches the disk of the case, or draws from its streams. What a store
+//! must show at least is known from the files before they rot, by their documented layout.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use runstone::{Database, Error};
+
+use super::case::World;
+use super::runner::{Checked, DIR, Runner};
+use super::world::{SimClock, SimEntropy};
+use super::written::Placed;
+use crate::disk::{Rot, SimVfs};
+use crate::rng::{Rng, Streams};
+
+/// Copies that rot at each rest.
+const COPIES: u64 = 3;
+/// The bytes of a record's fields, of a segment's header and of the least manifest.
+const RECORD_HEAD: u64 = 33;
+const SEGMENT_HEADER: u64 = 72;
+const MANIFEST_BYTES: u64 = 104;
+const SECTOR: u64 = 512;
+
+fn path_of(file: &str) -> PathBuf {
+    Path::new(DIR).join(file)
+}
+
+impl Runner<'_> {
+    /// The store is at rest: closed, or stopped and not yet opened again.
+    pub(super) fn decays(&mut self) -> Checked {
+        if self.case.world != World::Rot || self.healed || self.disk.is_crashed() {
+            return Ok(());
+        }
+        let sound = self.files().records();
+        for nth in 0..COPIES {
+            let seed = self.case.seed ^ self.disk.calls() << 8 ^ nth;
+            let mut rng = Streams::new(seed).named("decay");
+            let copy = self.disk.fork(seed);
+            copy.disarm_crash();
+            copy.set_capacity(None);
+            let Some(rot) = damage(&copy, &sound, &mut rng) else { continue };
+            self.say(|| format!("      a copy rots: {rot:?}"));
+            self.copy_is_judged(&copy, &sound, &rot, rng)?;
+        }
+        Ok(())
+    }
+
+    /// C5: an opening of a damaged copy shows a history, no shorter than what is proven, or refuses
+    /// with a typed error.
+    fn copy_is_judged(&self, copy: &SimVfs, sound: &[Placed], rot: &Rot, rng: Rng) -> Checked {
+        // Before the opening, which may repair what it finds.
+        let manifest = path_of("MANIFEST");
+        let is_as_it_was = self.content("MANIFEST") == copy.read_whole(&manifest, false);
+        let (proven, time_ms) = self.proven(sound, copy);
+        let opened = Database::builder()
+            .options(self.next_options().engine())
+            .vfs(Arc::new(copy.clone()))
+            .clock(Arc::new(SimClock::new(self.clock.now().0)))
+            .entropy(Arc::new(SimEntropy::new(rng)))
+            .open(DIR);
+        let db = match opened {
+            Ok(db) => db,
+            Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => return Ok(()),
+            Err(error) => {
+                return self.fail("C5", format!("{rot:?}: no typed refusal, but {error}"));
+            }
+        };
+        let (version, now) = (db.storage().version(), db.storage().now().as_millis());
+        self.matching_history(&db, version, now)?;
+        if !is_as_it_was {
+            // One of before that is left under another name is whole, and cannot be told from it.
+            return match rot {
+                Rot::Misdirected { .. } => Ok(()),
+                _ => self.fail("C5", format!("{rot:?}: a damaged manifest was believed")),
+            };
+        }
+        if version < proven {
+            let message = format!("{rot:?}: version {version} is shown, but {proven} is proven");
+            return self.fail("C5", message);
+        }
+        if now < time_ms {
+            return self.fail("C11", format!("{rot:?}: it is {now}, but {time_ms} is proven"));
+        }
+        Ok(())
+    }
+
+    fn content(&self, file: &str) -> Option<Vec<u8>> {
+        self.disk.read_whole(&path_of(file), false)
+    }
+
+    /// The version and the time that the manifest, or an undamaged record, prove to be durable.
+    fn proven(&self, sound: &[Placed], copy: &SimVfs) -> (u64, u64) {
+        let Some(open) = sound.iter().find(|record| record.open).map(|record| &record.file) else {
+            return proven_up_to(sound, 0);
+        };
+        let (before, after) = (self.content(open), copy.read_whole(&path_of(open), false));
+        let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+        let is_whole = |record: &&Placed| {
+            let bytes = |content: &[u8]| {
+                let from = usize::try_from(record.at).ok()?;
+                let len = usize::try_from(record.length).ok()?;
+                content.get(from..from + len).map(<[u8]>::to_vec)
+            };
+            bytes(&before) == bytes(&after)
+        };
+        let whole = sound.iter().filter(|record| record.open).filter(is_whole);
+        proven_up_to(sound, whole.map(|record| record.synced).max().unwrap_or(0))
+    }
+}
+
+fn proven_up_to(sound: &[Placed], synced: u64) -> (u64, u64) {
+    let proven = sound
+        .iter()
+        .filter(|record| record.is_attested || record.open && record.at + record.length <= synced);
+    proven.fold((0, 0), |(version, time_ms), record| {
+        (version.max(record.version), time_ms.max(record.time_ms))
+    })
+}
+
+/// Damages a copy; says how, if it changed anything.
+fn damage(copy: &SimVfs, sound: &[Placed], rng: &mut Rng) -> Option<Rot> {
+    let last = sound.last()?;
+    let record = if rng.coin() { last } else { rng.pick(sound)? };
+    let other = rng.pick(sound)?;
+    let flip = |file: &str, from: u64, len: u64, rng: &mut Rng| Rot::Flipped {
+        path: path_of(file),
+        bit: (from + rng.below(len)) * 8 + rng.below(8),
+    };
+    let (path, sector) = (path_of(&record.file), record.at / SECTOR);
+    let rot = match rng.below(12) {
+        0..=3 => return copy.rot(1).pop(),
+        4 | 5 => flip(&record.file, record.at, RECORD_HEAD, rng),
+        6 => flip(&record.file, record.at, record.length, rng),
+        7 => flip("MANIFEST", 0, MANIFEST_BYTES, rng),
+        8 => flip(&record.file, 0, SEGMENT_HEADER, rng),
+        9 => Rot::Zeroed { path, sector },
+        10 if other.file == record.file => {
+            Rot::Swapped { path, sectors: (sector, other.at / SECTOR) }
+        }
+        _ => {
+            Rot::Misdirected { from: (path_of(&other.file), other.at / SECTOR), to: (path, sector) }
+        }
+    };
+    copy.apply_rot(&rot).ok().map(|()| rot)
+}

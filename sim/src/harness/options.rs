@@ -1,0 +1,156 @@
+//! The engine's options, as a case chooses them.
+//!
+//! Invariant: options that were saved before one of them was a choice mean what they meant then.
+
+use runstone::{DurabilityMode, Level, Limits, Options};
+use serde::{Deserialize, Serialize};
+
+use super::steps::StepSpec;
+use super::values::{BATCH_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// The sizes that are admitted, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitSpec {
+    /// The longest key.
+    pub key_bytes: usize,
+    /// The longest value.
+    pub value_bytes: usize,
+    /// The largest batch.
+    pub batch_bytes: usize,
+}
+
+impl Default for LimitSpec {
+    fn default() -> Self {
+        LimitSpec {
+            key_bytes: KEY_BYTES_MAX,
+            value_bytes: VALUE_BYTES_MAX,
+            batch_bytes: BATCH_BYTES_MAX,
+        }
+    }
+}
+
+fn snapshots() -> usize {
+    4096
+}
+
+/// The engine's options that a case chooses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseOptions {
+    /// 0 strict, 1 batched, 2 asynchronous.
+    pub mode: u8,
+    /// For batched: the batch size.
+    pub batch_size: u64,
+    /// For batched and asynchronous, in milliseconds.
+    pub interval_ms: u64,
+    /// For batched commits in another mode: the batch size.
+    #[serde(default = "other_batch")]
+    pub other_batch_size: u64,
+    /// For levels that are not the mode's, in milliseconds: batched, then asynchronous.
+    #[serde(default = "other_intervals")]
+    pub other_intervals_ms: (u64, u64),
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Bytes of preallocation.
+    pub preallocate_bytes: u64,
+    /// Whether preallocation writes zeros.
+    pub zero_fill: bool,
+    /// Whether groups are padded to sectors.
+    pub pad_to_sector: bool,
+    /// The memtable's budget; a small one refuses puts.
+    pub memtable_bytes_max: u64,
+    /// Bytes of asynchronous commits in memory.
+    pub log_buffer_bytes_max: u64,
+    /// Commits of a group.
+    pub group_commits_max: usize,
+    /// Commits in the queue.
+    pub queue_commits_max: usize,
+    /// Whether due steps are made after every operation.
+    pub diligent: bool,
+    /// How much the engine does at once.
+    #[serde(default)]
+    pub steps: StepSpec,
+    /// What is admitted.
+    #[serde(default)]
+    pub limits: LimitSpec,
+    /// The most snapshots and scans at once; at least [`CaseOptions::OWN_PINS`] more than one.
+    #[serde(default = "snapshots")]
+    pub snapshots_max: usize,
+}
+
+impl CaseOptions {
+    /// The smallest memtable that never refuses in a simulation.
+    pub const AMPLE_MEMTABLE: u64 = 64 << 20;
+
+    /// How many scans a comparison may have open at once.
+    pub const OWN_PINS: usize = 3;
+
+    /// Whether the memtable may refuse a put.
+    pub fn may_be_full(&self) -> bool {
+        self.memtable_bytes_max < Self::AMPLE_MEMTABLE
+    }
+
+    /// The durability mode.
+    pub fn durability(&self) -> DurabilityMode {
+        match self.mode {
+            0 => DurabilityMode::Strict,
+            1 => DurabilityMode::Batched {
+                interval_ms: self.interval_ms,
+                batch_size: self.batch_size,
+            },
+            _ => DurabilityMode::Async { interval_ms: self.interval_ms },
+        }
+    }
+
+    /// After how many milliseconds a commit of this level must be durable, if due steps are
+    /// made.
+    pub fn interval_ms(&self, level: Level) -> u64 {
+        match (level, self.mode) {
+            (Level::Strict, _) => 0,
+            (Level::Batched, 1) | (Level::Async, 2) => self.interval_ms,
+            (Level::Batched, _) => self.other_intervals_ms.0,
+            (Level::Async, _) => self.other_intervals_ms.1,
+        }
+    }
+
+    /// How many batched commits make a batch.
+    pub fn policy_batch_size(&self) -> u64 {
+        if self.mode == 1 { self.batch_size } else { self.other_batch_size }
+    }
+
+    /// All options, for the engine.
+    pub fn engine(&self) -> Options {
+        Options {
+            durability: self.durability(),
+            limits: Limits {
+                key_bytes_max: self.limits.key_bytes,
+                value_bytes_max: self.limits.value_bytes,
+                batch_bytes_max: self.limits.batch_bytes,
+                tags_max: 3,
+                name_bytes_max: 24,
+            },
+            snapshots_max: self.snapshots_max,
+            batched_size: self.other_batch_size,
+            batched_interval_ms: self.other_intervals_ms.0,
+            async_interval_ms: self.other_intervals_ms.1,
+            segment_bytes: self.segment_bytes,
+            preallocate_bytes: self.preallocate_bytes,
+            zero_fill: self.zero_fill,
+            pad_to_sector: self.pad_to_sector,
+            memtable_bytes_max: self.memtable_bytes_max,
+            log_buffer_bytes_max: self.log_buffer_bytes_max,
+            group_commits_max: self.group_commits_max,
+            queue_commits_max: self.queue_commits_max,
+            steps: self.steps.steps(),
+            background: false,
+            ..Options::default()
+        }
+    }
+}
+
+fn other_batch() -> u64 {
+    1024
+}
+
+fn other_intervals() -> (u64, u64) {
+    (100, 100)
+}
