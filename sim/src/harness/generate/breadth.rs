@@ -254,6 +254,9 @@ mod tests {
     use super::*;
     use crate::harness::case::Case;
 
+    /// Its name, whether a case has it, and in how many cases at least it must be.
+    type Feature<'a> = (&'a str, &'a dyn Fn(&Case) -> bool, usize);
+
     #[test]
     fn each_feature_is_drawn_by_a_share_of_the_seeds_and_none_by_half_of_all_others() {
         let long = |ms: u64| ms > u64::from(u32::MAX);
@@ -269,7 +272,7 @@ mod tests {
             let is_many = |change: &ChangeSpec| matches!(change, ChangeSpec::Begin { run, .. } if *run > RUNS + 5);
             ops.iter_mut().flat_map(changes_of).any(|change| is_many(change))
         };
-        let features: [(&str, &dyn Fn(&Case) -> bool, usize); 9] = [
+        let features: [Feature<'_>; 9] = [
             ("other options", &|case| !case.later.is_empty(), 40),
             (
                 "tight limits",
