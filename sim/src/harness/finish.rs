@@ -35,7 +35,8 @@ impl Runner<'_> {
         if is_skipped || !self.is_strict() || self.disk.is_crashed() {
             return Ok(None);
         }
-        for _ in 0..if is_small { 300 } else { 2 } {
+        let keys = self.model.held(self.now_ms()).ever;
+        for _ in 0..if is_small { 300 + 4 * keys } else { 2 } {
             let outcome = self.db()?.maintain();
             self.upkeep("maintain", outcome.map(|_| ()))?;
         }
