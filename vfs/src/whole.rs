@@ -179,6 +179,10 @@ mod tests {
         fn len(&self) -> io::Result<u64> {
             Ok(self.bytes().len() as u64)
         }
+
+        fn id(&self) -> io::Result<crate::FileId> {
+            unreachable!("never called here")
+        }
     }
 
     use io::ErrorKind::{Interrupted, Other, StorageFull};
