@@ -117,6 +117,44 @@ pub enum Error {
         /// The lock file.
         path: PathBuf,
     },
+    /// There is no store, and the call may not make one. Nothing was changed.
+    #[error(
+        "no store in {}: look whether the path is right, or open it for writing with create_if_missing, which makes one",
+        path.display()
+    )]
+    NoStore {
+        /// The directory, as it was given.
+        path: PathBuf,
+    },
+    /// The directory holds files of other programs, and no store. Nothing was changed.
+    #[error(
+        "{} is not a Runstone directory: it holds {found}, and no store; give the store a directory of its own",
+        path.display()
+    )]
+    NotAStore {
+        /// The directory, as it was given.
+        path: PathBuf,
+        /// What stands there, as in "the file CURRENT".
+        found: String,
+    },
+    /// The directory, its lock or its manifest is not the one any more that this handle opened.
+    /// Nothing more is written, neither there nor in what stands in its place.
+    #[error(
+        "this store was moved, replaced or removed while it was open in {} ({what}); nothing more is written: close this handle, see what became of the directory, and open the database where it is now",
+        dir.display()
+    )]
+    Displaced {
+        /// The directory, as it was opened.
+        dir: PathBuf,
+        /// What was noticed, as in "its LOCK is another file".
+        what: String,
+    },
+    /// The handle was made by another process, from which this one was forked. It does nothing
+    /// here, neither to the disk nor to the lock.
+    #[error(
+        "this handle was opened by another process, before a fork, and works only there; open the database again in this one, once the other has closed it"
+    )]
+    Forked,
     /// The log failed in a way after which nothing more may be written.
     #[error(
         "an earlier write failed ({reason}), so nothing more is written; what was read stays readable: close the database and open it again, which recovers"

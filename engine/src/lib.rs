@@ -80,16 +80,19 @@ mod commit;
 mod database;
 mod effect;
 mod error;
+mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod kv;
+mod lock_file;
 mod log;
 mod manifest;
 #[cfg(feature = "marks")]
 pub mod marks;
 mod names;
 mod options;
+mod place;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod recovery;

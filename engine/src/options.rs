@@ -240,6 +240,10 @@ pub struct Options {
     /// Creates the directory and the store if they are missing. Without it, an opening of what is
     /// not there is refused (not found), and changes nothing.
     pub create_if_missing: bool,
+    /// Creates a store also in a directory that holds files of other programs. Without it, such a
+    /// directory is refused ([`Error::NotAStore`]), and nothing is made in it. An existing store is
+    /// opened whatever lies beside it.
+    pub create_among_others: bool,
     /// Whether a thread calls `tick` and `maintain` when they are due. Without it the caller
     /// must, or `Batched` and `Async` commits are synced only by later writes.
     pub background: bool,
@@ -268,6 +272,7 @@ impl Default for Options {
             maintenance_interval_ms: 1000,
             clock_jump_report_ms: 366 * 24 * 3600 * 1000,
             create_if_missing: true,
+            create_among_others: false,
             background: true,
         }
     }

@@ -230,6 +230,16 @@ bugs! {
         "A tick commits one group of what nobody waits for, and leaves the rest."
     R57 RefusedStaysInOverlay
         "A run that a refused batch would have begun counts as begun for the rest of its group."
+    R70 OwnerNotChecked
+        "Nobody looks whether the lock file is still the one that is locked."
+    R71 ForeignManifestReplaced
+        "A manifest is replaced though it is not the one that was last written."
+    R72 ForkUnseen
+        "A forked child uses and closes its copy of the handle as if it were its own."
+    R73 MadeAmongOthers
+        "A store is made in a directory that holds files of other programs."
+    R74 FileOfOtherStoreRemoved
+        "Files of other stores are removed."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -98,6 +98,11 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
+        // A forked child has no such thread, and any lock may be held for ever.
+        if self.pipeline.place.check_process().is_err() {
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.pipeline.bell.stop();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has poisoned the database; there is no more to say.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use runstone::vfs::{Access, DirEntry, LockKind, MemVfs, Vfs, VfsFile, VfsLock};
+use runstone::vfs::{Access, DirEntry, FileId, LockKind, MemVfs, Stat, Vfs, VfsFile, VfsLock};
 
 use super::World;
 
@@ -86,6 +86,21 @@ impl Refusing {
 }
 
 impl Vfs for Refusing {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        self.rules.check("open_dir", path)?;
+        let inner = self.inner.open_dir(path)?;
+        Ok(Arc::new(Refusing { inner, rules: Arc::clone(&self.rules) }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.rules.check("stat", path)?;
+        self.inner.stat(path)
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.inner.is_inherited()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         self.rules.check("open", path)?;
         Ok(self.file(path, self.inner.open(path, access)?))
@@ -165,5 +180,9 @@ impl VfsFile for RefusingFile {
     fn len(&self) -> io::Result<u64> {
         self.rules.check("len", &self.path)?;
         self.inner.len()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.inner.id()
     }
 }

@@ -151,7 +151,7 @@ define_checks! { $
     dirs::names_in_an_open_directory_are_those_of_its_path,
     dirs::the_directory_above_is_two_dots,
     dirs::a_directory_that_was_removed_holds_no_names,
-    dirs::stat_tells_kind_size_and_identity,
+    dirs::stat_tells_kind_and_identity,
     dirs::an_identity_follows_the_file_and_not_its_name,
     bytes::written_bytes_are_read_back_through_every_handle,
     bytes::reads_stop_at_the_end_of_the_file,

@@ -180,8 +180,6 @@ pub struct Stat {
     pub id: FileId,
     /// What it is.
     pub kind: FileKind,
-    /// The size of a file in bytes; means nothing for others.
-    pub len: u64,
 }
 
 /// A held lock. A crash of the holder releases it.

@@ -129,11 +129,11 @@ impl Vfs for MemVfs {
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         let tree = self.tree();
-        let (inode, kind, len) = match tree.find(self.at(path))? {
-            Ok(number) => (number, FileKind::Dir, 0),
-            Err(inode) => (inode.number(), FileKind::File, inode.len()),
+        let (inode, kind) = match tree.find(self.at(path))? {
+            Ok(number) => (number, FileKind::Dir),
+            Err(inode) => (inode.number(), FileKind::File),
         };
-        Ok(Stat { id: FileId { device: 0, inode }, kind, len })
+        Ok(Stat { id: FileId { device: 0, inode }, kind })
     }
 
     fn is_inherited(&self) -> bool {

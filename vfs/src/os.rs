@@ -52,9 +52,7 @@ use at::Names;
 use by_path::Names;
 
 use crate::fork::Birth;
-use crate::{
-    Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock, check_range,
-};
+use crate::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock, check_range};
 
 /// How often, and after which pause, a lock is tried again that seems to be held: a process that
 /// another thread starts just now has a copy of every descriptor until its `exec` closes it.

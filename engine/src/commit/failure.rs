@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::log::writer::WriteFailure;
+use crate::failure::WriteFailure;
 
 impl Pipeline {
     /// What is left of a group whose write failed, and what its members are told.
@@ -33,7 +33,10 @@ impl Pipeline {
             }
             WriteFailure::Failed(error) => {
                 sometimes!("failure/outcome-unknown");
-                Error::OutcomeUnknown { reason: self.health.poison(&error) }
+                match self.health.poison(&error) {
+                    Error::Poisoned { reason } => Error::OutcomeUnknown { reason },
+                    displaced => displaced,
+                }
             }
         }
     }

@@ -4,51 +4,59 @@
 //! 1. At most one sync runs at a time. An operating system reports a lost write once: were two
 //!    syncs to run at once, one could take the error and the other acknowledge the loss.
 //! 2. After a failed sync none is ever tried again; nothing more is acknowledged.
-//! 3. `synced` only says what a sync that returned Ok had covered.
-
-use std::sync::Arc as StdArc;
+//! 3. `synced` only says what a sync that returned Ok had covered, while the store owned its
+//!    directory.
 
 use runstone_vfs::VfsFile;
 
 use crate::error::{Error, Result};
+use crate::place::Place;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// Whether the database may still write, and if not, why.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     poisoned: AtomicBool,
-    reason: Mutex<Option<StdArc<str>>>,
+    /// What every writer is told.
+    error: Mutex<Option<Error>>,
 }
 
 impl Health {
-    /// Forbids every further write. The first reason stays.
-    pub(crate) fn poison(&self, error: &Error) -> StdArc<str> {
+    /// Forbids every further write, and says what every writer is told from now on. The first
+    /// reason stays.
+    pub(crate) fn poison(&self, cause: &Error) -> Error {
         sometimes!("gate/poisoned-again", self.is_poisoned());
         sometimes!("gate/poisoned", !self.is_poisoned());
-        let mut reason = self.reason.lock();
-        let reason = reason.get_or_insert_with(|| error.to_string().into());
+        let mut error = self.error.lock();
+        let error = error.get_or_insert_with(|| match cause {
+            Error::Displaced { .. } => cause.clone(),
+            _ => Error::Poisoned { reason: cause.to_string().into() },
+        });
         self.poisoned.store(true, Ordering::Release);
-        StdArc::clone(reason)
+        error.clone()
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
     }
 
-    /// Error: [`Error::Poisoned`].
+    /// Errors: [`Error::Poisoned`], or [`Error::Displaced`].
     pub(crate) fn check(&self) -> Result<()> {
         if !self.is_poisoned() {
             return Ok(());
         }
         sometimes!("gate/refused-as-poisoned");
-        let reason = self.reason.lock().clone().unwrap_or_else(|| "unknown".into());
-        Err(Error::Poisoned { reason })
+        match self.error.lock().clone() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 }
 
 /// What a sync covers.
 #[derive(Debug)]
 pub(crate) struct SyncPoint {
+    pub(crate) place: Arc<Place>,
     pub(crate) file: Arc<dyn VfsFile>,
     pub(crate) path: Arc<std::path::Path>,
     /// The segment's number.
@@ -113,7 +121,8 @@ impl SyncGate {
 
     /// Syncs, unless the point lies in an older segment (which was synced when it ended).
     ///
-    /// Error: [`Error::Poisoned`], if this sync or an earlier one failed.
+    /// Errors: [`Error::Poisoned`], if this sync or an earlier one failed; [`Error::Displaced`] if the
+    /// directory is another's.
     pub(crate) fn sync(&self, point: &SyncPoint, health: &Health) -> Result<()> {
         let mut gate = Some(self.segment.lock());
         let current = gate.as_deref().copied();
@@ -139,6 +148,12 @@ impl SyncGate {
             sometimes!("gate/sync-failed");
             health.poison(&Error::io("syncing", &*point.path, e));
             return health.check();
+        }
+        // What a second owner could not know of is not durable: it reads the log once, when it
+        // has the lock. Asked behind the write, the answer covers it.
+        if let Err(lost) = point.place.check_owner() {
+            sometimes!("gate/not-the-owner");
+            return Err(health.poison(&lost));
         }
         self.synced.fetch_max(point.written, Ordering::AcqRel);
         self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);

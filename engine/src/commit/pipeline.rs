@@ -21,18 +21,20 @@ use crate::codec::change::{self, Change, NEVER};
 use crate::commit::bell::Bell;
 use crate::effect::effect;
 use crate::error::{Error, Result};
+use crate::failure::WriteFailure;
 use crate::log::record::{RecordKind, record_bytes};
-use crate::log::writer::WriteFailure;
 use crate::options::{Level, Options, SyncPolicy};
+use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
 use crate::store::pins::ReadPoint;
 use crate::store::{Applying, UnifiedStore};
-use crate::sync::{AtomicBool, Ordering, yield_now};
+use crate::sync::{Arc, AtomicBool, Ordering, yield_now};
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};
 
 /// Everything of an open database that writes.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
+    pub(crate) place: Arc<Place>,
     pub(crate) options: Options,
     pub(crate) policy: SyncPolicy,
     pub(crate) queue: Queue,

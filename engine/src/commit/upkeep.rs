@@ -9,9 +9,10 @@ use super::lead::Lead;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
 use crate::error::Result;
+use crate::failure::WriteFailure;
 use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
 use crate::options::Level;
-use crate::sync::{MutexGuard, Ordering};
+use crate::sync::{Arc, MutexGuard, Ordering};
 
 /// What is left after a step of maintenance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -289,7 +290,7 @@ impl Pipeline {
         self.health.check()?;
         if planted!(FenceCollected) {
             let place = writer.journal.place();
-            let _removed = place.vfs.remove(&place.path(crate::names::OwnName::Lock));
+            let _removed = place.remove(crate::names::OwnName::Lock);
         }
         if !writer.journal.has_orphans() || planted!(OrphansKept) {
             return Ok((0, 0));
@@ -303,11 +304,14 @@ impl Pipeline {
             self.prepare(&mut writer)?;
             writer.journal.take_orphans()
         };
-        let place = writer.journal.place().clone();
+        let place = Arc::clone(writer.journal.place());
+        // Another owner may use the same names.
+        let owned = place.check_owner().map_err(WriteFailure::of_a_look);
+        self.guard(owned).inspect_err(|_| writer.journal.put_orphans(orphans.clone()))?;
         drop(writer);
         let (mut removed, mut left) = (0, Vec::new());
         for orphan in orphans {
-            match place.vfs.remove(&place.path(orphan)) {
+            match place.remove(orphan) {
                 Ok(()) => removed += 1,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                     sometimes!("upkeep/orphan-already-gone");

@@ -5,15 +5,19 @@
 
 use std::path::Path;
 
-use runstone_vfs::{Access, FileKind, Vfs, VfsLock};
+use std::sync::Arc;
+
+use runstone_vfs::{Access, FileKind, Vfs, VfsFile, VfsLock};
 
 use super::builder::Builder;
 use crate::error::{Error, Result};
-use crate::log::creation::Place;
 use crate::log::writer::LogWriter;
-use crate::manifest::{self, Manifest, ReplaceError};
-use crate::names::OwnName;
-use crate::recovery::{Listing, Replay};
+use crate::manifest::Manifest;
+use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, replace};
+use crate::names::{LOCK, OwnName};
+use crate::place::Place;
+use crate::recovery::Replay;
+use crate::recovery::listing::Listing;
 
 /// Whether the opening goes on in a segment that was not closed.
 pub(super) fn resumes() -> bool {
@@ -24,51 +28,46 @@ pub(super) fn resumes() -> bool {
 pub(super) fn resume(
     builder: &Builder,
     place: &Place,
-    mut found: Manifest,
+    (mut found, mut in_force): (Manifest, InForce),
     listing: &Listing,
     replay: &Replay,
-) -> Result<(Manifest, LogWriter)> {
-    let dir = &*place.dir;
+) -> Result<((Manifest, InForce), LogWriter)> {
     found.clean = true;
     found.epoch += 1;
+    let id = found.store_id;
     if let Some(last) = found.segments.last_mut() {
-        let path = place.path(OwnName::Segment(last.number));
-        let file =
-            place.vfs.open(&path, Access::ReadWrite).map_err(|e| Error::io("opening", &path, e))?;
-        let length = file.len().map_err(|e| Error::io("reading the length of", &path, e))?;
+        let name = OwnName::Segment(id, last.number);
+        let failed = |action, e| Error::io(action, place.path(name), e);
+        let file = place.open(name, Access::ReadWrite).map_err(|e| failed("opening", e))?;
+        let length = file.len().map_err(|e| failed("reading the length of", e))?;
         let torn = planted!(AppendAfterTornTail) && replay.torn_bytes > 0;
         last.attested =
             if torn { length.next_multiple_of(8) } else { replay.end.max(last.attested) };
         if planted!(StaleRecordsBehindTail) {
-            file.sync().map_err(|e| Error::io("syncing", &path, e))?;
+            file.sync().map_err(|e| failed("syncing", e))?;
         }
     }
     if planted!(StaleRecordsBehindTail) {
         // All is as it should be, but for what stands behind the end.
         found.clean = false;
         let number = listing.next_number(Some(&found));
-        found.next_file = number + manifest::NUMBERS_TAKEN;
-        let (vfs, parents) = (&*place.vfs, &place.parents);
-        manifest::replace(vfs, dir, &found, number, parents).map_err(|error| match error {
-            ReplaceError::Full(e) | ReplaceError::Failed(e) => e,
-        })?;
+        found.next_file = number + NUMBERS_TAKEN;
+        (in_force, _) = replace(place, Some(&in_force), &found, number)?;
     }
-    builder.resume(dir, found, listing)
+    let (manifest, writer) = builder.resume(place, found, listing)?;
+    Ok(((manifest, in_force), writer))
 }
 
 /// What an opening does when it has removed what nothing names.
 pub(super) fn after_cleanup(place: &Place, manifest: &Manifest) -> Result<()> {
-    let failed = |e| Error::io("syncing", &place.dir, e);
+    let failed = |e| Error::io("syncing", place.dir_path(), e);
     if planted!(UnlinkBeforeRenameDurable) && !manifest.clean {
-        place.vfs.sync_dir(&place.dir).map_err(failed)?;
-        for parent in &place.parents {
-            place.vfs.sync_dir(parent).map_err(failed)?;
-        }
+        place.sync_names().map_err(failed)?;
     }
     if planted!(ForeignFileRemoved) {
-        for entry in place.vfs.list(&place.dir).map_err(failed)? {
+        for entry in place.dir.list(Path::new(".")).map_err(failed)? {
             if OwnName::parse(&entry.name).is_none() && entry.kind == FileKind::File {
-                let _removed = place.vfs.remove(&place.dir.join(&entry.name));
+                let _removed = place.dir.remove(Path::new(&entry.name));
             }
         }
     }
@@ -76,12 +75,19 @@ pub(super) fn after_cleanup(place: &Place, manifest: &Manifest) -> Result<()> {
 }
 
 /// A lock that holds nobody off; a missing lock file is made as ever.
-pub(super) fn no_lock(vfs: &dyn Vfs, path: &Path) -> Result<Box<dyn VfsLock>> {
-    vfs.open(path, Access::Read).map_err(|e| Error::io("locking", path, e))?;
-    Ok(Box::new(NoLock))
+pub(super) fn no_lock(dir: &dyn Vfs, path: &Path) -> Result<Option<Box<dyn VfsLock>>> {
+    match dir.open(Path::new(LOCK), Access::ReadWrite) {
+        Ok(file) => Ok(Some(Box::new(NoLock(file)))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("locking", path.join(LOCK), e)),
+    }
 }
 
 #[derive(Debug)]
-struct NoLock;
+struct NoLock(Arc<dyn VfsFile>);
 
-impl VfsLock for NoLock {}
+impl VfsLock for NoLock {
+    fn file(&self) -> &dyn VfsFile {
+        &*self.0
+    }
+}

@@ -11,6 +11,7 @@ use crate::commit::pipeline::Pipeline;
 use crate::commit::queue::{Changes, Committed, Request, TicketState};
 use crate::error::{Error, Result};
 use crate::options::WriteOptions;
+use crate::place::Place;
 use crate::runs;
 use crate::store::RangeIter;
 use crate::store::memtable::{DELETE_BYTES_MAX, put_bytes_max};
@@ -216,7 +217,8 @@ impl Database {
     /// Errors: [`Error::LimitExceeded`] if `snapshots_max` are alive, [`Error::Closed`].
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.check_open()?;
-        Ok(Snapshot::new(self.core.store.pin()?, self.core.runs.clone()))
+        let (pin, place) = (self.core.store.pin()?, Arc::clone(&self.core.place));
+        Ok(Snapshot::new(pin, self.core.runs.clone(), place))
     }
 
     fn readable(&self, run: RunId, key: &[u8]) -> Result<PhysicalKey> {
@@ -306,6 +308,7 @@ impl Ticket {
     ///
     /// Errors: those of [`Database::write`].
     pub fn wait(self) -> Result<Committed> {
+        self.pipeline.place.check_process()?;
         self.pipeline.wait(&self.state)
     }
 
@@ -313,6 +316,9 @@ impl Ticket {
     ///
     /// Errors: those of [`Database::write`].
     pub fn poll(&self) -> Option<Result<Committed>> {
+        if let Err(error) = self.pipeline.place.check_process() {
+            return Some(Err(error));
+        }
         self.state.take()
     }
 }
@@ -324,11 +330,25 @@ impl Ticket {
 #[derive(Debug)]
 pub struct Scan {
     inner: RangeIter,
+    place: Arc<Place>,
+    /// Somebody asked in a forked child, and was told.
+    is_over: bool,
 }
 
 impl Scan {
-    pub(super) fn new(inner: RangeIter) -> Self {
-        Scan { inner }
+    pub(super) fn new(inner: RangeIter, place: Arc<Place>) -> Self {
+        Scan { inner, place, is_over: false }
+    }
+
+    /// The next item, unless this is a forked child.
+    fn step(
+        &mut self,
+        next: impl FnOnce(&mut RangeIter) -> Option<Result<(PhysicalKey, VersionedValue)>>,
+    ) -> Option<Result<(Vec<u8>, VersionedValue)>> {
+        match self.place.check_process() {
+            Ok(()) => next(&mut self.inner).map(present),
+            Err(error) => (!std::mem::replace(&mut self.is_over, true)).then_some(Err(error)),
+        }
     }
 }
 
@@ -340,13 +360,13 @@ impl Iterator for Scan {
     type Item = Result<(Vec<u8>, VersionedValue)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.inner.next().map(present)
+        self.step(RangeIter::next)
     }
 }
 
 impl DoubleEndedIterator for Scan {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.inner.next_back().map(present)
+        self.step(RangeIter::next_back)
     }
 }
 

@@ -13,6 +13,7 @@ use runstone_vfs::{VfsFile, is_disk_full, write_all_at};
 use super::record::{RECORD_BYTES_MIN, RECORD_HEAD_BYTES, RecordHead, RecordKind, Seal};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::error::Error;
+use crate::failure::WriteFailure;
 use crate::options::Options;
 
 /// Sectors are this long.
@@ -36,15 +37,6 @@ pub(crate) fn pad(seal: Seal, out: &mut Vec<u8>, end: u64, head: RecordHead) {
     let head = RecordHead { kind: RecordKind::Padding, ..head };
     let length = seal.append(out, end, head, |out| out.resize(out.len() + payload, 0));
     debug_assert!((end + length).is_multiple_of(SECTOR_BYTES));
-}
-
-/// How a write failed.
-#[derive(Debug)]
-pub(crate) enum WriteFailure {
-    /// The disk is full; everything is as before, and it may be tried again.
-    Full(Error),
-    /// Anything else: what is on disk is unknown, and nothing more may be written.
-    Failed(Error),
 }
 
 /// The segment that is appended to.

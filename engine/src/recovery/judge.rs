@@ -5,23 +5,26 @@
 use std::io;
 use std::path::Path;
 
-use runstone_vfs::{Access, Vfs};
+use runstone_vfs::Access;
 
 use crate::error::{Error, Result};
 use crate::log::record::NotIntact;
 use crate::log::scan::SegmentScan;
 use crate::log::segment::hex;
 use crate::manifest::{Manifest, SegmentEntry};
+use crate::names::OwnName;
+use crate::place::Place;
 
 /// Opens a segment that the manifest names, and compares what it says of itself.
 pub(super) fn open_segment(
-    vfs: &dyn Vfs,
-    path: &Path,
+    place: &Place,
     manifest: &Manifest,
     entry: &SegmentEntry,
     step_bytes: u64,
 ) -> Result<SegmentScan> {
-    let file = match vfs.open(path, Access::Read) {
+    let name = OwnName::Segment(manifest.store_id, entry.number);
+    let path = &place.path(name);
+    let file = match place.open(name, Access::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             sometimes!("recovery/segment-missing");

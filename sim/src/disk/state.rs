@@ -42,7 +42,7 @@ pub struct Hang;
 /// How many calls beyond its last a program may make to notice that the disk is gone.
 const REFUSED_MAX: u64 = 10_000;
 
-fn simulated_crash() -> io::Error {
+pub(super) fn simulated_crash() -> io::Error {
     io::Error::other(SimulatedCrash)
 }
 
@@ -81,6 +81,8 @@ pub(super) struct Disk {
     pub(super) calls: u64,
     /// How often the disk has crashed; handles of an earlier life are dead.
     pub(super) generation: u64,
+    /// The process that makes the calls.
+    pub(super) process: u64,
     pub(super) crashed: bool,
     pub(super) armed: Option<(CrashPoint, CrashKind)>,
     /// A crash at a rare call, and how many of those are served before.
@@ -114,6 +116,7 @@ impl Disk {
             seq: 0,
             calls: 0,
             generation: 0,
+            process: 0,
             crashed: false,
             armed: None,
             armed_at_rare: None,
@@ -141,6 +144,13 @@ impl Disk {
             *count += n;
         } else {
             self.stats.events.insert(event.to_owned(), n);
+        }
+    }
+
+    /// A handle holds a node.
+    pub(super) fn hold(&mut self, node: u64) {
+        if let Some(node) = self.tree.nodes.get_mut(&node) {
+            node.opens += 1;
         }
     }
 

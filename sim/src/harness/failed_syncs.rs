@@ -29,7 +29,7 @@ fn file_kind(failed: &FailedSync) -> &'static str {
     match () {
         () if failed.is_dir => "directory",
         () if is(".log") => "log",
-        () if is(".tmp") || is("MANIFEST") => "manifest",
+        () if is(".tmp") || is("runstone.manifest") => "manifest",
         () => "lock",
     }
 }

@@ -18,8 +18,8 @@ use super::runner::{Checked, DIR, Runner};
 use super::world::{SimClock, SimEntropy};
 use crate::rng::Rng;
 
-/// A name that looks like the store's own, and is not: numbers have six digits.
-const FOREIGN: &str = "/data/store/00001.log";
+/// A name that is one of LevelDB, and of many a program's own.
+const FOREIGN: &str = "/data/store/000001.log";
 /// In one case of so many there is such a file.
 const FOREIGN_ONE_IN: u64 = 4;
 /// How many commits the other store has.

@@ -61,7 +61,20 @@ impl Runner<'_> {
                 self.poisoned = true;
                 self.expect_fault("C6", &error, crashed)
             }
+            // A manifest that a lying disk has lost is another one.
+            Error::Displaced { .. } if !self.is_strict() => {
+                self.unknown.push(changes.to_vec());
+                self.poisoned = true;
+                self.expect_fault("C6", &error, crashed)
+            }
             Error::DiskFull { .. } if self.may_be_full() => {
+                self.commit_met_full_disk();
+                self.remember_undone(changes);
+                Ok(())
+            }
+            // It met the crash before it had written anything.
+            Error::Io { .. } if crashed => Ok(()),
+            Error::Io { .. } if self.met_a_refusal() => {
                 self.commit_met_full_disk();
                 self.remember_undone(changes);
                 Ok(())
@@ -177,7 +190,16 @@ impl Runner<'_> {
                 self.disk_was_full();
                 Ok(())
             }
+            Err(Error::Io { .. }) if self.disk.is_crashed() => Ok(()),
+            Err(Error::Io { .. }) if self.met_a_refusal() => {
+                self.disk_was_full();
+                Ok(())
+            }
             Err(error @ Error::Poisoned { .. }) => {
+                self.poisoned = true;
+                self.expect_fault("C6", &error, self.disk.is_crashed())
+            }
+            Err(error @ Error::Displaced { .. }) if !self.is_strict() => {
                 self.poisoned = true;
                 self.expect_fault("C6", &error, self.disk.is_crashed())
             }

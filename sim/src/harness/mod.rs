@@ -49,7 +49,7 @@ mod watch;
 pub mod weak;
 mod workload;
 pub(crate) mod world;
-mod written;
+pub(crate) mod written;
 
 pub use case::{Case, Op, World};
 pub use runner::{Failure, Outcome, run, run_seed};

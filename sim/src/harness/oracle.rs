@@ -11,6 +11,7 @@ use runstone::{Database, KVStore, Key, Namespace, RunFilter, RunStatus, Value, V
 
 use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::model::{Model, Revision};
+use super::written::{MANIFEST, numbered};
 
 /// How many runs a case may name.
 pub(crate) const RUNS: u8 = 10;
@@ -229,10 +230,10 @@ pub(crate) fn compare_all_gets(db: &Database, model: &Model, now_ms: u64) -> Res
     Ok(())
 }
 
-/// C12: the files of this store's naming that its manifest does not name, though they bear its
-/// id or no valid header. Reads the manifest by its documented layout, not by the engine.
+/// C12: the files that bear the store's id in their names and that its manifest does not name.
+/// Reads the manifest by its documented layout, not by the engine.
 pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<(), String> {
-    let Some(manifest) = image.get(&dir.join("MANIFEST")) else {
+    let Some(manifest) = image.get(&dir.join(MANIFEST)) else {
         return Err("there is no manifest".to_owned());
     };
     let store_id = manifest.get(24..40).ok_or("the manifest is short")?;
@@ -242,19 +243,17 @@ pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<()
         .chunks_exact(40)
         .map(|entry| u64::from_le_bytes(entry.first_chunk().copied().unwrap_or_default()))
         .collect();
-    for (path, content) in image {
+    // Whatever bears the store's id in its name is the store's.
+    let prefix = numbered(store_id, 0, "");
+    let prefix = prefix.trim_end_matches("000000.");
+    for path in image.keys() {
         let Some(name) = path.strip_prefix(dir).ok().and_then(Path::to_str) else { continue };
-        let Some((digits, kind)) = name.split_once('.') else { continue };
-        let Ok(number) = digits.parse::<u64>() else { continue };
-        if digits.len() < 6 || !matches!(kind, "log" | "tmp") {
+        let Some((digits, kind)) = name.strip_prefix(prefix).and_then(|rest| rest.split_once('.'))
+        else {
             continue;
-        }
-        if kind == "log" && named.contains(&number) {
-            continue;
-        }
-        let id = if kind == "log" { content.get(16..32) } else { content.get(24..40) };
-        let is_headed = content.starts_with(b"RUNSTLOG") || content.starts_with(b"RUNSTMAN");
-        if !is_headed || id == Some(store_id) {
+        };
+        let is_named = digits.parse::<u64>().is_ok_and(|number| named.contains(&number));
+        if kind != "log" || !is_named {
             return Err(format!("{name} is left, and the manifest names only {named:?}"));
         }
     }

@@ -12,7 +12,7 @@ use runstone::{Database, Level};
 use super::case::ChangeSpec;
 use super::oracle;
 use super::runner::{Checked, DIR, Runner, Stopped};
-use super::written::{NOTE_BYTES_MAX, Written};
+use super::written::{MANIFEST, NOTE_BYTES_MAX, Written};
 use crate::disk::{CallKind, FaultKind};
 
 /// The least that a commit takes in the log's buffer.
@@ -388,7 +388,7 @@ impl Runner<'_> {
     pub(super) fn may_be_unreadable(&self) -> bool {
         let lost = |kind: CallKind| matches!(kind, CallKind::Read | CallKind::SyncDir);
         self.openings == 0
-            || !self.disk.live_image().contains_key(&Path::new(DIR).join("MANIFEST"))
+            || !self.disk.live_image().contains_key(&Path::new(DIR).join(MANIFEST))
             || self.disk.injected().iter().any(|hit| lost(hit.kind))
             || !self.is_strict()
     }

@@ -168,6 +168,8 @@ pub(super) struct Runner<'a> {
     pub(super) in_rotation: bool,
     /// How many files had been made before this operation.
     pub(super) creates_before: u64,
+    /// How many faults had struck before this operation.
+    pub(super) faults_before_op: usize,
     /// How many renames there were when somebody last looked.
     pub(super) renames_seen: u64,
     /// Whether an operation has acknowledged commits that may not use the reserve of memory, and
@@ -248,6 +250,7 @@ impl<'a> Runner<'a> {
             full_unseen: false,
             in_rotation: false,
             creates_before: 0,
+            faults_before_op: 0,
             renames_seen: 0,
             has_looked: false,
             memory_at_first: 0,
@@ -353,6 +356,7 @@ impl<'a> Runner<'a> {
             self.starts.push(self.disk.calls());
             self.say(|| format!("[{i}] {op:?}"));
             self.creates_before = self.disk.calls_of(CallKind::Create);
+            self.faults_before_op = self.disk.injected().len();
             self.perform(op)?;
             if matches!(op, Op::Fault { .. }) {
                 continue; // nothing has happened yet
@@ -417,6 +421,18 @@ impl<'a> Runner<'a> {
                 .injected()
                 .iter()
                 .any(|hit| matches!(hit.fault.kind, FaultKind::NoSpace | FaultKind::Quota))
+    }
+
+    /// Whether a call of this operation was refused before it could change anything that counts:
+    /// a file that could not be made, found or looked at.
+    pub(super) fn met_a_refusal(&self) -> bool {
+        let injected = self.disk.injected();
+        let gave_up = injected.iter().any(|hit| hit.fault.kind == FaultKind::ReadOnly);
+        let hits = injected.get(self.faults_before_op..).unwrap_or_default();
+        let harmless = |kind: CallKind| {
+            !kind.changes() || matches!(kind, CallKind::Create | CallKind::Link | CallKind::Rename)
+        };
+        gave_up || hits.iter().any(|hit| harmless(hit.kind))
     }
 
     pub(super) fn now_ms(&self) -> u64 {

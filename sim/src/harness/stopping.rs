@@ -1,6 +1,5 @@
 //! Stopping and opening: closing, dropping, crashing, and every way back.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,7 +51,11 @@ impl Runner<'_> {
                 self.disk_was_full();
                 Ok(())
             }
-            Err(error @ Error::Poisoned { .. }) => {
+            Err(Error::Io { .. }) if self.met_a_refusal() => {
+                self.disk_was_full();
+                Ok(())
+            }
+            Err(error) if self.is_end_of_writing::<()>(&Err(error.clone())) => {
                 self.expect_fault("C6", &error, false)?;
                 self.poisoned = true;
                 self.db = None;
@@ -110,7 +113,7 @@ impl Runner<'_> {
         let before = self.changing_calls();
         let options = Options { create_if_missing: false, ..self.case.options.engine() };
         let refused = match self.builder().options(options).open(DIR) {
-            Err(Error::Io { source, .. }) => source.kind() == ErrorKind::NotFound,
+            Err(Error::NoStore { .. }) => true,
             _ => false,
         };
         self.disk.enable_faults(true);
@@ -198,6 +201,16 @@ impl Runner<'_> {
         self.open(Stopped::Process)
     }
 
+    /// Whether this is what a poisoned database answers. A manifest that a lying disk has lost is
+    /// another's.
+    fn is_end_of_writing<T>(&self, outcome: &Result<T, Error>) -> bool {
+        match outcome {
+            Err(Error::Poisoned { .. }) => true,
+            Err(Error::Displaced { .. }) => !self.is_strict(),
+            _ => false,
+        }
+    }
+
     /// C6: it refuses writes, shows what was published, and says so when it is closed.
     fn check_poisoned(&mut self) -> Checked {
         self.failed_syncs.after_op(&self.disk);
@@ -207,14 +220,14 @@ impl Runner<'_> {
         }
         let refused = db.put(run_id(0), "a", 1);
         if self.model.check(&[ChangeSpec::Delete { run: 0, key: 0 }]).is_ok()
-            && !matches!(refused, Err(Error::Poisoned { .. }))
+            && !self.is_end_of_writing(&refused)
         {
             return self.fail("C6", format!("a poisoned database answered {refused:?}"));
         }
         let outcome = oracle::compare(self.db()?, &self.model, self.now_ms());
         self.require("C6", outcome)?;
         let closed = self.db()?.close();
-        if !matches!(closed, Err(Error::Poisoned { .. })) {
+        if !self.is_end_of_writing(&closed) {
             return self.fail("C6", format!("closing a poisoned database gave {closed:?}"));
         }
         // It was asked to go on, and did what it should.
@@ -341,7 +354,11 @@ impl Runner<'_> {
             let had_fault =
                 !self.disk.injected().is_empty() || self.disk.config().capacity.is_some();
             match error {
-                Error::Corruption { .. } | Error::UnsupportedFormat { .. } if !self.is_strict() => {
+                Error::Corruption { .. }
+                | Error::UnsupportedFormat { .. }
+                | Error::Displaced { .. }
+                    if !self.is_strict() =>
+                {
                     self.refusals += 1;
                     return Err(Stop::Refused);
                 }

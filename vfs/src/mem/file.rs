@@ -49,11 +49,6 @@ impl Inode {
         self.number
     }
 
-    /// The size in bytes.
-    pub(super) fn len(&self) -> u64 {
-        self.content.read().unwrap_or_else(PoisonError::into_inner).len
-    }
-
     fn holders(&self) -> MutexGuard<'_, Holders> {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,7 +193,7 @@ impl VfsFile for MemFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.inode.len())
+        Ok(self.view(|content| content.len))
     }
 
     fn id(&self) -> io::Result<FileId> {

@@ -95,9 +95,7 @@ impl Tree {
     pub(super) fn find(&self, at: At<'_>) -> io::Result<Result<u64, &Arc<Inode>>> {
         match self.file(at) {
             Ok(inode) => Ok(Err(inode)),
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-                self.find_dir(at).map(Ok)
-            }
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => self.find_dir(at).map(Ok),
             Err(error) => Err(error),
         }
     }

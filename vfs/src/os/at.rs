@@ -126,12 +126,12 @@ impl Names {
     }
 
     // The widths and signs of a `stat`'s fields differ by platform.
-    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
+    #[allow(clippy::unnecessary_cast)]
     pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
         let found =
             retry_on_intr(|| rustix::fs::statat(self.fd(), path, AtFlags::SYMLINK_NOFOLLOW))?;
         let id = FileId { device: found.st_dev as u64, inode: found.st_ino as u64 };
-        Ok(Stat { id, kind: kind(&found), len: u64::try_from(found.st_size).unwrap_or(0) })
+        Ok(Stat { id, kind: kind(&found) })
     }
 
     fn is_directory(&self, path: &Path) -> rustix::io::Result<bool> {

@@ -112,7 +112,7 @@ impl Names {
 
     pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
         let found = fs::symlink_metadata(self.path(path)?)?;
-        Ok(Stat { id: id_of(&found), kind: kind(found.file_type()), len: found.len() })
+        Ok(Stat { id: id_of(&found), kind: kind(found.file_type()) })
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
         dir.rename(a, b).unwrap();
         dir.link(b, a).unwrap();
         dir.create_dir(sub).unwrap();
-        assert_eq!(dir.stat(a).unwrap(), Stat { id, kind: FileKind::File, len: 0 });
+        assert_eq!(dir.stat(a).unwrap(), Stat { id, kind: FileKind::File });
         assert_eq!(dir.stat(sub).unwrap().kind, FileKind::Dir);
         assert_eq!(dir.list(Path::new(".")).unwrap().len(), 3);
         assert_eq!(fs::read_dir(temporary.path().join("d")).unwrap().count(), 3);
@@ -168,7 +168,10 @@ mod tests {
             assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::IsADirectory);
         }
         let kind = |refused: io::Error| refused.kind();
-        assert_eq!(dir.open(sub, Access::Read).map_err(kind).err(), Some(io::ErrorKind::IsADirectory));
+        assert_eq!(
+            dir.open(sub, Access::Read).map_err(kind).err(),
+            Some(io::ErrorKind::IsADirectory)
+        );
         assert_eq!(dir.open_dir(b).map_err(kind).err(), Some(io::ErrorKind::NotADirectory));
         assert_eq!(dir.sync_dir(b).map_err(kind), Err(io::ErrorKind::NotADirectory));
         assert_eq!(dir.open_dir(Path::new("")).map_err(kind).err(), Some(io::ErrorKind::NotFound));

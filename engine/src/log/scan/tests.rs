@@ -45,6 +45,10 @@ impl VfsFile for Watched {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
+
+    fn id(&self) -> io::Result<runstone_vfs::FileId> {
+        unreachable!("never called here")
+    }
 }
 
 /// A scan over a segment with this behind its header, in the default steps.
