@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-use super::memtable::Version;
+use super::version::Version;
 use super::{Pin, expires_at, unreadable};
 use crate::error::Result;
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};

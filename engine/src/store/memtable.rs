@@ -19,31 +19,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use super::entries::{Chain, Entries, Entry};
+use super::entries::{Entries, Entry};
 use super::index::INDEX_BYTES;
 use super::order::{ORDER_BYTES, Order};
 use super::pins::{Pins, ReadPoint};
 use super::slab::Slot;
+use super::version::{Chain, Version};
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::options::Steps;
 use crate::types::PhysicalKey;
-
-/// One version of a key; a tombstone if it has no value.
-#[derive(Clone, Debug)]
-pub(crate) struct Version {
-    pub(crate) version: u64,
-    pub(crate) time_ms: u64,
-    pub(crate) expiry_ms: u64,
-    pub(crate) value: Option<Stored>,
-}
-
-impl Version {
-    fn is_visible(&self, now_ms: u64) -> bool {
-        let now_ms = now_ms - u64::from(planted!(ExpiryOffByOne)).min(now_ms);
-        self.value.is_some() && now_ms < self.expiry_ms
-    }
-}
 
 /// What an allocation costs beside its bytes.
 const ALLOCATION_BYTES: u64 = 16;

@@ -14,12 +14,14 @@ pub(crate) mod memtable;
 mod order;
 pub(crate) mod pins;
 mod slab;
+pub(crate) mod version;
 
 use std::ops::Bound;
 
 pub(crate) use iter::RangeIter;
-use memtable::{Memtable, Version};
+use memtable::Memtable;
 use pins::{Pins, ReadPoint};
+use version::Version;
 
 use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
