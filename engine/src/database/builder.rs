@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use runstone_vfs::{Access, LockKind, OsVfs, Vfs, VfsLock};
 
+use super::resume::resume;
 use super::{Core, Database, RecoveryReport};
 use crate::clock::{Clock, EngineClock, Entropy};
 use crate::commit::bell::Bell;
@@ -16,7 +17,6 @@ use crate::commit::schedule::Schedule;
 use crate::commit::writer::{Writer, WriterLock};
 use crate::error::{Error, Result};
 use crate::log::creation::{NewSegment, Place};
-use crate::log::segment::SegmentHeader;
 use crate::log::writer::LogWriter;
 use crate::manifest::Manifest;
 use crate::names::OwnName;
@@ -150,11 +150,11 @@ impl Builder {
         let (manifest, writer) = match found {
             Some(manifest) if manifest.clean => {
                 sometimes!("builder/goes-on-after-a-clean-close");
-                self.resume(dir, manifest, &listing)?
+                resume(&place, manifest, &listing, &self.options)?
             }
             #[cfg(feature = "planted")]
             Some(manifest) if super::misopening::resumes() => {
-                super::misopening::resume(&self, &place, manifest, &listing, &replay)?
+                super::misopening::resume(&place, manifest, &listing, &replay, &self.options)?
             }
             Some(manifest) => {
                 let (manifest, segment, left) =
@@ -404,31 +404,6 @@ impl Builder {
             }
             _ => Error::io("locking", &path, e),
         })
-    }
-
-    /// After a clean close: goes on where it ended. Nothing is written before the first commit.
-    pub(super) fn resume(
-        &self,
-        dir: &Path,
-        mut manifest: Manifest,
-        listing: &Listing,
-    ) -> Result<(Manifest, LogWriter)> {
-        manifest.next_file = listing.next_number(Some(&manifest));
-        let Some(last) = manifest.segments.last() else {
-            return Err(Error::corruption(dir, 0, "a manifest with a segment", "one without"));
-        };
-        let path = dir.join(OwnName::Segment(last.number).file_name());
-        let file =
-            self.vfs.open(&path, Access::ReadWrite).map_err(|e| Error::io("opening", &path, e))?;
-        let length = file.len().map_err(|e| Error::io("reading the length of", &path, e))?;
-        let header = SegmentHeader {
-            store_id: manifest.store_id,
-            salt: last.salt,
-            number: last.number,
-            epoch: manifest.epoch,
-        };
-        let writer = LogWriter::new(file, &path, &header, last.attested, length, &self.options);
-        Ok((manifest, writer))
     }
 
     fn started(&self, manifest: Manifest, segment: NewSegment) -> (Manifest, LogWriter) {

@@ -7,12 +7,13 @@ use std::path::Path;
 
 use runstone_vfs::{Access, FileKind, Vfs, VfsLock};
 
-use super::builder::Builder;
+use super::resume::resume as resume_clean;
 use crate::error::{Error, Result};
 use crate::log::creation::Place;
 use crate::log::writer::LogWriter;
 use crate::manifest::{self, Manifest, ReplaceError};
 use crate::names::OwnName;
+use crate::options::Options;
 use crate::recovery::{Listing, Replay};
 
 /// Whether the opening goes on in a segment that was not closed.
@@ -22,11 +23,11 @@ pub(super) fn resumes() -> bool {
 
 /// Goes on in the segment that was not closed.
 pub(super) fn resume(
-    builder: &Builder,
     place: &Place,
     mut found: Manifest,
     listing: &Listing,
     replay: &Replay,
+    options: &Options,
 ) -> Result<(Manifest, LogWriter)> {
     let dir = &*place.dir;
     found.clean = true;
@@ -53,7 +54,7 @@ pub(super) fn resume(
             ReplaceError::Full(e) | ReplaceError::Failed(e) => e,
         })?;
     }
-    builder.resume(dir, found, listing)
+    resume_clean(place, found, listing, options)
 }
 
 /// What an opening does when it has removed what nothing names.

@@ -7,7 +7,9 @@ mod builder;
 #[cfg(feature = "planted")]
 mod misopening;
 mod ops;
+mod resume;
 mod run_ops;
+mod scan;
 mod snapshot;
 
 use std::path::{Path, PathBuf};
@@ -16,7 +18,8 @@ use std::time::Duration;
 use runstone_vfs::VfsLock;
 
 pub use builder::Builder;
-pub use ops::{Scan, Ticket};
+pub use ops::Ticket;
+pub use scan::Scan;
 pub use snapshot::Snapshot;
 
 use crate::commit::pipeline::Pipeline;
