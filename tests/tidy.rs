@@ -284,6 +284,56 @@ fn calls_go_down_and_a_module_imports_only_what_the_table_allows() {
     report("a file imports only lower layers", &places);
 }
 
+/// Files in which a planted bug takes a block, and why.
+const PLANTED_BLOCKS: &[(&str, &str)] = &[
+    ("engine/src/database/builder.rs", "going on in an unclean segment is an arm of its own"),
+    ("engine/src/recovery.rs", "each changes what a match looks at"),
+];
+
+/// Whether a line opens a block that only a planted bug enters, or hangs code on the feature.
+/// `planted!(Bug => what)` says it in one line; more than that stands in a `planted.rs`.
+fn opens_planted_block(line: &str, next: &str) -> bool {
+    let (line, next) = (line.trim(), next.trim_start());
+    let items = ["mod ", "pub mod ", "use ", "macro_rules!", "fn ", "pub(crate) end:"];
+    let hangs =
+        line == "#[cfg(feature = \"planted\")]" && !items.iter().any(|item| next.starts_with(item));
+    let asks =
+        ["if planted!(", "&& planted!(", "(planted!("].iter().any(|with| line.contains(with));
+    let opens = asks && line.ends_with(['{', '(']) && !line.contains("||");
+    let spreads = line.starts_with("planted!(") && !line.ends_with(");");
+    (hangs || opens || spreads) && !line.contains('$')
+}
+
+#[test]
+fn a_planted_bug_takes_one_line_at_its_site() {
+    let mut places = Vec::new();
+    let mut used = BTreeSet::new();
+    for name in files("engine/src", "rs") {
+        if name.ends_with("planted.rs") {
+            continue;
+        }
+        let code = code(&read(&name));
+        let lines: Vec<&str> = code.lines().collect();
+        let nexts = lines.iter().skip(1).chain([&""]);
+        for (number, (line, next)) in (1..).zip(lines.iter().zip(nexts)) {
+            if !opens_planted_block(line, next) {
+                continue;
+            }
+            match PLANTED_BLOCKS.iter().find(|(file, _)| *file == name) {
+                Some((file, _)) => drop(used.insert(*file)),
+                None => places.push(format!("{name}:{number}")),
+            }
+        }
+    }
+    for (file, _) in PLANTED_BLOCKS.iter().filter(|(file, _)| !used.contains(file)) {
+        places.push(format!("{file}: each takes one line; take it off PLANTED_BLOCKS"));
+    }
+    report(
+        "a planted bug takes one line at its site, and nothing else hangs on the feature",
+        &places,
+    );
+}
+
 /// What counts as an import stands in the head of `tests/tidy/imports.rs`.
 #[test]
 fn no_files_import_each_other_in_a_circle() {

@@ -278,12 +278,7 @@ pub(crate) fn replace(
         Error::DiskFull { .. } => ReplaceError::Full(e),
         _ => ReplaceError::Failed(e),
     };
-    #[cfg(feature = "planted")]
-    if planted!(ManifestOverwritten) {
-        let overwritten = overwrite(vfs, dir, &target, &manifest.encode());
-        let failed = |e| ReplaceError::Failed(Error::io("writing", &target, e));
-        return overwritten.map(|()| None).map_err(failed);
-    }
+    planted!(ManifestOverwritten => return overwrite(vfs, dir, &target, manifest));
 
     // 1. Write the new manifest under a name of its own. A full disk here has changed nothing.
     let file = vfs
@@ -323,9 +318,7 @@ pub(crate) fn replace(
     };
 
     // 4. Give the new one the name, atomically.
-    if planted!(ManifestUnlinkedBeforeRename) {
-        let _removed = vfs.remove(&target);
-    }
+    planted!(ManifestUnlinkedBeforeRename => drop(vfs.remove(&target)));
     if let Err(e) = vfs.rename(&temporary, &target) {
         let error = Error::io("renaming", &temporary, e);
         return Err(match planted!(RenameErrorBelieved) {
@@ -357,12 +350,22 @@ pub(crate) fn replace(
 
 /// The planted bug that writes a new manifest over the one in force.
 #[cfg(feature = "planted")]
-fn overwrite(vfs: &dyn Vfs, dir: &Path, target: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let file = vfs.open(target, Access::ReadWrite).or_else(|_| vfs.create(target))?;
-    write_all_at(&*file, bytes, 0)?;
-    file.set_len(bytes.len() as u64)?;
-    file.sync()?;
-    vfs.sync_dir(dir)
+fn overwrite(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    target: &Path,
+    manifest: &Manifest,
+) -> std::result::Result<Option<OwnName>, ReplaceError> {
+    let overwritten = || {
+        let bytes = manifest.encode();
+        let file = vfs.open(target, Access::ReadWrite).or_else(|_| vfs.create(target))?;
+        write_all_at(&*file, &bytes, 0)?;
+        file.set_len(bytes.len() as u64)?;
+        file.sync()?;
+        vfs.sync_dir(dir)
+    };
+    let failed = |e| ReplaceError::Failed(Error::io("writing", target, e));
+    overwritten().map(|()| None).map_err(failed)
 }
 
 /// Whether there is no old manifest, or the file system has no second names.

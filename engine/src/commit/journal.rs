@@ -28,9 +28,9 @@ impl From<ReplaceError> for WriteFailure {
 #[derive(Debug)]
 pub(crate) struct Journal {
     place: Place,
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
     /// Whether this opening's epoch is durable.
-    session_begun: bool,
+    pub(super) session_begun: bool,
     /// Whether the segment has been ended, and a new one must be made before the next record.
     ended: bool,
     writer: LogWriter,
@@ -152,11 +152,7 @@ impl Journal {
         let mut next = self.manifest.clone();
         next.epoch += 1;
         next.clean = false;
-        if planted!(EpochNotDurable) {
-            self.manifest = next;
-            self.session_begun = true;
-            return Ok(());
-        }
+        planted!(EpochNotDurable => return self.begin_in_memory(next));
         self.replace(next).inspect_err(|_| sometimes!("journal/session-failed"))?;
         self.session_begun = true;
         sometimes!("journal/session-begun");
@@ -205,9 +201,7 @@ impl Journal {
             "journal/rotation-segment-failed",
             matches!(&segment, Err(WriteFailure::Failed(_)))
         );
-        if planted!(NewSegmentReclaimed) {
-            self.orphans.push(OwnName::Segment(number));
-        }
+        planted!(NewSegmentReclaimed => self.orphans.push(OwnName::Segment(number)));
         let segment = segment.inspect_err(|failure| {
             let is_full = matches!(failure, WriteFailure::Full(_));
             self.discard(is_full, &[OwnName::Segment(number)]);
@@ -275,9 +269,8 @@ impl Journal {
         self.write_buffer(gate, health, batched)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
         let syncs_late = planted!(AttestedBeforeSynced | LengthOnlyValidation);
-        if planted!(CloseIgnoresFailedSync) {
-            let _synced = self.writer.file().sync();
-        } else if !planted!(CloseWithoutSync) && !syncs_late {
+        planted!(CloseIgnoresFailedSync => drop(self.writer.file().sync()));
+        if !planted!(CloseWithoutSync | CloseIgnoresFailedSync) && !syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
         }
         // 2. The manifest: clean, with that length.

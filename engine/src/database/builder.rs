@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use runstone_vfs::{Access, LockKind, OsVfs, Vfs, VfsLock};
 
+#[cfg(feature = "planted")]
+use super::planted::clean_up;
 use super::resume::resume;
 use super::{Core, Database, RecoveryReport};
 use crate::clock::{Clock, EngineClock, Entropy};
@@ -153,8 +155,8 @@ impl Builder {
                 resume(&place, manifest, &listing, &self.options)?
             }
             #[cfg(feature = "planted")]
-            Some(manifest) if super::misopening::resumes() => {
-                super::misopening::resume(&place, manifest, &listing, &replay, &self.options)?
+            Some(manifest) if super::planted::resumes() => {
+                super::planted::resume(&place, manifest, &listing, &replay, &self.options)?
             }
             Some(manifest) => {
                 let (manifest, segment, left) =
@@ -194,17 +196,14 @@ impl Builder {
             }
         }
 
-        #[cfg(feature = "planted")]
-        super::misopening::after_cleanup(&place, &manifest)?;
+        planted!(UnlinkBeforeRenameDurable | ForeignFileRemoved => clean_up(&place, &manifest)?);
 
         // 5. The state in memory.
         let floor_ms = if planted!(ClockNotFloored) { 0 } else { replay.last_time_ms };
         let clock = EngineClock::new(Arc::clone(&self.clock), floor_ms);
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
-        if planted!(VersionResetOnOpen) {
-            replay.last_version = 0;
-        }
+        planted!(VersionResetOnOpen => replay.last_version = 0);
         let session_begun = !manifest.clean;
         let gate = SyncGate::default();
         gate.switch_to(writer.number(), writer.written());
@@ -216,9 +215,8 @@ impl Builder {
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
         // found again: it is not appended to, or old records would follow new ones.
-        let ended = writer.has_room_behind() && !session_begun;
-        #[cfg(feature = "planted")]
-        let ended = ended && !super::misopening::resumes();
+        let resumes = planted!(TailTrusted | AppendAfterTornTail | StaleRecordsBehindTail);
+        let ended = writer.has_room_behind() && !session_begun && !resumes;
         sometimes!("builder/clean-segment-is-longer", ended);
         sometimes!("builder/orphan-removed", report.files_removed > 0);
         let journal = Journal::new(place, manifest, writer, session_begun, ended, orphans);
@@ -393,10 +391,7 @@ impl Builder {
 
     fn lock(&self, dir: &Path, kind: LockKind) -> Result<Box<dyn VfsLock>> {
         let path = dir.join(OwnName::Lock.file_name());
-        #[cfg(feature = "planted")]
-        if planted!(LockNotTaken) {
-            return super::misopening::no_lock(&*self.vfs, &path);
-        }
+        planted!(LockNotTaken => return super::planted::no_lock(&*self.vfs, &path));
         self.vfs.lock(&path, kind).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => {
                 sometimes!("builder/locked-by-another");

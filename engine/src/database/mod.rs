@@ -4,9 +4,9 @@
 //! everything, a poisoned one every write; the lock is the last thing that is released.
 
 mod builder;
-#[cfg(feature = "planted")]
-mod misopening;
 mod ops;
+#[cfg(feature = "planted")]
+mod planted;
 mod resume;
 mod run_ops;
 mod scan;
@@ -253,11 +253,8 @@ impl Core {
             Some(pipeline) => {
                 pipeline.queue.set_closed(true);
                 let outcome = pipeline.close();
-                if planted!(PoisonedKeepsLock) && outcome.is_err() {
-                    pipeline.queue.set_closed(false);
-                    return outcome;
-                }
-                if let Err(Error::DiskFull { .. }) = &outcome {
+                let is_full = |e: &Error| matches!(e, Error::DiskFull { .. });
+                if outcome.as_ref().is_err_and(|e| is_full(e) || planted!(PoisonedKeepsLock)) {
                     pipeline.queue.set_closed(false);
                     return outcome;
                 }

@@ -58,7 +58,7 @@ pub(super) fn resume(
 }
 
 /// What an opening does when it has removed what nothing names.
-pub(super) fn after_cleanup(place: &Place, manifest: &Manifest) -> Result<()> {
+pub(super) fn clean_up(place: &Place, manifest: &Manifest) -> Result<()> {
     let failed = |e| Error::io("syncing", &place.dir, e);
     if planted!(UnlinkBeforeRenameDurable) && !manifest.clean {
         place.vfs.sync_dir(&place.dir).map_err(failed)?;
