@@ -59,9 +59,7 @@ pub(crate) fn read(file: &dyn VfsFile) -> std::io::Result<Option<StoreId>> {
 /// Errors: the device's; a full disk.
 pub(crate) fn write(file: &dyn VfsFile, id: &StoreId) -> std::io::Result<()> {
     write_all_at(file, &encode(id), 0)?;
-    if planted!(LockFileNotSynced) {
-        return Ok(());
-    }
+    planted!(LockFileNotSynced => return Ok(()));
     file.sync()
 }
 

@@ -147,9 +147,7 @@ impl Replay {
 
 /// Whether a record says something that must not be lost, beside what was synced.
 fn is_content(kind: RecordKind) -> bool {
-    if planted!(FloorNotWrittenAgain) {
-        return kind == RecordKind::Commit;
-    }
+    planted!(FloorNotWrittenAgain => return kind == RecordKind::Commit);
     matches!(kind, RecordKind::Commit | RecordKind::ClockFloor)
 }
 
@@ -191,10 +189,7 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
         sometimes!("recovery/unclean-segment-read", entry.open && !manifest.clean);
         sometimes!("recovery/clean-segment-read", entry.open && manifest.clean);
         sometimes!("recovery/closed-segment-read", !entry.open);
-        #[cfg(feature = "planted")]
-        {
-            replay.end = end;
-        }
+        planted!(TailTrusted | AppendAfterTornTail | StaleRecordsBehindTail => replay.end = end);
         replay.watermark = replay.tail.front().map_or(end, |record| record.offset);
         let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).count();
         replay.proven_in_last -= tail as u64;

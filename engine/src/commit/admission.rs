@@ -18,7 +18,7 @@ use crate::types::{RunId, RunStatus};
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     /// Most groups begin and end none.
-    runs: Option<BTreeMap<RunId, RunStatus>>,
+    pub(super) runs: Option<BTreeMap<RunId, RunStatus>>,
     memory_bytes: u64,
     /// The run that the last put went to: it was active, and nothing in the group ended it.
     active: Option<RunId>,
@@ -69,9 +69,7 @@ impl Overlay {
         let changes = request.changes.as_slice();
         if let [Change::Put { key, .. } | Change::Delete { key }] = changes {
             self.require_active(tracker, key.run())?;
-            if planted!(GroupMemoryForgotten) {
-                return Ok(());
-            }
+            planted!(GroupMemoryForgotten => return Ok(()));
         } else {
             self.admit_batch(changes, tracker)?;
         }
@@ -108,9 +106,7 @@ impl Overlay {
             let status = |overlay: &Self, own: &BTreeMap<_, _>, run| {
                 own.get(&run).copied().or_else(|| overlay.status(tracker, run))
             };
-            if planted!(RefusedStaysInOverlay) && !own.is_empty() {
-                self.runs.get_or_insert_default().extend(own.clone());
-            }
+            planted!(RefusedStaysInOverlay => self.keep_refused(&own));
             match change {
                 Change::BeginRun { begin, .. } => {
                     if let Some(status) = status(self, &own, run) {

@@ -92,10 +92,7 @@ impl SyncGate {
     /// later point replaces one that nobody has taken yet.
     pub(crate) fn ask(&self, point: SyncPoint) {
         sometimes!("gate/asked-point-replaced", self.asked.lock().is_some());
-        if planted!(MarkedSyncedTooEarly) {
-            self.synced.fetch_max(point.written, Ordering::AcqRel);
-            self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);
-        }
+        planted!(MarkedSyncedTooEarly => self.note_synced(&point));
         *self.asked.lock() = Some(point);
     }
 
@@ -113,9 +110,7 @@ impl SyncGate {
     pub(crate) fn switch_to(&self, segment: u64, synced: u64) {
         let mut current = self.segment.lock();
         *current = segment;
-        if planted!(StaleCounterPublished) && self.synced() > 0 {
-            return;
-        }
+        planted!(StaleCounterPublished => if self.synced() > 0 { return });
         self.synced.store(synced, Ordering::Release);
     }
 
@@ -124,27 +119,18 @@ impl SyncGate {
     /// Errors: [`Error::Poisoned`], if this sync or an earlier one failed; [`Error::Displaced`] if the
     /// directory is another's.
     pub(crate) fn sync(&self, point: &SyncPoint, health: &Health) -> Result<()> {
-        let mut gate = Some(self.segment.lock());
-        let current = gate.as_deref().copied();
-        if planted!(SyncBesideGate) {
-            gate = None;
-        }
+        let gate = self.segment.lock();
+        let current = *gate;
+        let gate = (!planted!(SyncBesideGate)).then_some(gate);
         health.check().inspect_err(|_| sometimes!("gate/sync-after-a-failed-one"))?;
-        if current != Some(point.segment) || planted!(NoDataSync) {
+        if current != point.segment || planted!(NoDataSync) {
             sometimes!("gate/point-in-an-older-segment");
             return Ok(());
         }
-        if planted!(CutNotSynced) && point.written <= self.synced() {
-            return Ok(());
-        }
-        let synced = match point.file.sync() {
-            Err(_) if planted!(SyncRetriedAfterFailure) => point.file.sync(),
-            Err(e) if planted!(FailedSyncForgotten) => {
-                return Err(Error::DiskFull { what: e.to_string() });
-            }
-            synced => synced,
-        };
-        if let Err(e) = synced {
+        planted!(CutNotSynced => if point.written <= self.synced() { return Ok(()) });
+        let again = |e| if planted!(SyncRetriedAfterFailure) { point.file.sync() } else { Err(e) };
+        if let Err(e) = point.file.sync().or_else(again) {
+            planted!(FailedSyncForgotten => return Err(Error::DiskFull { what: e.to_string() }));
             sometimes!("gate/sync-failed");
             health.poison(&Error::io("syncing", &*point.path, e));
             return health.check();
@@ -155,9 +141,13 @@ impl SyncGate {
             sometimes!("gate/not-the-owner");
             return Err(health.poison(&lost));
         }
-        self.synced.fetch_max(point.written, Ordering::AcqRel);
-        self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);
+        self.note_synced(point);
         drop(gate);
         Ok(())
+    }
+
+    fn note_synced(&self, point: &SyncPoint) {
+        self.synced.fetch_max(point.written, Ordering::AcqRel);
+        self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);
     }
 }

@@ -21,10 +21,10 @@ use crate::place::Place;
 #[derive(Debug)]
 pub(crate) struct Journal {
     place: Arc<Place>,
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
     in_force: InForce,
     /// Whether this opening's epoch is durable.
-    session_begun: bool,
+    pub(super) session_begun: bool,
     /// Whether the segment has been ended, and a new one must be made before the next record.
     ended: bool,
     writer: LogWriter,
@@ -147,11 +147,7 @@ impl Journal {
         let mut next = self.manifest.clone();
         next.epoch += 1;
         next.clean = false;
-        if planted!(EpochNotDurable) {
-            self.manifest = next;
-            self.session_begun = true;
-            return Ok(());
-        }
+        planted!(EpochNotDurable => return self.begin_in_memory(next));
         self.replace(next).inspect_err(|_| sometimes!("journal/session-failed"))?;
         self.session_begun = true;
         sometimes!("journal/session-begun");
@@ -276,9 +272,8 @@ impl Journal {
         self.write_buffer(gate, health, batched)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
         let syncs_late = planted!(AttestedBeforeSynced | LengthOnlyValidation);
-        if planted!(CloseIgnoresFailedSync) {
-            let _synced = self.writer.file().sync();
-        } else if !planted!(CloseWithoutSync) && !syncs_late {
+        planted!(CloseIgnoresFailedSync => drop(self.writer.file().sync()));
+        if !planted!(CloseWithoutSync | CloseIgnoresFailedSync) && !syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
         }
         // 2. The manifest: clean, with that length.

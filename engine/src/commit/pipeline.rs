@@ -78,9 +78,7 @@ impl Pipeline {
             }
         };
         let mut answers = Answers::default();
-        if planted!(PublishedBeforeLogged) {
-            self.publish_group(writer, &mut group, &mut answers);
-        }
+        planted!(PublishedBeforeLogged => self.publish_group(writer, &mut group, &mut answers));
         // 3. Write, and sync if any asks for it.
         let written = match group.level {
             Some(level) => self.make_durable(writer, level, group.batched),
@@ -135,12 +133,7 @@ impl Pipeline {
         // 3. Write, and sync if it asks for it.
         if let Err(failure) = self.make_durable(writer, level, u64::from(level == Level::Batched)) {
             sometimes!("pipeline/lone-commit-failed");
-            if planted!(PublishedThoughFailed) && matches!(failure, WriteFailure::Failed(_)) {
-                let Writer { hot, last_time_ms, .. } = &mut *writer;
-                self.store.publish(version, |memory| {
-                    self.apply(memory, changes, version, *last_time_ms, hot);
-                });
-            }
+            planted!(PublishedThoughFailed => self.show(writer, changes, version, &failure));
             return Err(self.undo(writer, before, mark, failure));
         }
         // 4. Apply and publish.
@@ -446,7 +439,7 @@ impl Pipeline {
     }
 
     /// Applies the changes of one commit to memory.
-    fn apply(
+    pub(super) fn apply(
         &self,
         memory: &mut Applying<'_>,
         changes: Changes,

@@ -104,9 +104,7 @@ impl Pipeline {
                 self.note_leftovers(&writer);
                 self.schedule.clear_sync();
                 self.schedule.want_sync(Level::Async, || now + self.policy.async_interval);
-                if planted!(RetryUnscheduled) {
-                    self.schedule.clear_sync();
-                }
+                planted!(RetryUnscheduled => self.schedule.clear_sync());
             }
             return Err(error);
         }
@@ -238,19 +236,15 @@ impl Pipeline {
             let mut writer = self.writer.lock_for_upkeep();
             self.health.check()?;
             // The floor is in the log before anything that expired leaves memory.
-            let logged =
-                if planted!(RefusedTimeLogged) { writer.last_time_ms } else { writer.logged_ms };
-            let is_flushed = planted!(FloorOnlyIfDirty) && !writer.dirty;
-            if logged < now_ms && !is_flushed {
+            planted!(RefusedTimeLogged => writer.logged_ms = writer.last_time_ms);
+            planted!(FloorOnlyIfDirty => if !writer.dirty { writer.logged_ms = now_ms });
+            if writer.logged_ms < now_ms {
                 sometimes!("upkeep/clock-floor-before-expiry");
                 self.prepare(&mut writer)?;
                 self.append_clock_floor(&mut writer)?;
                 self.note_unsynced(&mut writer);
             }
-            let floor = match planted!(RefusedTimeLogged | FloorOnlyIfDirty) {
-                true => now_ms,
-                false => writer.logged_ms,
-            };
+            let floor = writer.logged_ms;
             drop(writer);
             let (freed, left) = self.store.expire(floor, keys_max);
             sometimes!("upkeep/expired-kept-for-a-pin", left > 0);
@@ -259,9 +253,7 @@ impl Pipeline {
         }
         let (freed, left) = self.store.collect_garbage(keys_max);
         report.freed += freed;
-        if planted!(LeftReplaced) {
-            report.left = 0;
-        }
+        planted!(LeftReplaced => report.left = 0);
         report.left += left;
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;
@@ -288,22 +280,14 @@ impl Pipeline {
     fn remove_orphans(&self) -> Result<(usize, usize)> {
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
-        if planted!(FenceCollected) {
-            let place = writer.journal.place();
-            let _removed = place.remove(crate::names::OwnName::Lock);
-        }
+        planted!(FenceCollected => writer.journal.remove_fence());
         if !writer.journal.has_orphans() || planted!(OrphansKept) {
             return Ok((0, 0));
         }
         // Not before this opening has replaced the manifest (decision 0009).
-        let orphans = if planted!(OrphansForgotten) {
-            let orphans = writer.journal.take_orphans();
-            self.prepare(&mut writer)?;
-            orphans
-        } else {
-            self.prepare(&mut writer)?;
-            writer.journal.take_orphans()
-        };
+        planted!(OrphansForgotten => self.forget_orphans(&mut writer)?);
+        self.prepare(&mut writer)?;
+        let orphans = writer.journal.take_orphans();
         let place = Arc::clone(writer.journal.place());
         // Another owner may use the same names.
         let owned = place.check_owner().map_err(WriteFailure::of_a_look);

@@ -3,9 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use runstone_vfs::{Access, LockKind, OsVfs, Vfs, VfsLock};
+use runstone_vfs::{LockKind, OsVfs, Vfs, VfsLock};
 
 use super::entrance::{self, Permits};
+#[cfg(feature = "planted")]
+use super::planted::clean_up;
+use super::resume::resume;
 use super::{Core, Database, RecoveryReport};
 use crate::clock::{Clock, EngineClock, Entropy};
 use crate::commit::bell::Bell;
@@ -18,7 +21,6 @@ use crate::commit::writer::{Writer, WriterLock};
 use crate::error::{Error, Result};
 use crate::lock_file;
 use crate::log::creation::NewSegment;
-use crate::log::segment::SegmentHeader;
 use crate::log::writer::LogWriter;
 use crate::manifest::Manifest;
 use crate::manifest::in_force::InForce;
@@ -160,12 +162,12 @@ impl Builder {
                 if held.is_new {
                     self.write_lock_file(&place, &*lock, &manifest)?;
                 }
-                let (manifest, writer) = self.resume(&place, manifest, &listing)?;
+                let (manifest, writer) = resume(&place, manifest, &listing, &self.options)?;
                 ((manifest, in_force), writer)
             }
             #[cfg(feature = "planted")]
-            Some(found) if super::misopening::resumes() => {
-                super::misopening::resume(&self, &place, found, &listing, &replay)?
+            Some(found) if super::planted::resumes() => {
+                super::planted::resume(&place, found, &listing, &replay, &self.options)?
             }
             Some((manifest, in_force)) => {
                 if held.is_new {
@@ -208,17 +210,14 @@ impl Builder {
             }
         }
 
-        #[cfg(feature = "planted")]
-        super::misopening::after_cleanup(&place, &manifest.0)?;
+        planted!(UnlinkBeforeRenameDurable | ForeignFileRemoved => clean_up(&place, &manifest.0)?);
 
         // 5. The state in memory.
         let floor_ms = if planted!(ClockNotFloored) { 0 } else { replay.last_time_ms };
         let clock = EngineClock::new(Arc::clone(&self.clock), floor_ms);
         self.report_replay(&mut report, &manifest.0, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
-        if planted!(VersionResetOnOpen) {
-            replay.last_version = 0;
-        }
+        planted!(VersionResetOnOpen => replay.last_version = 0);
         let session_begun = !manifest.0.clean;
         let gate = SyncGate::default();
         gate.switch_to(writer.number(), writer.written());
@@ -230,9 +229,8 @@ impl Builder {
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
         // found again: it is not appended to, or old records would follow new ones.
-        let ended = writer.has_room_behind() && !session_begun;
-        #[cfg(feature = "planted")]
-        let ended = ended && !super::misopening::resumes();
+        let resumes = planted!(TailTrusted | AppendAfterTornTail | StaleRecordsBehindTail);
+        let ended = writer.has_room_behind() && !session_begun && !resumes;
         sometimes!("builder/clean-segment-is-longer", ended);
         sometimes!("builder/orphan-removed", report.files_removed > 0);
         let journal =
@@ -354,34 +352,6 @@ impl Builder {
     ) -> Result<()> {
         let written = lock_file::write(lock.file(), &manifest.store_id);
         written.map_err(|e| Error::io_or_full("writing", place.path(OwnName::Lock), e))
-    }
-
-    /// After a clean close: goes on where it ended. Nothing is written before the first commit.
-    pub(super) fn resume(
-        &self,
-        place: &Place,
-        mut manifest: Manifest,
-        listing: &Listing,
-    ) -> Result<(Manifest, LogWriter)> {
-        manifest.next_file = listing.next_number(Some(&manifest));
-        let Some(last) = manifest.segments.last() else {
-            let path = place.path(OwnName::Manifest);
-            return Err(Error::corruption(path, 0, "a manifest with a segment", "one without"));
-        };
-        let name = OwnName::Segment(manifest.store_id, last.number);
-        let path = place.path(name);
-        let file = place
-            .open(name, Access::ReadWrite)
-            .map_err(|e| Error::io("opening for writing", &path, e))?;
-        let length = file.len().map_err(|e| Error::io("reading the length of", &path, e))?;
-        let header = SegmentHeader {
-            store_id: manifest.store_id,
-            salt: last.salt,
-            number: last.number,
-            epoch: manifest.epoch,
-        };
-        let writer = LogWriter::new(file, &path, &header, last.attested, length, &self.options);
-        Ok((manifest, writer))
     }
 
     /// What an opening has made, as the journal takes it.

@@ -111,10 +111,7 @@ pub(super) fn lock_for_writing(
 ///
 /// Errors: [`Error::Locked`], [`Error::Io`].
 pub(super) fn lock(dir: &dyn Vfs, path: &Path, kind: LockKind) -> Result<Option<Box<dyn VfsLock>>> {
-    #[cfg(feature = "planted")]
-    if planted!(LockNotTaken) {
-        return super::misopening::no_lock(dir, path);
-    }
+    planted!(LockNotTaken => return super::planted::no_lock(dir, path));
     match dir.lock(Path::new(LOCK), kind) {
         Ok(lock) => Ok(Some(lock)),
         Err(e) => match e.kind() {
@@ -175,9 +172,7 @@ fn sync_above(place: &Place) -> Result<()> {
     let above = |dir: &dyn Vfs| dir.open_dir(Path::new(".."));
     let identity = |dir: &dyn Vfs| dir.stat(Path::new(".")).map(|found| found.id);
     let failed = |e| Error::io_or_full("syncing a directory above", place.dir_path(), e);
-    if planted!(ParentsNotSynced) {
-        return Ok(());
-    }
+    planted!(ParentsNotSynced => return Ok(()));
     let mut dir = Arc::clone(&place.dir);
     let mut id = identity(&*dir).map_err(failed)?;
     loop {

@@ -5,10 +5,12 @@
 
 mod builder;
 mod entrance;
-#[cfg(feature = "planted")]
-mod misopening;
 mod ops;
+#[cfg(feature = "planted")]
+mod planted;
+mod resume;
 mod run_ops;
+mod scan;
 mod snapshot;
 
 use std::path::Path;
@@ -17,7 +19,8 @@ use std::time::Duration;
 use runstone_vfs::VfsLock;
 
 pub use builder::Builder;
-pub use ops::{Scan, Ticket};
+pub use ops::Ticket;
+pub use scan::Scan;
 pub use snapshot::Snapshot;
 
 use crate::commit::pipeline::Pipeline;
@@ -261,8 +264,8 @@ impl Core {
             Some(pipeline) => {
                 pipeline.queue.set_closed(true);
                 let outcome = pipeline.close();
-                let may_be_tried_again = outcome.is_err() && !pipeline.health.is_poisoned();
-                if may_be_tried_again || planted!(PoisonedKeepsLock) && outcome.is_err() {
+                let is_final = pipeline.health.is_poisoned() && !planted!(PoisonedKeepsLock);
+                if outcome.is_err() && !is_final {
                     pipeline.queue.set_closed(false);
                     return outcome;
                 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use super::ops::{Scan, bounds, user_key};
+use super::scan::{Scan, bounds, prefix_bounds, user_key};
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::runs::RunTracker;
@@ -10,7 +10,7 @@ use crate::store::Pin;
 use crate::store::RangeIter;
 use crate::store::pins::ReadPoint;
 use crate::sync::Arc;
-use crate::types::{PhysicalKey, RunId, Timestamp, TypeTag, Value, VersionedValue};
+use crate::types::{PhysicalKey, RunId, Timestamp, Value, VersionedValue};
 
 /// What was published at one moment. It owns what it needs, has no lifetime, and stays
 /// readable when the database is closed; clones are the same moment.
@@ -156,11 +156,4 @@ impl Snapshot {
         }
         Err(Error::RunNotFound { run })
     }
-}
-
-fn prefix_bounds(run: RunId, prefix: &[u8]) -> (Bound<PhysicalKey>, Bound<PhysicalKey>) {
-    let from = PhysicalKey::new(run, TypeTag::KV, prefix);
-    let end = if planted!(PrefixRunsOn) { &[][..] } else { prefix };
-    let to = PhysicalKey::end_of_prefix(run, TypeTag::KV, end);
-    (Bound::Included(from), Bound::Excluded(to))
 }

@@ -91,9 +91,7 @@ pub(crate) fn create_segment<'a>(
         let head = RecordHead { kind: RecordKind::Padding, version, time_ms, synced: 0 };
         pad(header.seal(), &mut bytes, end, head);
     }
-    if planted!(SegmentSyncedInPart) {
-        file.sync().map_err(|e| failed(&path, e))?;
-    }
+    planted!(SegmentSyncedInPart => file.sync().map_err(|e| failed(&path, e))?);
     if let Err(e) = content.and_then(|()| write_all_at(&*file, &bytes, written)) {
         sometimes!("creation/write-failed");
         return Err(WriteFailure::of_a_write("writing", path, e));

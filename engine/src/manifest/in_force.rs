@@ -97,14 +97,15 @@ impl InForce {
     }
 }
 
+/// The new manifest, and the second name of the old one if it could not be removed.
+pub(crate) type Replaced = (InForce, Option<OwnName>);
+
 /// Replaces the manifest, and makes that durable. It takes `number` and the one behind it.
 ///
 /// The old manifest keeps a second name until the new one is durable. Without it, its inode
 /// would be free from the rename on; if the sync of the directory then failed, and a later
 /// opening made files before its own sync succeeded, a power cut could bring the old name
 /// back, on an inode that holds another file.
-///
-/// Returns the new one, and that second name if it could not be removed.
 ///
 /// Errors: [`WriteFailure::Full`]: nothing of the old manifest is touched, and it may be tried
 /// again under another number; [`WriteFailure::Failed`]: the old or the new one may be in force, or
@@ -114,17 +115,11 @@ pub(crate) fn replace(
     old: Option<&InForce>,
     manifest: &Manifest,
     number: u64,
-) -> std::result::Result<(InForce, Option<OwnName>), WriteFailure> {
+) -> std::result::Result<Replaced, WriteFailure> {
     debug_assert!(manifest.check().is_ok() && number + NUMBERS_TAKEN <= manifest.next_file);
     let temporary = OwnName::Temporary(manifest.store_id, number);
     let failed = |action, name, e| WriteFailure::Failed(Error::io(action, place.path(name), e));
-    #[cfg(feature = "planted")]
-    if planted!(ManifestOverwritten) {
-        let overwritten = overwrite(place, &manifest.encode());
-        return overwritten
-            .map(|new| (new, None))
-            .map_err(|e| failed("writing", OwnName::Manifest, e));
-    }
+    planted!(ManifestOverwritten => return overwrite(place, &manifest.encode()));
 
     // 1. Whose directory it is. Nothing was written yet.
     check(place, old).map_err(WriteFailure::of_a_look)?;
@@ -164,9 +159,7 @@ pub(crate) fn replace(
     };
 
     // 5. Give the new one the name, atomically.
-    if planted!(ManifestUnlinkedBeforeRename) {
-        let _removed = place.remove(OwnName::Manifest);
-    }
+    planted!(ManifestUnlinkedBeforeRename => drop(place.remove(OwnName::Manifest)));
     if let Err(e) = place.rename(temporary, OwnName::Manifest) {
         sometimes!("manifest/rename-failed");
         let has_changed_nothing = is_refused(&e) || planted!(RenameErrorBelieved);
@@ -178,7 +171,9 @@ pub(crate) fn replace(
     }
 
     // 6. Make the name durable.
-    if !planted!(ManifestDirectoryNotSynced | NoDirectorySync | UnlinkBeforeRenameDurable) {
+    let is_found = old.is_none_or(|old| !old.is_synced);
+    let too_late = planted!(UnlinkBeforeRenameDurable) && is_found;
+    if !planted!(ManifestDirectoryNotSynced | NoDirectorySync) && !too_late {
         let synced = place.sync_names();
         synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", place.dir_path(), e)))?;
     }
@@ -210,15 +205,20 @@ fn is_refused(error: &io::Error) -> bool {
 
 /// The planted bug that writes a new manifest over the one in force.
 #[cfg(feature = "planted")]
-fn overwrite(place: &Place, bytes: &[u8]) -> io::Result<InForce> {
-    let file = place
-        .open(OwnName::Manifest, Access::ReadWrite)
-        .or_else(|_| place.create(OwnName::Manifest))?;
-    write_all_at(&*file, bytes, 0)?;
-    file.set_len(bytes.len() as u64)?;
-    file.sync()?;
-    place.sync_names()?;
-    Ok(InForce { file, bytes: bytes.into(), is_synced: true })
+fn overwrite(place: &Place, bytes: &[u8]) -> std::result::Result<Replaced, WriteFailure> {
+    let overwritten = || -> io::Result<InForce> {
+        let file = place
+            .open(OwnName::Manifest, Access::ReadWrite)
+            .or_else(|_| place.create(OwnName::Manifest))?;
+        write_all_at(&*file, bytes, 0)?;
+        file.set_len(bytes.len() as u64)?;
+        file.sync()?;
+        place.sync_names()?;
+        Ok(InForce { file, bytes: bytes.into(), is_synced: true })
+    };
+    let path = place.path(OwnName::Manifest);
+    let failed = |e| WriteFailure::Failed(Error::io("writing", path, e));
+    overwritten().map(|new| (new, None)).map_err(failed)
 }
 
 /// Whether there is no old manifest, or the file system has no second names.

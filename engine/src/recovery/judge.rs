@@ -79,13 +79,9 @@ pub(super) fn judge_stop(
     last_version: u64,
 ) -> Result<()> {
     let at = scan.position();
-    if planted!(TornTailFatal) {
-        return Err(Error::corruption(path, at, stop.expected, stop.found));
-    }
+    planted!(TornTailFatal => return Err(Error::corruption(path, at, stop.expected, stop.found)));
     if at < entry.attested {
-        if planted!(LengthOnlyValidation) {
-            return Ok(());
-        }
+        planted!(LengthOnlyValidation => return Ok(()));
         sometimes!("recovery/damage-below-attested");
         return Err(Error::corruption(
             path,

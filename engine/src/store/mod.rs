@@ -13,13 +13,17 @@ mod iter;
 pub(crate) mod memtable;
 mod order;
 pub(crate) mod pins;
+#[cfg(feature = "planted")]
+mod planted;
 mod slab;
+pub(crate) mod version;
 
 use std::ops::Bound;
 
 pub(crate) use iter::RangeIter;
-use memtable::{Memtable, Version};
+use memtable::Memtable;
 use pins::{Pins, ReadPoint};
+use version::Version;
 
 use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
@@ -245,9 +249,7 @@ impl UnifiedStore {
     /// Applies a group and publishes it up to `version`. `apply` runs under the write lock,
     /// also for what must become visible together with the group.
     pub(crate) fn publish(&self, version: u64, apply: impl FnOnce(&mut Applying<'_>)) {
-        if planted!(PublishedBeforeApplied) {
-            self.inner.published.store(version, Ordering::Release);
-        }
+        planted!(PublishedBeforeApplied => self.inner.published.store(version, Ordering::Release));
         self.change(|memtable, pins| {
             apply(&mut Applying { memtable, pins });
             debug_assert!(version >= self.version(), "versions are published in order");
@@ -334,9 +336,7 @@ pub(crate) struct Pin {
 
 impl Pin {
     pub(crate) fn point(&self) -> ReadPoint {
-        if planted!(SnapshotTimeMoves) {
-            return ReadPoint { now_ms: self.store.inner.clock.now_ms(), ..self.point };
-        }
+        planted!(SnapshotTimeMoves => return self.point_now());
         self.point
     }
 

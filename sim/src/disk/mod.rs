@@ -89,6 +89,7 @@ mod lock;
 mod moments;
 mod names;
 mod observe;
+mod plan;
 mod report;
 mod rot;
 mod scripted;
@@ -238,7 +239,7 @@ impl SimVfs {
     pub fn crash_with(&self, model: CrashModel, nth: Option<u64>) {
         let mut disk = self.disk();
         if !disk.crashed {
-            disk.crash(CrashKind::Power, None, Some(crash::Forced::Model(model, nth)));
+            disk.crash(CrashKind::Power, None, Some(plan::Forced::Model(model, nth)));
         }
     }
 
@@ -248,7 +249,7 @@ impl SimVfs {
     pub fn crash_losing(&self, lost: &BTreeSet<u64>) {
         let mut disk = self.disk();
         if !disk.crashed {
-            disk.crash(CrashKind::Power, None, Some(crash::Forced::Losing(lost.clone())));
+            disk.crash(CrashKind::Power, None, Some(plan::Forced::Losing(lost.clone())));
         }
     }
 

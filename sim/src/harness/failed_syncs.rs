@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::runner::Stopped;
+use super::verdict::Stopped;
 use crate::disk::{FailedSync, SimVfs, SyncFlavour};
 
 /// A failed sync whose end is not known yet.

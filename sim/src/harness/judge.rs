@@ -4,7 +4,8 @@ use runstone::{Error, Level};
 
 use super::case::{ChangeSpec, key_bytes};
 use super::model;
-use super::runner::{Checked, Pending, Runner};
+use super::runner::{Pending, Runner};
+use super::verdict::Checked;
 
 impl Runner<'_> {
     /// Judges the tickets that have their outcome, in the order of submission.

@@ -10,7 +10,9 @@
 
 use std::path::Path;
 
-use super::runner::{Checked, DIR, Runner};
+use super::runner::Runner;
+use super::verdict::Checked;
+use super::world::DIR;
 use super::written::Written;
 use crate::disk::{CallKind, CrashKind, SimVfs};
 

@@ -6,7 +6,8 @@ use super::case::{
     CALLS_BEHIND, ChangeSpec, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, run_id, status, ttl,
     type_tag,
 };
-use super::runner::{Checked, Pending, Runner};
+use super::runner::{Pending, Runner};
+use super::verdict::Checked;
 use super::{model, oracle};
 use crate::disk::{CrashKind, CrashPoint, Fault, When};
 

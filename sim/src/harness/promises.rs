@@ -11,7 +11,9 @@ use runstone::{Database, Level};
 
 use super::case::ChangeSpec;
 use super::oracle;
-use super::runner::{Checked, DIR, Runner, Stopped};
+use super::runner::Runner;
+use super::verdict::{Checked, Stopped};
+use super::world::DIR;
 use super::written::{MANIFEST, NOTE_BYTES_MAX, Written};
 use crate::disk::{CallKind, FaultKind};
 

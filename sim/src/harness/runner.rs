@@ -10,38 +10,21 @@ use runstone::{Database, Level, Snapshot, Ticket};
 
 use super::case::{Case, ChangeSpec, NestedCrash, Op, World};
 use super::failed_syncs::FailedSyncs;
+use super::foreign;
 use super::generate;
 use super::guard::{CALLS_MAX, Ended, bounded};
 use super::ledger::WATCH;
 use super::model::Model;
-use super::views::OpenScan;
+use super::open_scan::OpenScan;
+use super::verdict::{Checked, Failure, Stop, Stopped};
 use super::watch::Watch;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
 use crate::disk::{CallKind, CrashKind, FaultKind, FaultPlan, SimVfs, Sites, Stats};
 use crate::rng::{Stream, Streams};
 
-/// Where the store lives: two levels deep, so that parents matter.
-pub(super) const DIR: &str = "/data/store";
 /// The wall clock at the beginning, in milliseconds.
 const WALL_MS: u64 = 1_700_000_000_000;
-
-/// A breach of the contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The clause of the contract, or what else was broken.
-    pub clause: &'static str,
-    /// The operation at which it showed.
-    pub op: usize,
-    /// The first difference.
-    pub message: String,
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} at operation {}: {}", self.clause, self.op, self.message)
-    }
-}
 
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
@@ -93,32 +76,11 @@ pub fn run(case: &Case, trace: bool) -> Outcome {
     Runner::new(case, trace).finish_run()
 }
 
-/// Why a run ends before its last operation.
-pub(super) enum Stop {
-    /// The store refused to open, in a world where that is right.
-    Refused,
-    /// The contract was broken.
-    Failed(Failure),
-}
-
-pub(super) type Checked<T = ()> = Result<T, Stop>;
-
 /// A commit that waits in the queue.
 pub(super) struct Pending {
     pub(super) changes: Vec<ChangeSpec>,
     pub(super) level: Level,
     pub(super) ticket: Ticket,
-}
-
-/// What the last stop of the store guarantees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
-    /// `close` returned Ok.
-    Clean,
-    /// The process ended, one way or another; no power cut.
-    Process,
-    /// The power was cut.
-    Power,
 }
 
 pub(super) struct Runner<'a> {
@@ -265,7 +227,7 @@ impl<'a> Runner<'a> {
             nested: VecDeque::new(),
             rot: 0,
             healed: false,
-            foreign: super::foreign::content(case, WALL_MS),
+            foreign: foreign::content(case, WALL_MS),
             has_foreign: false,
             op: 0,
             starts: Vec::new(),

@@ -5,7 +5,8 @@ use runstone::{Database, Level};
 use super::case::run_id;
 use super::model::Model;
 use super::oracle;
-use super::runner::{Checked, Runner, Stopped};
+use super::runner::Runner;
+use super::verdict::{Checked, Stopped};
 use crate::disk::{CallKind, FaultKind};
 
 impl Runner<'_> {

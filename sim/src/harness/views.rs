@@ -10,18 +10,13 @@ use runstone::{Error, KVScan, KVStore, Scan, Snapshot, Value};
 
 use super::case::{ChangeSpec, KEYS, key_bytes, run_id};
 use super::model::Revision;
+use super::open_scan::OpenScan;
 use super::oracle;
-use super::runner::{Checked, Runner};
+use super::runner::Runner;
+use super::verdict::Checked;
 
 /// How many scans stay open at once.
 const SCANS_MAX: usize = 4;
-
-/// A scan that stays open, and what it has left to show.
-pub(super) struct OpenScan {
-    scan: Scan,
-    what: String,
-    left: VecDeque<(Vec<u8>, Revision)>,
-}
 
 impl Runner<'_> {
     pub(super) fn list(&mut self, run: u8, key: u8, len: u8, ends: u32) -> Checked {
@@ -194,22 +189,6 @@ impl Runner<'_> {
 
     fn db_version(&self) -> u64 {
         self.db.as_ref().map_or(0, |db| db.storage().version())
-    }
-}
-
-impl OpenScan {
-    /// One step; whether there may be another.
-    fn step(&mut self, forward: bool) -> Result<bool, String> {
-        let (found, expected) = match forward {
-            true => (self.scan.next(), self.left.pop_front()),
-            false => (self.scan.next_back(), self.left.pop_back()),
-        };
-        let found = found.transpose().map_err(|e| format!("{}: {e}", self.what))?;
-        let expected: Vec<_> =
-            expected.iter().map(|(key, found)| (key.as_slice(), found)).collect();
-        let found: Vec<_> = found.into_iter().collect();
-        oracle::compare_lists(&self.what, &expected, &found)?;
-        Ok(!found.is_empty())
     }
 }
 

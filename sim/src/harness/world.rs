@@ -1,4 +1,4 @@
-//! The clock and the entropy of a simulation.
+//! The clock and the entropy of a simulation, and where its store lives.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,9 @@ use std::time::Duration;
 use runstone::{Clock, Entropy};
 
 use crate::rng::Rng;
+
+/// Where the store lives: two levels deep, so that parents matter.
+pub(super) const DIR: &str = "/data/store";
 
 /// A clock that moves only when it is told to.
 #[derive(Debug)]

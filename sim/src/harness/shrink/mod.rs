@@ -26,7 +26,8 @@ mod relocate;
 mod simplify;
 
 use super::case::{Case, ChangeSpec, Op};
-use super::runner::{Failure, Outcome, run};
+use super::runner::{Outcome, run};
+use super::verdict::Failure;
 use crate::disk::{FaultMode, Injected};
 use crate::rng::Rng;
 

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use runstone_vfs::{Access, FileKind, Vfs, VfsFile, VfsLock};
 
-use super::builder::Builder;
+use super::resume::resume as resume_clean;
 use crate::error::{Error, Result};
 use crate::log::writer::LogWriter;
 use crate::manifest::Manifest;
 use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, replace};
 use crate::names::{LOCK, OwnName};
+use crate::options::Options;
 use crate::place::Place;
 use crate::recovery::Replay;
 use crate::recovery::listing::Listing;
@@ -26,11 +27,11 @@ pub(super) fn resumes() -> bool {
 
 /// Goes on in the segment that was not closed.
 pub(super) fn resume(
-    builder: &Builder,
     place: &Place,
     (mut found, mut in_force): (Manifest, InForce),
     listing: &Listing,
     replay: &Replay,
+    options: &Options,
 ) -> Result<((Manifest, InForce), LogWriter)> {
     found.clean = true;
     found.epoch += 1;
@@ -54,12 +55,12 @@ pub(super) fn resume(
         found.next_file = number + NUMBERS_TAKEN;
         (in_force, _) = replace(place, Some(&in_force), &found, number)?;
     }
-    let (manifest, writer) = builder.resume(place, found, listing)?;
+    let (manifest, writer) = resume_clean(place, found, listing, options)?;
     Ok(((manifest, in_force), writer))
 }
 
 /// What an opening does when it has removed what nothing names.
-pub(super) fn after_cleanup(place: &Place, manifest: &Manifest) -> Result<()> {
+pub(super) fn clean_up(place: &Place, manifest: &Manifest) -> Result<()> {
     let failed = |e| Error::io("syncing", place.dir_path(), e);
     if planted!(UnlinkBeforeRenameDurable) && !manifest.clean {
         place.sync_names().map_err(failed)?;
