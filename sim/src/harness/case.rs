@@ -291,6 +291,28 @@ pub enum Op {
         /// What happens to it.
         fault: Fault,
     },
+    /// Does nothing, and moves on the number that says what is looked at besides (every fourth
+    /// operation reads a copy of the disk, …). A shrinker writes these where it deletes or puts
+    /// in, so that all that follows keeps its number.
+    Turn {
+        /// By how many operations.
+        by: i32,
+    },
+}
+
+impl Op {
+    /// By how many operations it moves on what is looked at besides.
+    pub fn turns(&self) -> i32 {
+        match self {
+            Op::Turn { by } => *by,
+            _ => 1,
+        }
+    }
+
+    /// Whether it only prepares what the next operation meets.
+    pub fn is_mere_note(&self) -> bool {
+        matches!(self, Op::Fault { .. } | Op::Turn { .. })
+    }
 }
 
 /// The engine's options that a case chooses.

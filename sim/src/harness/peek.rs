@@ -25,7 +25,7 @@ impl Runner<'_> {
         let renames = self.disk.calls_of(CallKind::Rename);
         let is_new = std::mem::replace(&mut self.renames_seen, renames) != renames;
         // The first of a session, which comes from a recovery, and a share of the others.
-        let is_replaced = is_new && (self.op.is_multiple_of(4) || !self.has_looked);
+        let is_replaced = is_new && (self.turn.is_multiple_of(4) || !self.has_looked);
         self.has_looked |= is_new;
         let was_full = std::mem::take(&mut self.full_unseen);
         if !self.looks() {

@@ -150,6 +150,7 @@ impl Runner<'_> {
                 self.arm_fault(*after_calls, *fault);
                 Ok(())
             }
+            Op::Turn { .. } => Ok(()),
         }
     }
 

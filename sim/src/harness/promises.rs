@@ -248,7 +248,7 @@ impl Runner<'_> {
     /// at in a share of the operations.
     pub(super) fn buffer_is_within_its_limit(&self) -> Checked {
         let told = self.looks() && !self.lost_writes_possible();
-        if !told || !self.op.is_multiple_of(4) || !self.pending.is_empty() {
+        if !told || !self.turn.is_multiple_of(4) || !self.pending.is_empty() {
             return Ok(());
         }
         let limit = self.case.options.log_buffer_bytes_max;
@@ -272,7 +272,7 @@ impl Runner<'_> {
 
     /// C1, without waiting for a crash to show it: in a share of the operations.
     pub(super) fn is_durable_at_once(&self, what: &str) -> Checked {
-        if self.op.is_multiple_of(8) { self.is_durable(what) } else { Ok(()) }
+        if self.turn.is_multiple_of(8) { self.is_durable(what) } else { Ok(()) }
     }
 
     /// As [`Runner::is_durable_at_once`], whatever the operation.

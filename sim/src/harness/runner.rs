@@ -76,6 +76,15 @@ pub fn run(case: &Case, trace: bool) -> Outcome {
     Runner::new(case, trace).finish_run()
 }
 
+/// Runs a case with fewer calls to the disk than any may make, and gives up, with no failure,
+/// when `is_late` says so; it is asked before each operation.
+pub(super) fn run_within(case: &Case, calls_max: u64, is_late: &dyn Fn() -> bool) -> Outcome {
+    let mut runner = Runner::new(case, false);
+    runner.disk.limit_calls(calls_max);
+    runner.is_late = Some(is_late);
+    runner.finish_run()
+}
+
 /// A commit that waits in the queue.
 pub(super) struct Pending {
     pub(super) changes: Vec<ChangeSpec>,
@@ -160,6 +169,8 @@ pub(super) struct Runner<'a> {
     /// That file has been made durable.
     pub(super) has_foreign: bool,
     pub(super) op: usize,
+    /// The number of the operation, as [`Op::Turn`] corrects it: a share of all checks goes by it.
+    pub(super) turn: usize,
     starts: Vec<u64>,
     pub(super) strikes: Vec<(usize, u64)>,
     pub(super) ops: u64,
@@ -172,6 +183,8 @@ pub(super) struct Runner<'a> {
     pub(super) last_crash: Option<String>,
     pub(super) digest: Digest,
     pub(super) trace: Option<Vec<String>>,
+    /// Whether the run is to be given up.
+    is_late: Option<&'a dyn Fn() -> bool>,
 }
 
 impl<'a> Runner<'a> {
@@ -230,6 +243,7 @@ impl<'a> Runner<'a> {
             foreign: foreign::content(case, WALL_MS),
             has_foreign: false,
             op: 0,
+            turn: 0,
             starts: Vec::new(),
             strikes: Vec::new(),
             ops: 0,
@@ -241,6 +255,7 @@ impl<'a> Runner<'a> {
             last_crash: None,
             digest: Digest::new(),
             trace: trace.then(Vec::new),
+            is_late: None,
         }
     }
 
@@ -256,7 +271,7 @@ impl<'a> Runner<'a> {
         let outcome = Outcome {
             digest: digest.value(),
             failure: match result {
-                Ok(()) | Err(Stop::Refused) => None,
+                Ok(()) | Err(Stop::Refused | Stop::Late) => None,
                 Err(Stop::Failed(failure)) => Some(failure),
             },
             stats: self.disk.stats(),
@@ -312,7 +327,11 @@ impl<'a> Runner<'a> {
         }
         // All calls so far are of the first opening, and of no operation.
         self.starts = vec![self.disk.calls(); early];
+        self.turn = early;
         for (i, op) in self.case.ops.iter().enumerate().skip(early) {
+            if self.is_late.is_some_and(|is_late| is_late()) {
+                return Err(Stop::Late);
+            }
             self.op = i;
             self.ops += 1;
             self.starts.push(self.disk.calls());
@@ -320,10 +339,11 @@ impl<'a> Runner<'a> {
             self.creates_before = self.disk.calls_of(CallKind::Create);
             self.faults_before_op = self.disk.injected().len();
             self.perform(op)?;
-            if matches!(op, Op::Fault { .. }) {
-                continue; // nothing has happened yet
+            // Behind a mere note nothing has happened yet.
+            if !op.is_mere_note() {
+                self.after_op()?;
             }
-            self.after_op()?;
+            self.turn = self.turn.wrapping_add_signed(op.turns() as isize);
         }
         self.op = self.case.ops.len();
         self.finish()

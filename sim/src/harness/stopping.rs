@@ -38,11 +38,11 @@ impl Runner<'_> {
                 self.floor_is_logged();
                 self.all_durable();
                 self.look_at_closed()?;
-                if self.case.world == World::Rot && self.op.is_multiple_of(2) && !self.healed {
+                if self.case.world == World::Rot && self.turn.is_multiple_of(2) && !self.healed {
                     let rot = self.disk.rot(1);
                     self.say(|| format!("      rot: {rot:?}"));
                 }
-                if self.op.is_multiple_of(4) {
+                if self.turn.is_multiple_of(4) {
                     self.read_only()?;
                 }
                 self.open(Stopped::Clean)
@@ -199,7 +199,7 @@ impl Runner<'_> {
             self.nested.push_back(*crash);
         }
         // It is closed: a handle that still lives keeps nobody out.
-        let _closed = self.db.take().filter(|_| self.op.is_multiple_of(2));
+        let _closed = self.db.take().filter(|_| self.turn.is_multiple_of(2));
         self.open(Stopped::Process)
     }
 
@@ -281,7 +281,7 @@ impl Runner<'_> {
         }
         self.disk.restart();
         let stopped = if kind == CrashKind::Power { Stopped::Power } else { Stopped::Process };
-        let seen = if self.op % 4 == 1 { self.look(stopped)? } else { None };
+        let seen = if self.turn % 4 == 1 { self.look(stopped)? } else { None };
         // After a power cut nothing is left in any cache that could be read but once.
         let stays = kind == CrashKind::Power && self.nested.is_empty() && self.is_strict();
         let faults = self.disk.injected().len();
@@ -325,7 +325,7 @@ impl Runner<'_> {
         self.faults_before_recovery();
         // C11: half of the openings know no time but what the log says.
         let (wall_ms, _) = self.clock.now();
-        let behind = if self.op.is_multiple_of(2) { 0 } else { wall_ms.saturating_sub(1) };
+        let behind = if self.turn.is_multiple_of(2) { 0 } else { wall_ms.saturating_sub(1) };
         let behind = i64::try_from(behind).unwrap_or(0);
         self.clock.pass(0, -behind);
         let mut tries = 0;

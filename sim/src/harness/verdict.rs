@@ -21,6 +21,8 @@ impl std::fmt::Display for Failure {
 pub(super) enum Stop {
     /// The store refused to open, in a world where that is right.
     Refused,
+    /// Nobody waits for the outcome any more.
+    Late,
     /// The contract was broken.
     Failed(Failure),
 }

@@ -120,7 +120,7 @@ impl Runner<'_> {
         let Some((snapshot, version, now)) = self.snapshots.get(at) else { return Ok(()) };
         // A scan puts in order what is fresh, so half of the gets come before it.
         let mut outcome = Ok(());
-        if self.op.is_multiple_of(2) {
+        if self.turn.is_multiple_of(2) {
             outcome = self.get_all(snapshot, *version, *now);
         }
         for run in 0..oracle::RUNS {
@@ -137,7 +137,7 @@ impl Runner<'_> {
                 Err(error) => Err(format!("a snapshot of run {run}: {error}")),
             });
         }
-        if !self.op.is_multiple_of(2) {
+        if !self.turn.is_multiple_of(2) {
             outcome = outcome.and_then(|()| self.get_all(snapshot, *version, *now));
         }
         self.require("snapshot", outcome)
@@ -147,7 +147,7 @@ impl Runner<'_> {
     fn get_all(&self, snapshot: &Snapshot, version: u64, now_ms: u64) -> Result<(), String> {
         let existed = |run: &u8| self.model.run_existed_at(*run, version);
         let runs: Vec<_> = self.model.runs().filter(existed).collect();
-        let Some(run) = runs.get(self.op / 2 % runs.len().max(1)).copied() else { return Ok(()) };
+        let Some(run) = runs.get(self.turn / 2 % runs.len().max(1)).copied() else { return Ok(()) };
         for key in (0..KEYS).map(key_bytes).filter(|key| !key.is_empty()) {
             let expected = self.model.get(run, &key, version, now_ms);
             compare_snapshot(snapshot, run, &key, expected)?;
