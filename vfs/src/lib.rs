@@ -61,6 +61,7 @@
 
 #[cfg(feature = "contract")]
 pub mod contract;
+mod errors;
 mod mem;
 mod os;
 mod whole;
@@ -71,9 +72,10 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use errors::{DiskFull, disk_full_cause, is_disk_full, is_out_of_files, may_pass};
 pub use mem::MemVfs;
 pub use os::OsVfs;
-pub use whole::{is_disk_full, read_full_at, write_all_at, write_all_vectored_at};
+pub use whole::{read_full_at, write_all_at, write_all_vectored_at};
 
 /// How [`Vfs::open`] opens an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
