@@ -215,7 +215,16 @@ pub struct Options {
     /// Pads each group to 512-byte sectors, so that no append ever touches a sector that
     /// holds durable records. Costs space; survives a disk that ruins the sector it writes.
     pub pad_to_sector: bool,
-    /// The memtable's budget. Deletes and run ends may use a sixteenth more.
+    /// The memtable's budget. At least twice what one batch may have, at most 256 GiB.
+    ///
+    /// What is recovered may exceed it: an opening never refuses a store for its size, also if
+    /// the store was written with a larger budget. Then nothing is put until there is room again.
+    ///
+    /// Deletes and ends of runs have a reserve, so that there is always a way out: together they
+    /// may use a sixteenth of the budget, or 4 KiB if that is more, beyond the budget or what
+    /// the opening found, whichever is larger. So memory stays bounded by that. The end of a run
+    /// takes no memory and is never refused for it; a delete frees what it deletes as soon as no
+    /// snapshot and no iterator reads it.
     pub memtable_bytes_max: u64,
     /// The most bytes of asynchronous commits that wait in memory before they are handed to
     /// the operating system.
@@ -242,7 +251,7 @@ pub struct Options {
     /// An opening that finds the wall clock further ahead of the log than this reports it.
     pub clock_jump_report_ms: u64,
     /// Creates the directory and the store if they are missing. Without it, an opening of what is
-    /// not there is refused (not found), and changes nothing.
+    /// not there is refused ([`Error::NoStore`]), and changes nothing.
     pub create_if_missing: bool,
     /// Whether a thread calls `tick` and `maintain` when they are due. Without it the caller
     /// must, or `Batched` and `Async` commits are synced only by later writes.

@@ -26,7 +26,7 @@ impl Health {
         sometimes!("gate/poisoned-again", self.is_poisoned());
         sometimes!("gate/poisoned", !self.is_poisoned());
         let mut reason = self.reason.lock();
-        let reason = reason.get_or_insert_with(|| error.to_string().into());
+        let reason = reason.get_or_insert_with(|| error.reason().into());
         self.poisoned.store(true, Ordering::Release);
         StdArc::clone(reason)
     }

@@ -45,6 +45,8 @@ pub(crate) struct Pipeline {
     /// There is something that only maintenance can clear away.
     pub(crate) leftovers: AtomicBool,
     pub(crate) schedule: Schedule,
+    /// The memory in use when the store was opened.
+    pub(crate) memory_at_opening: u64,
 }
 
 impl Pipeline {
@@ -334,6 +336,7 @@ impl Pipeline {
         Budget {
             used: self.store.memory_bytes_max() + self.runs.memory_bytes(),
             max: self.options.memtable_bytes_max,
+            at_opening: self.memory_at_opening,
         }
     }
 

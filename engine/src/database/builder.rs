@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use runstone_vfs::{Access, LockKind, OsVfs, Vfs, VfsLock};
 
-use super::{Core, Database, RecoveryReport};
+use super::{Core, Database, RecoveryReport, absent};
 use crate::clock::{Clock, EngineClock, Entropy};
 use crate::commit::bell::Bell;
 use crate::commit::gate::{Health, SyncGate};
@@ -114,13 +114,15 @@ impl Builder {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
         phase!(Opening);
         self.options.validate()?;
-        let dir = path.as_ref();
+        let dir = absent::named(path.as_ref())?;
         let start = self.clock.monotonic();
         let place = self.place(dir);
 
         // 1. The directory and the lock, before anything is read.
         self.make_dir(dir)?;
-        self.refuse_to_make(dir)?;
+        if !self.options.create_if_missing {
+            absent::refuse_none(&*self.vfs, dir, self.options.steps.read_bytes)?;
+        }
         let (lock, lock_is_new) = self.lock_for_writing(dir)?;
 
         // 2. What is there. Reading changes nothing.
@@ -234,6 +236,7 @@ impl Builder {
             bell: Bell::default(),
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),
+            memory_at_opening: store.memory_bytes() + replay.runs.memory_bytes(),
         });
         let shell = match self.options.background {
             false => None,
@@ -265,16 +268,21 @@ impl Builder {
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Database> {
         phase!(Reading);
         self.options.validate()?;
-        let dir = path.as_ref();
+        let dir = absent::named(path.as_ref())?;
         let start = self.clock.monotonic();
-        let lock = self.lock(dir, LockKind::Shared)?;
+        let step_bytes = self.options.steps.read_bytes;
+        let lock = match self.lock(dir, LockKind::Shared) {
+            Err(error) if absent::is_not_found(&error) => {
+                return Err(absent::instead_of_lock(&*self.vfs, dir, step_bytes, error));
+            }
+            lock => lock?,
+        };
         let listing = Listing::read(&*self.vfs, dir)?;
         let steps = &self.options.steps;
         let Some(manifest) = Manifest::read(&*self.vfs, dir)? else {
             sometimes!("builder/nothing-to-read");
             listing.refuse_lost_manifest(&*self.vfs, dir, steps.read_bytes)?;
-            let path = dir.join(OwnName::Manifest.file_name());
-            return Err(Error::io("opening", path, io::ErrorKind::NotFound.into()));
+            return Err(Error::NoStore { path: dir.to_owned() });
         };
         let mut replay = recovery::replay(&*self.vfs, dir, &manifest, steps)?;
         let mut report = RecoveryReport {
@@ -339,7 +347,7 @@ impl Builder {
         }
         if !missing.is_empty() && !self.options.create_if_missing {
             sometimes!("builder/missing-and-not-made");
-            return Err(Error::io("opening", dir, io::ErrorKind::NotFound.into()));
+            return Err(Error::NoStore { path: dir.to_owned() });
         }
         sometimes!("builder/directory-missing", !missing.is_empty());
         for path in missing.into_iter().rev() {
@@ -352,23 +360,11 @@ impl Builder {
         Ok(())
     }
 
-    /// Without [`Options::create_if_missing`]: a directory without a store is left as it is.
-    fn refuse_to_make(&self, dir: &Path) -> Result<()> {
-        if self.options.create_if_missing || Manifest::read(&*self.vfs, dir)?.is_some() {
-            return Ok(());
-        }
-        sometimes!("builder/no-store-and-none-made");
-        let listing = Listing::read(&*self.vfs, dir)?;
-        listing.refuse_lost_manifest(&*self.vfs, dir, self.options.steps.read_bytes)?;
-        let path = dir.join(OwnName::Manifest.file_name());
-        Err(Error::io("opening", path, io::ErrorKind::NotFound.into()))
-    }
-
     /// The lock, and whether its file was made for it.
     fn lock_for_writing(&self, dir: &Path) -> Result<(Box<dyn VfsLock>, bool)> {
         // As a rule it is there, and taking it writes nothing.
         match self.lock(dir, LockKind::Exclusive) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if absent::is_not_found(&error) => {}
             outcome => return outcome.map(|lock| (lock, false)),
         }
         sometimes!("builder/lock-file-missing");
@@ -400,7 +396,7 @@ impl Builder {
         self.vfs.lock(&path, kind).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => {
                 sometimes!("builder/locked-by-another");
-                Error::Locked { path: path.clone() }
+                Error::Locked { path: path.clone(), owner: None }
             }
             _ => Error::io("locking", &path, e),
         })

@@ -3,6 +3,7 @@
 //! Invariants: every change goes through the commit path; a handle that was closed refuses
 //! everything, a poisoned one every write; the lock is the last thing that is released.
 
+mod absent;
 mod builder;
 #[cfg(feature = "planted")]
 mod misopening;
@@ -114,8 +115,9 @@ impl Database {
     /// later answer.
     ///
     /// Errors: [`Error::Locked`] if it is open already; [`Error::Corruption`] if stored bytes
-    /// were damaged; [`Error::UnsupportedFormat`]; [`Error::DiskFull`]; [`Error::Io`]. Nothing
-    /// is lost by trying again.
+    /// were damaged; [`Error::UnsupportedFormat`]; [`Error::DiskFull`]; [`Error::Io`];
+    /// [`Error::InvalidArgument`] for an empty path. Nothing is lost by trying again, and
+    /// [`Error::is_retryable`] says whether it may help.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open(path)
     }
@@ -128,7 +130,7 @@ impl Database {
     /// Opens an existing database for reading: takes a shared lock and writes nothing. What
     /// it shows may lie beyond what was proven durable; the report says how much.
     ///
-    /// Errors: as [`Database::open`]; [`Error::Io`] with `NotFound` if there is none.
+    /// Errors: as [`Database::open`]; [`Error::NoStore`] if there is none.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open_read_only(path)
     }

@@ -1,6 +1,5 @@
 //! Stopping and opening: closing, dropping, crashing, and every way back.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,7 +109,7 @@ impl Runner<'_> {
         let before = self.changing_calls();
         let options = Options { create_if_missing: false, ..self.case.options.engine() };
         let refused = match self.builder().options(options).open(DIR) {
-            Err(Error::Io { source, .. }) => source.kind() == ErrorKind::NotFound,
+            Err(Error::NoStore { path }) => path == Path::new(DIR),
             _ => false,
         };
         self.disk.enable_faults(true);
@@ -143,7 +142,7 @@ impl Runner<'_> {
                 }
                 Ok(Some(db.storage().version()))
             }
-            Err(Error::Io { .. }) if self.may_be_unreadable() => Ok(None),
+            Err(Error::Io { .. } | Error::NoStore { .. }) if self.may_be_unreadable() => Ok(None),
             Err(_) if !self.is_strict() => Ok(None),
             Err(error) => self.fail("C5", format!("a read-only opening was refused: {error}")),
         }
