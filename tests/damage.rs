@@ -7,6 +7,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::stores::{
     HEADER_BYTES, closed, corruption, fill, killed, killed_in_one_segment, path, refused,
     small_segments,
@@ -102,8 +104,7 @@ fn a_missing_manifest_beside_empty_segments_is_an_unfinished_creation_and_made_a
     assert!(!after.contains_key("000007.tmp"));
     // Read-only there is nothing to read, and nothing is made.
     let nothing = world.on_disk(memory_of(&files)).try_read_only().map(|_| ()).unwrap_err();
-    assert!(matches!(&nothing, Error::Io { source, .. }
-        if source.kind() == std::io::ErrorKind::NotFound));
+    assert!(matches!(&nothing, Error::NoStore { path } if path == Path::new(DIR)), "{nothing}");
 }
 
 #[test]

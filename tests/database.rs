@@ -31,8 +31,8 @@ fn a_missing_directory_is_refused_if_it_may_not_be_made() {
     let path = dir.path().join("missing");
     let options = runstone::Options { create_if_missing: false, ..Default::default() };
     let error = Database::builder().options(options).open(&path).unwrap_err();
-    assert!(matches!(&error, Error::Io { source, .. }
-        if source.kind() == std::io::ErrorKind::NotFound));
+    assert!(matches!(&error, Error::NoStore { path: named } if *named == path), "{error}");
+    assert!(!error.is_retryable() && error.to_string().contains("create_if_missing"), "{error}");
     assert!(!path.exists());
 }
 
@@ -46,8 +46,9 @@ fn a_directory_without_a_store_is_left_as_it_is_if_none_may_be_made() {
     for files in [&[][..], &["LOCK"]] {
         files.iter().for_each(|name| put_file(&OsVfs::new(), &dir.path().join(name), b""));
         let error = open().unwrap_err();
-        assert!(matches!(&error, Error::Io { path, source, .. }
-            if source.kind() == std::io::ErrorKind::NotFound && path.ends_with("MANIFEST")));
+        assert!(matches!(&error, Error::NoStore { path } if path == dir.path()), "{error}");
+        let reading = Database::open_read_only(dir.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(&reading, Error::NoStore { path } if path == dir.path()), "{reading}");
         assert_eq!(names(), files);
     }
     Database::open(dir.path()).unwrap().close().unwrap();

@@ -32,6 +32,7 @@ use std::path::Path;
 
 use crate::codec::{Malformed, Reader};
 use crate::error::{Error, Result};
+use crate::log::record::checksums;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, hex};
 
 /// The first bytes of every manifest.
@@ -99,14 +100,15 @@ impl Manifest {
         };
         let frame = bytes.get(..FRAME_BYTES).ok_or_else(|| {
             sometimes!("manifest/cut-short");
-            bad(0, "a manifest of at least 24 bytes", format!("{} bytes", bytes.len()))
+            bad(0, "a manifest of at least 24 bytes", format!("a file of {} bytes", bytes.len()))
         })?;
         let malformed = |m: Malformed| bad(0, m.expected, m.found);
         let mut reader = Reader::new(frame);
         let magic: [u8; 8] = reader.array("a magic number").map_err(malformed)?;
         if &magic != MANIFEST_MAGIC {
             sometimes!("manifest/bad-magic");
-            return Err(bad(0, "the magic number of a manifest", hex(&magic)));
+            let found = format!("a file that begins with the bytes {}", hex(&magic));
+            return Err(bad(0, "a manifest, which begins with \"RUNSTMAN\"", found));
         }
         let format = reader.u32("a format").map_err(malformed)?;
         let length = reader.u32("a length").map_err(malformed)? as usize;
@@ -117,21 +119,24 @@ impl Manifest {
             sometimes!("manifest/bad-length");
             return Err(bad(
                 12,
-                "a body of the length that is given",
-                format!("{length} with {} bytes behind it", body.len()),
+                "a manifest of the length that it states",
+                format!("{length} bytes stated, and {} there", body.len()),
             ));
         }
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(frame.get(..16).unwrap_or_default());
         hasher.update(body);
         let computed = hasher.finalize();
-        if stored != computed || zeros != 0 {
+        if stored != computed {
             sometimes!("manifest/bad-checksum");
             return Err(bad(
                 16,
-                "a manifest with a matching checksum",
-                format!("checksum {stored:08x} over bytes that give {computed:08x}"),
+                "a manifest as it was written",
+                format!("one whose bytes changed since ({})", checksums(stored, computed)),
             ));
+        }
+        if zeros != 0 {
+            return Err(bad(20, "zeros behind a manifest's checksum", "other bytes".to_owned()));
         }
         if format > MANIFEST_FORMAT {
             sometimes!("manifest/later-format");
@@ -142,7 +147,7 @@ impl Manifest {
             });
         }
         if format != MANIFEST_FORMAT {
-            return Err(bad(8, "format 1", format!("format {format}")));
+            return Err(bad(8, "a manifest of format 1", format!("format {format}")));
         }
         let manifest =
             Self::decode_body(body).map_err(|m| bad(FRAME_BYTES, m.expected, m.found))?;
@@ -159,7 +164,10 @@ impl Manifest {
         let count = reader.u32("a number of segments")? as usize;
         let room = body.len().saturating_sub(BODY_HEAD_BYTES) / SEGMENT_ENTRY_BYTES;
         if count != room {
-            return Err(Malformed::new("as many segments as there is room for", count));
+            return Err(Malformed::new(
+                "as many log files listed as there is room for",
+                format!("{count} of them"),
+            ));
         }
         let mut segments = Vec::with_capacity(count);
         for _ in 0..count {
@@ -168,7 +176,10 @@ impl Manifest {
             let attested = reader.u64("an attested length")?;
             let open = flag(reader.u32("an open flag")?)?;
             if reader.u32("zeros")? != 0 {
-                return Err(Malformed::new("zeros", "other bytes"));
+                return Err(Malformed::new(
+                    "zeros behind each log file in a manifest",
+                    "other bytes",
+                ));
             }
             segments.push(SegmentEntry { number, salt, attested, open });
         }
@@ -184,14 +195,23 @@ impl Manifest {
         });
         let last = self.segments.last();
         if !ascending || last.is_none_or(|last| last.number >= self.next_file) {
-            return Err(Malformed::new("ascending segments below the next file number", "others"));
+            return Err(Malformed::new(
+                "a manifest whose log files are numbered upwards, below the next number",
+                "another order",
+            ));
         }
         let open_before_last = self.segments.iter().rev().skip(1).any(|segment| segment.open);
         if open_before_last || last.is_none_or(|last| !last.open) {
-            return Err(Malformed::new("the last segment open, and no other", "others"));
+            return Err(Malformed::new(
+                "a manifest whose last log file is open, and no other",
+                "other files open",
+            ));
         }
         if self.segments.iter().any(|segment| segment.attested < SEGMENT_HEADER_BYTES) {
-            return Err(Malformed::new("attested lengths of at least a header", "a shorter one"));
+            return Err(Malformed::new(
+                "a manifest that vouches for at least the header of each log file",
+                "a shorter length",
+            ));
         }
         Ok(())
     }
@@ -287,11 +307,11 @@ mod tests {
         const ENTRY: usize = FRAME_BYTES + BODY_HEAD_BYTES;
         type Edit = fn(&mut Vec<u8>);
         let edits: [(&str, Edit); 7] = [
-            ("format 1", |bytes| bytes[8] = 0),
+            ("a manifest of format 1", |bytes| bytes[8] = 0),
             ("a flag of 0 or 1", |bytes| bytes[FRAME_BYTES + 32] = 2),
             ("a flag of 0 or 1", |bytes| bytes[ENTRY + 32] = 7),
-            ("zeros", |bytes| bytes[ENTRY + 36] = 1),
-            ("as many segments as there is room for", |bytes| bytes[FRAME_BYTES + 36] = 3),
+            ("zeros behind each log file in a manifest", |bytes| bytes[ENTRY + 36] = 1),
+            ("as many log files listed as there is room for", |bytes| bytes[FRAME_BYTES + 36] = 3),
             ("the end of the manifest", |bytes| bytes.push(0)),
             ("a number of segments", |bytes| bytes.truncate(FRAME_BYTES + 36)),
         ];

@@ -74,6 +74,7 @@ pub struct Moment {
 
 /// Every mark, in order: module, and what happened there.
 pub const NAMES: &[&str] = &[
+    "builder/no-store-and-none-made",
     "admission/batch-run-ended",
     "admission/batch-run-not-found",
     "admission/memory-full",
@@ -91,7 +92,6 @@ pub const NAMES: &[&str] = &[
     "builder/lock-file-missing",
     "builder/locked-by-another",
     "builder/missing-and-not-made",
-    "builder/no-store-and-none-made",
     "builder/nothing-to-read",
     "builder/orphan-already-gone",
     "builder/orphan-left-to-maintenance",

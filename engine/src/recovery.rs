@@ -101,8 +101,8 @@ impl Replay {
             return Err(Error::corruption(
                 path,
                 record.offset,
-                format_args!("version {expected} at {} ms or later", self.last_time_ms),
-                format_args!("version {version} at {time_ms} ms"),
+                format_args!("record version {expected} at {} ms or later", self.last_time_ms),
+                format_args!("record version {version} at {time_ms} ms"),
             ));
         }
         self.last_version = version;

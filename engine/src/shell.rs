@@ -115,7 +115,7 @@ impl Drop for Shell {
 fn attend(pipeline: &Pipeline) {
     let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
     let clock = pipeline.store.clock();
-    let mut maintain_at = clock.monotonic() + period;
+    let mut maintain_at = clock.monotonic().saturating_add(period);
     loop {
         // A full disk is tried again after the period; a poisoned database needs no upkeep.
         let due = pipeline.tick().unwrap_or(None);
@@ -125,7 +125,8 @@ fn attend(pipeline: &Pipeline) {
         if clock.monotonic() >= maintain_at {
             let report = pipeline.maintain().unwrap_or_default();
             let more = report.freed > 0 && report.left > 0;
-            maintain_at = clock.monotonic() + if more { Duration::ZERO } else { period };
+            let rest = if more { Duration::ZERO } else { period };
+            maintain_at = clock.monotonic().saturating_add(rest);
         }
         let to_tick = due.map(|due| due.saturating_sub(clock.monotonic()));
         let to_maintain =

@@ -69,6 +69,7 @@
 
 #[cfg(feature = "contract")]
 pub mod contract;
+mod errors;
 mod fork;
 mod mem;
 mod os;
@@ -80,9 +81,10 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use errors::{DiskFull, disk_full_cause, is_disk_full, is_out_of_files, may_pass};
 pub use mem::MemVfs;
 pub use os::OsVfs;
-pub use whole::{is_disk_full, read_full_at, write_all_at, write_all_vectored_at};
+pub use whole::{read_full_at, write_all_at, write_all_vectored_at};
 
 /// How [`Vfs::open`] opens an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,6 +305,11 @@ pub trait Vfs: Send + Sync + Debug {
     /// Errors: `WouldBlock` if a conflicting lock is held; `NotFound`; `IsADirectory`; or the
     /// device's.
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>>;
+
+    /// The process that holds an exclusive lock on a file, where the system tells; for messages.
+    fn lock_owner(&self, _path: &Path) -> Option<u32> {
+        None
+    }
 }
 
 /// An open file: positioned reads and writes, no cursor.

@@ -171,6 +171,12 @@ impl Vfs for OsVfs {
         self.names.sync_dir(path)
     }
 
+    #[cfg(target_os = "linux")]
+    fn lock_owner(&self, path: &Path) -> Option<u32> {
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        owner_in(&locks, self.stat(path).ok()?.id)
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the pause is the operating system's, no step")]
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
         let mut tries = 1;
@@ -184,6 +190,21 @@ impl Vfs for OsVfs {
             }
         }
     }
+}
+
+/// The process that holds an exclusive `flock` on a file, by the kernel's list of all locks. It
+/// names a process of another namespace 0.
+#[cfg(target_os = "linux")]
+fn owner_in(locks: &str, id: FileId) -> Option<u32> {
+    let (major, minor) = (rustix::fs::major(id.device), rustix::fs::minor(id.device));
+    let file = format!("{major:02x}:{minor:02x}:{}", id.inode);
+    let pid = locks.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let is_held = fields.next() == Some("FLOCK") && fields.nth(1) == Some("WRITE");
+        let pid = fields.next()?;
+        (is_held && fields.next() == Some(file.as_str())).then_some(pid)
+    });
+    pid?.parse().ok().filter(|pid| *pid != 0)
 }
 
 /// A file of the operating system, and what its handle may do.
@@ -320,6 +341,32 @@ mod tests {
     #![allow(clippy::unwrap_used)] // a test that fails says so
 
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_owner_of_an_exclusive_lock_is_found_by_device_and_file() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 fd:00:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  READ  12 fd:00:77 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 13 fd:00:77 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 14 fd:01:77 0 EOF\n\
+                     4: FLOCK  ADVISORY  WRITE 15 fd:00:77 0 EOF\n\
+                     5: FLOCK  ADVISORY  WRITE 0 fd:00:78 0 EOF\n";
+        let id = |inode| FileId { device: rustix::fs::makedev(0xfd, 0), inode };
+        assert_eq!(owner_in(locks, id(77)), Some(15));
+        assert_eq!(owner_in(locks, id(78)), None, "a process of another namespace");
+        assert_eq!(owner_in(locks, id(79)), None);
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        File::create(&path).unwrap();
+        let held = OsVfs::new().lock(&path, LockKind::Exclusive).unwrap();
+        // Where the kernel's list cannot be read, nothing is told.
+        if let Some(owner) = OsVfs::new().lock_owner(&path) {
+            assert_eq!(owner, std::process::id());
+        }
+        drop(held);
+        assert_eq!(OsVfs::new().lock_owner(&path), None);
+    }
 
     #[test]
     fn a_lock_lives_as_long_as_any_descriptor_of_its_opening_and_no_longer() {

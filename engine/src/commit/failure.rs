@@ -45,7 +45,7 @@ impl Pipeline {
     /// attest a sync. The full disk is no reason to leave the doubt for good, nor to hurry.
     fn attest_later(&self) {
         let retry = Duration::from_millis(self.options.maintenance_interval_ms);
-        let anew = self.schedule.note_synced(self.store.clock().monotonic() + retry);
+        let anew = self.schedule.note_synced(self.store.clock().monotonic().saturating_add(retry));
         sometimes!("failure/attested-later-for-a-full-disk", anew);
         if anew {
             self.bell.ring();

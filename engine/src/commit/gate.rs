@@ -30,7 +30,7 @@ impl Health {
         let mut error = self.error.lock();
         let error = error.get_or_insert_with(|| match cause {
             Error::Displaced { .. } => cause.clone(),
-            _ => Error::Poisoned { reason: cause.to_string().into() },
+            _ => Error::Poisoned { reason: cause.reason().into() },
         });
         self.poisoned.store(true, Ordering::Release);
         error.clone()

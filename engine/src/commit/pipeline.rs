@@ -47,6 +47,8 @@ pub(crate) struct Pipeline {
     /// There is something that only maintenance can clear away.
     pub(crate) leftovers: AtomicBool,
     pub(crate) schedule: Schedule,
+    /// The memory in use when the store was opened.
+    pub(crate) memory_at_opening: u64,
 }
 
 impl Pipeline {
@@ -163,11 +165,11 @@ impl Pipeline {
             self.guard(writer.journal.begin_session())?;
         }
         // No more than twice the batch size is ever unsynced.
-        if self.unsynced_batched(writer) >= 2 * self.policy.batch_size {
+        if self.unsynced_batched(writer) >= self.policy.unsynced_max() {
             self.gate.wait_for_running();
             sometimes!("pipeline/twice-the-batch-unsynced");
             self.health.check()?;
-            if self.unsynced_batched(writer) >= 2 * self.policy.batch_size {
+            if self.unsynced_batched(writer) >= self.policy.unsynced_max() {
                 sometimes!("pipeline/leader-syncs-itself");
                 self.sync_all(writer)?;
             }
@@ -221,7 +223,7 @@ impl Pipeline {
         let mut budget = self.budget();
         let mut collected = false;
         let mut mark = writer.journal.log().mark();
-        let room = (2 * self.policy.batch_size).saturating_sub(self.unsynced_batched(writer));
+        let room = self.policy.unsynced_max().saturating_sub(self.unsynced_batched(writer));
         let (has_company, over) = (writer.last_group > 1, u64::from(planted!(BatchLimitOffByOne)));
         while let Some(next) = self.next(pending, has_company && group.level == Some(Level::Strict))
         {
@@ -329,6 +331,7 @@ impl Pipeline {
         Budget {
             used: self.store.memory_bytes_max() + self.runs.memory_bytes(),
             max: self.options.memtable_bytes_max,
+            at_opening: self.memory_at_opening,
         }
     }
 
@@ -419,7 +422,7 @@ impl Pipeline {
         }
         // A full batch is written: the next tick syncs it while commits go on.
         let covered = writer.asked.max(self.gate.synced_batched());
-        if batched > 0 && writer.batched >= covered + self.policy.batch_size {
+        if batched > 0 && writer.batched >= covered.saturating_add(self.policy.batch_size) {
             writer.asked = writer.batched;
             sometimes!("pipeline/batch-full");
             self.gate.ask(writer.journal.sync_point(writer.batched));
@@ -431,7 +434,7 @@ impl Pipeline {
             Level::Batched => self.policy.batched_interval.min(self.policy.async_interval),
             _ => self.policy.async_interval,
         };
-        let due = || self.store.clock().monotonic() + interval;
+        let due = || self.store.clock().monotonic().saturating_add(interval);
         if self.schedule.want_sync(level, due) {
             self.bell.ring();
         }

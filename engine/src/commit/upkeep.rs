@@ -103,7 +103,8 @@ impl Pipeline {
                 writer.disk_full = true;
                 self.note_leftovers(&writer);
                 self.schedule.clear_sync();
-                self.schedule.want_sync(Level::Async, || now + self.policy.async_interval);
+                self.schedule
+                    .want_sync(Level::Async, || now.saturating_add(self.policy.async_interval));
                 planted!(RetryUnscheduled => self.schedule.clear_sync());
             }
             return Err(error);
@@ -269,7 +270,7 @@ impl Pipeline {
     /// A record without a commit waits for a sync, as an asynchronous commit does.
     fn note_unsynced(&self, writer: &mut Writer) {
         writer.dirty = true;
-        let due = || self.store.clock().monotonic() + self.policy.async_interval;
+        let due = || self.store.clock().monotonic().saturating_add(self.policy.async_interval);
         if self.schedule.want_sync(Level::Async, due) {
             self.bell.ring();
         }

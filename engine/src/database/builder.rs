@@ -248,6 +248,7 @@ impl Builder {
             bell: Bell::default(),
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),
+            memory_at_opening: store.memory_bytes() + replay.runs.memory_bytes(),
         });
         let shell = match self.options.background {
             false => None,

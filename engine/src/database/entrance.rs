@@ -31,7 +31,9 @@ pub(super) struct Permits {
 /// [`Error::Io`].
 pub(super) fn enter(vfs: &dyn Vfs, path: &Path, permits: Permits) -> Result<Arc<dyn Vfs>> {
     if path.as_os_str().is_empty() {
-        return Err(Error::invalid("the path of a database is empty; name its directory"));
+        return Err(Error::invalid(
+            "an empty path; name the directory of the store, as in \"store\" or \".\"",
+        ));
     }
     let mut missing = Vec::new();
     let mut parts = path.components();
@@ -118,7 +120,8 @@ pub(super) fn lock(dir: &dyn Vfs, path: &Path, kind: LockKind) -> Result<Option<
             io::ErrorKind::NotFound => Ok(None),
             io::ErrorKind::WouldBlock => {
                 sometimes!("builder/locked-by-another");
-                Err(Error::Locked { path: path.join(LOCK) })
+                let owner = dir.lock_owner(Path::new(LOCK));
+                Err(Error::Locked { path: path.join(LOCK), owner })
             }
             _ => Err(Error::io("locking", path.join(LOCK), e)),
         },

@@ -124,8 +124,9 @@ impl Database {
     /// Errors: [`Error::Locked`] if it is open already; [`Error::NotAStore`] if it holds files of
     /// other programs and no store ([`Options::create_among_others`]); [`Error::Corruption`] if
     /// stored bytes were damaged; [`Error::UnsupportedFormat`]; [`Error::DiskFull`];
-    /// [`Error::Displaced`] if the directory was taken away meanwhile; [`Error::Io`]. Nothing is
-    /// lost by trying again.
+    /// [`Error::Displaced`] if the directory was taken away meanwhile; [`Error::Io`];
+    /// [`Error::InvalidArgument`] for an empty path. Nothing is lost by trying again, and
+    /// [`Error::is_retryable`] says whether it may help.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open(path)
     }

@@ -216,7 +216,7 @@ impl LogWriter {
         if end <= self.allocated || plan.bytes == 0 || plan.unsupported {
             return Ok(());
         }
-        let target = (end + plan.bytes).min(plan.segment_bytes).max(end);
+        let target = end.saturating_add(plan.bytes).min(plan.segment_bytes).max(end);
         if plan.zero_fill {
             sometimes!("writer/zeros-written-ahead");
             // The records that follow at once overwrite their part; zeros begin behind them.

@@ -103,7 +103,7 @@ fn intact_records_whose_versions_or_times_do_not_follow_each_other_are_corruptio
         let (offset, expected, found) = refused(&place, &manifest);
         assert_eq!(offset, second_at, "{kind:?} {version}");
         assert!(expected.ends_with("at 10 ms or later"), "{expected}");
-        assert_eq!(found, format!("version {version} at {time_ms} ms"));
+        assert_eq!(found, format!("record version {version} at {time_ms} ms"));
     }
 }
 
@@ -146,7 +146,7 @@ fn a_segment_shorter_than_the_manifest_attests_is_corruption_where_it_ends() {
         manifest.clean = clean;
         let (offset, expected, _) = refused(&place, &manifest);
         assert_eq!(offset, end);
-        assert!(expected.contains("as the manifest attests"), "{expected}");
+        assert!(expected.contains("that the manifest vouches for"), "{expected}");
     }
 }
 

@@ -284,16 +284,28 @@ impl Runner<'_> {
         self.fail("C1", message)
     }
 
-    /// A delete, and the end of a run, may use a sixteenth more of the memory than puts may.
+    /// A delete may use a reserve beyond the memory that puts may use, or beyond what the opening
+    /// needed; the end of a run takes none, and is never refused for it.
     pub(super) fn has_no_reserve(&self, changes: &[ChangeSpec]) -> Checked {
-        let frees = matches!(changes, [ChangeSpec::Delete { .. } | ChangeSpec::End { .. }]);
-        let budget = self.case.options.memtable_bytes_max;
-        let used = self.memory_bytes();
-        // Others of its group have taken room that is not in use yet.
-        if !frees || !self.pending.is_empty() || used + CHANGE_BYTES_MAX > budget + budget / 16 {
-            return Ok(());
+        let (used, limit) = (self.memory_bytes(), self.memory_with_reserve());
+        let is_refused_rightly = match changes {
+            [ChangeSpec::End { .. }] => false,
+            // Others of its group have taken room that is not in use yet.
+            [ChangeSpec::Delete { .. }] => {
+                !self.pending.is_empty() || used + CHANGE_BYTES_MAX > limit
+            }
+            _ => true,
+        };
+        match is_refused_rightly {
+            true => Ok(()),
+            false => self.fail("memory", format!("{used} of {limit} bytes, and no way out")),
         }
-        self.fail("memory", format!("{used} bytes of {budget}, and no room for a delete"))
+    }
+
+    /// How much memory there may be after deletes and ends of runs.
+    fn memory_with_reserve(&self) -> u64 {
+        let budget = self.case.options.memtable_bytes_max;
+        budget.max(self.memory_at_first) + (budget / 16).max(4096)
     }
 
     /// A blocking commit overtakes none that the same thread has submitted.
@@ -363,13 +375,14 @@ impl Runner<'_> {
         self.require("C12", outcome)
     }
 
-    /// Memory is within its budget after a put, and with the reserve of deletes and ends after one
-    /// of those; or no more than what a recovery needed, which knows less of what has expired.
+    /// Memory is within its budget after a put, or no more than what a recovery needed, which
+    /// knows less of what has expired; after deletes and ends with their reserve beyond that.
     pub(super) fn is_within_its_memory(&mut self) -> Checked {
-        let budget = self.case.options.memtable_bytes_max;
         let (put, freed) = std::mem::take(&mut self.acknowledged_in_op);
-        let reserve = if put && !freed { 0 } else { budget / 16 };
-        let limit = (budget + reserve).max(self.memory_at_first);
+        let limit = match put && !freed {
+            true => self.case.options.memtable_bytes_max.max(self.memory_at_first),
+            false => self.memory_with_reserve(),
+        };
         if !self.case.options.may_be_full() {
             return Ok(());
         }

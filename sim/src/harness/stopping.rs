@@ -115,7 +115,7 @@ impl Runner<'_> {
         let before = self.changing_calls();
         let options = Options { create_if_missing: false, ..self.case.options.engine() };
         let refused = match self.builder().options(options).open(DIR) {
-            Err(Error::NoStore { .. }) => true,
+            Err(Error::NoStore { path }) => path == Path::new(DIR),
             _ => false,
         };
         self.disk.enable_faults(true);
@@ -148,7 +148,7 @@ impl Runner<'_> {
                 }
                 Ok(Some(db.storage().version()))
             }
-            Err(Error::Io { .. }) if self.may_be_unreadable() => Ok(None),
+            Err(Error::Io { .. } | Error::NoStore { .. }) if self.may_be_unreadable() => Ok(None),
             Err(_) if !self.is_strict() => Ok(None),
             Err(error) => self.fail("C5", format!("a read-only opening was refused: {error}")),
         }
