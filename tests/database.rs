@@ -19,7 +19,7 @@ fn a_new_directory_becomes_an_empty_database_that_can_be_opened_again() {
     assert_eq!(db.durability_mode(), DurabilityMode::Strict);
     assert!(db.recovery_report().created && db.recovery_report().clean);
     assert_eq!((db.storage().version(), db.active_run_count().unwrap()), (0, 0));
-    assert!(path.join("MANIFEST").is_file() && path.join("LOCK").is_file());
+    assert!(path.join("runstone.manifest").is_file() && path.join("runstone.lock").is_file());
     db.close().unwrap();
     let db = Database::open(&path).unwrap();
     assert!(!db.recovery_report().created && db.recovery_report().clean);
