@@ -44,7 +44,8 @@ fn a_directory_without_a_store_is_left_as_it_is_if_none_may_be_made() {
     let open = || Database::builder().options(options.clone()).open(dir.path());
     // Empty, or with the lock file of a creation that never got further.
     for files in [&[][..], &["LOCK"]] {
-        files.iter().for_each(|name| put_file(&OsVfs::new(), &dir.path().join(name), b""));
+        let lock = dir.path().join("runstone.lock");
+        files.iter().for_each(|_| put_file(&OsVfs::new(), &lock, b""));
         let error = open().unwrap_err();
         assert!(matches!(&error, Error::NoStore { path } if path == dir.path()), "{error}");
         let reading = Database::open_read_only(dir.path()).map(|_| ()).unwrap_err();

@@ -72,12 +72,13 @@ const PERIODS: [(&str, Set); 2] = [
 ];
 
 /// What is no number.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "durability",
     "limits",
     "steps",
     "zero_fill",
     "pad_to_sector",
+    "create_among_others",
     "create_if_missing",
     "background",
 ];

@@ -252,6 +252,11 @@ pub fn image(vfs: &dyn Vfs, dir: impl AsRef<Path>) -> Image {
     image.into_iter().map(|(name, bytes)| (short_name(&name, id.as_deref()), bytes)).collect()
 }
 
+/// The path of the store's file of this short name in [`DIR`].
+pub fn own_path(vfs: &dyn Vfs, name: &str) -> std::path::PathBuf {
+    Path::new(DIR).join(long_name(name, &image(vfs, DIR)))
+}
+
 /// The bytes of a file.
 pub fn read(vfs: &dyn Vfs, path: impl AsRef<Path>) -> Vec<u8> {
     let file = vfs.open(path.as_ref(), Access::Read).expect("opens");

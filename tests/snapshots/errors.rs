@@ -16,7 +16,7 @@ use runstone_sim::disk::{CallKind, CrashKind, Fault, FaultKind};
 use runstone_vfs::{Access, Vfs, write_all_at};
 
 use crate::dump;
-use crate::fixture::{DIR, World, options, run};
+use crate::fixture::{DIR, World, options, own_path, run};
 use crate::settings::check;
 
 const STRICT: DurabilityMode = DurabilityMode::Strict;
@@ -219,7 +219,7 @@ fn reopen(messages: &mut Messages) {
 
 /// Overwrites bytes of a file.
 fn overwrite(world: &World, name: &str, at: usize, bytes: &[u8]) {
-    let file = world.disk.open(&Path::new(DIR).join(name), Access::ReadWrite).unwrap();
+    let file = world.disk.open(&own_path(name), Access::ReadWrite).unwrap();
     write_all_at(&*file, bytes, at as u64).unwrap();
 }
 
@@ -243,35 +243,37 @@ fn damage(messages: &mut Messages) {
         world.disk.remove(&Path::new(DIR).join(name)).unwrap();
     };
     damaged(messages, "open; a bit of the manifest is flipped", true, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("MANIFEST"), 40 * 8).unwrap();
+        world.disk.flip_bit(&own_path("runstone.manifest"), 40 * 8).unwrap();
     });
     damaged(messages, "open; the zeros of the manifest's head are damaged", true, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("MANIFEST"), 22 * 8).unwrap();
+        world.disk.flip_bit(&own_path("runstone.manifest"), 22 * 8).unwrap();
     });
     damaged(messages, "open; the manifest is a text", true, |world| {
-        overwrite(world, "MANIFEST", 0, b"MANIFEST-000003\n");
+        overwrite(world, "runstone.manifest", 0, b"MANIFEST-000003\n");
     });
     damaged(messages, "open; the manifest is empty", true, |world| {
-        let file = world.disk.open(&Path::new(DIR).join("MANIFEST"), Access::ReadWrite);
+        let file = world.disk.open(&own_path("runstone.manifest"), Access::ReadWrite);
         file.unwrap().set_len(0).unwrap();
     });
-    damaged(messages, "open; the manifest is missing", true, |world| remove(world, "MANIFEST"));
+    damaged(messages, "open; the manifest is missing", true, |world| {
+        remove(world, "runstone.manifest")
+    });
     damaged(messages, "open; the manifest is of a later format", true, |world| {
-        let mut bytes = world.file("MANIFEST");
+        let mut bytes = world.file("runstone.manifest");
         bytes[8] = 2;
         let checksum = dump::crc32(dump::crc32(0, &bytes[..16]), &bytes[24..]);
         bytes[16..20].copy_from_slice(&checksum.to_le_bytes());
-        overwrite(world, "MANIFEST", 0, &bytes);
+        overwrite(world, "runstone.manifest", 0, &bytes);
     });
     damaged(messages, "open; a segment is missing", true, |world| remove(world, "000001.log"));
     damaged(messages, "open; a bit of a segment's header is flipped", true, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("000001.log"), 20 * 8).unwrap();
+        world.disk.flip_bit(&own_path("000001.log"), 20 * 8).unwrap();
     });
     damaged(messages, "open; the zeros of a segment's header are damaged", true, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("000001.log"), 70 * 8).unwrap();
+        world.disk.flip_bit(&own_path("000001.log"), 70 * 8).unwrap();
     });
     damaged(messages, "open; a segment is cut", true, |world| {
-        let file = world.disk.open(&Path::new(DIR).join("000001.log"), Access::ReadWrite);
+        let file = world.disk.open(&own_path("000001.log"), Access::ReadWrite);
         file.unwrap().set_len(300).unwrap();
     });
     damaged(messages, "open; the segment is another store's", true, |world| {
@@ -281,20 +283,20 @@ fn damage(messages: &mut Messages) {
         let _first = other.open(options(STRICT));
         let db = other.builder(options(STRICT)).open(dir).unwrap();
         db.close().unwrap();
-        let mut bytes = other.disk.live_image()[&dir.join("000001.log")].clone();
+        let mut bytes = other.disk.live_image()[&own_path("000001.log")].clone();
         bytes.resize(world.file("000001.log").len(), 0);
         overwrite(world, "000001.log", 0, &bytes);
     });
     damaged(messages, "open; a bit of the log is flipped, after a clean close", true, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("000001.log"), 250 * 8).unwrap();
+        world.disk.flip_bit(&own_path("000001.log"), 250 * 8).unwrap();
     });
     damaged(messages, "open; a bit of a record's content is flipped", true, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("000001.log"), 270 * 8).unwrap();
+        world.disk.flip_bit(&own_path("000001.log"), 270 * 8).unwrap();
     });
     damaged(messages, "open; the log is zeros from the middle on", true, |world| {
         overwrite(world, "000001.log", 224, &vec![0; 544 - 224]);
     });
     damaged(messages, "open; a bit of the log is flipped, after a kill", false, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("000001.log"), 250 * 8).unwrap();
+        world.disk.flip_bit(&own_path("000001.log"), 250 * 8).unwrap();
     });
 }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use runstone_vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
+use crate::fixture::OWN_PREFIX;
+
 /// The lines so far; clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
@@ -53,10 +55,13 @@ impl Recorder {
 
     /// A path as traces show it: a bare name in the directory, `.` for the directory itself.
     fn name(&self, path: &Path) -> String {
-        let path = self.base.join(path);
+        let path = match path.to_str() {
+            Some(".") => self.base.clone(),
+            _ => self.base.join(path),
+        };
         match path.strip_prefix(&self.dir) {
             Ok(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
-            Ok(rest) => rest.display().to_string(),
+            Ok(rest) => rest.display().to_string().replace(OWN_PREFIX, "runstone-ID-"),
             Err(_) => path.display().to_string(),
         }
     }

@@ -116,8 +116,8 @@ impl SyncGate {
 
     /// Syncs, unless the point lies in an older segment (which was synced when it ended).
     ///
-    /// Errors: [`Error::Poisoned`], if this sync or an earlier one failed; [`Error::Displaced`] if the
-    /// directory is another's.
+    /// Errors: [`Error::Poisoned`], if this sync or an earlier one failed; [`Error::Displaced`] if
+    /// the directory is another's.
     pub(crate) fn sync(&self, point: &SyncPoint, health: &Health) -> Result<()> {
         let gate = self.segment.lock();
         let current = *gate;

@@ -205,9 +205,8 @@ impl Journal {
         // Those before it may be taken by what is not the store's.
         let number = segment.header.number;
         self.manifest.next_file = self.manifest.next_file.max(number + 1);
-        if planted!(NewSegmentReclaimed) {
-            self.orphans.push(OwnName::Segment(self.manifest.store_id, number));
-        }
+        let name = OwnName::Segment(self.manifest.store_id, number);
+        planted!(NewSegmentReclaimed => self.orphans.push(name));
         // 3. The manifest: the old one ends at its length, the new one is open.
         let mut next = self.manifest.clone();
         if let Some(last) = next.segments.last_mut() {
@@ -224,7 +223,7 @@ impl Journal {
             if matches!(failure, WriteFailure::Full(_)) {
                 sometimes!("journal/rotation-manifest-full-disk");
                 // No manifest that could come into force names it.
-                self.discard(true, &[OwnName::Segment(self.manifest.store_id, number)]);
+                self.discard(true, &[name]);
             }
             sometimes!(
                 "journal/rotation-manifest-failed",

@@ -286,7 +286,7 @@ impl Builder {
         let dir = entrance::enter(&*self.vfs, path, none)?;
         let steps = &self.options.steps;
         let Some(lock) = entrance::lock(&*dir, path, LockKind::Shared)? else {
-            sometimes!("builder/nothing-to-read");
+            sometimes!("builder/nothing-to-lock");
             return Err(self.no_lock(&*dir, path));
         };
         let place = Arc::new(self.place(dir, path, &*lock)?);

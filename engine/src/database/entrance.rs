@@ -53,10 +53,10 @@ pub(super) fn enter(vfs: &dyn Vfs, path: &Path, permits: Permits) -> Result<Arc<
         }
     };
     if !missing.is_empty() && !permits.create {
-        sometimes!("builder/missing-and-not-made");
+        sometimes!("entrance/missing-and-not-made");
         return Err(Error::NoStore { path: path.to_owned() });
     }
-    sometimes!("builder/directory-missing", !missing.is_empty());
+    sometimes!("entrance/directory-missing", !missing.is_empty());
     for part in missing.into_iter().rev() {
         let name = Path::new(part.as_os_str());
         if let Component::Normal(_) = part {
@@ -96,7 +96,7 @@ pub(super) fn lock_for_writing(
         }
         return Ok(Held { lock, is_new: false });
     }
-    sometimes!("builder/lock-file-missing");
+    sometimes!("entrance/lock-file-missing");
     refuse_to_make(dir, path, permits, step_bytes)?;
     match dir.create(Path::new(LOCK)) {
         Ok(_file) => {}
@@ -119,7 +119,7 @@ pub(super) fn lock(dir: &dyn Vfs, path: &Path, kind: LockKind) -> Result<Option<
         Err(e) => match e.kind() {
             io::ErrorKind::NotFound => Ok(None),
             io::ErrorKind::WouldBlock => {
-                sometimes!("builder/locked-by-another");
+                sometimes!("entrance/locked-by-another");
                 let owner = dir.lock_owner(Path::new(LOCK));
                 Err(Error::Locked { path: path.join(LOCK), owner })
             }
@@ -136,12 +136,12 @@ fn refuse_to_make(dir: &dyn Vfs, path: &Path, permits: Permits, step_bytes: u64)
     }
     listing.refuse_lost_manifest(dir, path, step_bytes)?;
     if !permits.create {
-        sometimes!("builder/no-store-and-none-made");
+        sometimes!("entrance/no-store-and-none-made");
         return Err(Error::NoStore { path: path.to_owned() });
     }
     match listing.stranger() {
         Some(found) if !permits.among_others && !planted!(MadeAmongOthers) => {
-            sometimes!("builder/not-a-store");
+            sometimes!("entrance/not-a-store");
             Err(Error::NotAStore { path: path.to_owned(), found: found.to_owned() })
         }
         _ => Ok(()),
@@ -190,8 +190,8 @@ fn sync_above(place: &Place) -> Result<()> {
             return Ok(());
         }
         match next.sync_dir(Path::new(".")) {
-            Ok(()) => sometimes!("builder/parent-synced"),
-            Err(e) if is_not_ours(&e) => sometimes!("builder/parent-not-ours"),
+            Ok(()) => sometimes!("entrance/parent-synced"),
+            Err(e) if is_not_ours(&e) => sometimes!("entrance/parent-not-ours"),
             Err(e) => return Err(failed(e)),
         }
         (dir, id) = (next, next_id);

@@ -1,7 +1,7 @@
 //! What stands in a store's directory: its own files, and other people's.
 //!
-//! Invariants: a file is the store's if its name bears the store's id; whatever else stands there is
-//! never removed. A number that such a name bears, be it of a directory, is never taken.
+//! Invariants: a file is the store's if its name bears the store's id; whatever else stands there
+//! is never removed. A number that such a name bears, be it of a directory, is never taken.
 
 use std::io;
 use std::path::Path;
@@ -78,10 +78,8 @@ impl Listing {
 
     /// A number that no file bears, and none has borne as far as the manifest knows.
     pub(crate) fn next_number(&self, manifest: Option<&Manifest>) -> u64 {
-        if let (true, Some(manifest)) = (planted!(RepairNotReentrant), manifest) {
-            return manifest.next_file;
-        }
-        manifest.map_or(1, |manifest| manifest.next_file).max(self.greatest + 1)
+        let borne = if planted!(RepairNotReentrant) { 0 } else { self.greatest };
+        manifest.map_or(1, |manifest| manifest.next_file).max(borne + 1)
     }
 
     /// Refuses a directory without a manifest in which a log holds records, or may hold them:
@@ -148,11 +146,7 @@ impl Listing {
                     sometimes!("recovery/of-another-store");
                     foreign += 1;
                 }
-                OwnName::Segment(_, number) if counts(*number) => {
-                    if planted!(ReadErrorForgetsReference) && !is_readable(place, *own) {
-                        orphans.push(*own);
-                    }
-                }
+                OwnName::Segment(_, number) if counts(*number) && !is_forgotten(place, *own) => {}
                 OwnName::Segment(..) => {
                     sometimes!("recovery/orphan-segment");
                     orphans.push(*own);
@@ -168,7 +162,8 @@ impl Listing {
     }
 }
 
-fn is_readable(place: &Place, name: OwnName) -> bool {
+/// Never, but for a planted bug: a segment that cannot be read now still counts.
+fn is_forgotten(place: &Place, name: OwnName) -> bool {
     let read = || -> io::Result<u64> { place.open(name, Access::Read)?.len() };
-    read().is_ok()
+    planted!(ReadErrorForgetsReference) && read().is_err()
 }

@@ -126,8 +126,8 @@ fn a_whole_segment_under_the_number_or_salt_of_another_is_corruption() {
         let mut manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
         assert!(replay(&place, &manifest, &Steps::default()).is_ok());
         break_it(&mut manifest);
-        let to = OwnName::Segment([3; 16], manifest.segments[0].number);
-        if i == 1 {
+        let to = OwnName::Segment(manifest.store_id, manifest.segments[0].number);
+        if i != 0 {
             place.rename(OwnName::Segment([3; 16], 1), to).unwrap();
         }
         let (offset, expected, found) = refused(&place, &manifest);
