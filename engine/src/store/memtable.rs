@@ -43,6 +43,11 @@ impl Version {
         let now_ms = now_ms - u64::from(planted!(ExpiryOffByOne)).min(now_ms);
         self.value.is_some() && now_ms < self.expiry_ms
     }
+
+    /// Of one that is not visible: when it expired; 0 for a tombstone.
+    pub(super) fn expired_ms(&self) -> u64 {
+        if self.value.is_some() { self.expiry_ms } else { 0 }
+    }
 }
 
 /// What an allocation costs beside its bytes.
@@ -298,18 +303,27 @@ impl Memtable {
     }
 
     /// The entries between two bounds that a reader at `point` sees, in order, with every
-    /// key that was passed on the way counted by `visit`, which may end the walk.
+    /// key that was passed on the way counted by `visit`, which may end the walk. Returns the
+    /// greatest expiry of what was passed over as expired; 0 if there was none.
     pub(crate) fn walk<'a>(
         &'a self,
         bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
         point: ReadPoint,
         backward: bool,
         mut visit: impl FnMut(&'a PhysicalKey, Option<&'a Version>) -> bool,
-    ) {
+    ) -> u64 {
+        let mut expired_ms = 0;
         self.order.walk(&self.entries, bounds, backward, |slot| {
             let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
-            visit(key, chain.at(point.version).filter(|v| v.is_visible(point.now_ms)))
+            match chain.at(point.version) {
+                Some(version) if !version.is_visible(point.now_ms) => {
+                    expired_ms = version.expired_ms().max(expired_ms);
+                    visit(key, None)
+                }
+                version => visit(key, version),
+            }
         });
+        expired_ms
     }
 
     /// Frees superseded versions that no pin sees any more, visiting at most `limit` keys, and
