@@ -250,6 +250,10 @@ bugs! {
         "All of a group is shown with the time of the last of it."
     R79 ShownByGetForgotten
         "What a get does not find, since it has expired, does not count as shown."
+    R80 LateTimeLogged
+        "The time that was read for a late comer counts as logged, though the group left it out."
+    R81 ShownAfterCloseForgotten
+        "A close logs no time for what a snapshot that outlives it may show as expired."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

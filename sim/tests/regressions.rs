@@ -93,6 +93,20 @@ fn what_waited_for_a_full_disk_was_written_though_a_failed_sync_has_taken_it_out
     case_passes(include_str!("cases/seed-5000208036.json"));
 }
 
+/// A commit came when the leader had read the clock; its time was read, and then the group was cut
+/// before it. That time counted as logged, and maintenance freed what had expired by it.
+#[test]
+fn the_time_of_a_commit_that_a_group_leaves_out_is_not_logged() {
+    case_passes(include_str!("cases/seed-7000020108.json"));
+}
+
+/// A snapshot outlived its session, and showed in the next that a key had expired; nothing had
+/// logged that time. A close now logs it, if a snapshot that is alive may show it.
+#[test]
+fn what_a_snapshot_shows_as_expired_after_its_session_was_closed_stays_gone() {
+    case_passes(include_str!("cases/seed-7000023620.json"));
+}
+
 // ----- whole: as generated, since they were found before there was a shrinker -----
 
 /// A rotation wrote the group's time into the new segment, the write met a full disk, and the

@@ -365,6 +365,7 @@ impl Pipeline {
             }
         }
         writer.last_version += 1;
+        writer.record_ms = writer.last_time_ms;
         let head = writer.head(RecordKind::Commit, self.gate.synced());
         writer.journal.writer().append(head, |out| change::encode(out, changes.as_slice()));
         head.version

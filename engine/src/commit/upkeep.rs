@@ -167,6 +167,11 @@ impl Pipeline {
         self.store.shown_ms() > writer.logged_ms && !planted!(FloorNotLoggedWhenShown)
     }
 
+    /// Whether what outlives a close may tell a reader that something has expired, likewise.
+    fn pins_may_show(&self, writer: &Writer) -> bool {
+        !planted!(ShownAfterCloseForgotten) && self.store.pins_may_show(writer.logged_ms)
+    }
+
     /// Logs the engine's time, so that what has expired by now stays gone.
     fn append_clock_floor(&self, writer: &mut Writer) -> Result<()> {
         self.read_time(writer);
@@ -175,6 +180,7 @@ impl Pipeline {
             self.rotate(writer)?;
         }
         self.append_note(writer, RecordKind::ClockFloor)?;
+        writer.record_ms = writer.last_time_ms;
         writer.note_logged();
         Ok(())
     }
@@ -215,8 +221,9 @@ impl Pipeline {
         };
         self.health.check()?;
         let is_read_only = !writer.journal.session_begun();
-        let owes_floor =
-            self.owes_floor(&writer) && !(is_read_only && planted!(ReadOnlySessionLogsNoFloor));
+        // Snapshots outlive the session.
+        let owes_floor = (self.owes_floor(&writer) || self.pins_may_show(&writer))
+            && !(is_read_only && planted!(ReadOnlySessionLogsNoFloor));
         if is_read_only && !owes_floor {
             sometimes!("upkeep/nothing-to-close");
             writer.closed = true;

@@ -176,6 +176,13 @@ impl Memtable {
         self.expiries.first().is_some_and(|(expiry, _)| *expiry <= now_ms)
     }
 
+    /// Whether a newest version expires behind one time, and not behind another.
+    pub(crate) fn expires_within(&self, behind_ms: u64, by_ms: u64) -> bool {
+        debug_assert!(self.is_settled());
+        let first = self.expiries.range((behind_ms.saturating_add(1), 0)..).next();
+        first.is_some_and(|(expiry, _)| *expiry <= by_ms)
+    }
+
     /// Sets or deletes a key. `new.version` is above every version in the table.
     pub(crate) fn apply(&mut self, key: PhysicalKey, new: Version, pins: &Pins) {
         self.bytes += fresh_bytes(&key, &new);

@@ -242,6 +242,13 @@ impl UnifiedStore {
         self.inner.shown_ms.load(Ordering::Acquire)
     }
 
+    /// Whether a snapshot or iterator takes for expired what has expired behind this time: it may
+    /// be read, and show that, when the store has been closed.
+    pub(crate) fn pins_may_show(&self, behind_ms: u64) -> bool {
+        let pinned = self.inner.pins.latest_ms();
+        pinned.is_some_and(|pinned| self.settled(|m| m.expires_within(behind_ms, pinned)))
+    }
+
     /// Whether a key is visible.
     pub(crate) fn contains(&self, key: &PhysicalKey, point: Option<ReadPoint>) -> bool {
         let memtable = self.inner.memtable.read();

@@ -60,7 +60,20 @@ impl Workload {
     /// A step that one more comes to when it has begun.
     pub(super) fn late_step(&self, rng: &mut Rng) -> Op {
         let passes_ms = u32::try_from(pick(rng, &[1, 5, 60])).unwrap_or(1);
-        Op::LateStep { changes: vec![self.put(rng)], level: self.level(rng), passes_ms }
+        // Now and then it is refused, and its time is in no record.
+        let change = match rng.below(3) {
+            0 => ChangeSpec::Delete { run: RUNS - 1, key: 0 },
+            _ => self.put(rng),
+        };
+        Op::LateStep { changes: vec![change], level: self.level(rng), passes_ms }
+    }
+
+    /// A key that has expired when the step is over that commits it, and is freed at once.
+    fn expired_when_committed(&self, rng: &mut Rng) -> VecDeque<Op> {
+        let (run, key, value) = (self.run(rng), self.key(rng), self.value(rng));
+        let put = ChangeSpec::Put { run, key, value, ttl_ms: Some(pick(rng, &[1, 5])) };
+        let submit = Op::Submit { changes: vec![put], level: self.level(rng) };
+        VecDeque::from([submit, self.late_step(rng), Op::Maintain])
     }
 
     /// A disk that is full for a moment, and has room again.
@@ -130,6 +143,9 @@ impl Workload {
     /// Keys that expire when all is flushed, one behind the other, and somebody who is told so, in
     /// a session that writes nothing else.
     pub(super) fn expired(&mut self, rng: &mut Rng) -> VecDeque<Op> {
+        if rng.chance(1, 4) {
+            return self.expired_when_committed(rng);
+        }
         let (run, keys) = (self.run(rng), [self.key(rng), self.key(rng)]);
         let ttls = [pick(rng, &[1, 5, 7]), pick(rng, &[5, 20])];
         let mut ops: VecDeque<Op> = VecDeque::new();
