@@ -168,7 +168,10 @@ impl Workload {
                 2 => {
                     // Of four at most, the newest is the first or the second that is left.
                     ops.extend([const { Op::DropSnapshot { slot: 0 } }; 3]);
-                    ops.extend([Op::Snapshot, Op::ReadSnapshot { slot: 1 }]);
+                    ops.push_back(Op::Snapshot);
+                    // It outlives its session.
+                    ops.extend(rng.coin().then_some(Op::Reopen));
+                    ops.push_back(Op::ReadSnapshot { slot: 1 });
                 }
                 _ => ops.push_back(Op::Get { run, key }),
             }
