@@ -8,6 +8,7 @@
 //!    version; if its write or sync fails, the database is poisoned and nothing of the group
 //!    is ever shown.
 //! 4. Groups do not overlap: one is published or failed before the next begins.
+//! 5. A commit's time is read after its request was taken, so it is never before its call began.
 
 use std::collections::VecDeque;
 
@@ -71,7 +72,7 @@ impl Pipeline {
         // The version of a commit that fails is given again; its time need not be, and must
         // not: a new segment may bear it already.
         let before = writer.last_version;
-        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
+        self.read_time(writer);
         let mark = match self.fill(writer, &mut group, pending) {
             Ok(mark) => mark,
             Err(error) => {
@@ -107,8 +108,11 @@ impl Pipeline {
         }
         let Writer { hot, last_version, last_time_ms, .. } = writer;
         self.store.publish(*last_version, |memory| {
-            for Accepted { version, changes, previous, reply } in group.accepted.drain(..) {
-                self.apply(memory, changes, version, *last_time_ms, hot);
+            for accepted in group.accepted.drain(..) {
+                let Accepted { version, time_ms, changes, previous, reply } = accepted;
+                let time_ms =
+                    if planted!(GroupShownAtItsLastTime) { *last_time_ms } else { time_ms };
+                self.apply(memory, changes, version, time_ms, hot);
                 answers.add(reply, Ok(Committed { version, previous }));
             }
         });
@@ -121,7 +125,7 @@ impl Pipeline {
         self.prepare(writer)?;
         // 2. Judge and encode.
         let before = writer.last_version;
-        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
+        self.read_time(writer);
         let mut overlay = Overlay::new(writer.hot.id());
         self.admit(&mut overlay, &request, &mut self.budget(), &mut false)?;
         if writer.journal.needs_rotation(record_bytes(request.payload_bytes_max), &self.options) {
@@ -144,6 +148,11 @@ impl Pipeline {
             self.apply(memory, changes, version, *last_time_ms, hot);
         });
         Ok(Committed { version, previous })
+    }
+
+    /// The engine's time now, for what was taken before: times in the log never fall.
+    pub(crate) fn read_time(&self, writer: &mut Writer) {
+        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
     }
 
     /// Brings the log into a state in which records may be appended.
@@ -225,8 +234,9 @@ impl Pipeline {
         let mut mark = writer.journal.log().mark();
         let room = self.policy.unsynced_max().saturating_sub(self.unsynced_batched(writer));
         let (has_company, over) = (writer.last_group > 1, u64::from(planted!(BatchLimitOffByOne)));
-        while let Some(next) = self.next(pending, has_company && group.level == Some(Level::Strict))
-        {
+        loop {
+            let waits = has_company && group.level == Some(Level::Strict);
+            let Some(next) = self.next(writer, pending, waits) else { break };
             let Pending { request, .. } = &next;
             let bytes = record_bytes(request.payload_bytes_max);
             let encoded = (writer.journal.log().mark() - mark) as u64;
@@ -262,7 +272,8 @@ impl Pipeline {
                     let version = self.encode(writer, &mut changes);
                     group.batched += u64::from(level == Level::Batched);
                     group.level = group.level.max(Some(level));
-                    group.accepted.push(Accepted { version, changes, previous, reply });
+                    let time_ms = writer.last_time_ms;
+                    group.accepted.push(Accepted { version, time_ms, changes, previous, reply });
                 }
             }
         }
@@ -311,18 +322,27 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The next that waits. What came while the group was encoded still belongs to it.
+    /// The next that waits. What came while the group was encoded still belongs to it, with a
+    /// time of its own: its call may have begun after the group's was read.
     ///
     /// Before a sync, threads that the last group has woken and that did not yet run get the
     /// processor once, as long as more come by that: to wait is cheaper for them than another
     /// sync, and takes as long as they run.
-    fn next(&self, pending: &mut VecDeque<Pending>, waits: bool) -> Option<Pending> {
+    fn next(
+        &self,
+        writer: &mut Writer,
+        pending: &mut VecDeque<Pending>,
+        waits: bool,
+    ) -> Option<Pending> {
         if pending.is_empty() {
             self.queue.take(pending);
-        }
-        if pending.is_empty() && waits {
-            yield_now();
-            self.queue.take(pending);
+            if pending.is_empty() && waits {
+                yield_now();
+                self.queue.take(pending);
+            }
+            if !pending.is_empty() && !planted!(LateComersBearGroupTime) {
+                self.read_time(writer);
+            }
         }
         pending.pop_front()
     }
@@ -343,6 +363,7 @@ impl Pipeline {
             }
         }
         writer.last_version += 1;
+        writer.record_ms = writer.last_time_ms;
         let head = writer.head(RecordKind::Commit, self.gate.synced());
         writer.journal.writer().append(head, |out| change::encode(out, changes.as_slice()));
         head.version
@@ -385,7 +406,7 @@ impl Pipeline {
                         return Ok(Some(VersionedValue {
                             value,
                             version: accepted.version,
-                            timestamp: Timestamp::from_millis(now_ms),
+                            timestamp: Timestamp::from_millis(accepted.time_ms),
                             expires_at: (*expiry_ms != NEVER)
                                 .then(|| Timestamp::from_millis(*expiry_ms)),
                         }));

@@ -162,27 +162,41 @@ impl Pipeline {
         written
     }
 
+    /// Whether a reader was told that something has expired, and the log would not know it (C11).
+    fn owes_floor(&self, writer: &Writer) -> bool {
+        self.store.shown_ms() > writer.logged_ms && !planted!(FloorNotLoggedWhenShown)
+    }
+
+    /// Whether what outlives a close may tell a reader that something has expired, likewise.
+    fn pins_may_show(&self, writer: &Writer) -> bool {
+        !planted!(ShownAfterCloseForgotten) && self.store.pins_may_show(writer.logged_ms)
+    }
+
     /// Logs the engine's time, so that what has expired by now stays gone.
     fn append_clock_floor(&self, writer: &mut Writer) -> Result<()> {
-        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
+        self.read_time(writer);
         if writer.journal.needs_rotation(RECORD_BYTES_MIN, &self.options) {
             sometimes!("upkeep/clock-floor-in-a-new-segment");
             self.rotate(writer)?;
         }
         self.append_note(writer, RecordKind::ClockFloor)?;
+        writer.record_ms = writer.last_time_ms;
         writer.note_logged();
         Ok(())
     }
 
-    /// Makes everything acknowledged so far durable.
+    /// Makes everything acknowledged so far durable, and what was shown as expired stay gone: for
+    /// the latter alone a session begins, if that is what it takes.
     pub(crate) fn flush(&self) -> Result<()> {
         phase!(Flush);
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
-        if !writer.journal.session_begun() || !writer.dirty {
+        let owes_floor = self.owes_floor(&writer);
+        if !writer.dirty && !owes_floor {
             sometimes!("upkeep/nothing-to-flush");
             return Ok(());
         }
+        sometimes!("upkeep/flush-for-a-floor-alone", !writer.dirty);
         self.prepare(&mut writer)?;
         self.append_clock_floor(&mut writer)?;
         self.sync_all(&mut writer)?;
@@ -206,15 +220,20 @@ impl Pipeline {
             }
         };
         self.health.check()?;
-        if !writer.journal.session_begun() {
+        let is_read_only = !writer.journal.session_begun();
+        // Snapshots outlive the session.
+        let owes_floor = (self.owes_floor(&writer) || self.pins_may_show(&writer))
+            && !(is_read_only && planted!(ReadOnlySessionLogsNoFloor));
+        if is_read_only && !owes_floor {
             sometimes!("upkeep/nothing-to-close");
             writer.closed = true;
             return Ok(());
         }
+        sometimes!("upkeep/session-begun-to-log-a-floor", is_read_only);
         self.prepare(&mut writer)?;
         // In the middle of a rotation that met a full disk, the floor ends it.
         sometimes!("upkeep/closed-in-the-middle-of-a-rotation", writer.journal.is_ended());
-        if writer.dirty {
+        if writer.dirty || owes_floor {
             self.append_clock_floor(&mut writer)?;
         }
         let batched = writer.batched;

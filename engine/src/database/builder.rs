@@ -400,5 +400,8 @@ impl Builder {
         let jumped = replay.last_time_ms > 0 && ahead > self.options.clock_jump_report_ms;
         sometimes!("builder/clock-jumped", jumped);
         report.clock_jump_ms = jumped.then_some(ahead);
+        let behind = replay.last_time_ms.saturating_sub(clock.wall_ms());
+        sometimes!("builder/log-is-ahead-of-the-clock", behind > 0);
+        report.clock_ahead_ms = (behind > 0 && !planted!(ClockAheadUnreported)).then_some(behind);
     }
 }

@@ -65,6 +65,10 @@ pub struct RecoveryReport {
     pub foreign_files: u64,
     /// How far the wall clock is ahead of the log, if that is beyond `clock_jump_report_ms`.
     pub clock_jump_ms: Option<u64>,
+    /// How far the engine's time, which the log knows, is ahead of the wall clock; `None` if it is
+    /// not. A session with a clock that was far ahead, or a clock that was set back since, leaves
+    /// it so: what expires lives longer by as much. `docs/durability.md`, at C11, says what to do.
+    pub clock_ahead_ms: Option<u64>,
     /// How long the opening took.
     pub elapsed: Duration,
 }
@@ -192,8 +196,9 @@ impl Database {
         &self.core.report
     }
 
-    /// Makes everything acknowledged so far durable, whatever its mode, and what has expired
-    /// by now stay gone. Writes nothing if nothing was written since the last flush.
+    /// Makes everything acknowledged so far durable, whatever its mode, and what has expired by
+    /// now stay gone. Writes nothing if since the last flush nothing was written, and nothing was
+    /// shown as expired. Read-only, it has nothing to do, and makes nothing stay gone.
     ///
     /// Errors: [`Error::DiskFull`] (try again), [`Error::Poisoned`], [`Error::Closed`].
     pub fn flush(&self) -> Result<()> {

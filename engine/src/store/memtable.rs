@@ -156,6 +156,13 @@ impl Memtable {
         self.expiries.first().is_some_and(|(expiry, _)| *expiry <= now_ms)
     }
 
+    /// Whether a newest version expires behind one time, and not behind another.
+    pub(crate) fn expires_within(&self, behind_ms: u64, by_ms: u64) -> bool {
+        debug_assert!(self.is_settled());
+        let first = self.expiries.range((behind_ms.saturating_add(1), 0)..).next();
+        first.is_some_and(|(expiry, _)| *expiry <= by_ms)
+    }
+
     /// Sets or deletes a key. `new.version` is above every version in the table.
     pub(crate) fn apply(&mut self, key: PhysicalKey, new: Version, pins: &Pins) {
         self.bytes += fresh_bytes(&key, &new);
@@ -274,18 +281,27 @@ impl Memtable {
     }
 
     /// The entries between two bounds that a reader at `point` sees, in order, with every
-    /// key that was passed on the way counted by `visit`, which may end the walk.
+    /// key that was passed on the way counted by `visit`, which may end the walk. Returns the
+    /// greatest expiry of what was passed over as expired; 0 if there was none.
     pub(crate) fn walk<'a>(
         &'a self,
         bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
         point: ReadPoint,
         backward: bool,
         mut visit: impl FnMut(&'a PhysicalKey, Option<&'a Version>) -> bool,
-    ) {
+    ) -> u64 {
+        let mut expired_ms = 0;
         self.order.walk(&self.entries, bounds, backward, |slot| {
             let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
-            visit(key, chain.at(point.version).filter(|v| v.is_visible(point.now_ms)))
+            match chain.at(point.version) {
+                Some(version) if !version.is_visible(point.now_ms) => {
+                    expired_ms = version.expired_ms().max(expired_ms);
+                    visit(key, None)
+                }
+                version => visit(key, version),
+            }
         });
+        expired_ms
     }
 
     /// Frees superseded versions that no pin sees any more, visiting at most `limit` keys, and

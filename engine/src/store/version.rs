@@ -17,6 +17,11 @@ impl Version {
         let now_ms = now_ms - u64::from(planted!(ExpiryOffByOne)).min(now_ms);
         self.value.is_some() && now_ms < self.expiry_ms
     }
+
+    /// Of one that is not visible: when it expired; 0 for a tombstone.
+    pub(super) fn expired_ms(&self) -> u64 {
+        if self.value.is_some() { self.expiry_ms } else { 0 }
+    }
 }
 
 /// The versions of one key.

@@ -172,6 +172,16 @@ pub enum Op {
     },
     /// Commits one group of what waits.
     Step,
+    /// As `Step`; but when the step has just read the clock, time passes, and a batch is put into
+    /// the queue, whose call has begun after the time that was read.
+    LateStep {
+        /// The batch's changes.
+        changes: Vec<ChangeSpec>,
+        /// Its durability.
+        level: LevelSpec,
+        /// How much time passes.
+        passes_ms: u32,
+    },
     /// Waits for the first ticket, and commits what that takes.
     Wait,
     /// Does what is due.

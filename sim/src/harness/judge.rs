@@ -53,7 +53,7 @@ impl Runner<'_> {
         match &error {
             Error::OutcomeUnknown { .. } => {
                 // Whether it is legal depends on the unknown ones before it.
-                self.unknown.push(changes.to_vec());
+                self.unknown.push((changes.to_vec(), self.commit_ms()));
                 self.epoch_max = self.epoch_max.max(self.epoch);
                 self.poisoned = true;
                 self.expect_fault("C6", &error, crashed)
@@ -64,7 +64,7 @@ impl Runner<'_> {
             }
             // A manifest that a lying disk has lost is another one.
             Error::Displaced { .. } if !self.is_strict() => {
-                self.unknown.push(changes.to_vec());
+                self.unknown.push((changes.to_vec(), self.commit_ms()));
                 self.poisoned = true;
                 self.expect_fault("C6", &error, crashed)
             }
@@ -91,6 +91,11 @@ impl Runner<'_> {
         }
     }
 
+    /// The time of the commits that are judged.
+    fn commit_ms(&self) -> u64 {
+        self.commit_ms.unwrap_or_else(|| self.now_ms())
+    }
+
     /// C7: a commit that a full disk undid comes back if the sync of that lied.
     pub(super) fn remember_undone(&mut self, changes: &[ChangeSpec]) {
         if self.is_strict() {
@@ -103,7 +108,7 @@ impl Runner<'_> {
         let mut branch = undone.map_or_else(|| base.clone(), |(_, branch)| branch);
         for history in [&mut branch, &mut base.clone()] {
             if model::check_door(changes).is_ok() && history.check(changes).is_ok() {
-                history.commit(changes, self.now_ms());
+                history.commit(changes, self.commit_ms());
                 self.timelines.push(history.clone());
             }
         }
@@ -131,7 +136,7 @@ impl Runner<'_> {
         has_previous: bool,
         previous: Option<runstone::Value>,
     ) -> Checked {
-        let now = self.now_ms();
+        let now = self.commit_ms();
         if has_previous && let [ChangeSpec::Delete { run, key }] = changes {
             let key = key_bytes(*key);
             let before = self.model.get(*run, &key, self.model.version(), now);

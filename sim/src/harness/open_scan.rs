@@ -14,6 +14,8 @@ pub(super) struct OpenScan {
     pub(super) scan: Scan,
     pub(super) what: String,
     pub(super) left: VecDeque<(Vec<u8>, Revision)>,
+    /// The greatest expiry of what it passes over as expired.
+    pub(super) expired_ms: u64,
 }
 
 impl OpenScan {

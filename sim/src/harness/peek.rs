@@ -77,7 +77,8 @@ impl Runner<'_> {
             return self.fail("C5", format!("behind {behind} {name} is shorter than attested"));
         }
         let (floor, version) = self.time_floor;
-        let (last, time_ms) = (files.last_commit(), files.time_ms(version));
+        // Commits that came later and are promised as well bear their own time.
+        let (last, time_ms) = (files.last_commit(), files.time_ms(version.max(self.durable)));
         if last < self.durable {
             let message =
                 format!("behind {behind} commit {last} is the last, not {}", self.durable);

@@ -36,17 +36,33 @@ impl Runner<'_> {
         self.full_at = None;
     }
 
-    /// C11: a flush, or a close with anything to write, has logged the engine's time.
+    /// C11: a flush, or a close with anything to write, has logged the engine's time; and in any
+    /// case one at which all has expired that was shown as expired before.
     pub(super) fn floor_is_logged(&mut self) {
         let version = self.model.version();
-        let logged = match self.dirty {
+        let known = match self.dirty {
             true => self.now_ms(),
             // What maintenance has logged is durable by now.
             false if self.looks() => self.files().floor_ms().max(self.model.time_ms()),
             false => self.model.time_ms(),
         };
+        let logged = known.max(self.shown_ms);
         self.time_floor = self.time_floor.max((logged, version));
         self.dirty = false;
+    }
+
+    /// C11: a reader was told that what expired then has expired.
+    pub(super) fn note_shown(&mut self, expired_ms: u64) {
+        self.shown_ms = self.shown_ms.max(expired_ms);
+    }
+
+    /// What an opening that saw this wall clock says of how far the log is ahead of it.
+    pub(super) fn ahead_is_reported(db: &Database, wall_ms: u64) -> Result<(), String> {
+        let ahead = db.storage().now().as_millis().checked_sub(wall_ms).filter(|ahead| *ahead > 0);
+        match db.recovery_report().clock_ahead_ms {
+            found if found == ahead => Ok(()),
+            found => Err(format!("the log is {found:?} ms ahead of the clock, not {ahead:?}")),
+        }
     }
 
     /// C11: what was logged is the least that any opening knows, whatever the wall clock says.
@@ -98,9 +114,21 @@ impl Runner<'_> {
         }
     }
 
+    /// Whether a failure since the store was opened may have taken out of the files what had been
+    /// written to them: then nobody can tell from outside whether it had been.
+    fn lost_since_opened(&self) -> bool {
+        self.disk.injected_since(self.faults_before).iter().any(|hit| {
+            hit.fault.kind == FaultKind::BackgroundFails
+                || matches!(hit.kind, CallKind::Sync | CallKind::SyncDir)
+        })
+    }
+
     /// C6: what a full disk keeps in memory is written before anything else is taken.
     pub(super) fn nothing_waits(&mut self, what: &str) -> Checked {
         let Some(stuck) = self.stuck.take() else { return Ok(()) };
+        if self.lost_since_opened() {
+            return Ok(());
+        }
         let written = self.last_in_files();
         if self.disk.is_crashed() || written >= stuck {
             return Ok(());

@@ -108,8 +108,10 @@ pub(super) struct Runner<'a> {
     /// The history with the commits that a full disk has just undone, and where it branches.
     pub(super) undone: Option<(u64, Model)>,
     pub(super) pending: VecDeque<Pending>,
-    /// Commits that may or may not have happened, in order.
-    pub(super) unknown: Vec<Vec<ChangeSpec>>,
+    /// Commits that may or may not have happened, in order, and their time.
+    pub(super) unknown: Vec<(Vec<ChangeSpec>, u64)>,
+    /// The time of the commits that are judged, if it is not now.
+    pub(super) commit_ms: Option<u64>,
     /// C1: every commit up to here survives anything.
     pub(super) durable: u64,
     /// C13: every commit up to here survives the process.
@@ -123,6 +125,8 @@ pub(super) struct Runner<'a> {
     pub(super) acknowledged: VecDeque<(u64, Level, u64)>,
     /// C11: what the engine's time was at the last flush or close, and the version then.
     pub(super) time_floor: (u64, u64),
+    /// C11: the greatest expiry of what this session has shown as expired.
+    pub(super) shown_ms: u64,
     /// The greatest engine time ever seen.
     pub(super) time_max: u64,
     /// The engine's time less the monotonic clock.
@@ -211,12 +215,14 @@ impl<'a> Runner<'a> {
             undone: None,
             pending: VecDeque::new(),
             unknown: Vec::new(),
+            commit_ms: None,
             durable: 0,
             written: 0,
             in_files: 0,
             unproven: None,
             acknowledged: VecDeque::new(),
             time_floor: (0, 0),
+            shown_ms: 0,
             time_max: 0,
             offset: 0,
             poisoned: false,

@@ -19,8 +19,11 @@ use crate::rng::Streams;
 
 /// A clock that stands in a time before any store: what is not in the log is not known to it.
 fn set_back() -> Arc<SimClock> {
-    Arc::new(SimClock::new(1))
+    Arc::new(SimClock::new(SET_BACK_MS))
 }
+
+/// What its wall clock says.
+const SET_BACK_MS: u64 = 1;
 
 impl Runner<'_> {
     pub(super) fn reopen(&mut self) -> Checked {
@@ -77,6 +80,7 @@ impl Runner<'_> {
                 let now = db.storage().now().as_millis();
                 let same = oracle::compare(&db, &self.model, now);
                 let same = same.and_then(|()| self.time_stands(now));
+                let same = same.and_then(|()| Self::ahead_is_reported(&db, SET_BACK_MS));
                 let same = same.and_then(|()| match db.recovery_report().clean {
                     true => Ok(()),
                     false => Err("a closed store is not clean".to_owned()),
@@ -145,6 +149,7 @@ impl Runner<'_> {
                 }
                 if self.is_strict() {
                     self.require("C11", self.time_stands(db.storage().now().as_millis()))?;
+                    self.require("report", Self::ahead_is_reported(&db, SET_BACK_MS))?;
                 }
                 Ok(Some(db.storage().version()))
             }

@@ -44,6 +44,8 @@ impl Runner<'_> {
             // Its unknown commits may be on the disk as well.
             self.timelines.push(self.extended(0));
         }
+        // The comparison has read everything.
+        self.shown_ms = matched.last_expiry_ms(now);
         self.model = matched;
         self.unknown.clear();
         self.offset = i128::from(now) - i128::from(self.clock.now().1);
@@ -78,9 +80,9 @@ impl Runner<'_> {
     /// The history with the unknown commits, but for those whose bit is set.
     pub(super) fn extended(&self, skip: u32) -> Model {
         let mut model = self.model.clone();
-        for (i, changes) in self.unknown.iter().enumerate() {
+        for (i, (changes, time_ms)) in self.unknown.iter().enumerate() {
             if skip >> i & 1 == 0 && model.check(changes).is_ok() {
-                model.commit(changes, self.now_ms());
+                model.commit(changes, *time_ms);
             }
         }
         model
@@ -156,6 +158,7 @@ impl Runner<'_> {
         matched: &Model,
         stopped: Stopped,
     ) -> Checked {
+        self.require("report", Self::ahead_is_reported(db, self.clock.now().0))?;
         let report = db.recovery_report();
         self.epoch = report.epoch + u64::from(report.clean && !report.created);
         if self.epoch <= self.epoch_max {
