@@ -19,7 +19,7 @@ fn a_new_directory_becomes_an_empty_database_that_can_be_opened_again() {
     assert_eq!(db.durability_mode(), DurabilityMode::Strict);
     assert!(db.recovery_report().created && db.recovery_report().clean);
     assert_eq!((db.storage().version(), db.active_run_count().unwrap()), (0, 0));
-    assert!(path.join("MANIFEST").is_file() && path.join("LOCK").is_file());
+    assert!(path.join("runstone.manifest").is_file() && path.join("runstone.lock").is_file());
     db.close().unwrap();
     let db = Database::open(&path).unwrap();
     assert!(!db.recovery_report().created && db.recovery_report().clean);
@@ -31,8 +31,8 @@ fn a_missing_directory_is_refused_if_it_may_not_be_made() {
     let path = dir.path().join("missing");
     let options = runstone::Options { create_if_missing: false, ..Default::default() };
     let error = Database::builder().options(options).open(&path).unwrap_err();
-    assert!(matches!(&error, Error::Io { source, .. }
-        if source.kind() == std::io::ErrorKind::NotFound));
+    assert!(matches!(&error, Error::NoStore { path: named } if *named == path), "{error}");
+    assert!(!error.is_retryable() && error.to_string().contains("create_if_missing"), "{error}");
     assert!(!path.exists());
 }
 
@@ -44,10 +44,12 @@ fn a_directory_without_a_store_is_left_as_it_is_if_none_may_be_made() {
     let open = || Database::builder().options(options.clone()).open(dir.path());
     // Empty, or with the lock file of a creation that never got further.
     for files in [&[][..], &["LOCK"]] {
-        files.iter().for_each(|name| put_file(&OsVfs::new(), &dir.path().join(name), b""));
+        let lock = dir.path().join("runstone.lock");
+        files.iter().for_each(|_| put_file(&OsVfs::new(), &lock, b""));
         let error = open().unwrap_err();
-        assert!(matches!(&error, Error::Io { path, source, .. }
-            if source.kind() == std::io::ErrorKind::NotFound && path.ends_with("MANIFEST")));
+        assert!(matches!(&error, Error::NoStore { path } if path == dir.path()), "{error}");
+        let reading = Database::open_read_only(dir.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(&reading, Error::NoStore { path } if path == dir.path()), "{reading}");
         assert_eq!(names(), files);
     }
     Database::open(dir.path()).unwrap().close().unwrap();

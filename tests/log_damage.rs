@@ -11,7 +11,9 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{DIR, Image, NO_TAGS, State, World, image, memory_of, run, segments, state};
+use common::{
+    DIR, Image, NO_TAGS, State, World, image, long_name, memory_of, run, segments, state,
+};
 use runstone::{Database, DurabilityMode, Error, RunStatus};
 use runstone_sim::disk::{DiskConfig, SimVfs};
 
@@ -126,11 +128,11 @@ impl History {
     fn refused_with_offset(&self, error: &Error, file: &str) {
         match error {
             Error::Corruption { file: named, offset, .. } => {
-                assert_eq!(named, &Path::new(DIR).join(file));
+                assert_eq!(named, &Path::new(DIR).join(long_name(file, &self.files)));
                 assert!(*offset <= self.files[file].len() as u64);
             }
             Error::UnsupportedFormat { file: named, .. } => {
-                assert_eq!(named, &Path::new(DIR).join(file));
+                assert_eq!(named, &Path::new(DIR).join(long_name(file, &self.files)));
             }
             other => panic!("neither corruption nor format: {other}"),
         }

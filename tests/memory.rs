@@ -22,7 +22,7 @@ fn fill(db: &Database) -> u64 {
     for n in 0u64.. {
         match db.put(run(1), n.to_be_bytes(), vec![7; 200]) {
             Ok(_) => {}
-            Err(Error::MemtableFull { used, budget, wanted }) => {
+            Err(Error::MemtableFull { used, budget, wanted, .. }) => {
                 assert!(used + wanted > budget && budget == BUDGET, "{used} {budget} {wanted}");
                 return n;
             }
@@ -235,6 +235,98 @@ fn recovery_may_exceed_the_budget_rather_than_refuse() {
     assert!(db.storage().memory_bytes() > 2 * BUDGET);
     assert_eq!(state(&db), expected);
     is_full(db.put(run(1), "k", 1));
+}
+
+/// A store of three times the budget, with two runs, closed; the world in which it is opened again.
+fn overfull() -> (World, u64) {
+    let world = World::memory();
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    db.begin_run(run(2), NO_TAGS).unwrap();
+    let keys = 3_000;
+    for n in 0..keys {
+        db.put(run(1), u64::to_be_bytes(n), vec![7; 200]).unwrap();
+    }
+    db.close().unwrap();
+    (world.with(|options| options.memtable_bytes_max = BUDGET), keys)
+}
+
+#[test]
+fn a_store_opened_with_a_budget_below_what_it_holds_is_emptied_by_deletes_and_then_takes_puts() {
+    let (world, keys) = overfull();
+    let db = world.open();
+    let at_opening = db.storage().memory_bytes();
+    assert!(at_opening > 2 * BUDGET);
+    let error = db.put(run(1), "k", 1).unwrap_err();
+    assert!(error.to_string().contains("more than its budget of"), "{error}");
+    is_full(db.begin_run(run(3), NO_TAGS));
+    // One by one, in batches, and by submission.
+    for n in 0..keys / 2 {
+        assert!(db.delete(run(1), n.to_be_bytes()).unwrap().is_some());
+    }
+    db.end_run(run(2)).unwrap();
+    for first in (keys / 2..keys).step_by(20) {
+        let mut batch = WriteBatch::new();
+        for n in first..first + 20 {
+            batch.delete(run(1), n.to_be_bytes());
+        }
+        db.submit(batch, WriteOptions::default()).unwrap().wait().unwrap();
+        assert!(db.storage().memory_bytes() <= at_opening);
+    }
+    assert_eq!(db.storage().key_count(), 0);
+    db.put(run(1), "k", 1).unwrap();
+    db.begin_run(run(3), NO_TAGS).unwrap();
+    let shown = state(&db);
+    drop(db);
+    assert_eq!(state(&world.open()), shown);
+}
+
+/// The way out has an end, or memory would have none.
+#[test]
+fn deletes_under_a_snapshot_in_an_overfull_store_are_bounded_and_told_to_end_it() {
+    let (world, keys) = overfull();
+    let db = world.open();
+    let at_opening = db.storage().memory_bytes();
+    let snapshot = db.snapshot().unwrap();
+    let refusal = (0..keys).find_map(|n| db.remove(run(1), n.to_be_bytes()).err()).unwrap();
+    let Error::MemtableFull { used, budget, wanted, reserve } = refusal else {
+        panic!("{refusal}")
+    };
+    assert!(reserve && wanted > 0 && used <= budget && used + wanted > budget);
+    assert!(refusal.to_string().contains("end snapshots and iterators"), "{refusal}");
+    let held = db.storage().memory_bytes();
+    assert!(held > at_opening && held <= at_opening + BUDGET / 16, "{held}, from {at_opening}");
+    // The end of a run takes nothing, and is let in even so.
+    db.end_run(run(2)).unwrap();
+    drop(snapshot);
+    for n in 0..keys {
+        db.remove(run(1), n.to_be_bytes()).unwrap();
+    }
+    while db.maintain().unwrap().freed > 0 {}
+    assert_eq!(db.storage().key_count(), 0);
+    db.put(run(1), "k", 1).unwrap();
+}
+
+/// The smallest budget that there can be has a sixteenth of 64 bytes, less than one delete takes.
+#[test]
+fn the_reserve_of_the_smallest_budget_still_lets_deletes_in() {
+    let world = World::memory().with(|options| {
+        options.limits = Limits {
+            key_bytes_max: 8,
+            value_bytes_max: 200,
+            batch_bytes_max: 600,
+            tags_max: 1,
+            name_bytes_max: 8,
+        };
+        options.memtable_bytes_max = 1_202;
+    });
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let full = (0..100u64).find(|n| db.put(run(1), n.to_be_bytes(), "").is_err());
+    let keys = full.expect("full at last");
+    let _held = db.snapshot().unwrap();
+    (0..keys).for_each(|n| assert!(db.remove(run(1), n.to_be_bytes()).is_ok(), "{n} of {keys}"));
+    db.end_run(run(1)).unwrap();
 }
 
 #[test]

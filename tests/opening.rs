@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use common::spy::SpyVfs;
 use common::stores::{closed, killed, killed_in_one_segment, path, small_segments};
-use common::{DIR, Image, MODES, NO_TAGS, World, image, memory_of, put_file, run, segments, state};
+use common::{
+    DIR, Image, MODES, NO_TAGS, World, image, long_name, memory_of, put_file, run, segments, state,
+};
 use runstone::{Database, Error, RunStatus};
 use runstone_sim::disk::{
     CallKind, CrashKind, CrashModel, CrashPoint, DiskConfig, Fault, FaultKind, NameModel, SimVfs,
@@ -170,7 +172,8 @@ fn t27_a_creation_that_was_cut_anywhere_is_completed_by_the_next_opening() {
 
 /// A simulated disk that durably holds these files.
 fn simulated(image: &Image) -> SimVfs {
-    let files = image.iter().map(|(name, bytes)| (path(name), bytes.clone())).collect();
+    let files = image.iter();
+    let files = files.map(|(name, bytes)| (path(&long_name(name, image)), bytes.clone())).collect();
     SimVfs::from_image(3, DiskConfig::plain(), &files).unwrap()
 }
 

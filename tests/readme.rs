@@ -25,5 +25,5 @@ fn the_example_of_the_readme_is_this_code_and_works() {
     let dir = tempfile::tempdir().expect("a directory");
     std::env::set_current_dir(&dir).expect("it is there");
     main_of_the_readme().expect("the example works");
-    assert!(dir.path().join("my-store/MANIFEST").exists());
+    assert!(dir.path().join("my-store/runstone.manifest").exists());
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::refusing::refusing;
-use common::{DIR, NO_TAGS, World, image, memory_of, put_file, run, state};
+use common::{DIR, NO_TAGS, World, image, long_name, memory_of, own_path, put_file, run, state};
 use runstone::vfs::{Access, MemVfs};
 use runstone::{Database, Entropy, Error, WriteBatch, WriteOptions};
 
@@ -42,11 +42,12 @@ fn killed(world: &World) -> common::State {
     let files = image(&*world.vfs, DIR);
     drop(db);
     // What the drop wrote is undone.
+    let path = |name: &str| Path::new(DIR).join(long_name(name, &files));
     for name in image(&*world.vfs, DIR).into_keys().filter(|name| name != "LOCK") {
-        world.vfs.remove(&Path::new(DIR).join(name)).unwrap();
+        world.vfs.remove(&path(&name)).unwrap();
     }
     for (name, bytes) in files.iter().filter(|(name, _)| *name != "LOCK") {
-        put_file(&*world.vfs, &Path::new(DIR).join(name), bytes);
+        put_file(&*world.vfs, &path(name), bytes);
     }
     shown
 }
@@ -210,10 +211,10 @@ fn a_creation_that_is_refused_at_any_step_says_which_and_works_when_it_is_tried_
     for (call, name_end, kind, told) in [
         ("create_dir", DIR, Other, "creating"),
         ("create_dir", DIR, StorageFull, "creating"),
-        ("create", "LOCK", Other, "creating"),
-        ("create", "LOCK", StorageFull, "creating"),
-        ("sync", "LOCK", Other, "syncing"),
-        ("lock", "LOCK", Other, "locking"),
+        ("create", "runstone.lock", Other, "creating"),
+        ("create", "runstone.lock", StorageFull, "creating"),
+        ("sync", "runstone.lock", Other, "writing"),
+        ("lock", "runstone.lock", Other, "locking"),
         ("create", ".log", StorageFull, "creating"),
         ("write", ".log", StorageFull, "writing"),
         ("write", ".log", Other, "writing"),
@@ -240,13 +241,113 @@ fn a_creation_that_is_refused_at_any_step_says_which_and_works_when_it_is_tried_
     }
 }
 
+/// Each of them ends by what the user does, and none of them is a broken disk.
+#[test]
+fn a_quota_and_the_largest_size_of_a_file_are_full_disks_that_say_which_and_go_on_with_room() {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    for (kind, said) in
+        [(FileTooLarge, "ulimit -f"), (QuotaExceeded, "quota"), (StorageFull, "free space")]
+    {
+        let (world, rules) = refusing(MemVfs::new());
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        let shown = state(&db);
+        rules.refuse("write", ".log", kind);
+        for _ in 0..2 {
+            let error = db.put(run(1), "k", 1).unwrap_err();
+            assert!(matches!(error, Error::DiskFull { .. }) && error.is_retryable(), "{error}");
+            assert!(error.to_string().contains(said), "{error}");
+            assert_eq!(state(&db), shown);
+        }
+        rules.relent();
+        db.put(run(1), "k", 1).unwrap();
+        let shown = state(&db);
+        db.close().unwrap();
+        assert_eq!(state(&world.open()), shown);
+        // A file that cannot be made may want for an inode.
+        let (world, rules) = refusing(MemVfs::new());
+        rules.refuse("create", "runstone.lock", kind);
+        let error = world.try_open().unwrap_err().to_string();
+        assert_eq!(error.contains("inodes"), kind == StorageFull, "{error}");
+        rules.relent();
+    }
+}
+
+/// A program that retries what cannot pass never ends.
+#[test]
+fn an_opening_may_be_tried_again_only_after_what_can_pass_by_itself() {
+    use io::ErrorKind as Kind;
+    for (kind, passes) in [
+        (Kind::PermissionDenied, false),
+        (Kind::ReadOnlyFilesystem, false),
+        (Kind::NotADirectory, false),
+        (Kind::IsADirectory, false),
+        (Kind::InvalidInput, false),
+        (Kind::Unsupported, false),
+        (Kind::InvalidFilename, false),
+        (Kind::ResourceBusy, true),
+        (Kind::TimedOut, true),
+        (Kind::OutOfMemory, true),
+        (Kind::StaleNetworkFileHandle, true),
+        (Kind::Other, true),
+    ] {
+        for (call, name_end) in
+            [("lock", "runstone.lock"), ("create", "runstone.lock"), ("list", DIR)]
+        {
+            let (world, rules) = refusing(MemVfs::new());
+            world.vfs.create_dir(Path::new(DIR)).unwrap();
+            rules.refuse(call, name_end, kind);
+            let error = world.try_open().unwrap_err();
+            assert!(matches!(error, Error::Io { .. }), "{call} {kind:?}: {error}");
+            assert_eq!(error.is_retryable(), passes, "{call} {kind:?}: {error}");
+            assert!(error.to_string().contains(DIR), "{error}");
+            rules.relent();
+            world.open();
+        }
+    }
+}
+
+/// To some calls an empty path is the current directory, and to others nothing.
+#[test]
+fn an_empty_path_is_refused_and_leaves_no_file() {
+    let here = || [Path::new("runstone.lock").exists(), Path::new("runstone.manifest").exists()];
+    let before = here();
+    for opened in [Database::open(""), Database::open_read_only("")] {
+        let error = opened.map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
+        assert!(error.to_string().contains("an empty path"), "{error}");
+    }
+    assert_eq!(here(), before);
+}
+
+/// A copy from which the lock file was left out is not "no store".
+#[test]
+fn a_store_without_its_lock_file_opens_for_writing_and_is_not_told_to_be_none() {
+    let world = World::memory();
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let shown = state(&db);
+    db.close().unwrap();
+    world.vfs.remove(&Path::new(DIR).join("runstone.lock")).unwrap();
+    let error = world.try_read_only().map(|_| ()).unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("runstone.lock")), "{error}");
+    assert_eq!(state(&world.open()), shown);
+    world.try_read_only().unwrap();
+    // Without a manifest, and with a log, it is a store that lost it.
+    for name in ["runstone.lock", "runstone.manifest"] {
+        world.vfs.remove(&Path::new(DIR).join(name)).unwrap();
+    }
+    let error = world.try_read_only().map(|_| ()).unwrap_err();
+    assert!(error.is_corruption() && error.to_string().contains("runstone.manifest"), "{error}");
+}
+
 /// What cannot be removed now is counted, and removed by a later step.
 #[test]
 fn a_file_that_cannot_be_removed_is_left_to_maintenance_and_never_in_the_way() {
     let (world, rules) = refusing(MemVfs::new());
     let shown = killed(&world);
     for stray in ["000077.log", "000078.tmp"] {
-        put_file(&*world.vfs, &Path::new(DIR).join(stray), b"torn");
+        put_file(&*world.vfs, &own_path(&*world.vfs, stray), b"torn");
     }
     rules.refuse("remove", "", io::ErrorKind::Other);
     let db = world.open();
@@ -336,7 +437,7 @@ fn a_tail_that_looks_like_records_without_end_is_refused_and_not_searched_for_ev
     bytes.extend(head.repeat((1 << 20) / head.len()));
     let error = world.on_disk(memory_of(&files)).try_open().unwrap_err();
     let Error::Corruption { file, offset, found, .. } = &error else { panic!("{error}") };
-    assert!(file.ends_with(&log) && *offset == torn_at, "{error}");
+    assert!(file.ends_with(long_name(&log, &files)) && *offset == torn_at, "{error}");
     assert!(found.contains("more bytes that look like records"), "{error}");
 }
 
@@ -345,7 +446,7 @@ fn a_tail_that_looks_like_records_without_end_is_refused_and_not_searched_for_ev
 fn a_manifest_of_absurd_length_is_refused_before_it_is_read_into_memory() {
     let world = World::memory();
     world.open().close().unwrap();
-    let manifest = Path::new(DIR).join("MANIFEST");
+    let manifest = Path::new(DIR).join("runstone.manifest");
     let file = world.vfs.open(&manifest, Access::ReadWrite).unwrap();
     file.set_len(1 << 50).unwrap();
     let error = world.try_open().unwrap_err();

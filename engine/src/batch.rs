@@ -293,7 +293,7 @@ impl RunOptions {
         let namespace = self.namespace.unwrap_or_else(|| Namespace::default_for(run));
         if namespace.run() != run {
             return Err(Error::invalid(format!(
-                "the namespace is that of run {}, but run {run} is to begin",
+                "the namespace is that of run {}, but run {run} is to begin; make one for that",
                 namespace.run()
             )));
         }

@@ -68,9 +68,7 @@ impl EngineClock {
         let (wall_ms, monotonic) = self.clock.wall_ms_and_monotonic();
         let monotonic = monotonic_ms(monotonic);
         let wall = signed(wall_ms) - monotonic;
-        if planted!(TimeGoesBackwards) {
-            return wall_ms;
-        }
+        planted!(TimeGoesBackwards => return wall_ms);
         // Most calls raise nothing, and then write nothing.
         let mut offset = self.offset_ms.load(Ordering::Acquire);
         if wall > offset {

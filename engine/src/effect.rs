@@ -6,7 +6,7 @@
 use crate::codec::change::{Change, NEVER};
 use crate::runs::RunChange;
 use crate::store::Applied;
-use crate::store::memtable::Version;
+use crate::store::version::Version;
 
 /// One logged change, as the store or the runs take it.
 pub(crate) fn effect(

@@ -27,15 +27,21 @@
 #![forbid(unsafe_code)]
 
 /// Whether a planted bug (one of these) is active; a constant `false` in every build but
-/// calibrations.
+/// calibrations. `planted!(Bug => what)` does what it does instead, and is nothing there.
 #[cfg(feature = "planted")]
 macro_rules! planted {
+    ($($bug:ident)|+ => $does:expr) => {
+        if planted!($($bug)|+) {
+            $does;
+        }
+    };
     ($($bug:ident)|+) => {
         $(crate::planted::is_planted(crate::planted::Bug::$bug))||+
     };
 }
 #[cfg(not(feature = "planted"))]
 macro_rules! planted {
+    ($($bug:ident)|+ => $does:expr) => {};
     ($($bug:ident)|+) => {
         false
     };
@@ -80,16 +86,19 @@ mod commit;
 mod database;
 mod effect;
 mod error;
+mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod kv;
+mod lock_file;
 mod log;
 mod manifest;
 #[cfg(feature = "marks")]
 pub mod marks;
 mod names;
 mod options;
+mod place;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod recovery;

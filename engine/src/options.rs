@@ -190,7 +190,11 @@ impl Steps {
 
 /// All options of a database. Sizes are in bytes, times in milliseconds.
 ///
-/// Usually set through [`Database::builder`](crate::Database::builder).
+/// Usually set through [`Database::builder`](crate::Database::builder). No number is dangerous:
+/// one that the engine cannot work with is refused by [`Options::validate`], by its name; the
+/// largest of a limit, an interval or a size that is not refused means "no limit".
+///
+/// A store may be opened with other options each time; what is promised holds for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// When commits are acknowledged.
@@ -212,7 +216,16 @@ pub struct Options {
     /// holds durable records. Costs space; survives a disk that ruins the sector it writes. A
     /// segment that was not padded before is not appended to.
     pub pad_to_sector: bool,
-    /// The memtable's budget. Deletes and run ends may use a sixteenth more.
+    /// The memtable's budget. At least twice what one batch may have, at most 256 GiB.
+    ///
+    /// What is recovered may exceed it: an opening never refuses a store for its size, also if
+    /// the store was written with a larger budget. Then nothing is put until there is room again.
+    ///
+    /// Deletes and ends of runs have a reserve, so that there is always a way out: together they
+    /// may use a sixteenth of the budget, or 4 KiB if that is more, beyond the budget or what
+    /// the opening found, whichever is larger. So memory stays bounded by that. The end of a run
+    /// takes no memory and is never refused for it; a delete frees what it deletes as soon as no
+    /// snapshot and no iterator reads it.
     pub memtable_bytes_max: u64,
     /// The most bytes of asynchronous commits that wait in memory before they are handed to
     /// the operating system.
@@ -239,8 +252,12 @@ pub struct Options {
     /// An opening that finds the wall clock further ahead of the log than this reports it.
     pub clock_jump_report_ms: u64,
     /// Creates the directory and the store if they are missing. Without it, an opening of what is
-    /// not there is refused (not found), and changes nothing.
+    /// not there is refused ([`Error::NoStore`]), and changes nothing.
     pub create_if_missing: bool,
+    /// Creates a store also in a directory that holds files of other programs. Without it, such a
+    /// directory is refused ([`Error::NotAStore`]), and nothing is made in it. An existing store is
+    /// opened whatever lies beside it.
+    pub create_among_others: bool,
     /// Whether a thread calls `tick` and `maintain` when they are due. Without it the caller
     /// must, or `Batched` and `Async` commits are synced only by later writes.
     pub background: bool,
@@ -269,6 +286,7 @@ impl Default for Options {
             maintenance_interval_ms: 1000,
             clock_jump_report_ms: 366 * 24 * 3600 * 1000,
             create_if_missing: true,
+            create_among_others: false,
             background: true,
         }
     }
@@ -289,12 +307,21 @@ impl Options {
     /// Error: [`Error::InvalidArgument`] names the first that does not hold.
     pub fn validate(&self) -> Result<()> {
         let limits = &self.limits;
+        let change_bytes = limits
+            .key_bytes_max
+            .saturating_add(limits.value_bytes_max)
+            .saturating_add(CHANGE_OVERHEAD_BYTES);
+        let name_bytes = limits.name_bytes_max;
+        let run_bytes = limits
+            .tags_max
+            .saturating_mul(name_bytes.saturating_mul(2).saturating_add(16))
+            .saturating_add(name_bytes.saturating_mul(4))
+            .saturating_add(512);
         let rules = [
             (limits.key_bytes_max >= 1, "key_bytes_max must be at least 1"),
             (
-                limits.key_bytes_max + limits.value_bytes_max + CHANGE_OVERHEAD_BYTES
-                    <= limits.batch_bytes_max,
-                "batch_bytes_max must hold one key and value of the largest size and 64 bytes",
+                change_bytes <= limits.batch_bytes_max,
+                "batch_bytes_max must hold 64 bytes, key_bytes_max and value_bytes_max together",
             ),
             (
                 (limits.batch_bytes_max as u64) < RECORD_BYTES_MAX / 4,
@@ -309,11 +336,8 @@ impl Options {
                 "memtable_bytes_max must be at most 256 GiB",
             ),
             (
-                limits.tags_max.saturating_mul(2 * limits.name_bytes_max + 16)
-                    + 4 * limits.name_bytes_max
-                    + 512
-                    <= limits.batch_bytes_max,
-                "batch_bytes_max must hold a run record with all its tags",
+                run_bytes <= limits.batch_bytes_max,
+                "batch_bytes_max must hold the record of a run with tags_max tags, whose names and values have name_bytes_max bytes each, and four more such names",
             ),
             (self.segment_bytes >= SEGMENT_BYTES_MIN, "segment_bytes must be at least 512"),
             (self.segment_bytes <= RECORD_BYTES_MAX, "segment_bytes must be at most 1 GiB"),
@@ -322,11 +346,15 @@ impl Options {
             (self.snapshots_max >= 1, "snapshots_max must be at least 1"),
             (
                 self.policy().batch_size >= 1,
-                "the batch size of Batched durability must be at least 1",
+                "the batch size of Batched durability (batch_size, batched_size) must be at least 1",
             ),
             (
                 self.log_buffer_bytes_max <= RECORD_BYTES_MAX,
                 "log_buffer_bytes_max must be at most 1 GiB",
+            ),
+            (
+                self.maintenance_interval_ms >= 1,
+                "maintenance_interval_ms must be at least 1: a thread would never rest",
             ),
         ];
         first_broken(rules)?;
@@ -368,6 +396,13 @@ pub(crate) struct SyncPolicy {
     pub(crate) batch_size: u64,
     pub(crate) batched_interval: Duration,
     pub(crate) async_interval: Duration,
+}
+
+impl SyncPolicy {
+    /// The most commits that count towards a batch and are not synced.
+    pub(crate) fn unsynced_max(&self) -> u64 {
+        self.batch_size.saturating_mul(2)
+    }
 }
 
 #[cfg(test)]

@@ -230,6 +230,30 @@ bugs! {
         "A tick commits one group of what nobody waits for, and leaves the rest."
     R57 RefusedStaysInOverlay
         "A run that a refused batch would have begun counts as begun for the rest of its group."
+    R58 LateTimeLogged
+        "The time that was read for a late comer counts as logged, though the group left it out."
+    R59 ShownAfterCloseForgotten
+        "A close logs no time for what a snapshot that outlives it may show as expired."
+    R70 FloorNotLoggedWhenShown
+        "A flush or close logs no time for what was only shown as expired."
+    R71 ShownByScanForgotten
+        "What a scan passes over as expired does not count as shown."
+    R72 ShownByExistsForgotten
+        "What is said not to exist, since it has expired, does not count as shown."
+    R73 ShownAtAPinForgotten
+        "What has expired for a read of a snapshot does not count as shown."
+    R74 ShownReplaced
+        "Of what was shown as expired only the last counts, not the latest."
+    R75 ReadOnlySessionLogsNoFloor
+        "A close of a session that wrote nothing logs no time for what it has shown as expired."
+    R76 ClockAheadUnreported
+        "An opening does not report that the log's time is ahead of the wall clock."
+    R77 LateComersBearGroupTime
+        "What joins a group while it is encoded bears the time that was read before it came."
+    R78 GroupShownAtItsLastTime
+        "All of a group is shown with the time of the last of it."
+    R79 ShownByGetForgotten
+        "What a get does not find, since it has expired, does not count as shown."
     R80 ResumedUnpadded
         "A session that pads goes on in a sector that one without padding has left."
     R81 RepairUnpadded
@@ -268,6 +292,16 @@ bugs! {
         "The manifest's checksum is written and not compared."
     R98 ReserveForgotten
         "Deletes and ends of runs have no more memory than puts."
+    R100 OwnerNotChecked
+        "Nobody looks whether the lock file is still the one that is locked."
+    R101 ForeignManifestReplaced
+        "A manifest is replaced though it is not the one that was last written."
+    R102 ForkUnseen
+        "A forked child uses and closes its copy of the handle as if it were its own."
+    R103 MadeAmongOthers
+        "A store is made in a directory that holds files of other programs."
+    R104 FileOfOtherStoreRemoved
+        "Files of other stores are removed."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."
@@ -305,12 +339,4 @@ pub fn plant(bug: Option<Bug>) {
 /// Whether the bug is planted in the current thread.
 pub(crate) fn is_planted(bug: Bug) -> bool {
     ACTIVE.get() == Some(bug)
-}
-
-/// The checksum that a misdirected record is held against: that of any other sector, if it fits.
-pub(crate) fn misdirected(stored: u32, offset: u64, here: u32, at: impl Fn(u64) -> u32) -> u32 {
-    const SECTOR: u64 = 512;
-    let places = || (0..128).map(|sector| offset % SECTOR + sector * SECTOR);
-    let fits = is_planted(Bug::MisdirectedRecordAccepted) && here != stored;
-    if fits && places().any(|place| at(place) == stored) { stored } else { here }
 }

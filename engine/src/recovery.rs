@@ -20,26 +20,25 @@
 //! an error, never the end of the log; nothing is skipped.
 
 mod judge;
+pub(crate) mod listing;
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
 
 use judge::{judge_stop, open_segment};
-use runstone_vfs::{Access, FileKind, Vfs};
 
 use crate::codec::change::{self, Change, NEVER};
 use crate::effect::effect;
 use crate::error::{Error, Result};
-use crate::log::creation::{
-    EMPTY_SEGMENT_BYTES_MAX, NewSegment, Place, SegmentPlan, create_segment,
-};
+use crate::failure::WriteFailure;
+use crate::log::creation::{NewSegment, SegmentPlan, create_segment};
 use crate::log::record::{RecordHead, RecordKind};
-use crate::log::scan::{Next, Record, SegmentScan};
-use crate::log::writer::WriteFailure;
-use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
-use crate::names::OwnName;
+use crate::log::scan::{Next, Record};
+use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, replace};
+use crate::manifest::{Manifest, SegmentEntry};
+use crate::names::{OwnName, StoreId};
 use crate::options::{Options, Steps};
+use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
@@ -102,8 +101,8 @@ impl Replay {
             return Err(Error::corruption(
                 path,
                 record.offset,
-                format_args!("version {expected} at {} ms or later", self.last_time_ms),
-                format_args!("version {version} at {time_ms} ms"),
+                format_args!("record version {expected} at {} ms or later", self.last_time_ms),
+                format_args!("record version {version} at {time_ms} ms"),
             ));
         }
         self.last_version = version;
@@ -149,9 +148,7 @@ impl Replay {
 
 /// Whether a record says something that must not be lost, beside what was synced.
 fn is_content(kind: RecordKind) -> bool {
-    if planted!(FloorNotWrittenAgain) {
-        return kind == RecordKind::Commit;
-    }
+    planted!(FloorNotWrittenAgain => return kind == RecordKind::Commit);
     matches!(kind, RecordKind::Commit | RecordKind::ClockFloor)
 }
 
@@ -159,18 +156,13 @@ fn is_content(kind: RecordKind) -> bool {
 ///
 /// Errors: [`Error::Corruption`] for a missing, foreign or damaged segment;
 /// [`Error::UnsupportedFormat`]; [`Error::Io`].
-pub(crate) fn replay(
-    vfs: &dyn Vfs,
-    dir: &Path,
-    manifest: &Manifest,
-    steps: &Steps,
-) -> Result<Replay> {
+pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Result<Replay> {
     phase!(Replay);
     let memtable = Memtable::new(&manifest.store_id, steps);
     let mut replay = Replay { memtable, ..Replay::default() };
     for entry in &manifest.segments {
-        let path = dir.join(OwnName::Segment(entry.number).file_name());
-        let mut scan = open_segment(vfs, &path, manifest, entry, steps.read_bytes)?;
+        let path = place.path(OwnName::Segment(manifest.store_id, entry.number));
+        let mut scan = open_segment(place, manifest, entry, steps.read_bytes)?;
         replay.segments += 1;
         replay.proven_in_last = 0;
         loop {
@@ -198,10 +190,7 @@ pub(crate) fn replay(
         sometimes!("recovery/unclean-segment-read", entry.open && !manifest.clean);
         sometimes!("recovery/clean-segment-read", entry.open && manifest.clean);
         sometimes!("recovery/closed-segment-read", !entry.open);
-        #[cfg(feature = "planted")]
-        {
-            replay.end = end;
-        }
+        planted!(TailTrusted | AppendAfterTornTail | StaleRecordsBehindTail => replay.end = end);
         replay.watermark = replay.tail.front().map_or(end, |record| record.offset);
         let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).count();
         replay.proven_in_last -= tail as u64;
@@ -233,19 +222,26 @@ impl Replay {
     }
 }
 
+/// What an opening has made: the manifest in force, the segment that is written, and the file that
+/// could not be removed, if there is one.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) manifest: (Manifest, InForce),
+    pub(crate) segment: NewSegment,
+    pub(crate) left: Option<OwnName>,
+}
+
 /// What an unclean stop leaves to be made durable: the tail in a new segment, and a manifest
 /// that supersedes the old tail. Nothing has changed until the manifest is in force.
 ///
-/// Returns them, and the file that could not be removed, if there is one.
-///
-/// Errors: [`Error::DiskFull`] or [`Error::Io`]; opening may be tried again.
+/// Errors: [`Error::DiskFull`], [`Error::Io`] or [`Error::Displaced`]; opening may be tried again.
 pub(crate) fn repair(
     place: &Place,
-    found: &Manifest,
+    (found, in_force): (&Manifest, &InForce),
     replay: &Replay,
     number: u64,
     options: &Options,
-) -> Result<(Manifest, NewSegment, Option<OwnName>)> {
+) -> Result<Started> {
     phase!(Repair);
     sometimes!("recovery/repair-with-tail", !replay.tail.is_empty());
     sometimes!("recovery/repair-without-tail", replay.tail.is_empty());
@@ -268,13 +264,12 @@ pub(crate) fn repair(
         replay.content_time_ms < time_ms && !planted!(FloorNotWrittenAgain | TimeOfNoteLost);
     sometimes!("recovery/time-of-a-note-kept", is_lost);
     let records = records.chain(is_lost.then_some((floor, &[][..])));
-    let segment = create_segment(place, plan, records).map_err(into_error)?;
+    let segment = make_segment(place, plan, records)?;
 
     // 2. The manifest: the old segment up to its watermark, then the new one.
     let mut next = found.clone();
     next.epoch += 1;
     next.clean = false;
-    next.next_file = number + 1 + manifest::NUMBERS_TAKEN;
     if let Some(last) = next.segments.last_mut() {
         last.attested = replay.watermark;
         last.open = false;
@@ -285,28 +280,20 @@ pub(crate) fn repair(
             next.segments.pop();
         }
     }
-    next.segments.push(SegmentEntry {
-        number,
-        salt: segment.header.salt,
-        attested: segment.length,
-        open: true,
-    });
-    let left = replace(place, &next, number + 1, &segment)?;
-    Ok((next, segment, left))
+    start(place, Some(in_force), next, segment)
 }
 
 /// A new store: a first segment, durable with its name; then the manifest, which makes it
-/// valid.
+/// valid. The directory and all above it are durable by then.
 ///
-/// Errors: [`Error::DiskFull`] or [`Error::Io`]; opening may be tried again.
+/// Errors: [`Error::DiskFull`], [`Error::Io`] or [`Error::Displaced`]; opening may be tried again.
 pub(crate) fn create(
     place: &Place,
+    store_id: StoreId,
     number: u64,
     options: &Options,
-) -> Result<(Manifest, NewSegment, Option<OwnName>)> {
+) -> Result<Started> {
     phase!(Creation);
-    let store_id =
-        place.entropy.bytes16().map_err(|e| Error::io("drawing an id for", &place.dir, e))?;
     let plan = SegmentPlan {
         store_id,
         number,
@@ -315,184 +302,70 @@ pub(crate) fn create(
         padded: options.pad_to_sector,
         step_bytes: options.steps.rewrite_bytes,
     };
-    let segment = create_segment(place, plan, std::iter::empty()).map_err(into_error)?;
-    let manifest = Manifest {
-        store_id,
-        epoch: 1,
-        next_file: number + 1 + manifest::NUMBERS_TAKEN,
-        clean: false,
-        segments: vec![SegmentEntry {
-            number,
-            salt: segment.header.salt,
-            attested: segment.length,
-            open: true,
-        }],
-    };
-    let left = replace(place, &manifest, number + 1, &segment)?;
-    Ok((manifest, segment, left))
+    let segment = make_segment(place, plan, std::iter::empty())?;
+    let manifest =
+        Manifest { store_id, epoch: 1, next_file: 0, clean: false, segments: Vec::new() };
+    start(place, None, manifest, segment)
 }
 
-/// Puts the manifest in force that names a new segment. If the disk is full, that segment is
-/// removed again: a next try makes another, and must not find less space than this one.
-fn replace(
+/// Makes the segment of an opening. What a failure leaves is removed at once, or by the opening
+/// that succeeds.
+fn make_segment<'a>(
     place: &Place,
-    manifest: &Manifest,
-    number: u64,
-    segment: &NewSegment,
-) -> Result<Option<OwnName>> {
-    let replaced = manifest::replace(&*place.vfs, &place.dir, manifest, number, &place.parents);
-    replaced.map_err(|error| match error {
-        ReplaceError::Failed(e) => {
-            sometimes!("recovery/manifest-failed");
-            e
+    plan: SegmentPlan,
+    records: impl Iterator<Item = (RecordHead, &'a [u8])>,
+) -> Result<NewSegment> {
+    let mut left = Vec::new();
+    create_segment(place, plan, records, &mut left).map_err(|failure| {
+        if let WriteFailure::Full(_) = failure {
+            for name in left {
+                let _removed = place.remove(name);
+            }
         }
-        ReplaceError::Full(e) => {
-            sometimes!("recovery/manifest-met-full-disk");
-            // What cannot be removed now is removed by the opening that succeeds.
-            let _removed = place.vfs.remove(&segment.path);
-            e
-        }
+        full_or(failure)
     })
 }
 
-fn into_error(failure: WriteFailure) -> Error {
-    match failure {
-        WriteFailure::Full(error) | WriteFailure::Failed(error) => error,
+/// Puts the manifest in force that names a new segment behind others. If nothing has changed, that
+/// segment is removed again: a next try makes another, and must not find less space than this
+/// one.
+fn start(
+    place: &Place,
+    old: Option<&InForce>,
+    mut manifest: Manifest,
+    segment: NewSegment,
+) -> Result<Started> {
+    let number = segment.header.number;
+    manifest.segments.push(SegmentEntry {
+        number,
+        salt: segment.header.salt,
+        attested: segment.length,
+        open: true,
+    });
+    manifest.next_file = number + 1 + NUMBERS_TAKEN;
+    match replace(place, old, &manifest, number + 1) {
+        Ok((in_force, left)) => Ok(Started { manifest: (manifest, in_force), segment, left }),
+        Err(failure) => {
+            sometimes!("recovery/manifest-failed", matches!(failure, WriteFailure::Failed(_)));
+            if let WriteFailure::Full(_) = failure {
+                sometimes!("recovery/manifest-met-full-disk");
+                // What cannot be removed now is removed by the opening that succeeds.
+                let _removed = place.remove(OwnName::Segment(manifest.store_id, number));
+            }
+            Err(full_or(failure))
+        }
     }
 }
 
-/// What stands in a store's directory.
-#[derive(Debug, Default)]
-pub(crate) struct Listing {
-    /// Segments and temporary files, in order.
-    pub(crate) own: Vec<OwnName>,
-    /// How many files are not the store's.
-    pub(crate) foreign: usize,
-}
-
-impl Listing {
-    /// Error: [`Error::Io`].
-    pub(crate) fn read(vfs: &dyn Vfs, dir: &Path) -> Result<Self> {
-        let entries = vfs.list(dir).map_err(|e| Error::io("listing", dir, e))?;
-        let mut listing = Listing::default();
-        for entry in entries {
-            match OwnName::parse(&entry.name).filter(|_| entry.kind == FileKind::File) {
-                Some(own @ (OwnName::Segment(_) | OwnName::Temporary(_))) => listing.own.push(own),
-                Some(OwnName::Lock) if planted!(LockCountsAsForeign) => listing.foreign += 1,
-                Some(OwnName::Manifest | OwnName::Lock) => {}
-                None => listing.foreign += 1,
-            }
+/// An opening poisons nothing: whatever said that the disk is full, also a sync, the next one tries
+/// anew.
+fn full_or(failure: WriteFailure) -> Error {
+    match Error::from(failure) {
+        Error::Io { action, path, source } if runstone_vfs::is_disk_full(&source) => {
+            let what = format!("{action} {}: {source}", path.display());
+            Error::DiskFull { what }
         }
-        listing.own.sort_unstable();
-        Ok(listing)
-    }
-
-    /// A number that no file bears, and none has borne as far as the manifest knows.
-    pub(crate) fn next_number(&self, manifest: Option<&Manifest>) -> u64 {
-        if let (true, Some(manifest)) = (planted!(RepairNotReentrant), manifest) {
-            return manifest.next_file;
-        }
-        let borne = self.own.iter().filter_map(|own| own.number()).max().unwrap_or(0);
-        manifest.map_or(1, |manifest| manifest.next_file).max(borne + 1)
-    }
-
-    /// Refuses a directory without a manifest in which a log holds records, or may hold them:
-    /// the manifest was lost, and a new store would hide them.
-    ///
-    /// Errors: [`Error::Corruption`], [`Error::UnsupportedFormat`], [`Error::Io`].
-    pub(crate) fn refuse_lost_manifest(
-        &self,
-        vfs: &dyn Vfs,
-        dir: &Path,
-        step_bytes: u64,
-    ) -> Result<()> {
-        for own in &self.own {
-            let OwnName::Segment(_) = own else { continue };
-            sometimes!("recovery/segment-without-manifest");
-            let path = dir.join(own.file_name());
-            let file = vfs.open(&path, Access::Read).map_err(|e| Error::io("opening", &path, e))?;
-            let reason = match SegmentScan::open(Arc::clone(&file), &path, None, step_bytes) {
-                Ok(mut scan) => {
-                    let holds = scan.has_any_record()?;
-                    sometimes!("recovery/lost-manifest-refused", holds);
-                    holds.then_some("holds records")
-                }
-                // Without a header no record can be judged. But a creation that was cut short
-                // has left no more than a header: what is longer was a log.
-                Err(Error::Corruption { .. }) => {
-                    let length = file.len();
-                    let length =
-                        length.map_err(|e| Error::io("reading the length of", &path, e))?;
-                    sometimes!("recovery/unfinished-creation-without-header");
-                    (length > EMPTY_SEGMENT_BYTES_MAX)
-                        .then_some("is longer than a new log, and its header is damaged")
-                }
-                Err(error) => return Err(error),
-            };
-            if let Some(reason) = reason {
-                return Err(Error::corruption(
-                    dir.join(OwnName::Manifest.file_name()),
-                    0,
-                    format_args!("a manifest, since {} {reason}", own.file_name()),
-                    "no such file",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// The files that the manifest does not name and that are this store's: they bear its id,
-    /// or no valid header at all. Those of other stores are left alone.
-    ///
-    /// Error: [`Error::Io`].
-    pub(crate) fn orphans(
-        &self,
-        vfs: &dyn Vfs,
-        dir: &Path,
-        manifest: &Manifest,
-    ) -> Result<Vec<OwnName>> {
-        let mut orphans = Vec::new();
-        for own in &self.own {
-            let path = dir.join(own.file_name());
-            let named = |number: u64| manifest.segments.iter().any(|s| s.number == number);
-            sometimes!("recovery/orphan-judged", !matches!(own, OwnName::Segment(n) if named(*n)));
-            let other_store = match own {
-                OwnName::Segment(number) if named(*number) => {
-                    let read = || vfs.open(&path, Access::Read).and_then(|file| file.len());
-                    if planted!(ReadErrorForgetsReference) && read().is_err() {
-                        false
-                    } else {
-                        continue;
-                    }
-                }
-                OwnName::Segment(_) => match vfs.open(&path, Access::Read) {
-                    // Of what follows the header nothing is read.
-                    Ok(file) => match SegmentScan::open(file, &path, None, 1) {
-                        Ok(scan) => scan.header().store_id != manifest.store_id,
-                        Err(Error::Corruption { .. }) => {
-                            sometimes!("recovery/orphan-without-header");
-                            false
-                        }
-                        // It may be this store's from a later version, or unreadable for now.
-                        Err(_) => true,
-                    },
-                    Err(_) => true,
-                },
-                OwnName::Temporary(_) => match Manifest::read_file(vfs, &path) {
-                    Ok(Some(other)) => other.store_id != manifest.store_id,
-                    Ok(None) | Err(Error::Corruption { .. }) => false,
-                    Err(_) => true,
-                },
-                OwnName::Manifest | OwnName::Lock => continue,
-            };
-            sometimes!("recovery/orphan-unreadable", other_store);
-            if !other_store {
-                sometimes!("recovery/orphan-temporary", matches!(own, OwnName::Temporary(_)));
-                sometimes!("recovery/orphan-segment", matches!(own, OwnName::Segment(_)));
-                orphans.push(*own);
-            }
-        }
-        Ok(orphans)
+        error => error,
     }
 }
 

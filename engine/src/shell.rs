@@ -25,27 +25,35 @@ impl RunId {
 /// The system's clock.
 ///
 /// For both times at once it asks for the wall clock's only once in each millisecond of the
-/// monotonic clock: a reading costs as much as all that a commit does with it.
+/// monotonic clock: a reading costs as much as all that a commit does with it. For the rest of that
+/// millisecond it adds what the monotonic clock, which was read first, has gone on by: so it is
+/// never behind a wall clock that goes on as time does. One that jumps it follows a millisecond
+/// later at most.
 #[derive(Debug)]
 pub(crate) struct SystemClock {
     start: Instant,
     /// The millisecond of the last reading, counted from 1, and how far the wall clock was
-    /// ahead then. The latter is stored first.
+    /// ahead then, in nanoseconds. The latter is stored first.
     read_in: AtomicU64,
-    ahead_ms: AtomicU64,
+    ahead_ns: AtomicU64,
 }
+
+const NS_PER_MS: u64 = 1_000_000;
 
 impl SystemClock {
     pub(crate) fn new() -> Self {
-        let (read_in, ahead_ms) = (AtomicU64::new(0), AtomicU64::new(0));
-        SystemClock { start: Instant::now(), read_in, ahead_ms }
+        let (read_in, ahead_ns) = (AtomicU64::new(0), AtomicU64::new(0));
+        SystemClock { start: Instant::now(), read_in, ahead_ns }
+    }
+
+    fn since_epoch() -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 
 impl Clock for SystemClock {
     fn wall_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(Self::since_epoch().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn monotonic(&self) -> Duration {
@@ -54,15 +62,22 @@ impl Clock for SystemClock {
 
     fn wall_ms_and_monotonic(&self) -> (u64, Duration) {
         let monotonic = self.start.elapsed();
-        let ms = monotonic.as_secs() * 1000 + u64::from(monotonic.subsec_millis());
-        if self.read_in.load(Ordering::Acquire) == ms + 1 {
-            return (self.ahead_ms.load(Ordering::Relaxed).wrapping_add(ms), monotonic);
+        let ns = nanos(monotonic);
+        let this_ms = ns / NS_PER_MS + 1;
+        if self.read_in.load(Ordering::Acquire) == this_ms {
+            let wall_ns = self.ahead_ns.load(Ordering::Relaxed).wrapping_add(ns);
+            return (wall_ns / NS_PER_MS, monotonic);
         }
-        let wall_ms = self.wall_ms();
-        self.ahead_ms.store(wall_ms.wrapping_sub(ms), Ordering::Relaxed);
-        self.read_in.store(ms + 1, Ordering::Release);
-        (wall_ms, monotonic)
+        let wall_ns = nanos(Self::since_epoch());
+        self.ahead_ns.store(wall_ns.wrapping_sub(ns), Ordering::Relaxed);
+        self.read_in.store(this_ms, Ordering::Release);
+        (wall_ns / NS_PER_MS, monotonic)
     }
+}
+
+/// Some five hundred years of them fit.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The system's entropy.
@@ -98,6 +113,11 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
+        // A forked child has no such thread, and any lock may be held for ever.
+        if self.pipeline.place.check_process().is_err() {
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.pipeline.bell.stop();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has poisoned the database; there is no more to say.
@@ -110,7 +130,7 @@ impl Drop for Shell {
 fn attend(pipeline: &Pipeline) {
     let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
     let clock = pipeline.store.clock();
-    let mut maintain_at = clock.monotonic() + period;
+    let mut maintain_at = clock.monotonic().saturating_add(period);
     loop {
         // A full disk is tried again after the period; a poisoned database needs no upkeep.
         let due = pipeline.tick().unwrap_or(None);
@@ -120,7 +140,8 @@ fn attend(pipeline: &Pipeline) {
         if clock.monotonic() >= maintain_at {
             let report = pipeline.maintain().unwrap_or_default();
             let more = report.freed > 0 && report.left > 0;
-            maintain_at = clock.monotonic() + if more { Duration::ZERO } else { period };
+            let rest = if more { Duration::ZERO } else { period };
+            maintain_at = clock.monotonic().saturating_add(rest);
         }
         let to_tick = due.map(|due| due.saturating_sub(clock.monotonic()));
         let to_maintain =
@@ -128,5 +149,27 @@ fn attend(pipeline: &Pipeline) {
         if !pipeline.bell.wait([to_tick, to_maintain].into_iter().flatten().min()) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Within one millisecond of the monotonic clock the wall clock gets to its next one.
+    #[test]
+    fn both_times_at_once_are_not_behind_a_wall_clock_that_was_read_before() {
+        let clock = SystemClock::new();
+        let start = clock.monotonic();
+        let mut turns = 0;
+        let mut last = 0;
+        while clock.monotonic() - start < Duration::from_millis(50) {
+            let wall_ms = clock.wall_ms();
+            let (both_ms, _) = clock.wall_ms_and_monotonic();
+            assert!(both_ms >= wall_ms, "{both_ms} after {wall_ms}");
+            turns += u64::from(wall_ms > last);
+            last = wall_ms;
+        }
+        assert!(turns > 10, "the wall clock goes on: {turns}");
     }
 }

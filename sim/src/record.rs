@@ -12,10 +12,10 @@
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use runstone_vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
 use crate::disk::{FaultKind, SimVfs, is_simulated_crash};
 use crate::legal::{Event, Image, Ino, Name, Synced};
@@ -172,6 +172,8 @@ pub fn image(disk: &SimVfs) -> Image {
 #[derive(Clone, Debug)]
 pub struct Recorder {
     inner: Arc<dyn Vfs>,
+    /// The path of the directory that names are relative to.
+    base: PathBuf,
     witness: Arc<dyn Witness>,
     sink: Arc<dyn Sink>,
 }
@@ -179,7 +181,7 @@ pub struct Recorder {
 impl Recorder {
     /// Records the calls to `inner`.
     pub fn new(inner: Arc<dyn Vfs>, witness: Arc<dyn Witness>, sink: Arc<dyn Sink>) -> Recorder {
-        Recorder { inner, witness, sink }
+        Recorder { inner, base: PathBuf::new(), witness, sink }
     }
 
     /// Records the calls to a simulated disk, in memory.
@@ -189,8 +191,22 @@ impl Recorder {
         (Recorder::new(Arc::new(disk.clone()), witness, Arc::<Log>::clone(&log)), log)
     }
 
+    /// A path from where the witness starts.
+    fn path(&self, path: &Path) -> PathBuf {
+        match path.to_str() {
+            Some(".") => self.base.clone(),
+            _ => self.base.join(path),
+        }
+    }
+
+    /// The number of what a path names.
+    fn ino(&self, path: &Path) -> Option<Ino> {
+        self.witness.ino(&self.path(path))
+    }
+
     /// A path as a name in a directory. Its last part must be plain.
     fn name(&self, path: &Path) -> Option<Name> {
+        let path = self.path(path);
         let name = path.file_name()?.to_str()?.to_owned();
         let dir = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         Some((self.witness.ino(dir.unwrap_or(Path::new("/")))?, name))
@@ -198,12 +214,12 @@ impl Recorder {
 
     /// A name that is free, so that a call may take it.
     fn vacant(&self, path: &Path) -> Option<Name> {
-        self.name(path).filter(|_| self.witness.ino(path).is_none())
+        self.name(path).filter(|_| self.ino(path).is_none())
     }
 
     /// A name that can be removed.
     fn taken(&self, path: &Path) -> Option<Name> {
-        self.name(path).filter(|_| self.witness.ino(path).is_some())
+        self.name(path).filter(|_| self.ino(path).is_some())
     }
 
     /// Makes a call, and notes its effects unless it met the crash.
@@ -238,10 +254,10 @@ impl Recorder {
         intent: Option<Event>,
         call: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        let before = self.witness.ino(path);
+        let before = self.ino(path);
         let event = intent.clone();
         self.call(intent, call, |_| {
-            let after = self.witness.ino(path);
+            let after = self.ino(path);
             let event = event.filter(|_| before != after).map(|event| match (event, after) {
                 (Event::Create { name, .. }, Some(ino)) => Event::Create { name, ino },
                 (Event::Mkdir { name, .. }, Some(ino)) => Event::Mkdir { name, ino },
@@ -257,7 +273,7 @@ impl Recorder {
         inner: io::Result<Arc<dyn VfsFile>>,
     ) -> io::Result<Arc<dyn VfsFile>> {
         let inner = inner?;
-        match self.witness.ino(path) {
+        match self.ino(path) {
             Some(ino) => {
                 let life = self.sink.life();
                 Ok(Arc::new(RecordedFile { recorder: self.clone(), inner, ino, life }))
@@ -294,6 +310,19 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 impl Vfs for Recorder {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        let inner = self.inner.open_dir(path)?;
+        Ok(Arc::new(Recorder { inner, base: self.path(path), ..self.clone() }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.inner.stat(path)
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.inner.is_inherited()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         self.handle(path, self.inner.open(path, access))
     }
@@ -304,14 +333,14 @@ impl Vfs for Recorder {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let ino = self.witness.ino(from).filter(|ino| self.witness.ino(to) != Some(*ino));
+        let ino = self.ino(from).filter(|ino| self.ino(to) != Some(*ino));
         let names = self.name(from).zip(self.name(to)).zip(ino);
         let intent = names.map(|((from, to), ino)| Event::Rename { from, to, ino });
         self.if_changed(to, intent, || self.inner.rename(from, to))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let intent = self.vacant(to).zip(self.witness.ino(from));
+        let intent = self.vacant(to).zip(self.ino(from));
         let intent = intent.map(|(name, ino)| Event::Link { name, ino });
         self.if_changed(to, intent, || self.inner.link(from, to))
     }
@@ -336,7 +365,7 @@ impl Vfs for Recorder {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let ino = self.witness.ino(path);
+        let ino = self.ino(path);
         let event = |outcome| ino.map(|ino| Event::SyncDir { ino, outcome });
         self.call(
             event(Synced::Failed),
@@ -346,20 +375,57 @@ impl Vfs for Recorder {
     }
 
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
-        self.inner.lock(path, kind)
+        let inner = self.inner.lock(path, kind)?;
+        match self.ino(path) {
+            Some(ino) => {
+                let life = self.sink.life();
+                let file = RecordedFile { recorder: self.clone(), inner, ino, life };
+                Ok(Box::new(RecordedLock { file }))
+            }
+            None => Ok(inner),
+        }
+    }
+}
+
+/// A held lock of a [`Recorder`].
+#[derive(Debug)]
+struct RecordedLock {
+    file: RecordedFile<Box<dyn VfsLock>>,
+}
+
+impl VfsLock for RecordedLock {
+    fn file(&self) -> &dyn VfsFile {
+        &self.file
+    }
+}
+
+/// What holds a file open: its handle, or a lock.
+trait Holds: Send + Sync + Debug {
+    fn file(&self) -> &dyn VfsFile;
+}
+
+impl Holds for Arc<dyn VfsFile> {
+    fn file(&self) -> &dyn VfsFile {
+        &**self
+    }
+}
+
+impl Holds for Box<dyn VfsLock> {
+    fn file(&self) -> &dyn VfsFile {
+        (**self).file()
     }
 }
 
 /// An open file of a [`Recorder`].
 #[derive(Debug)]
-struct RecordedFile {
+struct RecordedFile<F> {
     recorder: Recorder,
-    inner: Arc<dyn VfsFile>,
+    inner: F,
     ino: Ino,
     life: u64,
 }
 
-impl RecordedFile {
+impl<F> RecordedFile<F> {
     fn call<T>(
         &self,
         intent: Event,
@@ -414,42 +480,46 @@ impl RecordedFile {
     }
 }
 
-impl VfsFile for RecordedFile {
+impl<F: Holds> VfsFile for RecordedFile<F> {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        self.inner.read_at(buf, pos)
+        self.inner.file().read_at(buf, pos)
     }
 
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize> {
-        self.write(buf.to_vec(), pos, || self.inner.write_at(buf, pos))
+        self.write(buf.to_vec(), pos, || self.inner.file().write_at(buf, pos))
     }
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
         let bytes = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
-        self.write(bytes, pos, || self.inner.write_vectored_at(bufs, pos))
+        self.write(bytes, pos, || self.inner.file().write_vectored_at(bufs, pos))
     }
 
     fn sync(&self) -> io::Result<()> {
         let event = |outcome| Event::Sync { ino: self.ino, outcome };
         self.call(
             event(Synced::Failed),
-            || self.inner.sync(),
+            || self.inner.file().sync(),
             |result| vec![event(self.recorder.outcome(result))],
         )
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let event = Event::SetLen { ino: self.ino, len, sure: true };
-        self.resize(event, || self.inner.set_len(len))
+        self.resize(event, || self.inner.file().set_len(len))
     }
 
     fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         // A length of 0 changes nothing.
         let end = if len == 0 { 0 } else { pos.saturating_add(len) };
         let event = Event::Allocate { ino: self.ino, end, sure: true };
-        self.resize(event, || self.inner.allocate(pos, len))
+        self.resize(event, || self.inner.file().allocate(pos, len))
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.inner.len()
+        self.inner.file().len()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.inner.file().id()
     }
 }

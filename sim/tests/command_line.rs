@@ -208,6 +208,24 @@ fn a_mistake_ends_with_2_and_says_what_to_do() {
         ("replay other.json", "missing field"),
         ("replay broken.json --world rot", "a saved case has its world"),
         ("exhaust --settings wet", "there are batched, async, strict, padded, rotating"),
+        ("sweep --seconds 0", "0 is not in 1..=31536000"),
+        ("sweep --seconds 18446744073709551615", "is not in 1..=31536000"),
+        ("sweep --threads 0", "0 is not in 1..=4096"),
+        ("sweep --threads 18446744073709551615", "is not in 1..=4096"),
+        ("sweep --failures 0", "0 is not in 1..="),
+        ("sweep --seeds 0..1 --cycles-min -1", "unexpected argument"),
+        ("report --sweep --seconds 0", "0 is not in 1..=31536000"),
+        ("report --sweep --seconds 18446744073709551615", "is not in 1..=31536000"),
+        ("exhaust --ops 18446744073709551615", "is not in 0..=5"),
+        ("exhaust --depth 0", "0 is not in 1..=16"),
+        ("exhaust --depth 18446744073709551615", "is not in 1..=16"),
+        ("exhaust --states 0", "0 is not in 1..="),
+        ("exhaust --threads 0", "0 is not in 1..=4096"),
+        ("exhaust --threads 18446744073709551615", "is not in 1..=4096"),
+        ("shrink 3 --runs 0", "0 is not in 1..=4294967295"),
+        ("shrink 3 --runs 18446744073709551615", "is not in 1..=4294967295"),
+        ("shrink 3 --seconds 0", "0 is not in 1..=31536000"),
+        ("shrink 3 --seconds 18446744073709551615", "is not in 1..=31536000"),
         ("dance", "unrecognized subcommand"),
         ("", "Usage: runstone-sim"),
     ];
@@ -232,11 +250,97 @@ fn a_build_without_planted_bugs_refuses_a_case_that_needs_one() {
     assert_eq!(call("sweep --seeds 0..1 --plant NoDataSync").code, Some(2));
 }
 
+#[test]
+fn numbers_as_large_as_there_are_mean_no_limit_where_there_is_one_to_lift() {
+    let greatest = u64::MAX;
+    let runs = [
+        format!("sweep --seeds 0..2 --failures {greatest}"),
+        format!("digest {greatest}"),
+        format!("exhaust --settings strict --ops 0 --depth 1 --deeper 0 --states {greatest}"),
+        format!("exhaust --settings strict --ops 0 --depth 1 --deeper {greatest}"),
+    ];
+    for args in runs {
+        let ended = call(&args);
+        assert_eq!(ended.code, Some(0), "{args}: {}", ended.err);
+    }
+    let ended = call(&format!("sweep --seeds 0..2 --cycles-min {greatest}"));
+    assert_eq!(ended.code, Some(1), "so many cycles were not made");
+}
+
+#[test]
+fn the_greatest_seed_is_the_last_one_and_none_begins_again_at_0() {
+    let report =
+        call("sweep --seeds 18446744073709551614..18446744073709551615 --threads 4 --json");
+    assert_eq!(json(&report.out)["seeds"], 1, "{}", report.err);
+}
+
+// ----- files that are written -----
+
+#[test]
+fn a_file_of_somebody_else_is_never_replaced_and_one_of_the_same_kind_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::create_dir(path("folder")).unwrap();
+    let written = [
+        ("report 3 --out", "page.html"),
+        ("shrink 3 --out", "case.json"),
+        ("sweep --seeds 0..2 --ledger", "cells.json"),
+    ];
+    for (args, name) in written {
+        std::fs::write(path(name), "a letter").unwrap();
+        let ended = call_in(dir.path(), &format!("{args} {name}"));
+        assert_eq!(ended.code, Some(2), "{args}: {}", ended.out);
+        let told = format!("{name} exists and is not a");
+        assert!(ended.err.contains(&told) && ended.err.contains("left as it is"), "{}", ended.err);
+        assert_eq!(std::fs::read_to_string(path(name)).unwrap(), "a letter", "{args}");
+        let ended = call_in(dir.path(), &format!("{args} folder"));
+        assert_eq!(ended.code, Some(2), "{args}: {}", ended.out);
+        assert!(ended.err.contains("is a directory"), "{}", ended.err);
+        // An empty one holds nothing to lose; then it is our own.
+        std::fs::write(path(name), "").unwrap();
+        for _ in 0..2 {
+            let ended = call_in(dir.path(), &format!("{args} {name}"));
+            assert_eq!(ended.code, Some(0), "{args}: {}", ended.err);
+        }
+    }
+    // The default name is no exception, nor the test beside a case.
+    std::fs::write(path("report-3.html"), "<html>mine</html>").unwrap();
+    assert_eq!(call_in(dir.path(), "report 3").code, Some(2));
+    assert_eq!(std::fs::read_to_string(path("report-3.html")).unwrap(), "<html>mine</html>");
+    std::fs::write(path("main.rs"), "fn main() {}").unwrap();
+    assert_eq!(call_in(dir.path(), "shrink 3 --out main.json").code, Some(2));
+    assert_eq!(std::fs::read_to_string(path("main.rs")).unwrap(), "fn main() {}");
+    assert!(!path("main.json").exists(), "nothing is left of what was not done");
+    assert_eq!(call_in(dir.path(), "shrink 3 --out main.rs").code, Some(2));
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_told_before_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    // The work would take years.
+    for args in [
+        "sweep --seeds 0..1000000000000 --ledger missing/cells.json",
+        "report --sweep --seeds 0..1000000000000 --out missing/page.html",
+    ] {
+        let ended = call_in(dir.path(), args);
+        assert_eq!(ended.code, Some(2), "{args}");
+        assert!(ended.err.contains("cannot be written"), "{}", ended.err);
+        assert!(!ended.err.contains("seeds from"), "{}", ended.err);
+    }
+    assert_eq!(call_in(dir.path(), "shrink 3 --out missing/case.json").code, Some(2));
+}
+
 // ----- Ctrl-C -----
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_a_sweep_with_a_summary() {
+fn ctrl_c_and_a_request_to_end_end_a_sweep_with_a_summary_and_not_with_0() {
+    interrupted_by("-INT");
+    interrupted_by("-TERM");
+}
+
+#[cfg(unix)]
+fn interrupted_by(signal: &str) {
     use std::io::{BufRead, BufReader, Read};
     use std::process::Stdio;
 
@@ -250,13 +354,16 @@ fn ctrl_c_ends_a_sweep_with_a_summary() {
     let mut line = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "seeds from 0; Ctrl-C ends the sweep with a summary\n");
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     let mut out = String::new();
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{out}");
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{out}");
     assert!(out.starts_with("interrupted; what was done so far:\n"), "{out}");
-    assert!(out.contains("seeds from 0 in ") && out.contains("no breach"), "{out}");
+    assert!(
+        out.contains("seeds from 0 in ") && out.contains("no breach of the contract so far"),
+        "{out}"
+    );
 }
 
 // ----- a failing seed, in a build with planted bugs -----

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use runstone_sim::disk::SimVfs;
-use runstone_sim::harness::run_seed;
+use runstone_sim::harness::generate::generate;
+use runstone_sim::harness::{Case, Op, run, run_seed};
 use runstone_vfs::{Access, Vfs};
 
 const SEEDS: u64 = 40;
@@ -109,4 +110,31 @@ fn the_digest_covers_the_names_that_are_listed_and_the_errors() {
         disk.digest()
     };
     assert_ne!(failed(true), failed(false));
+}
+
+/// The case of a seed with these corrections before each fifth operation.
+fn with_turns(seed: u64, corrections: &[i32]) -> Case {
+    let case = generate(seed);
+    let mut ops = Vec::new();
+    for (at, op) in case.ops.into_iter().enumerate() {
+        // A crash that comes first of all is armed before the store is made.
+        if at > 5 && at.is_multiple_of(5) {
+            ops.extend(corrections.iter().map(|by| Op::Turn { by: *by }));
+        }
+        ops.push(op);
+    }
+    Case { ops, ..case }
+}
+
+#[test]
+fn corrections_of_turns_that_come_to_nothing_change_no_call_and_others_do() {
+    let mut moved = 0;
+    for seed in 0..20 {
+        let plain = run(&generate(seed), false).digest;
+        assert_eq!(run(&with_turns(seed, &[3, -3]), false).digest, plain, "seed {seed}");
+        let turned = run(&with_turns(seed, &[1]), false);
+        assert_eq!(turned.failure, None, "seed {seed}");
+        moved += u32::from(turned.digest != plain);
+    }
+    assert!(moved > 0, "a share of the checks goes by the turn");
 }

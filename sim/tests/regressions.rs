@@ -85,6 +85,28 @@ fn a_record_that_a_failed_sync_reverts_is_not_in_the_buffer() {
     case_passes(include_str!("cases/seed-38204.json"));
 }
 
+/// A mistake of the oracle: a commit that had waited for a full disk was written and acknowledged,
+/// and then a sync failed and took it out of the file. It did not stay behind the full disk.
+#[test]
+fn what_waited_for_a_full_disk_was_written_though_a_failed_sync_has_taken_it_out_again() {
+    case_passes(include_str!("cases/seed-117696293431487491.json"));
+    case_passes(include_str!("cases/seed-5000208036.json"));
+}
+
+/// A commit came when the leader had read the clock; its time was read, and then the group was cut
+/// before it. That time counted as logged, and maintenance freed what had expired by it.
+#[test]
+fn the_time_of_a_commit_that_a_group_leaves_out_is_not_logged() {
+    case_passes(include_str!("cases/seed-7000020108.json"));
+}
+
+/// A snapshot outlived its session, and showed in the next that a key had expired; nothing had
+/// logged that time. A close now logs it, if a snapshot that is alive may show it.
+#[test]
+fn what_a_snapshot_shows_as_expired_after_its_session_was_closed_stays_gone() {
+    case_passes(include_str!("cases/seed-7000023620.json"));
+}
+
 // ----- whole: as generated, since they were found before there was a shrinker -----
 
 /// A rotation wrote the group's time into the new segment, the write met a full disk, and the
@@ -92,6 +114,15 @@ fn a_record_that_a_failed_sync_reverts_is_not_in_the_buffer() {
 #[test]
 fn a_failed_group_does_not_take_its_time_back() {
     case_passes(include_str!("cases/seed-36353.json"));
+}
+
+/// A mistake of the oracle: a segment that held nothing but a watermark was dropped by a recovery,
+/// and with it the time that the watermark bore. Commits that were durable by then bear a later
+/// time; the oracle had looked only at those before the watermark. (Whole, since every operation
+/// counts calls that fail.)
+#[test]
+fn the_time_of_a_watermark_may_go_with_its_segment_when_a_later_commit_is_durable() {
+    case_passes(include_str!("cases/seed-5000290037.json"));
 }
 
 /// A mistake of the oracle: of ten commits in one group, whose outcome a failed sync left unknown,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use runstone::planted::{Bug, plant};
 use runstone_sim::harness::generate::generate;
-use runstone_sim::harness::shrink::{Size, shrink};
+use runstone_sim::harness::shrink::{Size, shrink, shrink_until};
 use runstone_sim::harness::{run, run_seed};
 
 /// Failures of each bug: the first of each of so many searches.
@@ -115,6 +115,36 @@ fn the_same_failure_shrinks_to_the_same_case() {
     plant(None);
     assert_eq!(first.case, second.case);
     assert_eq!((first.failure, first.runs), (second.failure, second.runs));
+}
+
+#[test]
+fn a_search_whose_time_is_over_ends_at_once_with_the_best_that_it_has() {
+    use std::cell::Cell;
+
+    plant(Some(Bug::HalfBatchApplied));
+    let case = generate(8_000_000);
+    let mut sizes = Vec::new();
+    for questions in [0, 1, 60, 6000, u32::MAX] {
+        // The time is over after so many looks at it, in the middle of a run or between two.
+        let asked = Cell::new(0);
+        let is_late = || {
+            asked.set(asked.get() + 1);
+            asked.get() > questions
+        };
+        let shrunk = shrink_until(&case, 2000, &is_late).expect("the case fails");
+        match questions {
+            0 => assert_eq!(shrunk.runs, 1, "the run that shows the failure"),
+            // The second run is given up at its first operation, or within.
+            1 | 60 => assert_eq!(shrunk.runs, 2, "{questions} looks"),
+            _ => assert!(shrunk.runs > 2),
+        }
+        let clause = run(&shrunk.case, false).failure.map(|failure| failure.clause);
+        assert_eq!(clause, Some(shrunk.failure.clause), "what is left fails");
+        sizes.push(Size::of(&shrunk.case));
+    }
+    plant(None);
+    assert!(sizes.is_sorted_by(|before, after| before >= after), "{sizes:?}");
+    assert!(sizes.first() > sizes.last(), "{sizes:?}");
 }
 
 #[test]

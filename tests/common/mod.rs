@@ -199,8 +199,43 @@ pub fn state(db: &Database) -> State {
     }
 }
 
-/// The files of a directory.
+/// The files of a directory. Those of the store have short names: `LOCK`, `MANIFEST`, and
+/// `000001.log` for `runstone-ID-000001.log`, so that tests can call them by number.
 pub type Image = BTreeMap<String, Vec<u8>>;
+
+/// The id of the store whose files these are, by its manifest or its lock file.
+fn store_id(image: &Image) -> Option<String> {
+    let of = |name: &str, from: usize| image.get(name)?.get(from..from + 16);
+    let id = of("MANIFEST", 24).or_else(|| of("LOCK", 16))?;
+    Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The short name of a file of the store of this id.
+pub fn short_name(name: &str, id: Option<&str>) -> String {
+    match name {
+        "runstone.lock" => "LOCK".to_owned(),
+        "runstone.manifest" => "MANIFEST".to_owned(),
+        _ => {
+            let numbered = id.and_then(|id| name.strip_prefix(&format!("runstone-{id}-")));
+            numbered.unwrap_or(name).to_owned()
+        }
+    }
+}
+
+/// The name of a file on disk that has this short name.
+pub fn long_name(name: &str, image: &Image) -> String {
+    let is_numbered = name.split_once('.').is_some_and(|(digits, kind)| {
+        digits.len() >= 6
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && matches!(kind, "log" | "tmp")
+    });
+    match (name, store_id(image)) {
+        ("LOCK", _) => "runstone.lock".to_owned(),
+        ("MANIFEST", _) => "runstone.manifest".to_owned(),
+        (_, Some(id)) if is_numbered => format!("runstone-{id}-{name}"),
+        _ => name.to_owned(),
+    }
+}
 
 /// Every file of a directory with its bytes.
 pub fn image(vfs: &dyn Vfs, dir: impl AsRef<Path>) -> Image {
@@ -210,9 +245,16 @@ pub fn image(vfs: &dyn Vfs, dir: impl AsRef<Path>) -> Image {
             continue;
         }
         let path = dir.as_ref().join(&entry.name);
-        image.insert(entry.name.to_str().expect("a plain name").to_owned(), read(vfs, &path));
+        let name = short_name(entry.name.to_str().expect("a plain name"), None);
+        image.insert(name, read(vfs, &path));
     }
-    image
+    let id = store_id(&image);
+    image.into_iter().map(|(name, bytes)| (short_name(&name, id.as_deref()), bytes)).collect()
+}
+
+/// The path of the store's file of this short name in [`DIR`].
+pub fn own_path(vfs: &dyn Vfs, name: &str) -> std::path::PathBuf {
+    Path::new(DIR).join(long_name(name, &image(vfs, DIR)))
 }
 
 /// The bytes of a file.
@@ -229,7 +271,7 @@ pub fn memory_of(image: &Image) -> MemVfs {
     let vfs = MemVfs::new();
     vfs.create_dir(Path::new(DIR)).expect("a new directory");
     for (name, bytes) in image {
-        put_file(&vfs, &Path::new(DIR).join(name), bytes);
+        put_file(&vfs, &Path::new(DIR).join(long_name(name, image)), bytes);
     }
     vfs
 }

@@ -1,11 +1,11 @@
 //! A file system that refuses a call by a rule, before anything happens.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use runstone::vfs::{Access, DirEntry, LockKind, MemVfs, Vfs, VfsFile, VfsLock};
+use runstone::vfs::{Access, DirEntry, FileId, LockKind, MemVfs, Stat, Vfs, VfsFile, VfsLock};
 
 use super::World;
 
@@ -62,52 +62,81 @@ impl Rules {
 #[derive(Debug)]
 struct Refusing {
     inner: Arc<dyn Vfs>,
+    /// The path of the directory that names are relative to.
+    base: PathBuf,
     rules: Arc<Rules>,
 }
 
 #[derive(Debug)]
-struct RefusingFile {
-    inner: Arc<dyn VfsFile>,
+struct RefusingFile<F> {
+    inner: F,
     rules: Arc<Rules>,
-    path: std::path::PathBuf,
+    path: PathBuf,
 }
 
 /// A world on a file system that refuses what its rules say.
 pub fn refusing(inner: MemVfs) -> (World, Arc<Rules>) {
     let rules = Arc::<Rules>::default();
-    let vfs = Refusing { inner: Arc::new(inner), rules: Arc::clone(&rules) };
+    let base = PathBuf::new();
+    let vfs = Refusing { inner: Arc::new(inner), base, rules: Arc::clone(&rules) };
     (World::new(vfs), rules)
 }
 
 impl Refusing {
+    fn path(&self, path: &Path) -> PathBuf {
+        match path.to_str() {
+            Some(".") => self.base.clone(),
+            _ => self.base.join(path),
+        }
+    }
+
+    fn check(&self, call: &str, path: &Path) -> io::Result<()> {
+        self.rules.check(call, &self.path(path))
+    }
+
     fn file(&self, path: &Path, inner: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
-        Arc::new(RefusingFile { inner, rules: Arc::clone(&self.rules), path: path.to_owned() })
+        Arc::new(RefusingFile { inner, rules: Arc::clone(&self.rules), path: self.path(path) })
     }
 }
 
 impl Vfs for Refusing {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        self.check("open_dir", path)?;
+        let (inner, base) = (self.inner.open_dir(path)?, self.path(path));
+        Ok(Arc::new(Refusing { inner, base, rules: Arc::clone(&self.rules) }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.check("stat", path)?;
+        self.inner.stat(path)
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.inner.is_inherited()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        self.rules.check("open", path)?;
+        self.check("open", path)?;
         Ok(self.file(path, self.inner.open(path, access)?))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        self.rules.check("create", path)?;
+        self.check("create", path)?;
         Ok(self.file(path, self.inner.create(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.rules.check("rename", from)?;
+        self.check("rename", from)?;
         self.inner.rename(from, to)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.rules.check("link", to)?;
+        self.check("link", to)?;
         self.inner.link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.rules.check("remove", path)?;
+        self.check("remove", path)?;
         self.inner.remove(path)
     }
 
@@ -116,54 +145,87 @@ impl Vfs for Refusing {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.rules.check("list", path)?;
+        self.check("list", path)?;
         self.inner.list(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.rules.check("create_dir", path)?;
+        self.check("create_dir", path)?;
         self.inner.create_dir(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.rules.check("sync_dir", path)?;
+        self.check("sync_dir", path)?;
         self.inner.sync_dir(path)
     }
 
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
-        self.rules.check("lock", path)?;
-        self.inner.lock(path, kind)
+        self.check("lock", path)?;
+        let held = self.inner.lock(path, kind)?;
+        let file =
+            RefusingFile { inner: held, rules: Arc::clone(&self.rules), path: self.path(path) };
+        Ok(Box::new(RefusingLock(file)))
     }
 }
 
-impl VfsFile for RefusingFile {
+/// What holds a file open: its handle, or a lock.
+trait Holds: Send + Sync + std::fmt::Debug {
+    fn file(&self) -> &dyn VfsFile;
+}
+
+impl Holds for Arc<dyn VfsFile> {
+    fn file(&self) -> &dyn VfsFile {
+        &**self
+    }
+}
+
+impl Holds for Box<dyn VfsLock> {
+    fn file(&self) -> &dyn VfsFile {
+        (**self).file()
+    }
+}
+
+#[derive(Debug)]
+struct RefusingLock(RefusingFile<Box<dyn VfsLock>>);
+
+impl VfsLock for RefusingLock {
+    fn file(&self) -> &dyn VfsFile {
+        &self.0
+    }
+}
+
+impl<F: Holds> VfsFile for RefusingFile<F> {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         self.rules.check("read", &self.path)?;
-        self.inner.read_at(buf, pos)
+        self.inner.file().read_at(buf, pos)
     }
 
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize> {
         self.rules.check("write", &self.path)?;
-        self.inner.write_at(buf, pos)
+        self.inner.file().write_at(buf, pos)
     }
 
     fn sync(&self) -> io::Result<()> {
         self.rules.check("sync", &self.path)?;
-        self.inner.sync()
+        self.inner.file().sync()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.rules.check("set_len", &self.path)?;
-        self.inner.set_len(len)
+        self.inner.file().set_len(len)
     }
 
     fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         self.rules.check("allocate", &self.path)?;
-        self.inner.allocate(pos, len)
+        self.inner.file().allocate(pos, len)
     }
 
     fn len(&self) -> io::Result<u64> {
         self.rules.check("len", &self.path)?;
-        self.inner.len()
+        self.inner.file().len()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.inner.file().id()
     }
 }

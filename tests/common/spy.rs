@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use runstone::vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
+use runstone::vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
 /// What was seen, and whether syncs are held back.
 #[derive(Debug, Default)]
@@ -103,6 +103,19 @@ impl SpyVfs {
 }
 
 impl Vfs for SpyVfs {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        let inner = self.inner.open_dir(path)?;
+        Ok(Arc::new(SpyVfs { inner, spy: Arc::clone(&self.spy) }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.inner.stat(path)
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.inner.is_inherited()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         Ok(self.file(path, self.inner.open(path, access)?))
     }
@@ -196,5 +209,9 @@ impl VfsFile for SpyFile {
 
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.inner.id()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runstone::{Database, Error, RunStatus};
 
-use super::{DIR, Image, NO_TAGS, State, World, image, memory_of, run, state};
+use super::{DIR, Image, NO_TAGS, State, World, image, memory_of, run, short_name, state};
 
 /// The length of a segment's header, in bytes.
 pub const HEADER_BYTES: usize = 72;
@@ -68,7 +68,9 @@ pub fn corruption(error: &Error) -> (String, u64) {
     };
     assert!(!expected.is_empty() && !found.is_empty() && expected != found, "{error}");
     assert!(error.to_string().contains(&format!("offset {offset}")), "{error}");
-    (file.file_name().unwrap().to_str().unwrap().to_owned(), *offset)
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let id = name.strip_prefix("runstone-").and_then(|rest| rest.split('-').next());
+    (short_name(name, id), *offset)
 }
 
 /// Opening fails and leaves every file as it was.

@@ -189,7 +189,7 @@ pub(crate) fn manifest(bytes: &[u8]) -> String {
     for n in 1..=count {
         dump.head(&format!("segment {n} of {count}"));
         dump.listed.clone_from(&before_segments);
-        dump.listed(8, "number", |b| format!("{:06}.log", number(b)));
+        dump.listed(8, "number", |b| format!("runstone-ID-{:06}.log", number(b)));
         dump.listed(16, "salt", id);
         dump.listed(8, "attested length", decimal);
         dump.listed(4, "open", |b| if number(b) == 1 { "yes" } else { "no" }.to_owned());
@@ -197,6 +197,21 @@ pub(crate) fn manifest(bytes: &[u8]) -> String {
     }
     dump.meets("engine/src/manifest.rs");
     assert_eq!(dump.position(), bytes.len(), "nothing behind the manifest");
+    dump.text
+}
+
+/// The lock file.
+pub(crate) fn lock_file(bytes: &[u8]) -> String {
+    let mut dump = Dump::new(bytes, 0);
+    dump.head("lock file");
+    dump.fixed(8, "magic", text);
+    dump.fixed(4, "format", decimal);
+    dump.fixed(4, "zeros", zeros);
+    dump.fixed(16, "store id", id);
+    dump.fixed(4, "checksum", |b| checksum(b, crc32(0, &bytes[..32])));
+    dump.fixed(4, "zeros", zeros);
+    dump.meets("engine/src/lock_file.rs");
+    assert_eq!(dump.position(), bytes.len(), "nothing behind the lock file");
     dump.text
 }
 

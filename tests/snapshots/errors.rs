@@ -16,7 +16,7 @@ use runstone_sim::disk::{CallKind, CrashKind, Fault, FaultKind};
 use runstone_vfs::{Access, Vfs, write_all_at};
 
 use crate::dump;
-use crate::fixture::{DIR, World, options, run};
+use crate::fixture::{DIR, World, options, own_path, run};
 use crate::settings::check;
 
 const STRICT: DurabilityMode = DurabilityMode::Strict;
@@ -79,7 +79,9 @@ fn variants() -> BTreeSet<String> {
 fn every_message_says_what_was_found_and_what_to_do() {
     let mut messages = Messages::default();
     fix_the_call(&mut messages);
+    choose_a_place(&mut messages);
     retry_later(&mut messages);
+    make_room_in_memory(&mut messages);
     reopen(&mut messages);
     let errors = variants();
     assert!(errors.len() > 10, "the enum's source is read: {errors:?}");
@@ -103,6 +105,7 @@ fn fix_the_call(messages: &mut Messages) {
     messages.add("begin a run in another's namespace", db.begin_run_with(run(9), other));
     let wrong = Options { segment_bytes: 100, ..options(STRICT) };
     messages.add("open with segments that are too small", world.builder(wrong).open("/other"));
+    messages.add("open with an empty path", world.builder(options(STRICT)).open(""));
     messages.add("put with a key of 65 bytes", db.put(run(1), [b'k'; 65], 1));
     messages.add("put with a value of 8193 bytes", db.put(run(1), "k", vec![0; 8193]));
     let tags = (0..5).map(|n| (n.to_string(), ""));
@@ -121,9 +124,35 @@ fn fix_the_call(messages: &mut Messages) {
     messages.add("put in a read-only database", reader.put(run(1), "k", 1));
 }
 
+fn choose_a_place(messages: &mut Messages) {
+    let world = World::new();
+    let missing = Options { create_if_missing: false, ..options(STRICT) };
+    messages.add(
+        "open, without making one, where there is nothing",
+        world.builder(missing.clone()).open("/nowhere"),
+    );
+    let reading = |dir: &str| world.builder(options(STRICT)).open_read_only(dir);
+    messages.add("open read-only where there is nothing", reading("/nowhere"));
+    world.disk.create_dir(Path::new("/empty")).unwrap();
+    messages.add("open read-only what is an empty directory", reading("/empty"));
+    world.disk.create(Path::new("/file")).unwrap();
+    messages.add("open what is a file", world.builder(options(STRICT)).open("/file"));
+    // What no opening says as yet, in the words that it will have.
+    messages.add(
+        "open a directory of another program",
+        Err::<(), _>(Error::NotAStore { path: DIR.into(), found: "the file CURRENT".to_owned() }),
+    );
+}
+
 fn retry_later(messages: &mut Messages) {
     let (world, db) = two_runs();
     messages.add("open a database that is open", world.builder(options(STRICT)).open(DIR));
+    messages.add(
+        "open a database that is open, where the system tells by whom",
+        Err::<(), _>(Error::Locked { path: Path::new(DIR).join("LOCK"), owner: Some(4711) }),
+    );
+    world.disk.fail_nth(CallKind::Write, 0, Fault::new(FaultKind::Quota));
+    messages.add("put beyond a disk quota", db.put(run(1), "k", 1));
     world.disk.set_capacity(Some(world.disk.used_bytes()));
     messages.add("put on a full disk", db.put(run(1), "k", vec![0; 100]));
     let fresh = world.builder(options(STRICT)).open("/new");
@@ -131,19 +160,37 @@ fn retry_later(messages: &mut Messages) {
     world.disk.set_capacity(None);
     db.close().unwrap();
 
+    world.disk.fail_nth(CallKind::Read, 1, Fault::new(FaultKind::Io));
+    let open = world.builder(options(STRICT)).open(DIR);
+    messages.add("open, with a log that cannot be read for now", open);
+    world.disk.fail_nth(CallKind::CreateDir, 0, Fault::new(FaultKind::ReadOnly).without_effect());
+    let open = world.builder(options(STRICT)).open("/another");
+    messages.add("create a store where the file system can only be read", open);
+}
+
+fn make_room_in_memory(messages: &mut Messages) {
+    let (world, db) = two_runs();
+    db.close().unwrap();
     let tight = Options { memtable_bytes_max: 33_000, ..options(STRICT) };
-    let db = world.builder(tight).open(DIR).unwrap();
+    let db = world.builder(tight.clone()).open(DIR).unwrap();
     for n in 0..3 {
         db.put(run(1), format!("big {n}"), vec![0; 8000]).unwrap();
     }
     messages.add("put into a full memtable", db.put(run(1), "one more", vec![0; 8000]));
+    let _held = db.snapshot().unwrap();
+    let mut many = WriteBatch::new();
+    for n in 0..200 {
+        many.delete(run(1), format!("key {n}"));
+    }
+    messages.add("delete more at once than the reserve of a full memtable", db.write(many));
     db.close().unwrap();
-
-    world.disk.fail_nth(CallKind::Read, 1, Fault::new(FaultKind::Io));
-    let open = world.builder(options(STRICT)).open(DIR);
-    messages.add("open, with a log that cannot be read for now", open);
-    let missing = world.builder(options(STRICT)).open_read_only("/nowhere");
-    messages.add("open read-only where there is nothing", missing);
+    let ample = world.builder(options(STRICT)).open(DIR).unwrap();
+    for n in 3..6 {
+        ample.put(run(1), format!("big {n}"), vec![0; 8000]).unwrap();
+    }
+    ample.close().unwrap();
+    let db = world.builder(tight).open(DIR).unwrap();
+    messages.add("put into what was opened with a smaller memtable", db.put(run(1), "k", 1));
 }
 
 fn reopen(messages: &mut Messages) {
@@ -151,11 +198,28 @@ fn reopen(messages: &mut Messages) {
     world.disk.fail_nth(CallKind::Sync, 0, Fault::new(FaultKind::Io));
     messages.add("put, and the sync fails", db.put(run(1), "k", 1));
     messages.add("put after a failed sync", db.put(run(1), "k", 2));
+    let (world, db) = two_runs();
+    world.disk.fail_nth(CallKind::Sync, 0, Fault::new(FaultKind::NoSpace));
+    messages.add("put, and the sync says that the disk is full", db.put(run(1), "k", 1));
+    let (world, db) = two_runs();
+    db.close().unwrap();
+    let db = world.builder(options(STRICT)).open(DIR).unwrap();
+    world.disk.fail_nth(CallKind::Rename, 0, Fault::new(FaultKind::Io));
+    messages.add("put, and the manifest cannot be replaced", db.put(run(1), "k", 1));
+    // What nothing says as yet, in the words that it will have.
+    messages.add(
+        "put, and the directory is another",
+        Err::<(), _>(Error::Displaced {
+            dir: DIR.into(),
+            what: "its LOCK is another file".to_owned(),
+        }),
+    );
+    messages.add("put in a child of the process that opened", Err::<(), _>(Error::Forked));
 }
 
 /// Overwrites bytes of a file.
 fn overwrite(world: &World, name: &str, at: usize, bytes: &[u8]) {
-    let file = world.disk.open(&Path::new(DIR).join(name), Access::ReadWrite).unwrap();
+    let file = world.disk.open(&own_path(name), Access::ReadWrite).unwrap();
     write_all_at(&*file, bytes, at as u64).unwrap();
 }
 
@@ -179,23 +243,37 @@ fn damage(messages: &mut Messages) {
         world.disk.remove(&Path::new(DIR).join(name)).unwrap();
     };
     damaged(messages, "open; a bit of the manifest is flipped", true, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("MANIFEST"), 40 * 8).unwrap();
+        world.disk.flip_bit(&own_path("runstone.manifest"), 40 * 8).unwrap();
+    });
+    damaged(messages, "open; the zeros of the manifest's head are damaged", true, |world| {
+        world.disk.flip_bit(&own_path("runstone.manifest"), 22 * 8).unwrap();
+    });
+    damaged(messages, "open; the manifest is a text", true, |world| {
+        overwrite(world, "runstone.manifest", 0, b"MANIFEST-000003\n");
     });
     damaged(messages, "open; the manifest is empty", true, |world| {
-        let file = world.disk.open(&Path::new(DIR).join("MANIFEST"), Access::ReadWrite);
+        let file = world.disk.open(&own_path("runstone.manifest"), Access::ReadWrite);
         file.unwrap().set_len(0).unwrap();
     });
-    damaged(messages, "open; the manifest is missing", true, |world| remove(world, "MANIFEST"));
+    damaged(messages, "open; the manifest is missing", true, |world| {
+        remove(world, "runstone.manifest")
+    });
     damaged(messages, "open; the manifest is of a later format", true, |world| {
-        let mut bytes = world.file("MANIFEST");
+        let mut bytes = world.file("runstone.manifest");
         bytes[8] = 2;
         let checksum = dump::crc32(dump::crc32(0, &bytes[..16]), &bytes[24..]);
         bytes[16..20].copy_from_slice(&checksum.to_le_bytes());
-        overwrite(world, "MANIFEST", 0, &bytes);
+        overwrite(world, "runstone.manifest", 0, &bytes);
     });
     damaged(messages, "open; a segment is missing", true, |world| remove(world, "000001.log"));
+    damaged(messages, "open; a bit of a segment's header is flipped", true, |world| {
+        world.disk.flip_bit(&own_path("000001.log"), 20 * 8).unwrap();
+    });
+    damaged(messages, "open; the zeros of a segment's header are damaged", true, |world| {
+        world.disk.flip_bit(&own_path("000001.log"), 70 * 8).unwrap();
+    });
     damaged(messages, "open; a segment is cut", true, |world| {
-        let file = world.disk.open(&Path::new(DIR).join("000001.log"), Access::ReadWrite);
+        let file = world.disk.open(&own_path("000001.log"), Access::ReadWrite);
         file.unwrap().set_len(300).unwrap();
     });
     damaged(messages, "open; the segment is another store's", true, |world| {
@@ -205,14 +283,20 @@ fn damage(messages: &mut Messages) {
         let _first = other.open(options(STRICT));
         let db = other.builder(options(STRICT)).open(dir).unwrap();
         db.close().unwrap();
-        let mut bytes = other.disk.live_image()[&dir.join("000001.log")].clone();
+        let mut bytes = other.disk.live_image()[&own_path("000001.log")].clone();
         bytes.resize(world.file("000001.log").len(), 0);
         overwrite(world, "000001.log", 0, &bytes);
     });
     damaged(messages, "open; a bit of the log is flipped, after a clean close", true, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("000001.log"), 250 * 8).unwrap();
+        world.disk.flip_bit(&own_path("000001.log"), 250 * 8).unwrap();
+    });
+    damaged(messages, "open; a bit of a record's content is flipped", true, |world| {
+        world.disk.flip_bit(&own_path("000001.log"), 270 * 8).unwrap();
+    });
+    damaged(messages, "open; the log is zeros from the middle on", true, |world| {
+        overwrite(world, "000001.log", 224, &vec![0; 544 - 224]);
     });
     damaged(messages, "open; a bit of the log is flipped, after a kill", false, |world| {
-        world.disk.flip_bit(&Path::new(DIR).join("000001.log"), 250 * 8).unwrap();
+        world.disk.flip_bit(&own_path("000001.log"), 250 * 8).unwrap();
     });
 }

@@ -88,8 +88,18 @@ impl World {
 
     /// What stands in a file of the store.
     pub(crate) fn file(&self, name: &str) -> Vec<u8> {
-        self.disk.live_image().remove(&Path::new(DIR).join(name)).expect("the file is there")
+        self.disk.live_image().remove(&own_path(name)).expect("the file is there")
     }
+}
+
+/// What the names of the store's numbered files begin with: its id is the first that was drawn.
+pub(crate) const OWN_PREFIX: &str = "runstone-e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1-";
+
+/// The path of a file of the store by its short name: `000001.log` for a numbered one.
+pub(crate) fn own_path(name: &str) -> std::path::PathBuf {
+    let is_numbered = name.starts_with(|first: char| first.is_ascii_digit());
+    let prefix = if is_numbered { OWN_PREFIX } else { "" };
+    Path::new(DIR).join(format!("{prefix}{name}"))
 }
 
 /// Options for small files: no thread, no preallocation, segments of 4 KiB.

@@ -29,13 +29,24 @@ fn last_record(world: &World) -> String {
 }
 
 #[test]
+fn the_lock_file_of_a_store_reads_as_documented() {
+    let world = World::new();
+    drop(world.open(options(STRICT)));
+    check!(
+        "format_lock_file",
+        "runstone.lock after the creation of a store",
+        &dump::lock_file(&world.file("runstone.lock")),
+    );
+}
+
+#[test]
 fn the_manifest_of_a_fresh_store_reads_as_documented() {
     let world = World::new();
     let _db = world.open(options(STRICT));
     check!(
         "format_manifest_fresh",
-        "MANIFEST after the creation of a store: epoch 1, one open segment with only a header",
-        &dump::manifest(&world.file("MANIFEST")),
+        "runstone.manifest after the creation of a store: epoch 1, one open segment with only a header",
+        &dump::manifest(&world.file("runstone.manifest")),
     );
 }
 
@@ -45,8 +56,8 @@ fn the_manifest_of_a_cleanly_closed_store_reads_as_documented() {
     db.close().unwrap();
     check!(
         "format_manifest_clean",
-        "MANIFEST after a clean close: the attested length is the log's end",
-        &dump::manifest(&world.file("MANIFEST")),
+        "runstone.manifest after a clean close: the attested length is the log's end",
+        &dump::manifest(&world.file("runstone.manifest")),
     );
 }
 
@@ -58,8 +69,8 @@ fn the_manifest_with_two_segments_reads_as_documented() {
     }
     check!(
         "format_manifest_two_segments",
-        "MANIFEST after a rotation: the first segment ends at its attested length",
-        &dump::manifest(&world.file("MANIFEST")),
+        "runstone.manifest after a rotation: the first segment ends at its attested length",
+        &dump::manifest(&world.file("runstone.manifest")),
     );
 }
 
@@ -69,7 +80,7 @@ fn the_segment_header_reads_as_documented() {
     let _db = world.open(options(STRICT));
     check!(
         "format_segment_header",
-        "The first 72 bytes of 000001.log",
+        "The first 72 bytes of runstone-ID-000001.log",
         &dump::segment_header(&world.file("000001.log")),
     );
 }

@@ -11,7 +11,7 @@ use runstone_sim::disk::CrashKind;
 use runstone_vfs::{Access, Vfs, write_all_at};
 
 use crate::dump;
-use crate::fixture::{DIR, World, options, run};
+use crate::fixture::{DIR, World, options, own_path, run};
 use crate::recorder::{Lines, Recorder};
 use crate::settings::check;
 
@@ -199,7 +199,7 @@ fn a_torn_tail_is_written_again_into_a_new_segment_before_anything_is_shown() {
 fn tear_last_record(world: &World) {
     let segment = world.file("000001.log");
     let &(at, len) = dump::records(&segment).last().expect("a record");
-    let file = world.disk.open(&Path::new(DIR).join("000001.log"), Access::ReadWrite).unwrap();
+    let file = world.disk.open(&own_path("000001.log"), Access::ReadWrite).unwrap();
     let last_used = segment[..at + len].iter().rposition(|byte| *byte != 0).expect("a byte");
     let from = (last_used + 1 - 8) as u64;
     write_all_at(&*file, &[0; 8], from).unwrap();

@@ -6,7 +6,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use runstone_vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
+
+use crate::fixture::OWN_PREFIX;
 
 /// The lines so far; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +41,8 @@ fn ok<T>(_value: &T) -> String {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     inner: Arc<dyn Vfs>,
+    /// What names are relative to.
+    base: PathBuf,
     dir: PathBuf,
     lines: Lines,
 }
@@ -46,14 +50,18 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Records the calls to `inner`, with names relative to `dir`.
     pub(crate) fn new(inner: Arc<dyn Vfs>, dir: &Path, lines: Lines) -> Self {
-        Recorder { inner, dir: dir.to_owned(), lines }
+        Recorder { inner, base: PathBuf::new(), dir: dir.to_owned(), lines }
     }
 
     /// A path as traces show it: a bare name in the directory, `.` for the directory itself.
     fn name(&self, path: &Path) -> String {
+        let path = match path.to_str() {
+            Some(".") => self.base.clone(),
+            _ => self.base.join(path),
+        };
         match path.strip_prefix(&self.dir) {
             Ok(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
-            Ok(rest) => rest.display().to_string(),
+            Ok(rest) => rest.display().to_string().replace(OWN_PREFIX, "runstone-ID-"),
             Err(_) => path.display().to_string(),
         }
     }
@@ -64,6 +72,23 @@ impl Recorder {
 }
 
 impl Vfs for Recorder {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        let result = self.inner.open_dir(path);
+        self.lines.call("open_dir", &self.name(path), &result, ok);
+        let (base, dir, lines) = (self.base.join(path), self.dir.clone(), self.lines.clone());
+        Ok(Arc::new(Recorder { inner: result?, base, dir, lines }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let result = self.inner.stat(path);
+        self.lines.call("stat", &self.name(path), &result, |found| format!("{:?}", found.kind));
+        result
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.inner.is_inherited()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         let result = self.inner.open(path, access);
         let what = match access {
@@ -129,33 +154,63 @@ impl Vfs for Recorder {
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
         let result = self.inner.lock(path, kind);
         self.lines.call("lock", &format!("{} {kind:?}", self.name(path)), &result, ok);
-        result
+        Ok(Box::new(RecordedLock(RecordedFile {
+            inner: result?,
+            name: self.name(path),
+            lines: self.lines.clone(),
+        })))
+    }
+}
+
+/// What holds a file open: its handle, or a lock.
+trait Holds: Send + Sync + std::fmt::Debug {
+    fn file(&self) -> &dyn VfsFile;
+}
+
+impl Holds for Arc<dyn VfsFile> {
+    fn file(&self) -> &dyn VfsFile {
+        &**self
+    }
+}
+
+impl Holds for Box<dyn VfsLock> {
+    fn file(&self) -> &dyn VfsFile {
+        (**self).file()
     }
 }
 
 #[derive(Debug)]
-struct RecordedFile {
-    inner: Arc<dyn VfsFile>,
+struct RecordedLock(RecordedFile<Box<dyn VfsLock>>);
+
+impl VfsLock for RecordedLock {
+    fn file(&self) -> &dyn VfsFile {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+struct RecordedFile<F> {
+    inner: F,
     name: String,
     lines: Lines,
 }
 
-impl RecordedFile {
+impl<F> RecordedFile<F> {
     fn range(&self, pos: u64, len: u64) -> String {
         format!("{} at {pos}, {len} bytes", self.name)
     }
 }
 
-impl VfsFile for RecordedFile {
+impl<F: Holds> VfsFile for RecordedFile<F> {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        let result = self.inner.read_at(buf, pos);
+        let result = self.inner.file().read_at(buf, pos);
         let what = self.range(pos, buf.len() as u64);
         self.lines.call("read", &what, &result, |n| format!("{n} read"));
         result
     }
 
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize> {
-        let result = self.inner.write_at(buf, pos);
+        let result = self.inner.file().write_at(buf, pos);
         let zeros = !buf.is_empty() && buf.iter().all(|byte| *byte == 0);
         let name = if zeros { "write 0s" } else { "write" };
         self.lines.call(name, &self.range(pos, buf.len() as u64), &result, |n| {
@@ -165,7 +220,7 @@ impl VfsFile for RecordedFile {
     }
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
-        let result = self.inner.write_vectored_at(bufs, pos);
+        let result = self.inner.file().write_vectored_at(bufs, pos);
         let len: usize = bufs.iter().map(|buf| buf.len()).sum();
         self.lines.call("writev", &self.range(pos, len as u64), &result, |n| {
             if *n == len { "ok".to_owned() } else { format!("{n} written") }
@@ -174,26 +229,30 @@ impl VfsFile for RecordedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let result = self.inner.sync();
+        let result = self.inner.file().sync();
         self.lines.call("SYNC", &self.name, &result, ok);
         result
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let result = self.inner.set_len(len);
+        let result = self.inner.file().set_len(len);
         self.lines.call("set_len", &format!("{} to {len} bytes", self.name), &result, ok);
         result
     }
 
     fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
-        let result = self.inner.allocate(pos, len);
+        let result = self.inner.file().allocate(pos, len);
         self.lines.call("allocate", &self.range(pos, len), &result, ok);
         result
     }
 
     fn len(&self) -> io::Result<u64> {
-        let result = self.inner.len();
+        let result = self.inner.file().len();
         self.lines.call("len", &self.name, &result, |n| format!("{n} bytes"));
         result
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.inner.file().id()
     }
 }

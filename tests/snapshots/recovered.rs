@@ -4,7 +4,6 @@
 //! fixed, so that the loss can be told in advance.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 use runstone::{
@@ -15,7 +14,7 @@ use runstone_sim::disk::{CallKind, CrashKind, CrashModel, Fault, FaultKind};
 use runstone_vfs::{Access, Vfs, write_all_at};
 
 use crate::dump;
-use crate::fixture::{DIR, START_MS, World, options, report_text, run};
+use crate::fixture::{START_MS, World, options, own_path, report_text, run};
 use crate::settings::check;
 
 /// The operations of one script at most.
@@ -201,7 +200,7 @@ fn what_a_killed_process_left_in_the_page_cache_is_durable_once_it_is_shown() {
 fn cut_into_last_record(world: &World) {
     let segment = world.file("000001.log");
     let &(at, len) = dump::records(&segment).last().expect("a record");
-    let file = world.disk.open(&Path::new(DIR).join("000001.log"), Access::ReadWrite).unwrap();
+    let file = world.disk.open(&own_path("000001.log"), Access::ReadWrite).unwrap();
     let last_used = segment[..at + len].iter().rposition(|byte| *byte != 0).expect("a byte");
     write_all_at(&*file, &[0; 8], (last_used + 1 - 8) as u64).unwrap();
     file.sync().unwrap();

@@ -16,13 +16,14 @@
 //!
 //! contract::run_all(&MemVfs::new(), Path::new("/"));
 //!
-//! // One of them, under a directory of its own.
+//! // One of them, under directories of its own.
 //! let vfs = MemVfs::new();
 //! contract::check("rename_moves_a_file").run(&vfs, Path::new("/"));
 //! assert_eq!(vfs.list(Path::new("/")).unwrap()[0].name, "rename_moves_a_file");
 //! ```
 
 mod bytes;
+mod dirs;
 mod locks;
 mod names;
 pub mod script;
@@ -47,15 +48,20 @@ impl Check {
         self.name
     }
 
-    /// Makes a directory of the check's name in `dir`, which must exist, and works there. It
-    /// leaves its files behind.
+    /// Makes a directory of the check's name in `dir`, which must exist, and works there, by its
+    /// path; then a second one, which it opens, and works there by names in it. It leaves its
+    /// files behind.
     ///
     /// # Panics
     /// If the implementation breaks the contract.
     pub fn run(&self, vfs: &dyn Vfs, dir: &Path) {
-        let dir = dir.join(self.name);
-        ok("create_dir for the check", vfs.create_dir(&dir));
-        (self.body)(vfs, &dir);
+        let by_path = dir.join(self.name);
+        ok("create_dir for the check", vfs.create_dir(&by_path));
+        (self.body)(vfs, &by_path);
+        let opened = dir.join(format!("{}.opened", self.name));
+        ok("create_dir for the check", vfs.create_dir(&opened));
+        let opened = ok("open_dir for the check", vfs.open_dir(&opened));
+        (self.body)(&*opened, Path::new("."));
     }
 }
 
@@ -141,6 +147,12 @@ define_checks! { $
     names::create_dir_makes_one_level_and_never_replaces,
     names::sync_dir_takes_only_a_directory,
     names::a_path_through_a_file_is_not_a_directory,
+    dirs::open_dir_takes_only_a_directory,
+    dirs::names_in_an_open_directory_are_those_of_its_path,
+    dirs::the_directory_above_is_two_dots,
+    dirs::a_directory_that_was_removed_holds_no_names,
+    dirs::stat_tells_kind_and_identity,
+    dirs::an_identity_follows_the_file_and_not_its_name,
     bytes::written_bytes_are_read_back_through_every_handle,
     bytes::reads_stop_at_the_end_of_the_file,
     bytes::a_gap_behind_the_old_end_reads_as_zeros,
@@ -162,6 +174,7 @@ define_checks! { $
     locks::a_lock_needs_an_existing_file,
     locks::a_lock_leaves_the_file_alone,
     locks::a_lock_belongs_to_the_file_and_not_to_its_name,
+    locks::a_lock_lends_the_file_that_it_locks,
 }
 
 /// The value, or a panic that says what failed.

@@ -22,8 +22,16 @@
 //!    elsewhere.
 //! 4. Nothing else: neither order between writes, nor between files, nor atomic writes.
 //!
-//! Paths are interpreted by the implementation; the engine only joins plain ASCII names to
-//! the directory it was given. A path through a file is `NotADirectory` for every method.
+//! Paths are interpreted by the implementation, relative to the directory that the value stands
+//! for. A path through a file is `NotADirectory` for every method.
+//!
+//! # A directory is a value
+//! [`Vfs::open_dir`] gives a directory that was opened, as a [`Vfs`] of its own: its relative
+//! paths start there, whatever becomes of its name. The engine resolves the path of a store once,
+//! and from then on knows plain names in that directory only. So a changed working directory, a
+//! renamed parent, a link that leads elsewhere or a volume that is mounted later cannot lead its
+//! writes into another directory. [`Vfs::stat`] and [`VfsFile::id`] tell whether a name is still
+//! that of a file that is open.
 //!
 //! The observable part of this contract is executable: `contract` (feature `contract`) runs any
 //! implementation through it.
@@ -61,6 +69,8 @@
 
 #[cfg(feature = "contract")]
 pub mod contract;
+mod errors;
+mod fork;
 mod mem;
 mod os;
 mod whole;
@@ -71,9 +81,10 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use errors::{DiskFull, disk_full_cause, is_disk_full, is_out_of_files, may_pass};
 pub use mem::MemVfs;
 pub use os::OsVfs;
-pub use whole::{is_disk_full, read_full_at, write_all_at, write_all_vectored_at};
+pub use whole::{read_full_at, write_all_at, write_all_vectored_at};
 
 /// How [`Vfs::open`] opens an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,8 +165,34 @@ pub struct DirEntry {
     pub kind: FileKind,
 }
 
-/// A held lock; dropping it releases it. A crash of the holder releases it too.
-pub trait VfsLock: Send + Sync + Debug {}
+/// Which file or directory it is, whatever its names are. No two that exist at the same time on
+/// one file system are equal; a file that has no name and no handle left may hand its identity on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId {
+    /// The file system.
+    pub device: u64,
+    /// The file within it.
+    pub inode: u64,
+}
+
+/// What a name leads to; see [`Vfs::stat`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Which file or directory.
+    pub id: FileId,
+    /// What it is.
+    pub kind: FileKind,
+}
+
+/// A held lock. A crash of the holder releases it.
+///
+/// Dropping it gives the lock up as soon as no other descriptor of that opening is left: a child
+/// that was forked meanwhile has one, and so has, for moments, a process that is being started.
+pub trait VfsLock: Send + Sync + Debug {
+    /// The file that is locked, through the handle that holds the lock. It can be written if the
+    /// lock is exclusive and the medium allows it.
+    fn file(&self) -> &dyn VfsFile;
+}
 
 /// Names: files and directories.
 ///
@@ -167,6 +204,26 @@ pub trait VfsLock: Send + Sync + Debug {}
 /// `QuotaExceeded`. Where a call takes two paths, what is wrong with the first is reported
 /// first.
 pub trait Vfs: Send + Sync + Debug {
+    /// Opens an existing directory, as a value whose relative paths start there; `.` is the
+    /// directory itself, and `..` the one that holds it. Symbolic links on the way are followed.
+    ///
+    /// The value follows the directory, not its name. Once the directory is removed, every call
+    /// on a name in it fails with `NotFound`.
+    ///
+    /// Errors: `NotFound` (also for an empty path), `NotADirectory`, or the device's. Changes
+    /// nothing on disk.
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>>;
+
+    /// What a name leads to. A symbolic link is not followed: it is [`FileKind::Other`].
+    ///
+    /// Errors: `NotFound`, or the device's.
+    fn stat(&self, path: &Path) -> io::Result<Stat>;
+
+    /// Whether another process has made this value, and the caller is a child that was forked
+    /// from it: such a child has a copy of everything in memory, and no right to what it stands
+    /// for. Costs no system call.
+    fn is_inherited(&self) -> bool;
+
     /// Opens an existing file.
     ///
     /// Errors: `NotFound`, `IsADirectory`, or the device's. Changes nothing on disk.
@@ -248,6 +305,11 @@ pub trait Vfs: Send + Sync + Debug {
     /// Errors: `WouldBlock` if a conflicting lock is held; `NotFound`; `IsADirectory`; or the
     /// device's.
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>>;
+
+    /// The process that holds an exclusive lock on a file, where the system tells; for messages.
+    fn lock_owner(&self, _path: &Path) -> Option<u32> {
+        None
+    }
 }
 
 /// An open file: positioned reads and writes, no cursor.
@@ -315,6 +377,11 @@ pub trait VfsFile: Send + Sync + Debug {
     ///
     /// Errors: the device's.
     fn len(&self) -> io::Result<u64>;
+
+    /// Which file it is. Nothing else takes its identity while the handle is open.
+    ///
+    /// Errors: the device's.
+    fn id(&self) -> io::Result<FileId>;
 
     /// Whether the file has no bytes. Errors as [`VfsFile::len`].
     fn is_empty(&self) -> io::Result<bool> {

@@ -17,17 +17,20 @@ mod tree;
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
+use crate::fork::Birth;
+use crate::{Access, DirEntry, FileId, FileKind, LockKind, Stat, Vfs, VfsFile, VfsLock};
 use file::{Inode, MemFile, MemLock};
 use space::Space;
-use tree::Tree;
+use tree::{At, ROOT, Tree};
 
 /// A file system in memory; clones share it.
 ///
-/// The root directory `/` exists, and relative paths start there. `sync` always succeeds and
-/// means nothing: nothing outlives the process.
+/// The root directory `/` exists, and relative paths start there, or at the directory that
+/// [`Vfs::open_dir`] has opened. `sync` always succeeds and means nothing: nothing outlives the
+/// process.
 ///
 /// ```
 /// use std::path::Path;
@@ -48,6 +51,11 @@ use tree::Tree;
 pub struct MemVfs {
     space: Arc<Space>,
     tree: Arc<Mutex<Tree>>,
+    /// The number of the file or directory that is made next.
+    next: Arc<AtomicU64>,
+    /// Where relative paths start.
+    dir: u64,
+    birth: Birth,
 }
 
 impl MemVfs {
@@ -87,7 +95,17 @@ impl MemVfs {
     }
 
     fn with_space(space: Space) -> Self {
-        MemVfs { space: Arc::new(space), tree: Arc::default() }
+        let next = Arc::new(AtomicU64::new(ROOT + 1));
+        let birth = Birth::now();
+        MemVfs { space: Arc::new(space), tree: Arc::default(), next, dir: ROOT, birth }
+    }
+
+    fn at<'p>(&self, path: &'p Path) -> At<'p> {
+        At(self.dir, path)
+    }
+
+    fn take_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The names. A panic while they were locked left them whole: each change is one insertion
@@ -104,49 +122,67 @@ impl Default for MemVfs {
 }
 
 impl Vfs for MemVfs {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        let dir = self.tree().find_dir(self.at(path))?;
+        Ok(Arc::new(MemVfs { dir, birth: Birth::now(), ..self.clone() }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let tree = self.tree();
+        let (inode, kind) = match tree.find(self.at(path))? {
+            Ok(number) => (number, FileKind::Dir),
+            Err(inode) => (inode.number(), FileKind::File),
+        };
+        Ok(Stat { id: FileId { device: 0, inode }, kind })
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.birth.is_inherited()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        let inode = Arc::clone(self.tree().file(path)?);
+        let inode = Arc::clone(self.tree().file(self.at(path))?);
         Ok(Arc::new(MemFile { inode, access }))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        let inode = Arc::new(Inode::new(Arc::clone(&self.space)));
-        self.tree().add_file(&self.space, path, Arc::clone(&inode))?;
+        let inode = Arc::new(Inode::new(Arc::clone(&self.space), self.take_number()));
+        self.tree().add_file(&self.space, self.at(path), Arc::clone(&inode))?;
         Ok(Arc::new(MemFile { inode, access: Access::ReadWrite }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.tree().rename(&self.space, from, to)
+        self.tree().rename(&self.space, self.at(from), self.at(to))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut tree = self.tree();
-        let inode = Arc::clone(tree.file(from)?);
-        tree.add_file(&self.space, to, inode)
+        let inode = Arc::clone(tree.file(self.at(from))?);
+        tree.add_file(&self.space, self.at(to), inode)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.tree().remove_file(&self.space, path)
+        self.tree().remove_file(&self.space, self.at(path))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.tree().remove_dir(&self.space, path)
+        self.tree().remove_dir(&self.space, self.at(path))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.tree().list(path)
+        self.tree().list(self.at(path))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.tree().add_dir(&self.space, path)
+        self.tree().add_dir(&self.space, self.at(path), self.take_number())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.tree().list(path).map(drop)
+        self.tree().find_dir(self.at(path)).map(drop)
     }
 
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
-        let inode = Arc::clone(self.tree().file(path)?);
+        let inode = Arc::clone(self.tree().file(self.at(path))?);
         Ok(Box::new(MemLock::take(inode, kind)?))
     }
 }

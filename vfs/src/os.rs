@@ -20,6 +20,10 @@
 //! in its source: `sys/fs/unix.rs`, `os_datasync` and `os_fsync`), so the drive's own cache is
 //! flushed as well. It repeats a sync that a signal interrupted, and no other.
 //!
+//! Names are taken from a directory that was opened (`os/at.rs`, by `openat` and its kin), or, where
+//! a platform has no such calls, from its absolute path (`os/by_path.rs`): there nothing holds a
+//! directory that is renamed, but Windows refuses to rename one in which a file is open.
+//!
 //! Deliberately absent:
 //! - Apple's preallocation: there, the only safe wrapper sets the file's length afterwards, and
 //!   would cut a file that another handle had just made longer.
@@ -31,17 +35,36 @@
 //! Windows comes from documentation and the sources of the standard library.
 #![allow(clippy::disallowed_types, reason = "this file is the one home of the real files")]
 
-use std::fs::{self, File, OpenOptions};
+#[cfg(unix)]
+mod at;
+#[cfg(any(not(unix), test))]
+mod by_path;
+
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Access, DirEntry, FileKind, LockKind, Vfs, VfsFile, VfsLock, check_range};
+#[cfg(unix)]
+use at::Names;
+#[cfg(not(unix))]
+use by_path::Names;
 
-/// The real file system, as the operating system presents it.
+use crate::fork::Birth;
+use crate::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock, check_range};
+
+/// How often, and after which pause, a lock is tried again that seems to be held: a process that
+/// another thread starts just now has a copy of every descriptor until its `exec` closes it.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
+/// The real file system, as the operating system presents it; or, from [`Vfs::open_dir`], a
+/// directory of it that is open.
 ///
-/// It holds no state: every value is the same file system. Symbolic links are followed by
-/// [`Vfs::open`] and [`Vfs::lock`], and listed as [`FileKind::Other`].
+/// [`OsVfs::new`] holds no state: relative paths start at the working directory. Symbolic links
+/// are followed by [`Vfs::open`], [`Vfs::open_dir`] and [`Vfs::lock`], and are
+/// [`FileKind::Other`](crate::FileKind::Other) where they are listed.
 ///
 /// [`VfsFile::sync`] through a handle that was opened with [`Access::Read`] works on Unix, and
 /// is `PermissionDenied` on Windows.
@@ -65,90 +88,123 @@ use crate::{Access, DirEntry, FileKind, LockKind, Vfs, VfsFile, VfsLock, check_r
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct OsVfs;
+#[derive(Clone, Debug, Default)]
+pub struct OsVfs {
+    names: Names,
+    birth: Option<Birth>,
+}
 
 impl OsVfs {
     /// The real file system.
     pub const fn new() -> Self {
-        OsVfs
-    }
-}
-
-impl Vfs for OsVfs {
-    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        Ok(Arc::new(OsFile { file: open_file(path, access)?, access }))
+        OsVfs { names: Names::of_process(), birth: None }
     }
 
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(OsFile { file, access: Access::ReadWrite }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        refuse_directory(from)?;
-        fs::rename(from, to).map_err(|error| name_the_directory(error, to))
-    }
-
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        refuse_directory(from)?;
-        fs::hard_link(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path).map_err(|error| name_the_directory(error, path))
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(path)? {
-            let entry = entry?;
-            let kind = match entry.file_type() {
-                Ok(kind) if kind.is_file() => FileKind::File,
-                Ok(kind) if kind.is_dir() => FileKind::Dir,
-                Ok(_) => FileKind::Other,
-                // It was removed since the directory was read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            entries.push(DirEntry { name: entry.file_name(), kind });
-        }
-        Ok(entries)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        if !fs::metadata(path)?.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        #[cfg(unix)]
-        File::open(path)?.sync_all()?;
-        Ok(())
-    }
-
-    fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
-        let file = match kind {
-            LockKind::Shared => open_file(path, Access::Read)?,
+    /// Opens a file and locks it, once.
+    fn try_lock(&self, path: &Path, kind: LockKind) -> io::Result<OsLock> {
+        let (file, access) = match kind {
+            LockKind::Shared => (self.names.open(path, Access::Read)?, Access::Read),
             // NFS makes an exclusive flock of a byte-range lock, which wants a writable
             // handle; every other file system takes either.
-            LockKind::Exclusive => match open_file(path, Access::ReadWrite) {
-                Err(error) if is_read_only(&error) => open_file(path, Access::Read)?,
-                opened => opened?,
+            LockKind::Exclusive => match self.names.open(path, Access::ReadWrite) {
+                Err(error) if is_read_only(&error) => {
+                    (self.names.open(path, Access::Read)?, Access::Read)
+                }
+                opened => (opened?, Access::ReadWrite),
             },
         };
         match kind {
             LockKind::Shared => file.try_lock_shared()?,
             LockKind::Exclusive => file.try_lock()?,
         }
-        Ok(Box::new(OsLock { file }))
+        Ok(OsLock { file: OsFile { file, access } })
     }
+}
+
+impl Vfs for OsVfs {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        let names = self.names.open_dir(path)?;
+        Ok(Arc::new(OsVfs { names, birth: Some(Birth::now()) }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.names.stat(path)
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.birth.as_ref().is_some_and(Birth::is_inherited)
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+        Ok(Arc::new(OsFile { file: self.names.open(path, access)?, access }))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        Ok(Arc::new(OsFile { file: self.names.create(path)?, access: Access::ReadWrite }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.names.rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.names.link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.names.remove(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.names.remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.names.list(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.names.create_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.names.sync_dir(path)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn lock_owner(&self, path: &Path) -> Option<u32> {
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        owner_in(&locks, self.stat(path).ok()?.id)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the pause is the operating system's, no step")]
+    fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
+        let mut tries = 1;
+        loop {
+            match self.try_lock(path, kind) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                locked => return Ok(Box::new(locked?)),
+            }
+        }
+    }
+}
+
+/// The process that holds an exclusive `flock` on a file, by the kernel's list of all locks. It
+/// names a process of another namespace 0.
+#[cfg(target_os = "linux")]
+fn owner_in(locks: &str, id: FileId) -> Option<u32> {
+    let (major, minor) = (rustix::fs::major(id.device), rustix::fs::minor(id.device));
+    let file = format!("{major:02x}:{minor:02x}:{}", id.inode);
+    let pid = locks.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let is_held = fields.next() == Some("FLOCK") && fields.nth(1) == Some("WRITE");
+        let pid = fields.next()?;
+        (is_held && fields.next() == Some(file.as_str())).then_some(pid)
+    });
+    pid?.parse().ok().filter(|pid| *pid != 0)
 }
 
 /// A file of the operating system, and what its handle may do.
@@ -221,58 +277,38 @@ impl VfsFile for OsFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(id_of(&self.file.metadata()?))
+    }
 }
 
-/// A held lock, given up in so many words when it is dropped. Closing the file would not do: the
-/// lock belongs to the open file description, of which a process that another thread is starting
-/// just now holds a second descriptor until its `exec` closes it.
+/// Which file it is. Windows tells it to nobody but the owner of a handle, so there it is the
+/// moment of its creation, in units of 100 ns: an open file keeps its name there.
+fn id_of(metadata: &std::fs::Metadata) -> FileId {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        FileId { device: metadata.dev(), inode: metadata.ino() }
+    }
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::MetadataExt;
+        FileId { device: 0, inode: metadata.creation_time() }
+    }
+}
+
+/// A held lock. It is given up by closing its file, never in so many words: the lock belongs to
+/// the open file description, and a forked child that unlocked its copy would unlock its parent's.
 #[derive(Debug)]
 struct OsLock {
-    file: File,
+    file: OsFile,
 }
 
-impl VfsLock for OsLock {}
-
-impl Drop for OsLock {
-    fn drop(&mut self) {
-        // If it fails, the lock goes when the last descriptor of the file is closed.
-        self.file.unlock().ok();
+impl VfsLock for OsLock {
+    fn file(&self) -> &dyn VfsFile {
+        &self.file
     }
-}
-
-/// Opens an existing file, and never a directory.
-fn open_file(path: &Path, access: Access) -> io::Result<File> {
-    let write = access == Access::ReadWrite;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(write)
-        .open(path)
-        .map_err(|error| name_the_directory(error, path))?;
-    // Unix opens a directory for reading.
-    if file.metadata()?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok(file)
-}
-
-/// Fails if `path` is a directory, or does not exist.
-fn refuse_directory(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok(())
-}
-
-/// Turns a refusal that stems from `path` being a directory into `IsADirectory`: removing one
-/// is `EPERM` on Apple, on Windows most calls on one are "access denied", and on Linux renaming
-/// a file onto a directory above it is "directory not empty".
-fn name_the_directory(error: io::Error, path: &Path) -> io::Error {
-    let refused =
-        matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::DirectoryNotEmpty);
-    if refused && fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-        return io::ErrorKind::IsADirectory.into();
-    }
-    error
 }
 
 /// Whether opening for writing failed where opening for reading may succeed.
@@ -306,19 +342,44 @@ mod tests {
 
     use super::*;
 
+    #[cfg(target_os = "linux")]
     #[test]
-    fn a_lock_that_was_dropped_is_free_although_another_descriptor_of_its_file_lives() {
+    fn the_owner_of_an_exclusive_lock_is_found_by_device_and_file() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 fd:00:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  READ  12 fd:00:77 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 13 fd:00:77 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 14 fd:01:77 0 EOF\n\
+                     4: FLOCK  ADVISORY  WRITE 15 fd:00:77 0 EOF\n\
+                     5: FLOCK  ADVISORY  WRITE 0 fd:00:78 0 EOF\n";
+        let id = |inode| FileId { device: rustix::fs::makedev(0xfd, 0), inode };
+        assert_eq!(owner_in(locks, id(77)), Some(15));
+        assert_eq!(owner_in(locks, id(78)), None, "a process of another namespace");
+        assert_eq!(owner_in(locks, id(79)), None);
+
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("LOCK");
         File::create(&path).unwrap();
-        let file = File::options().read(true).write(true).open(&path).unwrap();
-        // What a child has between its fork and its exec.
-        let inherited = file.try_clone().unwrap();
-        file.try_lock().unwrap();
-        let held = OsLock { file };
-        assert!(OsVfs::new().lock(&path, LockKind::Exclusive).is_err());
+        let held = OsVfs::new().lock(&path, LockKind::Exclusive).unwrap();
+        // Where the kernel's list cannot be read, nothing is told.
+        if let Some(owner) = OsVfs::new().lock_owner(&path) {
+            assert_eq!(owner, std::process::id());
+        }
         drop(held);
-        OsVfs::new().lock(&path, LockKind::Exclusive).unwrap();
+        assert_eq!(OsVfs::new().lock_owner(&path), None);
+    }
+
+    #[test]
+    fn a_lock_lives_as_long_as_any_descriptor_of_its_opening_and_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        File::create(&path).unwrap();
+        let held = OsVfs::new().try_lock(&path, LockKind::Exclusive).unwrap();
+        // What a forked child has.
+        let inherited = held.file.file.try_clone().unwrap();
+        drop(held);
+        let refused = OsVfs::new().lock(&path, LockKind::Exclusive).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(inherited);
+        OsVfs::new().lock(&path, LockKind::Exclusive).unwrap();
     }
 }

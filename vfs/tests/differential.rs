@@ -93,7 +93,7 @@ fn the_same_numbers_give_the_same_calls_for_ever() {
 /// The calibration: a disk with one planted defect must be told from a sound one.
 #[test]
 fn a_planted_defect_is_found() {
-    use runstone_vfs::{Access, DirEntry, LockKind, VfsFile, VfsLock};
+    use runstone_vfs::{Access, DirEntry, LockKind, Stat, VfsFile, VfsLock};
     use std::io;
     use std::sync::Arc;
 
@@ -102,6 +102,15 @@ fn a_planted_defect_is_found() {
     struct Forgetful(MemVfs);
 
     impl Vfs for Forgetful {
+        fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+            self.0.open_dir(path)
+        }
+        fn stat(&self, path: &Path) -> io::Result<Stat> {
+            self.0.stat(path)
+        }
+        fn is_inherited(&self) -> bool {
+            self.0.is_inherited()
+        }
         fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
             self.0.open(path, access)
         }

@@ -127,3 +127,37 @@ fn positions_beyond_four_gib_are_exact() {
     assert_eq!(read_full_at(&*file, &mut found, pos - 8).unwrap(), 16);
     assert_eq!(&found, b"\0\0\0\0\0\0\0\0far away");
 }
+
+/// A store's directory may be renamed, replaced or reached by another link while it is open.
+#[test]
+fn an_open_directory_is_followed_whatever_becomes_of_its_name_and_of_links_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("one")).unwrap();
+    std::fs::create_dir(at("two")).unwrap();
+    symlink(at("one"), at("link")).unwrap();
+    let opened = OsVfs::new().open_dir(&at("link")).unwrap();
+    std::fs::remove_file(at("link")).unwrap();
+    symlink(at("two"), at("link")).unwrap();
+    opened.create(Path::new("a")).unwrap();
+    std::fs::rename(at("one"), at("moved")).unwrap();
+    std::fs::create_dir(at("one")).unwrap();
+    opened.rename(Path::new("a"), Path::new("b")).unwrap();
+    opened.sync_dir(Path::new(".")).unwrap();
+    assert!(at("moved/b").exists());
+    assert_eq!(std::fs::read_dir(at("one")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(at("two")).unwrap().count(), 0);
+}
+
+/// Opening a named pipe for reading would wait for a writer for ever.
+#[test]
+fn a_named_pipe_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    if !Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no mkfifo(1) here");
+        return;
+    }
+    assert_eq!(OsVfs::new().stat(&path).unwrap().kind, FileKind::Other);
+    OsVfs::new().open(&path, Access::Read).unwrap();
+}

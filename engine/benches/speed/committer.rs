@@ -27,7 +27,7 @@ impl RawLog {
     pub(crate) fn create(path: &Path) -> Tried<Self> {
         let options = Options::default();
         let mut log = RawLog {
-            file: OsVfs.create(path)?,
+            file: OsVfs::new().create(path)?,
             position: 0,
             allocated: 0,
             step: options.preallocate_bytes,

@@ -5,12 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use runstone::vfs::{Access, DirEntry, LockKind, OsVfs, Vfs, VfsFile, VfsLock};
+use runstone::vfs::{Access, DirEntry, FileId, LockKind, OsVfs, Stat, Vfs, VfsFile, VfsLock};
 
 /// Passes every call on to the real file system.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct CountingVfs {
+    inner: Arc<dyn Vfs>,
     counts: Arc<Counts>,
+}
+
+impl Default for CountingVfs {
+    fn default() -> Self {
+        CountingVfs { inner: Arc::new(OsVfs::new()), counts: Arc::default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,44 +37,57 @@ impl CountingVfs {
 }
 
 impl Vfs for CountingVfs {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        let inner = self.inner.open_dir(path)?;
+        Ok(Arc::new(CountingVfs { inner, counts: Arc::clone(&self.counts) }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.inner.stat(path)
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.inner.is_inherited()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        Ok(self.count(OsVfs.open(path, access)?))
+        Ok(self.count(self.inner.open(path, access)?))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        Ok(self.count(OsVfs.create(path)?))
+        Ok(self.count(self.inner.create(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsVfs.rename(from, to)
+        self.inner.rename(from, to)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsVfs.link(from, to)
+        self.inner.link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        OsVfs.remove(path)
+        self.inner.remove(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        OsVfs.remove_dir(path)
+        self.inner.remove_dir(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        OsVfs.list(path)
+        self.inner.list(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        OsVfs.create_dir(path)
+        self.inner.create_dir(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        OsVfs.sync_dir(path)
+        self.inner.sync_dir(path)
     }
 
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
-        OsVfs.lock(path, kind)
+        self.inner.lock(path, kind)
     }
 }
 
@@ -105,5 +125,9 @@ impl VfsFile for CountingFile {
 
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.inner.id()
     }
 }

@@ -94,7 +94,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, Ma
         return Err(Malformed::new(what, "nothing"));
     };
     if *version != BODY_VERSION {
-        return Err(Malformed::new(what, format!("body version {version}")));
+        return Err(Malformed::new(what, format!("one of the unknown version {version}")));
     }
     bincode::DefaultOptions::new()
         .with_fixint_encoding()

@@ -96,7 +96,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, changes: &[Change]) {
 fn key(reader: &mut Reader<'_>, run: RunId) -> Result<PhysicalKey, Malformed> {
     let tag = reader.u8("a type tag")?;
     let tag = TypeTag::from_byte(tag)
-        .ok_or_else(|| Malformed::new("a type tag", format!("tag {tag}")))?;
+        .ok_or_else(|| Malformed::new("a kind of key", format!("the unknown kind {tag}")))?;
     match reader.bytes("a key")? {
         [] => Err(Malformed::new("a key of at least one byte", "an empty key")),
         user => Ok(PhysicalKey::new(run, tag, user)),
@@ -112,7 +112,12 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Change>, Malformed> {
         let run = match (op & SAME_RUN != 0, changes.last()) {
             (false, _) => RunId::from_bytes(reader.array("a run id")?),
             (true, Some(before)) => before.run(),
-            (true, None) => return Err(Malformed::new("a run id", "a reference to none")),
+            (true, None) => {
+                return Err(Malformed::new(
+                    "a run id",
+                    "\"the run of the change before\", and no change before",
+                ));
+            }
         };
         changes.push(match op & !SAME_RUN {
             op @ (OP_PUT | OP_PUT_EXPIRING) => {
@@ -134,10 +139,20 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Change>, Malformed> {
                 let byte = reader.u8("a run status")?;
                 match RunStatus::from_byte(byte) {
                     Some(status) if !status.is_active() => Change::EndRun { run, status },
-                    _ => return Err(Malformed::new("the status of an ended run", byte)),
+                    _ => {
+                        return Err(Malformed::new(
+                            "the status of an ended run",
+                            format!("status {byte}"),
+                        ));
+                    }
                 }
             }
-            other => return Err(Malformed::new("an operation", format!("operation {other}"))),
+            other => {
+                return Err(Malformed::new(
+                    "a kind of change",
+                    format!("the unknown kind {other}"),
+                ));
+            }
         });
     }
     if changes.is_empty() {

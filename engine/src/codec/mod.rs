@@ -91,14 +91,14 @@ impl<'a> Reader<'a> {
             let byte = self.u8(what)?;
             let bits = u64::from(byte & 0x7f);
             if (shift == 63 && bits > 1) || (shift > 0 && byte == 0) {
-                return Err(Malformed::new(what, "a varint that is too long"));
+                return Err(Malformed::new(what, "a number in more bytes than it needs"));
             }
             n |= bits << shift;
             if byte & 0x80 == 0 {
                 return Ok(n);
             }
         }
-        Err(Malformed::new(what, "a varint without end"))
+        Err(Malformed::new(what, "a number without end"))
     }
 
     pub(crate) fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], Malformed> {

@@ -39,7 +39,7 @@ impl Stored {
     /// Checks bytes from the log and takes them.
     pub(crate) fn from_disk(kind: u8, bytes: &[u8]) -> Result<Self, Malformed> {
         let kind = ValueKind::from_byte(kind)
-            .ok_or_else(|| Malformed::new("a value kind", format!("kind {kind}")))?;
+            .ok_or_else(|| Malformed::new("a kind of value", format!("the unknown kind {kind}")))?;
         match kind {
             ValueKind::Bytes => {}
             ValueKind::String => {
@@ -97,7 +97,7 @@ fn decode(kind: ValueKind, bytes: &[u8]) -> Result<Value, Malformed> {
         ValueKind::Bool => match fixed::<1>(bytes, "a bool of 1 byte")? {
             [0] => Value::Bool(false),
             [1] => Value::Bool(true),
-            [other] => return Err(Malformed::new("a bool of 0 or 1", other)),
+            [other] => return Err(Malformed::new("a truth value, which is 0 or 1", other)),
         },
         ValueKind::Int => Value::Int(i64::from_le_bytes(fixed(bytes, "an int of 8 bytes")?)),
         ValueKind::Float => {

@@ -18,27 +18,37 @@ use crate::types::{RunId, RunStatus};
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     /// Most groups begin and end none.
-    runs: Option<BTreeMap<RunId, RunStatus>>,
+    pub(super) runs: Option<BTreeMap<RunId, RunStatus>>,
     memory_bytes: u64,
     /// The run that the last put went to: it was active, and nothing in the group ended it.
     active: Option<RunId>,
 }
 
 /// The memory that may be used.
+///
+/// Puts and begins of runs keep within `max`. Deletes and ends of runs are the way out of a full
+/// memtable, so they may go beyond it by a reserve, and that begins where the opening left off if
+/// it found more than `max`: a smaller budget than the last session's must not lock a program in.
+/// Memory stays bounded, by the larger of the two with the reserve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     pub(crate) used: u64,
     pub(crate) max: u64,
+    /// What was in use when the store was opened.
+    pub(crate) at_opening: u64,
 }
 
+/// The least reserve: some dozens of deletes, however small the budget is.
+const RESERVE_BYTES_MIN: u64 = 4 << 10;
+
 impl Budget {
-    /// Deletes and run ends may use this much more.
+    /// Deletes and run ends may use the reserve too.
     fn max_for(self, request: &Request) -> u64 {
-        if request.may_use_reserve && !planted!(ReserveForgotten) {
-            self.max + self.max / 16
-        } else {
-            self.max
+        if !request.may_use_reserve || planted!(ReserveForgotten) {
+            return self.max;
         }
+        let reserve = (self.max / 16).max(RESERVE_BYTES_MIN);
+        self.max.max(self.at_opening).saturating_add(reserve)
     }
 }
 
@@ -65,17 +75,18 @@ impl Overlay {
     ) -> Result<()> {
         let wanted = request.memory_bytes_max;
         let used = budget.used + self.memory_bytes;
-        if used + wanted > budget.max_for(request) {
+        // What takes nothing is let in, however much there is: the end of a run.
+        if wanted > 0 && used + wanted > budget.max_for(request) {
             sometimes!("admission/memory-full");
-            return Err(Error::MemtableFull { used, budget: budget.max, wanted });
+            let reserve = request.may_use_reserve;
+            let budget = budget.max_for(request);
+            return Err(Error::MemtableFull { used, budget, wanted, reserve });
         }
         sometimes!("admission/reserve-used", used + wanted > budget.max);
         let changes = request.changes.as_slice();
         if let [Change::Put { key, .. } | Change::Delete { key }] = changes {
             self.require_active(tracker, key.run())?;
-            if planted!(GroupMemoryForgotten) {
-                return Ok(());
-            }
+            planted!(GroupMemoryForgotten => return Ok(()));
         } else {
             self.admit_batch(changes, tracker)?;
         }
@@ -112,9 +123,7 @@ impl Overlay {
             let status = |overlay: &Self, own: &BTreeMap<_, _>, run| {
                 own.get(&run).copied().or_else(|| overlay.status(tracker, run))
             };
-            if planted!(RefusedStaysInOverlay) && !own.is_empty() {
-                self.runs.get_or_insert_default().extend(own.clone());
-            }
+            planted!(RefusedStaysInOverlay => self.keep_refused(&own));
             match change {
                 Change::BeginRun { begin, .. } => {
                     if let Some(status) = status(self, &own, run) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::log::writer::WriteFailure;
+use crate::failure::WriteFailure;
 
 impl Pipeline {
     /// What is left of a group whose write failed, and what its members are told.
@@ -33,7 +33,10 @@ impl Pipeline {
             }
             WriteFailure::Failed(error) => {
                 sometimes!("failure/outcome-unknown");
-                Error::OutcomeUnknown { reason: self.health.poison(&error) }
+                match self.health.poison(&error) {
+                    Error::Poisoned { reason } => Error::OutcomeUnknown { reason },
+                    displaced => displaced,
+                }
             }
         }
     }
@@ -42,7 +45,7 @@ impl Pipeline {
     /// attest a sync. The full disk is no reason to leave the doubt for good, nor to hurry.
     fn attest_later(&self) {
         let retry = Duration::from_millis(self.options.maintenance_interval_ms);
-        let anew = self.schedule.note_synced(self.store.clock().monotonic() + retry);
+        let anew = self.schedule.note_synced(self.store.clock().monotonic().saturating_add(retry));
         sometimes!("failure/attested-later-for-a-full-disk", anew);
         if anew {
             self.bell.ring();

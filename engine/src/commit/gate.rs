@@ -4,51 +4,59 @@
 //! 1. At most one sync runs at a time. An operating system reports a lost write once: were two
 //!    syncs to run at once, one could take the error and the other acknowledge the loss.
 //! 2. After a failed sync none is ever tried again; nothing more is acknowledged.
-//! 3. `synced` only says what a sync that returned Ok had covered.
-
-use std::sync::Arc as StdArc;
+//! 3. `synced` only says what a sync that returned Ok had covered, while the store owned its
+//!    directory.
 
 use runstone_vfs::VfsFile;
 
 use crate::error::{Error, Result};
+use crate::place::Place;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// Whether the database may still write, and if not, why.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     poisoned: AtomicBool,
-    reason: Mutex<Option<StdArc<str>>>,
+    /// What every writer is told.
+    error: Mutex<Option<Error>>,
 }
 
 impl Health {
-    /// Forbids every further write. The first reason stays.
-    pub(crate) fn poison(&self, error: &Error) -> StdArc<str> {
+    /// Forbids every further write, and says what every writer is told from now on. The first
+    /// reason stays.
+    pub(crate) fn poison(&self, cause: &Error) -> Error {
         sometimes!("gate/poisoned-again", self.is_poisoned());
         sometimes!("gate/poisoned", !self.is_poisoned());
-        let mut reason = self.reason.lock();
-        let reason = reason.get_or_insert_with(|| error.to_string().into());
+        let mut error = self.error.lock();
+        let error = error.get_or_insert_with(|| match cause {
+            Error::Displaced { .. } => cause.clone(),
+            _ => Error::Poisoned { reason: cause.reason().into() },
+        });
         self.poisoned.store(true, Ordering::Release);
-        StdArc::clone(reason)
+        error.clone()
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
     }
 
-    /// Error: [`Error::Poisoned`].
+    /// Errors: [`Error::Poisoned`], or [`Error::Displaced`].
     pub(crate) fn check(&self) -> Result<()> {
         if !self.is_poisoned() {
             return Ok(());
         }
         sometimes!("gate/refused-as-poisoned");
-        let reason = self.reason.lock().clone().unwrap_or_else(|| "unknown".into());
-        Err(Error::Poisoned { reason })
+        match self.error.lock().clone() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 }
 
 /// What a sync covers.
 #[derive(Debug)]
 pub(crate) struct SyncPoint {
+    pub(crate) place: Arc<Place>,
     pub(crate) file: Arc<dyn VfsFile>,
     pub(crate) path: Arc<std::path::Path>,
     /// The segment's number.
@@ -84,10 +92,7 @@ impl SyncGate {
     /// later point replaces one that nobody has taken yet.
     pub(crate) fn ask(&self, point: SyncPoint) {
         sometimes!("gate/asked-point-replaced", self.asked.lock().is_some());
-        if planted!(MarkedSyncedTooEarly) {
-            self.synced.fetch_max(point.written, Ordering::AcqRel);
-            self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);
-        }
+        planted!(MarkedSyncedTooEarly => self.note_synced(&point));
         *self.asked.lock() = Some(point);
     }
 
@@ -105,44 +110,44 @@ impl SyncGate {
     pub(crate) fn switch_to(&self, segment: u64, synced: u64) {
         let mut current = self.segment.lock();
         *current = segment;
-        if planted!(StaleCounterPublished) && self.synced() > 0 {
-            return;
-        }
+        planted!(StaleCounterPublished => if self.synced() > 0 { return });
         self.synced.store(synced, Ordering::Release);
     }
 
     /// Syncs, unless the point lies in an older segment (which was synced when it ended).
     ///
-    /// Error: [`Error::Poisoned`], if this sync or an earlier one failed.
+    /// Errors: [`Error::Poisoned`], if this sync or an earlier one failed; [`Error::Displaced`] if
+    /// the directory is another's.
     pub(crate) fn sync(&self, point: &SyncPoint, health: &Health) -> Result<()> {
-        let mut gate = Some(self.segment.lock());
-        let current = gate.as_deref().copied();
-        if planted!(SyncBesideGate) {
-            gate = None;
-        }
+        let gate = self.segment.lock();
+        let current = *gate;
+        let gate = (!planted!(SyncBesideGate)).then_some(gate);
         health.check().inspect_err(|_| sometimes!("gate/sync-after-a-failed-one"))?;
-        if current != Some(point.segment) || planted!(NoDataSync) {
+        if current != point.segment || planted!(NoDataSync) {
             sometimes!("gate/point-in-an-older-segment");
             return Ok(());
         }
-        if planted!(CutNotSynced) && point.written <= self.synced() {
-            return Ok(());
-        }
-        let synced = match point.file.sync() {
-            Err(_) if planted!(SyncRetriedAfterFailure) => point.file.sync(),
-            Err(e) if planted!(FailedSyncForgotten) => {
-                return Err(Error::DiskFull { what: e.to_string() });
-            }
-            synced => synced,
-        };
-        if let Err(e) = synced {
+        planted!(CutNotSynced => if point.written <= self.synced() { return Ok(()) });
+        let again = |e| if planted!(SyncRetriedAfterFailure) { point.file.sync() } else { Err(e) };
+        if let Err(e) = point.file.sync().or_else(again) {
+            planted!(FailedSyncForgotten => return Err(Error::DiskFull { what: e.to_string() }));
             sometimes!("gate/sync-failed");
             health.poison(&Error::io("syncing", &*point.path, e));
             return health.check();
         }
-        self.synced.fetch_max(point.written, Ordering::AcqRel);
-        self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);
+        // What a second owner could not know of is not durable: it reads the log once, when it
+        // has the lock. Asked behind the write, the answer covers it.
+        if let Err(lost) = point.place.check_owner() {
+            sometimes!("gate/not-the-owner");
+            return Err(health.poison(&lost));
+        }
+        self.note_synced(point);
         drop(gate);
         Ok(())
+    }
+
+    fn note_synced(&self, point: &SyncPoint) {
+        self.synced.fetch_max(point.written, Ordering::AcqRel);
+        self.synced_batched.fetch_max(point.batched, Ordering::AcqRel);
     }
 }

@@ -12,6 +12,8 @@ use crate::types::VersionedValue;
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) version: u64,
+    /// Its engine time: members that came later may have a later one.
+    pub(crate) time_ms: u64,
     pub(crate) changes: Changes,
     pub(crate) previous: Option<Box<VersionedValue>>,
     pub(crate) reply: Reply,

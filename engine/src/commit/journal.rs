@@ -5,32 +5,26 @@
 //! appended before the session's epoch is durable. A file number is never used twice. Once a
 //! rotation has begun, the old segment is never appended to again.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::gate::{Health, SyncGate, SyncPoint};
-use crate::log::creation::{Place, SegmentPlan, create_segment};
-use crate::log::writer::{LogWriter, WriteFailure};
-use crate::manifest::{self, Manifest, ReplaceError, SegmentEntry};
+use crate::failure::WriteFailure;
+use crate::log::creation::{SegmentPlan, create_segment};
+use crate::log::writer::LogWriter;
+use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, replace};
+use crate::manifest::{Manifest, SegmentEntry};
 use crate::names::OwnName;
 use crate::options::Options;
-
-impl From<ReplaceError> for WriteFailure {
-    fn from(error: ReplaceError) -> Self {
-        match error {
-            ReplaceError::Full(e) => WriteFailure::Full(e),
-            ReplaceError::Failed(e) => WriteFailure::Failed(e),
-        }
-    }
-}
+use crate::place::Place;
 
 /// The manifest in force and the segment that is written.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    place: Place,
-    manifest: Manifest,
+    place: Arc<Place>,
+    pub(super) manifest: Manifest,
+    in_force: InForce,
     /// Whether this opening's epoch is durable.
-    session_begun: bool,
+    pub(super) session_begun: bool,
     /// Whether the segment has been ended, and a new one must be made before the next record.
     ended: bool,
     writer: LogWriter,
@@ -41,8 +35,8 @@ pub(crate) struct Journal {
 impl Journal {
     /// A journal whose manifest names `writer`'s segment last.
     pub(crate) fn new(
-        place: Place,
-        manifest: Manifest,
+        place: Arc<Place>,
+        (manifest, in_force): (Manifest, InForce),
         writer: LogWriter,
         session_begun: bool,
         ended: bool,
@@ -52,7 +46,7 @@ impl Journal {
             manifest.segments.last().map(|segment| segment.number),
             Some(writer.number())
         );
-        Journal { place, manifest, session_begun, ended, writer, orphans }
+        Journal { place, manifest, in_force, session_begun, ended, writer, orphans }
     }
 
     pub(crate) fn writer(&mut self) -> &mut LogWriter {
@@ -63,7 +57,7 @@ impl Journal {
         &self.writer
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Arc<Place> {
         &self.place
     }
 
@@ -92,6 +86,7 @@ impl Journal {
     /// The point up to which the log has been written, for a sync.
     pub(crate) fn sync_point(&self, batched: u64) -> SyncPoint {
         SyncPoint {
+            place: Arc::clone(&self.place),
             file: Arc::clone(self.writer.file()),
             path: Arc::clone(self.writer.path()),
             segment: self.writer.number(),
@@ -111,20 +106,20 @@ impl Journal {
     /// for the number that was used.
     fn replace(&mut self, mut next: Manifest) -> std::result::Result<(), WriteFailure> {
         let number = self.take_number();
-        self.manifest.next_file = number + manifest::NUMBERS_TAKEN;
+        self.manifest.next_file = number + NUMBERS_TAKEN;
         next.next_file = self.manifest.next_file;
-        // An opening's first replacement also makes the directory durable: it may have been
-        // made by a process that was killed before it could.
-        let parents: &[PathBuf] = if self.session_begun { &[] } else { &self.place.parents };
-        let replaced = manifest::replace(&*self.place.vfs, &self.place.dir, &next, number, parents);
+        let replaced = replace(&self.place, Some(&self.in_force), &next, number);
         if let Err(failure) = &replaced {
-            sometimes!("journal/manifest-failed", matches!(failure, ReplaceError::Failed(_)));
-            sometimes!("journal/manifest-full-disk", matches!(failure, ReplaceError::Full(_)));
-            let names = [number, number + 1].map(OwnName::Temporary);
-            self.discard(matches!(failure, ReplaceError::Full(_)), &names);
+            sometimes!("journal/manifest-failed", matches!(failure, WriteFailure::Failed(_)));
+            sometimes!("journal/manifest-full-disk", matches!(failure, WriteFailure::Full(_)));
+            let id = next.store_id;
+            let names = [number, number + 1].map(|number| OwnName::Temporary(id, number));
+            self.discard(matches!(failure, WriteFailure::Full(_)), &names);
         }
+        let (in_force, left) = replaced?;
+        self.in_force = in_force;
         // What could not be removed is left to maintenance.
-        self.orphans.extend(replaced?);
+        self.orphans.extend(left);
         self.manifest = next;
         Ok(())
     }
@@ -134,7 +129,7 @@ impl Journal {
     /// their names. After anything else the disk is left alone.
     fn discard(&mut self, at_once: bool, names: &[OwnName]) {
         for name in names {
-            let removed = at_once.then(|| self.place.vfs.remove(&self.place.path(*name)));
+            let removed = at_once.then(|| self.place.remove(*name));
             match removed {
                 Some(Ok(())) => sometimes!("journal/leftover-removed"),
                 Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -152,11 +147,7 @@ impl Journal {
         let mut next = self.manifest.clone();
         next.epoch += 1;
         next.clean = false;
-        if planted!(EpochNotDurable) {
-            self.manifest = next;
-            self.session_begun = true;
-            return Ok(());
-        }
+        planted!(EpochNotDurable => return self.begin_in_memory(next));
         self.replace(next).inspect_err(|_| sometimes!("journal/session-failed"))?;
         self.session_begun = true;
         sometimes!("journal/session-begun");
@@ -174,7 +165,9 @@ impl Journal {
     ) -> std::result::Result<(), WriteFailure> {
         phase!(Rotation);
         sometimes!("journal/rotation-resumed", self.ended);
-        // 1. The old segment: all its records written, its length exact, synced.
+        // 1. Whose directory it is; then the old segment: all its records written, its length exact,
+        // synced.
+        self.place.check_owner().map_err(WriteFailure::of_a_look)?;
         if !self.ended {
             self.write_buffer(gate, health, batched)?;
             self.writer.trim()?;
@@ -184,7 +177,7 @@ impl Journal {
             self.ended = true;
         }
         // 2. The new segment, durable with its name.
-        let number = self.take_number();
+        let (number, mut left) = (self.take_number(), Vec::new());
         let segment = create_segment(
             &self.place,
             SegmentPlan {
@@ -196,6 +189,7 @@ impl Journal {
                 step_bytes: options.steps.rewrite_bytes,
             },
             std::iter::empty(),
+            &mut left,
         );
         sometimes!(
             "journal/rotation-segment-full-disk",
@@ -205,13 +199,14 @@ impl Journal {
             "journal/rotation-segment-failed",
             matches!(&segment, Err(WriteFailure::Failed(_)))
         );
-        if planted!(NewSegmentReclaimed) {
-            self.orphans.push(OwnName::Segment(number));
-        }
         let segment = segment.inspect_err(|failure| {
-            let is_full = matches!(failure, WriteFailure::Full(_));
-            self.discard(is_full, &[OwnName::Segment(number)]);
+            self.discard(matches!(failure, WriteFailure::Full(_)), &left);
         })?;
+        // Those before it may be taken by what is not the store's.
+        let number = segment.header.number;
+        self.manifest.next_file = self.manifest.next_file.max(number + 1);
+        let name = OwnName::Segment(self.manifest.store_id, number);
+        planted!(NewSegmentReclaimed => self.orphans.push(name));
         // 3. The manifest: the old one ends at its length, the new one is open.
         let mut next = self.manifest.clone();
         if let Some(last) = next.segments.last_mut() {
@@ -228,7 +223,7 @@ impl Journal {
             if matches!(failure, WriteFailure::Full(_)) {
                 sometimes!("journal/rotation-manifest-full-disk");
                 // No manifest that could come into force names it.
-                self.discard(true, &[OwnName::Segment(number)]);
+                self.discard(true, &[name]);
             }
             sometimes!(
                 "journal/rotation-manifest-failed",
@@ -271,13 +266,13 @@ impl Journal {
         health: &Health,
         batched: u64,
     ) -> std::result::Result<(), WriteFailure> {
-        // 1. The log: written, cut to its length, synced.
+        // 1. Whose directory it is; then the log: written, cut to its length, synced.
+        self.place.check_owner().map_err(WriteFailure::of_a_look)?;
         self.write_buffer(gate, health, batched)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
         let syncs_late = planted!(AttestedBeforeSynced);
-        if planted!(CloseIgnoresFailedSync) {
-            let _synced = self.writer.file().sync();
-        } else if !planted!(CloseWithoutSync) && !syncs_late {
+        planted!(CloseIgnoresFailedSync => drop(self.writer.file().sync()));
+        if !planted!(CloseWithoutSync | CloseIgnoresFailedSync) && !syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
         }
         // 2. The manifest: clean, with that length.

@@ -49,7 +49,10 @@ impl Pipeline {
             Turn::Lead(request) => {
                 let _lead = Lead(&self.queue);
                 let (_, outcome) = self.step_with(Some(request));
-                outcome.unwrap_or_else(|| Err(Error::invalid("a group left its leader out")))
+                outcome.unwrap_or_else(|| {
+                    let reason = "its group was committed without an answer for it".into();
+                    Err(Error::OutcomeUnknown { reason })
+                })
             }
             Turn::LeadFor(ticket) => self.lead_for(&ticket),
             Turn::Follow(ticket) => self.follow(&ticket),

@@ -23,6 +23,8 @@ pub(crate) mod group;
 pub(crate) mod journal;
 pub(crate) mod lead;
 pub(crate) mod pipeline;
+#[cfg(feature = "planted")]
+mod planted;
 pub(crate) mod queue;
 pub(crate) mod schedule;
 pub(crate) mod upkeep;

@@ -8,6 +8,7 @@
 //!    version; if its write or sync fails, the database is poisoned and nothing of the group
 //!    is ever shown.
 //! 4. Groups do not overlap: one is published or failed before the next begins.
+//! 5. A commit's time is read after its request was taken, so it is never before its call began.
 
 use std::collections::VecDeque;
 
@@ -21,18 +22,20 @@ use crate::codec::change::{self, Change, NEVER};
 use crate::commit::bell::Bell;
 use crate::effect::effect;
 use crate::error::{Error, Result};
+use crate::failure::WriteFailure;
 use crate::log::record::{RecordKind, record_bytes};
-use crate::log::writer::WriteFailure;
 use crate::options::{Level, Options, SyncPolicy};
+use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
 use crate::store::pins::ReadPoint;
 use crate::store::{Applying, UnifiedStore};
-use crate::sync::{AtomicBool, Ordering, yield_now};
+use crate::sync::{Arc, AtomicBool, Ordering, yield_now};
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};
 
 /// Everything of an open database that writes.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
+    pub(crate) place: Arc<Place>,
     pub(crate) options: Options,
     pub(crate) policy: SyncPolicy,
     pub(crate) queue: Queue,
@@ -45,6 +48,8 @@ pub(crate) struct Pipeline {
     /// There is something that only maintenance can clear away.
     pub(crate) leftovers: AtomicBool,
     pub(crate) schedule: Schedule,
+    /// The memory in use when the store was opened.
+    pub(crate) memory_at_opening: u64,
 }
 
 impl Pipeline {
@@ -67,7 +72,7 @@ impl Pipeline {
         // The version of a commit that fails is given again; its time need not be, and must
         // not: a new segment may bear it already.
         let before = writer.last_version;
-        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
+        self.read_time(writer);
         let mark = match self.fill(writer, &mut group, pending) {
             Ok(mark) => mark,
             Err(error) => {
@@ -76,9 +81,7 @@ impl Pipeline {
             }
         };
         let mut answers = Answers::default();
-        if planted!(PublishedBeforeLogged) {
-            self.publish_group(writer, &mut group, &mut answers);
-        }
+        planted!(PublishedBeforeLogged => self.publish_group(writer, &mut group, &mut answers));
         // 3. Write, and sync if any asks for it.
         let written = match group.level {
             Some(level) => self.make_durable(writer, level, group.batched),
@@ -105,8 +108,11 @@ impl Pipeline {
         }
         let Writer { hot, last_version, last_time_ms, .. } = writer;
         self.store.publish(*last_version, |memory| {
-            for Accepted { version, changes, previous, reply } in group.accepted.drain(..) {
-                self.apply(memory, changes, version, *last_time_ms, hot);
+            for accepted in group.accepted.drain(..) {
+                let Accepted { version, time_ms, changes, previous, reply } = accepted;
+                let time_ms =
+                    if planted!(GroupShownAtItsLastTime) { *last_time_ms } else { time_ms };
+                self.apply(memory, changes, version, time_ms, hot);
                 answers.add(reply, Ok(Committed { version, previous }));
             }
         });
@@ -119,7 +125,7 @@ impl Pipeline {
         self.prepare(writer)?;
         // 2. Judge and encode.
         let before = writer.last_version;
-        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
+        self.read_time(writer);
         let mut overlay = Overlay::new(writer.hot.id());
         self.admit(&mut overlay, &request, &mut self.budget(), &mut false)?;
         if writer.journal.needs_rotation(record_bytes(request.payload_bytes_max), &self.options) {
@@ -133,12 +139,7 @@ impl Pipeline {
         // 3. Write, and sync if it asks for it.
         if let Err(failure) = self.make_durable(writer, level, u64::from(level == Level::Batched)) {
             sometimes!("pipeline/lone-commit-failed");
-            if planted!(PublishedThoughFailed) && matches!(failure, WriteFailure::Failed(_)) {
-                let Writer { hot, last_time_ms, .. } = &mut *writer;
-                self.store.publish(version, |memory| {
-                    self.apply(memory, changes, version, *last_time_ms, hot);
-                });
-            }
+            planted!(PublishedThoughFailed => self.show(writer, changes, version, &failure));
             return Err(self.undo(writer, before, mark, failure));
         }
         // 4. Apply and publish.
@@ -147,6 +148,11 @@ impl Pipeline {
             self.apply(memory, changes, version, *last_time_ms, hot);
         });
         Ok(Committed { version, previous })
+    }
+
+    /// The engine's time now, for what was taken before: times in the log never fall.
+    pub(crate) fn read_time(&self, writer: &mut Writer) {
+        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
     }
 
     /// Brings the log into a state in which records may be appended.
@@ -168,11 +174,11 @@ impl Pipeline {
             self.guard(writer.journal.begin_session())?;
         }
         // No more than twice the batch size is ever unsynced.
-        if self.unsynced_batched(writer) >= 2 * self.policy.batch_size {
+        if self.unsynced_batched(writer) >= self.policy.unsynced_max() {
             self.gate.wait_for_running();
             sometimes!("pipeline/twice-the-batch-unsynced");
             self.health.check()?;
-            if self.unsynced_batched(writer) >= 2 * self.policy.batch_size {
+            if self.unsynced_batched(writer) >= self.policy.unsynced_max() {
                 sometimes!("pipeline/leader-syncs-itself");
                 self.sync_all(writer)?;
             }
@@ -226,10 +232,11 @@ impl Pipeline {
         let mut budget = self.budget();
         let mut collected = false;
         let mut mark = writer.journal.log().mark();
-        let room = (2 * self.policy.batch_size).saturating_sub(self.unsynced_batched(writer));
+        let room = self.policy.unsynced_max().saturating_sub(self.unsynced_batched(writer));
         let (has_company, over) = (writer.last_group > 1, u64::from(planted!(BatchLimitOffByOne)));
-        while let Some(next) = self.next(pending, has_company && group.level == Some(Level::Strict))
-        {
+        loop {
+            let waits = has_company && group.level == Some(Level::Strict);
+            let Some(next) = self.next(writer, pending, waits) else { break };
             let Pending { request, .. } = &next;
             let bytes = record_bytes(request.payload_bytes_max);
             let encoded = (writer.journal.log().mark() - mark) as u64;
@@ -265,7 +272,8 @@ impl Pipeline {
                     let version = self.encode(writer, &mut changes);
                     group.batched += u64::from(level == Level::Batched);
                     group.level = group.level.max(Some(level));
-                    group.accepted.push(Accepted { version, changes, previous, reply });
+                    let time_ms = writer.last_time_ms;
+                    group.accepted.push(Accepted { version, time_ms, changes, previous, reply });
                 }
             }
         }
@@ -314,18 +322,27 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The next that waits. What came while the group was encoded still belongs to it.
+    /// The next that waits. What came while the group was encoded still belongs to it, with a
+    /// time of its own: its call may have begun after the group's was read.
     ///
     /// Before a sync, threads that the last group has woken and that did not yet run get the
     /// processor once, as long as more come by that: to wait is cheaper for them than another
     /// sync, and takes as long as they run.
-    fn next(&self, pending: &mut VecDeque<Pending>, waits: bool) -> Option<Pending> {
+    fn next(
+        &self,
+        writer: &mut Writer,
+        pending: &mut VecDeque<Pending>,
+        waits: bool,
+    ) -> Option<Pending> {
         if pending.is_empty() {
             self.queue.take(pending);
-        }
-        if pending.is_empty() && waits {
-            yield_now();
-            self.queue.take(pending);
+            if pending.is_empty() && waits {
+                yield_now();
+                self.queue.take(pending);
+            }
+            if !pending.is_empty() && !planted!(LateComersBearGroupTime) {
+                self.read_time(writer);
+            }
         }
         pending.pop_front()
     }
@@ -334,6 +351,7 @@ impl Pipeline {
         Budget {
             used: self.store.memory_bytes_max() + self.runs.memory_bytes(),
             max: self.options.memtable_bytes_max,
+            at_opening: self.memory_at_opening,
         }
     }
 
@@ -345,6 +363,7 @@ impl Pipeline {
             }
         }
         writer.last_version += 1;
+        writer.record_ms = writer.last_time_ms;
         let head = writer.head(RecordKind::Commit, self.gate.synced());
         writer.journal.writer().append(head, |out| change::encode(out, changes.as_slice()));
         head.version
@@ -387,7 +406,7 @@ impl Pipeline {
                         return Ok(Some(VersionedValue {
                             value,
                             version: accepted.version,
-                            timestamp: Timestamp::from_millis(now_ms),
+                            timestamp: Timestamp::from_millis(accepted.time_ms),
                             expires_at: (*expiry_ms != NEVER)
                                 .then(|| Timestamp::from_millis(*expiry_ms)),
                         }));
@@ -424,7 +443,7 @@ impl Pipeline {
         }
         // A full batch is written: the next tick syncs it while commits go on.
         let covered = writer.asked.max(self.gate.synced_batched());
-        if batched > 0 && writer.batched >= covered + self.policy.batch_size {
+        if batched > 0 && writer.batched >= covered.saturating_add(self.policy.batch_size) {
             writer.asked = writer.batched;
             sometimes!("pipeline/batch-full");
             self.gate.ask(writer.journal.sync_point(writer.batched));
@@ -436,7 +455,7 @@ impl Pipeline {
             Level::Batched => self.policy.batched_interval.min(self.policy.async_interval),
             _ => self.policy.async_interval,
         };
-        let due = || self.store.clock().monotonic() + interval;
+        let due = || self.store.clock().monotonic().saturating_add(interval);
         if self.schedule.want_sync(level, due) {
             self.bell.ring();
         }
@@ -444,7 +463,7 @@ impl Pipeline {
     }
 
     /// Applies the changes of one commit to memory.
-    fn apply(
+    pub(super) fn apply(
         &self,
         memory: &mut Applying<'_>,
         changes: Changes,

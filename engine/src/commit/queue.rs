@@ -120,15 +120,11 @@ impl TicketState {
     pub(crate) fn wait(&self) -> Woken {
         let mut slot = self.slot.lock();
         loop {
-            if planted!(LeadForgotten)
-                && let Some(outcome) = slot.outcome.take()
-            {
-                return Woken::Answered(outcome);
-            }
             // The lead first: somebody else may have answered the thread that was just told to
             // lead, and the lead must be handed on all the same.
             sometimes!("queue/promoted", slot.promoted);
-            if std::mem::take(&mut slot.promoted) {
+            let forgets = planted!(LeadForgotten) && slot.outcome.is_some();
+            if !forgets && std::mem::take(&mut slot.promoted) {
                 return Woken::Promoted;
             }
             if slot.answered {
@@ -341,9 +337,7 @@ impl Queue {
     pub(crate) fn hand_over(&self) {
         if !self.exchange(LEADING, 0) {
             sometimes!("queue/lead-handed-over");
-            if planted!(LeadDropped) {
-                return self.clear(LEADING);
-            }
+            planted!(LeadDropped => return self.clear(LEADING));
             self.promote_one(&self.pending.lock());
         }
     }

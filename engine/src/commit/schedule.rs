@@ -25,7 +25,7 @@ impl Moments {
         if self.sync.is_some() {
             return None;
         }
-        self.unattested_since.map(|since| since + idle)
+        self.unattested_since.map(|since| since.saturating_add(idle))
     }
 }
 

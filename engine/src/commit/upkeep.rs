@@ -9,9 +9,10 @@ use super::lead::Lead;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
 use crate::error::Result;
+use crate::failure::WriteFailure;
 use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
 use crate::options::Level;
-use crate::sync::{MutexGuard, Ordering};
+use crate::sync::{Arc, MutexGuard, Ordering};
 
 /// What is left after a step of maintenance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,10 +103,9 @@ impl Pipeline {
                 writer.disk_full = true;
                 self.note_leftovers(&writer);
                 self.schedule.clear_sync();
-                self.schedule.want_sync(Level::Async, || now + self.policy.async_interval);
-                if planted!(RetryUnscheduled) {
-                    self.schedule.clear_sync();
-                }
+                self.schedule
+                    .want_sync(Level::Async, || now.saturating_add(self.policy.async_interval));
+                planted!(RetryUnscheduled => self.schedule.clear_sync());
             }
             return Err(error);
         }
@@ -162,27 +162,41 @@ impl Pipeline {
         written
     }
 
+    /// Whether a reader was told that something has expired, and the log would not know it (C11).
+    fn owes_floor(&self, writer: &Writer) -> bool {
+        self.store.shown_ms() > writer.logged_ms && !planted!(FloorNotLoggedWhenShown)
+    }
+
+    /// Whether what outlives a close may tell a reader that something has expired, likewise.
+    fn pins_may_show(&self, writer: &Writer) -> bool {
+        !planted!(ShownAfterCloseForgotten) && self.store.pins_may_show(writer.logged_ms)
+    }
+
     /// Logs the engine's time, so that what has expired by now stays gone.
     fn append_clock_floor(&self, writer: &mut Writer) -> Result<()> {
-        writer.last_time_ms = writer.last_time_ms.max(self.store.clock().now_ms());
+        self.read_time(writer);
         if writer.journal.needs_rotation(RECORD_BYTES_MIN, &self.options) {
             sometimes!("upkeep/clock-floor-in-a-new-segment");
             self.rotate(writer)?;
         }
         self.append_note(writer, RecordKind::ClockFloor)?;
+        writer.record_ms = writer.last_time_ms;
         writer.note_logged();
         Ok(())
     }
 
-    /// Makes everything acknowledged so far durable.
+    /// Makes everything acknowledged so far durable, and what was shown as expired stay gone: for
+    /// the latter alone a session begins, if that is what it takes.
     pub(crate) fn flush(&self) -> Result<()> {
         phase!(Flush);
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
-        if !writer.journal.session_begun() || !writer.dirty {
+        let owes_floor = self.owes_floor(&writer);
+        if !writer.dirty && !owes_floor {
             sometimes!("upkeep/nothing-to-flush");
             return Ok(());
         }
+        sometimes!("upkeep/flush-for-a-floor-alone", !writer.dirty);
         self.prepare(&mut writer)?;
         self.append_clock_floor(&mut writer)?;
         self.sync_all(&mut writer)?;
@@ -206,15 +220,20 @@ impl Pipeline {
             }
         };
         self.health.check()?;
-        if !writer.journal.session_begun() {
+        let is_read_only = !writer.journal.session_begun();
+        // Snapshots outlive the session.
+        let owes_floor = (self.owes_floor(&writer) || self.pins_may_show(&writer))
+            && !(is_read_only && planted!(ReadOnlySessionLogsNoFloor));
+        if is_read_only && !owes_floor {
             sometimes!("upkeep/nothing-to-close");
             writer.closed = true;
             return Ok(());
         }
+        sometimes!("upkeep/session-begun-to-log-a-floor", is_read_only);
         self.prepare(&mut writer)?;
         // In the middle of a rotation that met a full disk, the floor ends it.
         sometimes!("upkeep/closed-in-the-middle-of-a-rotation", writer.journal.is_ended());
-        if writer.dirty {
+        if writer.dirty || owes_floor {
             self.append_clock_floor(&mut writer)?;
         }
         let batched = writer.batched;
@@ -237,19 +256,15 @@ impl Pipeline {
             let mut writer = self.writer.lock_for_upkeep();
             self.health.check()?;
             // The floor is in the log before anything that expired leaves memory.
-            let logged =
-                if planted!(RefusedTimeLogged) { writer.last_time_ms } else { writer.logged_ms };
-            let is_flushed = planted!(FloorOnlyIfDirty) && !writer.dirty;
-            if logged < now_ms && !is_flushed {
+            planted!(RefusedTimeLogged => writer.logged_ms = writer.last_time_ms);
+            planted!(FloorOnlyIfDirty => if !writer.dirty { writer.logged_ms = now_ms });
+            if writer.logged_ms < now_ms {
                 sometimes!("upkeep/clock-floor-before-expiry");
                 self.prepare(&mut writer)?;
                 self.append_clock_floor(&mut writer)?;
                 self.note_unsynced(&mut writer);
             }
-            let floor = match planted!(RefusedTimeLogged | FloorOnlyIfDirty) {
-                true => now_ms,
-                false => writer.logged_ms,
-            };
+            let floor = writer.logged_ms;
             drop(writer);
             let (freed, left) = self.store.expire(floor, keys_max);
             sometimes!("upkeep/expired-kept-for-a-pin", left > 0);
@@ -258,9 +273,7 @@ impl Pipeline {
         }
         let (freed, left) = self.store.collect_garbage(keys_max);
         report.freed += freed;
-        if planted!(LeftReplaced) {
-            report.left = 0;
-        }
+        planted!(LeftReplaced => report.left = 0);
         report.left += left;
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;
@@ -276,7 +289,7 @@ impl Pipeline {
     /// A record without a commit waits for a sync, as an asynchronous commit does.
     fn note_unsynced(&self, writer: &mut Writer) {
         writer.dirty = true;
-        let due = || self.store.clock().monotonic() + self.policy.async_interval;
+        let due = || self.store.clock().monotonic().saturating_add(self.policy.async_interval);
         if self.schedule.want_sync(Level::Async, due) {
             self.bell.ring();
         }
@@ -287,27 +300,22 @@ impl Pipeline {
     fn remove_orphans(&self) -> Result<(usize, usize)> {
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
-        if planted!(FenceCollected) {
-            let place = writer.journal.place();
-            let _removed = place.vfs.remove(&place.path(crate::names::OwnName::Lock));
-        }
+        planted!(FenceCollected => writer.journal.remove_fence());
         if !writer.journal.has_orphans() || planted!(OrphansKept) {
             return Ok((0, 0));
         }
         // Not before this opening has replaced the manifest (decision 0009).
-        let orphans = if planted!(OrphansForgotten) {
-            let orphans = writer.journal.take_orphans();
-            self.prepare(&mut writer)?;
-            orphans
-        } else {
-            self.prepare(&mut writer)?;
-            writer.journal.take_orphans()
-        };
-        let place = writer.journal.place().clone();
+        planted!(OrphansForgotten => self.forget_orphans(&mut writer)?);
+        self.prepare(&mut writer)?;
+        let orphans = writer.journal.take_orphans();
+        let place = Arc::clone(writer.journal.place());
+        // Another owner may use the same names.
+        let owned = place.check_owner().map_err(WriteFailure::of_a_look);
+        self.guard(owned).inspect_err(|_| writer.journal.put_orphans(orphans.clone()))?;
         drop(writer);
         let (mut removed, mut left) = (0, Vec::new());
         for orphan in orphans {
-            match place.vfs.remove(&place.path(orphan)) {
+            match place.remove(orphan) {
                 Ok(()) => removed += 1,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                     sometimes!("upkeep/orphan-already-gone");

@@ -18,6 +18,8 @@ pub(crate) struct Writer {
     /// The engine time that the next record is at least of; times in the log never fall. Ahead of
     /// the log where a commit was refused.
     pub(crate) last_time_ms: u64,
+    /// The engine time of the last commit or clock floor that was appended.
+    pub(crate) record_ms: u64,
     /// The engine time that what was handed to the operating system is known to bear.
     pub(crate) logged_ms: u64,
     /// How many commits that count towards a batch were made, ever.
@@ -45,6 +47,7 @@ impl Writer {
             journal,
             last_version,
             last_time_ms,
+            record_ms: last_time_ms,
             logged_ms: last_time_ms,
             batched: 0,
             asked: 0,
@@ -58,10 +61,11 @@ impl Writer {
         }
     }
 
-    /// A record of the last time was appended; it is logged if no record waits in the buffer.
+    /// Records were appended: their time is logged if none of them waits in the buffer.
     pub(crate) fn note_logged(&mut self) {
         if self.journal.log().mark() == 0 {
-            self.logged_ms = self.last_time_ms;
+            self.logged_ms =
+                if planted!(LateTimeLogged) { self.last_time_ms } else { self.record_ms };
         }
     }
 

@@ -1,10 +1,14 @@
 //! Opening a database: the options, and the steps in the order that the disk sees them.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use runstone_vfs::{Access, LockKind, OsVfs, Vfs, VfsLock};
+use runstone_vfs::{LockKind, OsVfs, Vfs, VfsLock};
 
+use super::entrance::{self, Permits};
+#[cfg(feature = "planted")]
+use super::planted::clean_up;
+use super::resume::resume;
 use super::{Core, Database, RecoveryReport};
 use crate::clock::{Clock, EngineClock, Entropy};
 use crate::commit::bell::Bell;
@@ -15,13 +19,16 @@ use crate::commit::queue::Queue;
 use crate::commit::schedule::Schedule;
 use crate::commit::writer::{Writer, WriterLock};
 use crate::error::{Error, Result};
-use crate::log::creation::{NewSegment, Place};
-use crate::log::segment::SegmentHeader;
+use crate::lock_file;
+use crate::log::creation::NewSegment;
 use crate::log::writer::LogWriter;
 use crate::manifest::Manifest;
-use crate::names::OwnName;
+use crate::manifest::in_force::InForce;
+use crate::names::{LOCK, OwnName, StoreId};
 use crate::options::{DurabilityMode, Options};
-use crate::recovery::{self, Listing, Replay};
+use crate::place::Place;
+use crate::recovery::listing::Listing;
+use crate::recovery::{self, Replay, Started};
 use crate::shell::{Shell, SystemClock, SystemEntropy};
 use crate::store::UnifiedStore;
 use crate::store::memtable::Memtable;
@@ -114,33 +121,35 @@ impl Builder {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
         phase!(Opening);
         self.options.validate()?;
-        let dir = path.as_ref();
+        let path = path.as_ref();
         let start = self.clock.monotonic();
-        let place = self.place(dir);
+        let steps = &self.options.steps;
 
         // 1. The directory and the lock, before anything is read.
-        self.make_dir(dir)?;
-        self.refuse_to_make(dir)?;
-        let (lock, lock_is_new) = self.lock_for_writing(dir)?;
+        let permits = Permits {
+            create: self.options.create_if_missing,
+            among_others: self.options.create_among_others,
+        };
+        let dir = entrance::enter(&*self.vfs, path, permits)?;
+        let held = entrance::lock_for_writing(&*dir, path, permits, steps.read_bytes)?;
+        let lock = held.lock;
+        let place = Arc::new(self.place(dir, path, &*lock)?);
+        // Somebody may have removed the file between its opening and the lock on it.
+        place.check_owner()?;
 
         // 2. What is there. Reading changes nothing.
-        let listing = Listing::read(&*self.vfs, dir)?;
-        let found = Manifest::read(&*self.vfs, dir)?;
-        if (lock_is_new || found.is_none()) && !planted!(LockFileNotSynced) {
-            self.sync_lock_file(dir)?;
-        }
-        let number = listing.next_number(found.as_ref());
+        let listing = Listing::read(&*place.dir, path)?;
+        let found = InForce::read(&place)?;
+        let number = listing.next_number(found.as_ref().map(|(manifest, _)| manifest));
         let mut report = RecoveryReport {
-            foreign_files: listing.foreign as u64,
-            clean: found.as_ref().is_none_or(|manifest| manifest.clean),
+            clean: found.as_ref().is_none_or(|(manifest, _)| manifest.clean),
             created: found.is_none(),
             ..RecoveryReport::default()
         };
-        let steps = &self.options.steps;
         let mut replay = match &found {
-            Some(manifest) => recovery::replay(&*self.vfs, dir, manifest, steps)?,
+            Some((manifest, _)) => recovery::replay(&place, manifest, steps)?,
             None => {
-                listing.refuse_lost_manifest(&*self.vfs, dir, steps.read_bytes)?;
+                listing.refuse_lost_manifest(&*place.dir, path, steps.read_bytes)?;
                 Replay::default()
             }
         };
@@ -148,68 +157,72 @@ impl Builder {
         // 3. What an unclean stop, or a creation, calls for. Durable before anything is shown.
         let mut orphans = Vec::new();
         let (manifest, writer) = match found {
-            Some(manifest) if manifest.clean => {
+            Some((manifest, in_force)) if manifest.clean => {
                 sometimes!("builder/goes-on-after-a-clean-close");
-                self.resume(dir, manifest, &listing)?
+                if held.is_new {
+                    self.write_lock_file(&place, &*lock, &manifest)?;
+                }
+                let (manifest, writer) = resume(&place, manifest, &listing, &self.options)?;
+                ((manifest, in_force), writer)
             }
             #[cfg(feature = "planted")]
-            Some(manifest) if super::misopening::resumes() => {
-                super::misopening::resume(&self, &place, manifest, &listing, &replay)?
+            Some(found) if super::planted::resumes() => {
+                super::planted::resume(&place, found, &listing, &replay, &self.options)?
             }
-            Some(manifest) => {
-                let (manifest, segment, left) =
-                    recovery::repair(&place, &manifest, &replay, number, &self.options)?;
-                orphans.extend(left);
-                self.started(manifest, segment)
+            Some((manifest, in_force)) => {
+                if held.is_new {
+                    self.write_lock_file(&place, &*lock, &manifest)?;
+                }
+                let found = (&manifest, &in_force);
+                let started = recovery::repair(&place, found, &replay, number, &self.options)?;
+                self.started(started, &mut orphans)
             }
             None => {
-                self.remove_unfinished(dir, &listing)?;
+                let id = entrance::prepare_creation(&place, &*lock)?;
+                self.remove_unfinished(&place, &listing, &id)?;
                 sometimes!("builder/created");
-                let (manifest, segment, left) = recovery::create(&place, number, &self.options)?;
-                orphans.extend(left);
-                self.started(manifest, segment)
+                let started = recovery::create(&place, id, number, &self.options)?;
+                self.started(started, &mut orphans)
             }
         };
 
         // 4. What nothing names any more goes last, and only when this opening has replaced the
         // manifest: the one that was found may not be durable, and what it does not name may be
         // what keeps the inode of the one before it. Maintenance removes the rest.
-        if !report.created {
-            for orphan in listing.orphans(&*self.vfs, dir, &manifest)? {
-                if manifest.clean || planted!(OrphansKept) {
-                    sometimes!("builder/orphan-left-to-maintenance");
-                    orphans.push(orphan);
-                    continue;
+        let counts = |number| manifest.0.segments.iter().any(|segment| segment.number == number);
+        let (found, foreign) = listing.judge(&place, &manifest.0.store_id, counts);
+        report.foreign_files = foreign;
+        for orphan in if report.created { Vec::new() } else { found } {
+            if manifest.0.clean || planted!(OrphansKept) {
+                sometimes!("builder/orphan-left-to-maintenance");
+                orphans.push(orphan);
+                continue;
+            }
+            match place.remove(orphan) {
+                Ok(()) => report.files_removed += u64::from(!planted!(RemovedNotReported)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    sometimes!("builder/orphan-already-gone");
                 }
-                match self.vfs.remove(&place.path(orphan)) {
-                    Ok(()) => report.files_removed += u64::from(!planted!(RemovedNotReported)),
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                        sometimes!("builder/orphan-already-gone");
-                    }
-                    Err(_) => {
-                        sometimes!("builder/orphan-not-removed");
-                        orphans.push(orphan);
-                    }
+                Err(_) => {
+                    sometimes!("builder/orphan-not-removed");
+                    orphans.push(orphan);
                 }
             }
         }
 
-        #[cfg(feature = "planted")]
-        super::misopening::after_cleanup(&place, &manifest)?;
+        planted!(UnlinkBeforeRenameDurable | ForeignFileRemoved => clean_up(&place, &manifest.0)?);
 
         // 5. The state in memory.
         let floor_ms = if planted!(ClockNotFloored) { 0 } else { replay.last_time_ms };
         let clock = EngineClock::new(Arc::clone(&self.clock), floor_ms);
-        self.report_replay(&mut report, &manifest, &replay, &clock);
+        self.report_replay(&mut report, &manifest.0, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
-        if planted!(VersionResetOnOpen) {
-            replay.last_version = 0;
-        }
-        let session_begun = !manifest.clean;
+        planted!(VersionResetOnOpen => replay.last_version = 0);
+        let session_begun = !manifest.0.clean;
         let gate = SyncGate::default();
         gate.switch_to(writer.number(), writer.written());
         let memtable = match report.created {
-            true => Memtable::new(&manifest.store_id, &self.options.steps),
+            true => Memtable::new(&manifest.0.store_id, &self.options.steps),
             false => std::mem::take(&mut replay.memtable),
         };
         let store = UnifiedStore::new(memtable, replay.last_version, clock, &self.options);
@@ -219,14 +232,15 @@ impl Builder {
         let is_longer = writer.has_room_behind();
         // One that another session did not pad is not appended to by one that pads.
         let is_unpadded = writer.ends_inside_a_sector() && !planted!(ResumedUnpadded);
-        let ended = (is_longer || is_unpadded) && !session_begun;
-        #[cfg(feature = "planted")]
-        let ended = ended && !super::misopening::resumes();
+        let resumes = planted!(TailTrusted | AppendAfterTornTail | StaleRecordsBehindTail);
+        let ended = (is_longer || is_unpadded) && !session_begun && !resumes;
         sometimes!("builder/clean-segment-is-longer", is_longer && ended);
         sometimes!("builder/clean-segment-is-unpadded", is_unpadded && ended);
         sometimes!("builder/orphan-removed", report.files_removed > 0);
-        let journal = Journal::new(place, manifest, writer, session_begun, ended, orphans);
+        let journal =
+            Journal::new(Arc::clone(&place), manifest, writer, session_begun, ended, orphans);
         let pipeline = Arc::new(Pipeline {
+            place: Arc::clone(&place),
             policy: self.options.policy(),
             options: self.options.clone(),
             queue: Queue::default(),
@@ -238,20 +252,21 @@ impl Builder {
             bell: Bell::default(),
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),
+            memory_at_opening: store.memory_bytes() + replay.runs.memory_bytes(),
         });
         let shell = match self.options.background {
             false => None,
             true => Some(
                 Shell::start(Arc::clone(&pipeline))
-                    .map_err(|e| Error::io("starting a thread for", dir, e))?,
+                    .map_err(|e| Error::io("starting a thread for", path, e))?,
             ),
         };
         #[cfg(feature = "tracing")]
-        tracing::info!(?report, dir = %dir.display(), "opened");
+        tracing::info!(?report, dir = %path.display(), "opened");
         Ok(Database {
             core: Arc::new(Core {
                 options: self.options,
-                dir: dir.to_owned(),
+                place,
                 store,
                 runs: replay.runs,
                 pipeline: Some(pipeline),
@@ -269,20 +284,27 @@ impl Builder {
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Database> {
         phase!(Reading);
         self.options.validate()?;
-        let dir = path.as_ref();
+        let path = path.as_ref();
         let start = self.clock.monotonic();
-        let lock = self.lock(dir, LockKind::Shared)?;
-        let listing = Listing::read(&*self.vfs, dir)?;
+        let none = Permits { create: false, among_others: false };
+        let dir = entrance::enter(&*self.vfs, path, none)?;
         let steps = &self.options.steps;
-        let Some(manifest) = Manifest::read(&*self.vfs, dir)? else {
-            sometimes!("builder/nothing-to-read");
-            listing.refuse_lost_manifest(&*self.vfs, dir, steps.read_bytes)?;
-            let path = dir.join(OwnName::Manifest.file_name());
-            return Err(Error::io("opening", path, io::ErrorKind::NotFound.into()));
+        let Some(lock) = entrance::lock(&*dir, path, LockKind::Shared)? else {
+            sometimes!("builder/nothing-to-lock");
+            return Err(self.no_lock(&*dir, path));
         };
-        let mut replay = recovery::replay(&*self.vfs, dir, &manifest, steps)?;
+        let place = Arc::new(self.place(dir, path, &*lock)?);
+        let listing = Listing::read(&*place.dir, path)?;
+        let Some((manifest, _)) = InForce::read(&place)? else {
+            sometimes!("builder/nothing-to-read");
+            listing.refuse_lost_manifest(&*place.dir, path, steps.read_bytes)?;
+            return Err(Error::NoStore { path: path.to_owned() });
+        };
+        let mut replay = recovery::replay(&place, &manifest, steps)?;
+        let counts = |number| manifest.segments.iter().any(|segment| segment.number == number);
+        let (_, foreign) = listing.judge(&place, &manifest.store_id, counts);
         let mut report = RecoveryReport {
-            foreign_files: listing.foreign as u64,
+            foreign_files: foreign,
             clean: manifest.clean,
             ..RecoveryReport::default()
         };
@@ -294,7 +316,7 @@ impl Builder {
         Ok(Database {
             core: Arc::new(Core {
                 options: self.options,
-                dir: dir.to_owned(),
+                place,
                 store,
                 runs: replay.runs,
                 pipeline: None,
@@ -306,156 +328,56 @@ impl Builder {
         })
     }
 
-    fn place(&self, dir: &Path) -> Place {
-        // Every directory above may have been made by a process that was killed before it
-        // could make it durable.
-        let parents =
-            dir.ancestors()
-                .skip(1)
-                .map(|parent| {
-                    if parent.as_os_str().is_empty() {
-                        PathBuf::from(".")
-                    } else {
-                        parent.to_owned()
-                    }
-                })
-                .collect();
-        Place {
-            vfs: Arc::clone(&self.vfs),
-            dir: dir.to_owned(),
-            parents,
-            entropy: Arc::clone(&self.entropy),
-        }
+    fn place(&self, dir: Arc<dyn Vfs>, path: &Path, lock: &dyn VfsLock) -> Result<Place> {
+        let id = lock.file().id().map_err(|e| Error::io("looking at", path.join(LOCK), e))?;
+        Ok(Place::new(dir, path, id, Arc::clone(&self.entropy)))
     }
 
-    /// Makes the directory, and those above it, where they are missing. They become durable
-    /// with the first replacement of the manifest.
-    fn make_dir(&self, dir: &Path) -> Result<()> {
-        let mut missing = Vec::new();
-        for path in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
-            match self.vfs.list(path) {
-                Ok(_) => break,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => missing.push(path),
-                // It is there, and need not be readable.
-                Err(e) if path != dir && e.kind() == io::ErrorKind::PermissionDenied => break,
-                Err(e) => return Err(Error::io("listing", path, e)),
+    /// Why a directory without a lock file cannot be opened for reading.
+    fn no_lock(&self, dir: &dyn Vfs, path: &Path) -> Error {
+        match Listing::read(dir, path) {
+            Ok(listing) if listing.has_manifest => {
+                Error::io("locking", path.join(LOCK), io::ErrorKind::NotFound.into())
             }
-        }
-        if !missing.is_empty() && !self.options.create_if_missing {
-            sometimes!("builder/missing-and-not-made");
-            return Err(Error::io("opening", dir, io::ErrorKind::NotFound.into()));
-        }
-        sometimes!("builder/directory-missing", !missing.is_empty());
-        for path in missing.into_iter().rev() {
-            match self.vfs.create_dir(path) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io_or_full("creating", path, e)),
+            Ok(listing) => {
+                let lost = listing.refuse_lost_manifest(dir, path, self.options.steps.read_bytes);
+                lost.err().unwrap_or(Error::NoStore { path: path.to_owned() })
             }
+            Err(error) => error,
         }
-        Ok(())
     }
 
-    /// Without [`Options::create_if_missing`]: a directory without a store is left as it is.
-    fn refuse_to_make(&self, dir: &Path) -> Result<()> {
-        if self.options.create_if_missing || Manifest::read(&*self.vfs, dir)?.is_some() {
-            return Ok(());
-        }
-        sometimes!("builder/no-store-and-none-made");
-        let listing = Listing::read(&*self.vfs, dir)?;
-        listing.refuse_lost_manifest(&*self.vfs, dir, self.options.steps.read_bytes)?;
-        let path = dir.join(OwnName::Manifest.file_name());
-        Err(Error::io("opening", path, io::ErrorKind::NotFound.into()))
-    }
-
-    /// The lock, and whether its file was made for it.
-    fn lock_for_writing(&self, dir: &Path) -> Result<(Box<dyn VfsLock>, bool)> {
-        // As a rule it is there, and taking it writes nothing.
-        match self.lock(dir, LockKind::Exclusive) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            outcome => return outcome.map(|lock| (lock, false)),
-        }
-        sometimes!("builder/lock-file-missing");
-        let path = dir.join(OwnName::Lock.file_name());
-        match self.vfs.create(&path) {
-            Ok(_file) => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(Error::io_or_full("creating", &path, e)),
-        }
-        self.lock(dir, LockKind::Exclusive).map(|lock| (lock, true))
-    }
-
-    /// The name of the lock file becomes durable with the directory, which needs the file to be.
-    /// Without it nobody could open for reading. It may have been made by a process that was
-    /// killed before it could sync it, so a creation always does it.
-    fn sync_lock_file(&self, dir: &Path) -> Result<()> {
-        let path = dir.join(OwnName::Lock.file_name());
-        let file = self.vfs.open(&path, Access::ReadWrite);
-        let file = file.map_err(|e| Error::io("opening", &path, e))?;
-        file.sync().map_err(|e| Error::io("syncing", &path, e))
-    }
-
-    fn lock(&self, dir: &Path, kind: LockKind) -> Result<Box<dyn VfsLock>> {
-        let path = dir.join(OwnName::Lock.file_name());
-        #[cfg(feature = "planted")]
-        if planted!(LockNotTaken) {
-            return super::misopening::no_lock(&*self.vfs, &path);
-        }
-        self.vfs.lock(&path, kind).map_err(|e| match e.kind() {
-            io::ErrorKind::WouldBlock => {
-                sometimes!("builder/locked-by-another");
-                Error::Locked { path: path.clone() }
-            }
-            _ => Error::io("locking", &path, e),
-        })
-    }
-
-    /// After a clean close: goes on where it ended. Nothing is written before the first commit.
-    pub(super) fn resume(
+    /// A lock file that was made for a store that has a manifest. Its name becomes durable with the
+    /// directory, which needs the file to be: without it nobody could open for reading.
+    fn write_lock_file(
         &self,
-        dir: &Path,
-        mut manifest: Manifest,
-        listing: &Listing,
-    ) -> Result<(Manifest, LogWriter)> {
-        manifest.next_file = listing.next_number(Some(&manifest));
-        let Some(last) = manifest.segments.last() else {
-            return Err(Error::corruption(dir, 0, "a manifest with a segment", "one without"));
-        };
-        let path = dir.join(OwnName::Segment(last.number).file_name());
-        let file =
-            self.vfs.open(&path, Access::ReadWrite).map_err(|e| Error::io("opening", &path, e))?;
-        let length = file.len().map_err(|e| Error::io("reading the length of", &path, e))?;
-        let header = SegmentHeader {
-            store_id: manifest.store_id,
-            salt: last.salt,
-            number: last.number,
-            epoch: manifest.epoch,
-        };
-        let writer = LogWriter::new(file, &path, &header, last.attested, length, &self.options);
-        Ok((manifest, writer))
+        place: &Place,
+        lock: &dyn VfsLock,
+        manifest: &Manifest,
+    ) -> Result<()> {
+        let written = lock_file::write(lock.file(), &manifest.store_id);
+        written.map_err(|e| Error::io_or_full("writing", place.path(OwnName::Lock), e))
     }
 
-    fn started(&self, manifest: Manifest, segment: NewSegment) -> (Manifest, LogWriter) {
-        let length = segment.length;
-        let writer = LogWriter::new(
-            segment.file,
-            &segment.path,
-            &segment.header,
-            length,
-            length,
-            &self.options,
-        );
-        (manifest, writer)
+    /// What an opening has made, as the journal takes it.
+    fn started(
+        &self,
+        Started { manifest, segment, left }: Started,
+        orphans: &mut Vec<OwnName>,
+    ) -> ((Manifest, InForce), LogWriter) {
+        orphans.extend(left);
+        let NewSegment { file, path, header, length } = segment;
+        (manifest, LogWriter::new(file, &path, &header, length, length, &self.options))
     }
 
     /// Removes what an unfinished creation left; no record was ever in it.
-    fn remove_unfinished(&self, dir: &Path, listing: &Listing) -> Result<()> {
-        for own in &listing.own {
-            let path = dir.join(own.file_name());
-            match self.vfs.remove(&path) {
+    fn remove_unfinished(&self, place: &Place, listing: &Listing, id: &StoreId) -> Result<()> {
+        let (unfinished, _) = listing.judge(place, id, |_| false);
+        for own in unfinished {
+            match place.remove(own) {
                 Ok(()) => sometimes!("builder/unfinished-creation-removed"),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io("removing", &path, e)),
+                Err(e) => return Err(Error::io("removing", place.path(own), e)),
             }
         }
         Ok(())
@@ -482,5 +404,8 @@ impl Builder {
         let jumped = replay.last_time_ms > 0 && ahead > self.options.clock_jump_report_ms;
         sometimes!("builder/clock-jumped", jumped);
         report.clock_jump_ms = (jumped && !planted!(JumpNotReported)).then_some(ahead);
+        let behind = replay.last_time_ms.saturating_sub(clock.wall_ms());
+        sometimes!("builder/log-is-ahead-of-the-clock", behind > 0);
+        report.clock_ahead_ms = (behind > 0 && !planted!(ClockAheadUnreported)).then_some(behind);
     }
 }

@@ -4,25 +4,30 @@
 //! everything, a poisoned one every write; the lock is the last thing that is released.
 
 mod builder;
-#[cfg(feature = "planted")]
-mod misopening;
+mod entrance;
 mod ops;
+#[cfg(feature = "planted")]
+mod planted;
+mod resume;
 mod run_ops;
+mod scan;
 mod snapshot;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use runstone_vfs::VfsLock;
 
 pub use builder::Builder;
-pub use ops::{Scan, Ticket};
+pub use ops::Ticket;
+pub use scan::Scan;
 pub use snapshot::Snapshot;
 
 use crate::commit::pipeline::Pipeline;
 pub use crate::commit::upkeep::MaintainReport;
 use crate::error::{Error, Result};
 use crate::options::{DurabilityMode, Options};
+use crate::place::Place;
 use crate::runs::RunTracker;
 use crate::shell::Shell;
 use crate::store::UnifiedStore;
@@ -60,6 +65,10 @@ pub struct RecoveryReport {
     pub foreign_files: u64,
     /// How far the wall clock is ahead of the log, if that is beyond `clock_jump_report_ms`.
     pub clock_jump_ms: Option<u64>,
+    /// How far the engine's time, which the log knows, is ahead of the wall clock; `None` if it is
+    /// not. A session with a clock that was far ahead, or a clock that was set back since, leaves
+    /// it so: what expires lives longer by as much. `docs/durability.md`, at C11, says what to do.
+    pub clock_ahead_ms: Option<u64>,
     /// How long the opening took.
     pub elapsed: Duration,
 }
@@ -68,7 +77,7 @@ pub struct RecoveryReport {
 #[derive(Debug)]
 struct Core {
     options: Options,
-    dir: PathBuf,
+    place: Arc<Place>,
     store: UnifiedStore,
     runs: RunTracker,
     /// `None` if opened read-only.
@@ -113,9 +122,15 @@ impl Database {
     /// Whatever is shown after it returned is durable. A crash during the opening changes no
     /// later answer.
     ///
-    /// Errors: [`Error::Locked`] if it is open already; [`Error::Corruption`] if stored bytes
-    /// were damaged; [`Error::UnsupportedFormat`]; [`Error::DiskFull`]; [`Error::Io`]. Nothing
-    /// is lost by trying again.
+    /// From then on it is the directory that was opened, whatever becomes of its name: a changed
+    /// working directory or a renamed parent leads no write into another.
+    ///
+    /// Errors: [`Error::Locked`] if it is open already; [`Error::NotAStore`] if it holds files of
+    /// other programs and no store ([`Options::create_among_others`]); [`Error::Corruption`] if
+    /// stored bytes were damaged; [`Error::UnsupportedFormat`]; [`Error::DiskFull`];
+    /// [`Error::Displaced`] if the directory was taken away meanwhile; [`Error::Io`];
+    /// [`Error::InvalidArgument`] for an empty path. Nothing is lost by trying again, and
+    /// [`Error::is_retryable`] says whether it may help.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open(path)
     }
@@ -128,7 +143,7 @@ impl Database {
     /// Opens an existing database for reading: takes a shared lock and writes nothing. What
     /// it shows may lie beyond what was proven durable; the report says how much.
     ///
-    /// Errors: as [`Database::open`]; [`Error::Io`] with `NotFound` if there is none.
+    /// Errors: as [`Database::open`]; [`Error::NoStore`] if there is none.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open_read_only(path)
     }
@@ -160,7 +175,7 @@ impl Database {
     /// The directory.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
-        &self.core.dir
+        self.core.place.dir_path()
     }
 
     /// When commits are acknowledged.
@@ -181,8 +196,9 @@ impl Database {
         &self.core.report
     }
 
-    /// Makes everything acknowledged so far durable, whatever its mode, and what has expired
-    /// by now stay gone. Writes nothing if nothing was written since the last flush.
+    /// Makes everything acknowledged so far durable, whatever its mode, and what has expired by
+    /// now stay gone. Writes nothing if since the last flush nothing was written, and nothing was
+    /// shown as expired. Read-only, it has nothing to do, and makes nothing stay gone.
     ///
     /// Errors: [`Error::DiskFull`] (try again), [`Error::Poisoned`], [`Error::Closed`].
     pub fn flush(&self) -> Result<()> {
@@ -228,7 +244,9 @@ impl Database {
         self.writing()?.maintain()
     }
 
+    /// Errors: [`Error::Forked`], [`Error::Closed`].
     fn check_open(&self) -> Result<()> {
+        self.core.place.check_process()?;
         if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
     }
 
@@ -241,6 +259,8 @@ impl Database {
 
 impl Core {
     fn close(&self) -> Result<()> {
+        // In a forked child any lock may be held by a thread that is not there.
+        self.place.check_process()?;
         let mut lock = self.lock.lock();
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
@@ -250,11 +270,8 @@ impl Core {
             Some(pipeline) => {
                 pipeline.queue.set_closed(true);
                 let outcome = pipeline.close();
-                if planted!(PoisonedKeepsLock) && outcome.is_err() {
-                    pipeline.queue.set_closed(false);
-                    return outcome;
-                }
-                if let Err(Error::DiskFull { .. }) = &outcome {
+                let is_final = pipeline.health.is_poisoned() && !planted!(PoisonedKeepsLock);
+                if outcome.is_err() && !is_final {
                     pipeline.queue.set_closed(false);
                     return outcome;
                 }
@@ -276,11 +293,16 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         // As close, as far as it can: there is nobody to tell of an error. `close` tells.
-        if let Err(_error @ Error::DiskFull { .. }) = self.close() {
-            #[cfg(feature = "tracing")]
-            tracing::warn!(error = %_error, "dropped with unwritten commits");
-            let mut lock = self.lock.lock();
-            self.release(&mut lock);
+        match self.close() {
+            Ok(()) | Err(Error::Closed | Error::Forked) => {}
+            Err(_error) => {
+                #[cfg(feature = "tracing")]
+                tracing::warn!(error = %_error, "dropped with unwritten commits");
+                let mut lock = self.lock.lock();
+                if lock.is_some() {
+                    self.release(&mut lock);
+                }
+            }
         }
     }
 }

@@ -1,18 +1,20 @@
 //! Reads and writes of keys.
 
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::time::Duration;
 
+use super::scan::{Scan, user_key};
 use super::{Database, Snapshot};
 use crate::batch::{self, WriteBatch};
 use crate::codec::change::Change;
 use crate::codec::value::Stored;
 use crate::commit::pipeline::Pipeline;
 use crate::commit::queue::{Changes, Committed, Request, TicketState};
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::options::WriteOptions;
 use crate::runs;
-use crate::store::RangeIter;
 use crate::store::memtable::{DELETE_BYTES_MAX, put_bytes_max};
 use crate::sync::Arc;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value, VersionedValue};
@@ -216,7 +218,8 @@ impl Database {
     /// Errors: [`Error::LimitExceeded`] if `snapshots_max` are alive, [`Error::Closed`].
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.check_open()?;
-        Ok(Snapshot::new(self.core.store.pin()?, self.core.runs.clone()))
+        let (pin, place) = (self.core.store.pin()?, Arc::clone(&self.core.place));
+        Ok(Snapshot::new(pin, self.core.runs.clone(), place))
     }
 
     fn readable(&self, run: RunId, key: &[u8]) -> Result<PhysicalKey> {
@@ -282,14 +285,6 @@ fn memory_of(changes: &[Change]) -> (u64, bool) {
     (bytes, may_use_reserve)
 }
 
-/// A key to be read. Error: [`Error::InvalidArgument`] for an empty one.
-pub(super) fn user_key(run: RunId, key: &[u8]) -> Result<PhysicalKey> {
-    if key.is_empty() {
-        return Err(Error::invalid("an empty key; keys have at least one byte"));
-    }
-    Ok(PhysicalKey::new(run, TypeTag::KV, key))
-}
-
 /// The outcome of a submitted batch, once it has one.
 ///
 /// Dropping it does not take the batch back. No async runtime is needed, and none is in the
@@ -306,6 +301,7 @@ impl Ticket {
     ///
     /// Errors: those of [`Database::write`].
     pub fn wait(self) -> Result<Committed> {
+        self.pipeline.place.check_process()?;
         self.pipeline.wait(&self.state)
     }
 
@@ -313,58 +309,9 @@ impl Ticket {
     ///
     /// Errors: those of [`Database::write`].
     pub fn poll(&self) -> Option<Result<Committed>> {
+        if let Err(error) = self.pipeline.place.check_process() {
+            return Some(Err(error));
+        }
         self.state.take()
     }
-}
-
-/// A lazy walk over a range of keys, from both ends, in byte order.
-///
-/// It owns what it needs and sees the moment of its creation; after the first error it stops
-/// for good.
-#[derive(Debug)]
-pub struct Scan {
-    inner: RangeIter,
-}
-
-impl Scan {
-    pub(super) fn new(inner: RangeIter) -> Self {
-        Scan { inner }
-    }
-}
-
-fn present(item: Result<(PhysicalKey, VersionedValue)>) -> Result<(Vec<u8>, VersionedValue)> {
-    item.map(|(key, value)| (key.user_key().to_vec(), value))
-}
-
-impl Iterator for Scan {
-    type Item = Result<(Vec<u8>, VersionedValue)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.inner.next().map(present)
-    }
-}
-
-impl DoubleEndedIterator for Scan {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.inner.next_back().map(present)
-    }
-}
-
-/// The bounds of a range of user keys, as the store orders them.
-pub(super) fn bounds<K: AsRef<[u8]>, R: RangeBounds<K>>(
-    run: RunId,
-    range: &R,
-) -> (Bound<PhysicalKey>, Bound<PhysicalKey>) {
-    let key = |key: &K| PhysicalKey::new(run, TypeTag::KV, key.as_ref());
-    let from = match range.start_bound() {
-        Bound::Included(start) => Bound::Included(key(start)),
-        Bound::Excluded(start) => Bound::Included(key(start).successor()),
-        Bound::Unbounded => Bound::Included(PhysicalKey::new(run, TypeTag::KV, &[])),
-    };
-    let to = match range.end_bound() {
-        Bound::Included(end) => Bound::Excluded(key(end).successor()),
-        Bound::Excluded(end) => Bound::Excluded(key(end)),
-        Bound::Unbounded => Bound::Excluded(PhysicalKey::end_of(run, TypeTag::KV)),
-    };
-    (from, to)
 }

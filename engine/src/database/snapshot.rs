@@ -2,14 +2,15 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use super::ops::{Scan, bounds, user_key};
+use super::scan::{Scan, bounds, prefix_bounds, user_key};
 use crate::error::{Error, Result};
+use crate::place::Place;
 use crate::runs::RunTracker;
 use crate::store::Pin;
 use crate::store::RangeIter;
 use crate::store::pins::ReadPoint;
 use crate::sync::Arc;
-use crate::types::{PhysicalKey, RunId, Timestamp, TypeTag, Value, VersionedValue};
+use crate::types::{PhysicalKey, RunId, Timestamp, Value, VersionedValue};
 
 /// What was published at one moment. It owns what it needs, has no lifetime, and stays
 /// readable when the database is closed; clones are the same moment.
@@ -30,11 +31,12 @@ use crate::types::{PhysicalKey, RunId, Timestamp, TypeTag, Value, VersionedValue
 pub struct Snapshot {
     pin: Arc<Pin>,
     runs: RunTracker,
+    place: Arc<Place>,
 }
 
 impl Snapshot {
-    pub(super) fn new(pin: Pin, runs: RunTracker) -> Self {
-        Snapshot { pin: Arc::new(pin), runs }
+    pub(super) fn new(pin: Pin, runs: RunTracker, place: Arc<Place>) -> Self {
+        Snapshot { pin: Arc::new(pin), runs, place }
     }
 
     fn point(&self) -> ReadPoint {
@@ -129,19 +131,17 @@ impl Snapshot {
         to: Bound<PhysicalKey>,
     ) -> Result<Scan> {
         self.require(run)?;
-        match Arc::try_unwrap(self.pin) {
-            Ok(pin) => Ok(Scan::new(RangeIter::new(pin, from, to))),
-            Err(shared) => {
-                let pin = shared.store().pin_at(shared.point())?;
-                Ok(Scan::new(RangeIter::new(pin, from, to)))
-            }
-        }
+        let pin = match Arc::try_unwrap(self.pin) {
+            Ok(pin) => pin,
+            Err(shared) => shared.store().pin_at(shared.point())?,
+        };
+        Ok(Scan::new(RangeIter::new(pin, from, to), self.place))
     }
 
     fn range(&self, run: RunId, from: Bound<PhysicalKey>, to: Bound<PhysicalKey>) -> Result<Scan> {
         self.require(run)?;
         let pin = self.pin.store().pin_at(self.point())?;
-        Ok(Scan::new(RangeIter::new(pin, from, to)))
+        Ok(Scan::new(RangeIter::new(pin, from, to), Arc::clone(&self.place)))
     }
 
     fn readable(&self, run: RunId, key: &[u8]) -> Result<PhysicalKey> {
@@ -150,16 +150,10 @@ impl Snapshot {
     }
 
     fn require(&self, run: RunId) -> Result<()> {
+        self.place.check_process()?;
         if self.runs.existed_at(&run, self.point().version) {
             return Ok(());
         }
         Err(Error::RunNotFound { run })
     }
-}
-
-fn prefix_bounds(run: RunId, prefix: &[u8]) -> (Bound<PhysicalKey>, Bound<PhysicalKey>) {
-    let from = PhysicalKey::new(run, TypeTag::KV, prefix);
-    let end = if planted!(PrefixRunsOn) { &[][..] } else { prefix };
-    let to = PhysicalKey::end_of_prefix(run, TypeTag::KV, end);
-    (Bound::Included(from), Bound::Excluded(to))
 }

@@ -1,39 +1,24 @@
-//! Where a store lives, and how a segment is made there.
+//! How a segment is made.
 //!
 //! Invariant: a segment that [`create_segment`] returns is durable, in content and in name;
 //! until the manifest names it, it counts for nothing.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runstone_vfs::{Vfs, VfsFile, write_all_at};
+use runstone_vfs::{VfsFile, write_all_at};
 
 use super::record::{RecordHead, RecordKind};
 use super::segment::SegmentHeader;
-use super::writer::{SECTOR_BYTES, WriteFailure, pad};
-use crate::clock::Entropy;
-use crate::error::{Error, Result};
-use crate::names::OwnName;
+use super::writer::{SECTOR_BYTES, pad};
+use crate::error::Error;
+use crate::failure::WriteFailure;
+use crate::names::{OwnName, StoreId};
+use crate::place::Place;
 
-/// Where a store lives, and what it draws from the world.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) vfs: Arc<dyn Vfs>,
-    pub(crate) dir: PathBuf,
-    /// The directories above that may not be durable yet, innermost first.
-    pub(crate) parents: Vec<PathBuf>,
-    pub(crate) entropy: Arc<dyn Entropy>,
-}
-
-impl Place {
-    pub(crate) fn path(&self, name: OwnName) -> PathBuf {
-        self.dir.join(name.file_name())
-    }
-
-    fn salt(&self) -> Result<[u8; 16]> {
-        self.entropy.bytes16().map_err(|e| Error::io("drawing a salt for", &self.dir, e))
-    }
-}
+/// How many numbers are passed over, one after the other, whose names are taken.
+const TAKEN_MAX: u64 = 1000;
 
 /// A segment that exists, synced with its name, and that no manifest names yet.
 #[derive(Debug)]
@@ -48,7 +33,8 @@ pub(crate) struct NewSegment {
 /// What a new segment is to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SegmentPlan {
-    pub(crate) store_id: [u8; 16],
+    pub(crate) store_id: StoreId,
+    /// The number, or the first of those from which it takes one whose names are free.
     pub(crate) number: u64,
     pub(crate) epoch: u64,
     /// The version and time of the last commit before its end.
@@ -65,28 +51,28 @@ pub(crate) const EMPTY_SEGMENT_BYTES_MAX: u64 = SECTOR_BYTES;
 /// Makes a segment with these records, durable in content and name. Holds one step of it in
 /// memory, and a record.
 ///
-/// Errors: a full disk ([`WriteFailure::Full`]; nothing is left, if it could be removed), or
-/// any other.
+/// `left` gets the names that a failure may leave, and is as it was after a success.
+///
+/// Errors: [`WriteFailure::Full`] if the disk is full or the file cannot be made; or
+/// [`WriteFailure::Failed`].
 pub(crate) fn create_segment<'a>(
     place: &Place,
     plan: SegmentPlan,
     records: impl Iterator<Item = (RecordHead, &'a [u8])>,
+    left: &mut Vec<OwnName>,
 ) -> std::result::Result<NewSegment, WriteFailure> {
-    let SegmentPlan { store_id, number, epoch, last: (version, time_ms), padded, step_bytes } =
-        plan;
-    let salt = place.salt().map_err(WriteFailure::Failed)?;
-    let header = SegmentHeader { store_id, salt, number, epoch };
-    let path = place.path(OwnName::Segment(number));
-    let classify = |e: Error| match e {
-        Error::DiskFull { .. } => WriteFailure::Full(e),
-        _ => WriteFailure::Failed(e),
-    };
-    let failed =
-        |action: &'static str, path: &Path, e| WriteFailure::Failed(Error::io(action, path, e));
+    let SegmentPlan { store_id, epoch, last: (version, time_ms), padded, step_bytes, .. } = plan;
+    let salt = place.draw("drawing a salt for").map_err(WriteFailure::Full)?;
 
-    // 1. Its content, under a name never used before.
-    let file =
-        place.vfs.create(&path).map_err(|e| classify(Error::io_or_full("creating", &path, e)))?;
+    // 1. A file under a number that nothing bears.
+    let (number, file) = create_file(place, store_id, plan.number, left)?;
+    let name = OwnName::Segment(store_id, number);
+    let header = SegmentHeader { store_id, salt, number, epoch };
+    left.push(name);
+    let path = place.path(name);
+    let failed = |path: &Path, e| WriteFailure::Failed(Error::io("syncing", path, e));
+
+    // 2. Its content.
     let (mut bytes, mut written) = (header.encode(), 0);
     let mut content = Ok(());
     for (head, payload) in records {
@@ -105,24 +91,46 @@ pub(crate) fn create_segment<'a>(
         let head = RecordHead { kind: RecordKind::Padding, version, time_ms, synced: 0 };
         pad(header.seal(), &mut bytes, end, head);
     }
-    if planted!(SegmentSyncedInPart) {
-        file.sync().map_err(|e| failed("syncing", &path, e))?;
-    }
+    planted!(SegmentSyncedInPart => file.sync().map_err(|e| failed(&path, e))?);
     if let Err(e) = content.and_then(|()| write_all_at(&*file, &bytes, written)) {
         sometimes!("creation/write-failed");
-        let error = Error::io_or_full("writing", &path, e);
-        // The space is wanted back; what cannot be removed now is removed by maintenance.
-        let _removed =
-            place.vfs.remove(&path).inspect_err(|_| sometimes!("creation/leftover-stays"));
-        return Err(classify(error));
+        return Err(WriteFailure::of_a_write("writing", path, e));
     }
 
-    // 2. The content durable, then the name.
+    // 3. The content durable, then the name.
     if !planted!(SegmentNotSynced | SegmentSyncedInPart) {
-        file.sync().map_err(|e| failed("syncing", &path, e))?;
+        file.sync().map_err(|e| failed(&path, e))?;
     }
     if !planted!(NoDirectorySync | SegmentNameNotSynced) {
-        place.vfs.sync_dir(&place.dir).map_err(|e| failed("syncing", &place.dir, e))?;
+        place.sync_names().map_err(|e| failed(place.dir_path(), e))?;
     }
+    left.pop();
     Ok(NewSegment { file, path, header, length: written + bytes.len() as u64 })
+}
+
+/// Makes an empty file of the first number, from this one on, whose name is not taken, be it by a
+/// directory.
+fn create_file(
+    place: &Place,
+    store_id: StoreId,
+    first: u64,
+    left: &mut Vec<OwnName>,
+) -> std::result::Result<(u64, Arc<dyn VfsFile>), WriteFailure> {
+    let mut number = first;
+    loop {
+        let name = OwnName::Segment(store_id, number);
+        match place.create(name) {
+            Ok(file) => return Ok((number, file)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < first + TAKEN_MAX => {
+                sometimes!("creation/number-passed-over");
+                number += 1;
+            }
+            Err(e) => {
+                sometimes!("creation/not-created");
+                // A device's error may come behind the deed.
+                left.push(name);
+                return Err(WriteFailure::Full(Error::io_or_full("creating", place.path(name), e)));
+            }
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! in `commit`.
 
 pub(crate) mod creation;
+#[cfg(feature = "planted")]
+mod planted;
 pub(crate) mod record;
 pub(crate) mod scan;
 pub(crate) mod segment;

@@ -84,22 +84,26 @@ pub(crate) struct RecordHead {
 /// A record's fields as they stand on disk, believed only so far that its length is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawHead {
-    checksum: u32,
+    pub(super) checksum: u32,
     pub(crate) head: RecordHead,
     pub(crate) total_bytes: u64,
 }
 
-/// Why bytes are not an intact record.
+/// Why bytes are not an intact record: what stands in its place, for an error's message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotIntact {
-    pub(crate) expected: &'static str,
     pub(crate) found: String,
 }
 
 impl NotIntact {
-    pub(crate) fn new(expected: &'static str, found: impl ToString) -> Self {
-        NotIntact { expected, found: found.to_string() }
+    pub(crate) fn new(found: impl ToString) -> Self {
+        NotIntact { found: found.to_string() }
     }
+}
+
+/// How a message names two checksums that should be one.
+pub(crate) fn checksums(stored: u32, computed: u32) -> String {
+    format!("their checksum is {computed:08x}, and {stored:08x} was stored with them")
 }
 
 fn le_u32(bytes: &[u8], at: usize) -> u32 {
@@ -127,28 +131,30 @@ pub(crate) fn parse_head(
 ) -> Result<RawHead, NotIntact> {
     let room = segment_end.saturating_sub(offset);
     if room < RECORD_BYTES_MIN {
-        return Err(NotIntact::new("a record", format!("only {room} bytes")));
+        return Err(NotIntact::new(format!("only {room} bytes, too few for one")));
     }
     // The last byte of the head: the fields before it are there if it is.
     let Some(&kind_byte) = bytes.get(RECORD_HEAD_BYTES - 1) else {
-        return Err(NotIntact::new("a record", format!("only {} bytes", bytes.len())));
+        return Err(NotIntact::new(format!("only {} bytes, too few for one", bytes.len())));
     };
     let Some(kind) = RecordKind::from_byte(kind_byte) else {
-        return Err(NotIntact::new("a record kind", format!("kind {kind_byte}")));
+        let is_zero = bytes.iter().all(|byte| *byte == 0);
+        return Err(NotIntact::new(match is_zero {
+            true => "zeros, as where nothing was ever written".to_owned(),
+            false => format!("a record of the unknown kind {kind_byte}"),
+        }));
     };
     let total_bytes = record_bytes(u64::from(le_u32(bytes, 4)));
     if total_bytes > room {
-        return Err(NotIntact::new(
-            "a record that ends inside the segment",
-            format!("a length of {total_bytes} with {room} bytes left"),
-        ));
+        return Err(NotIntact::new(format!(
+            "a record of {total_bytes} bytes where the file has only {room} left"
+        )));
     }
     let synced = le_u64(bytes, 24);
     if synced > offset {
-        return Err(NotIntact::new(
-            "a synced offset at or before the record",
-            format!("synced offset {synced}"),
-        ));
+        return Err(NotIntact::new(format!(
+            "a damaged record: it says that {synced} bytes were on the disk before it, at {offset}"
+        )));
     }
     let head = RecordHead { kind, version: le_u64(bytes, 8), time_ms: le_u64(bytes, 16), synced };
     Ok(RawHead { checksum: le_u32(bytes, 0), head, total_bytes })
@@ -166,7 +172,7 @@ impl Seal {
         Seal(hasher.finalize())
     }
 
-    fn checksum(self, offset: u64, covered: &[u8]) -> u32 {
+    pub(super) fn checksum(self, offset: u64, covered: &[u8]) -> u32 {
         let mut hasher = Hasher::new_with_initial(self.0);
         hasher.update(&offset.to_le_bytes());
         hasher.update(covered);
@@ -216,23 +222,25 @@ impl Seal {
         debug_assert_eq!(bytes.len() as u64, raw.total_bytes);
         let covered = bytes.get(4..).unwrap_or_default();
         let checksum = self.checksum(offset, covered);
-        #[cfg(feature = "planted")]
-        let checksum = crate::planted::misdirected(raw.checksum, offset, checksum, |place| {
-            self.checksum(place, covered)
-        });
+        planted!(MisdirectedRecordAccepted => if self.is_moved(raw, bytes, offset) { return content(bytes) });
         if checksum != raw.checksum && !planted!(ChecksumNotChecked) {
-            return Err(NotIntact::new(
-                "a record with a matching checksum",
-                format!("checksum {:08x} over bytes that give {checksum:08x}", raw.checksum),
-            ));
+            return Err(NotIntact::new(format!(
+                "a record whose bytes changed after they were written ({})",
+                checksums(raw.checksum, checksum)
+            )));
         }
-        let payload_end = RECORD_HEAD_BYTES + le_u32(bytes, 4) as usize;
-        let (body, padding) = bytes.split_at_checked(payload_end).unwrap_or((bytes, &[]));
-        if padding.iter().any(|byte| *byte != 0) {
-            return Err(NotIntact::new("zero padding", "other bytes"));
-        }
-        Ok(body.get(RECORD_HEAD_BYTES..).unwrap_or_default())
+        content(bytes)
     }
+}
+
+/// The payload of a whole record, if zeros follow it.
+fn content(bytes: &[u8]) -> Result<&[u8], NotIntact> {
+    let payload_end = RECORD_HEAD_BYTES + le_u32(bytes, 4) as usize;
+    let (body, padding) = bytes.split_at_checked(payload_end).unwrap_or((bytes, &[]));
+    if padding.iter().any(|byte| *byte != 0) {
+        return Err(NotIntact::new("a record with other bytes than zeros behind its content"));
+    }
+    Ok(body.get(RECORD_HEAD_BYTES..).unwrap_or_default())
 }
 
 trait NextMultipleFrom {
@@ -342,6 +350,7 @@ mod tests {
         *bytes.last_mut().unwrap() = 1;
         let checksum = seal().checksum(OFFSET, &bytes[4..]);
         bytes[..4].copy_from_slice(&checksum.to_le_bytes());
-        assert_eq!(judge(&bytes, OFFSET, seal()).unwrap_err().expected, "zero padding");
+        let found = judge(&bytes, OFFSET, seal()).unwrap_err().found;
+        assert!(found.contains("other bytes than zeros"), "{found}");
     }
 }

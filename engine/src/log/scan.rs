@@ -73,8 +73,8 @@ impl SegmentScan {
             return Err(Error::corruption(
                 path,
                 length,
-                format_args!("{end} bytes, as the manifest attests"),
-                format_args!("the end of the file at {length} bytes"),
+                format_args!("at least the {end} bytes that the manifest vouches for"),
+                format_args!("the end of the file after {length} bytes"),
             ));
         }
         let mut head = vec![0; HEADER_LEN];
@@ -116,20 +116,18 @@ impl SegmentScan {
         }
         self.fill(offset, RECORD_BYTES_MIN)?;
         let raw = match parse_head(self.held(offset, RECORD_BYTES_MIN), offset, self.end) {
-            Ok(raw) if planted!(LargeRecordEndsLog) && raw.total_bytes > 1 << 16 => {
-                return Ok(Next::End);
-            }
             Ok(raw) => raw,
             Err(stop) => {
                 sometimes!("scan/head-not-intact");
                 return Ok(Next::Stop(stop));
             }
         };
+        planted!(LargeRecordEndsLog => if raw.total_bytes > 1 << 16 { return Ok(Next::End) });
         self.fill(offset, raw.total_bytes)?;
         let bytes = self.held(offset, raw.total_bytes);
         if (bytes.len() as u64) < raw.total_bytes {
             sometimes!("scan/file-shrank-while-read");
-            return Ok(Next::Stop(NotIntact::new("a whole record", "the end of the file")));
+            return Ok(Next::Stop(NotIntact::new("a record that the file ends within")));
         }
         match self.seal.open(&raw, bytes, offset) {
             Err(stop) => {
@@ -184,8 +182,8 @@ impl SegmentScan {
                 return Err(Error::corruption(
                     &self.path,
                     torn_at,
-                    "an intact record, or an end of the log that can be judged",
-                    "more bytes that look like records than can be checked",
+                    "an intact record, or the end of the log",
+                    "neither, and behind it more bytes that look like records than can be checked",
                 ));
             };
             work = left;

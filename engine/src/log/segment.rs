@@ -18,7 +18,7 @@
 
 use std::path::Path;
 
-use super::record::{RECORD_ALIGN, Seal};
+use super::record::{RECORD_ALIGN, Seal, checksums};
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 
@@ -31,6 +31,7 @@ pub(crate) const SEGMENT_HEADER_BYTES: u64 = HEADER_LEN as u64;
 /// The same, as the length of a slice.
 pub(crate) const HEADER_LEN: usize = 72;
 const CHECKSUM_AT: usize = 64;
+const TAIL_AT: usize = 68;
 
 const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(RECORD_ALIGN));
 
@@ -73,7 +74,8 @@ impl SegmentHeader {
         };
         let Some(bytes) = bytes.get(..HEADER_LEN) else {
             sometimes!("segment/header-cut-short");
-            return Err(bad(0, "a segment header of 72 bytes", format!("{} bytes", bytes.len())));
+            let found = format!("a file of {} bytes", bytes.len());
+            return Err(bad(0, "a log file, which begins with a header of 72 bytes", found));
         };
         let (covered, rest) = bytes.split_at(CHECKSUM_AT);
         let mut reader = Reader::new(covered);
@@ -81,7 +83,8 @@ impl SegmentHeader {
         let magic: [u8; 8] = reader.array("a magic number").map_err(malformed)?;
         if &magic != SEGMENT_MAGIC {
             sometimes!("segment/bad-magic");
-            return Err(bad(0, "the magic number of a log segment", hex(&magic)));
+            let found = format!("a file that begins with the bytes {}", hex(&magic));
+            return Err(bad(0, "a log file, which begins with \"RUNSTLOG\"", found));
         }
         let computed = crc32fast::hash(covered);
         let mut rest = Reader::new(rest);
@@ -91,8 +94,8 @@ impl SegmentHeader {
             sometimes!("segment/bad-checksum");
             return Err(bad(
                 CHECKSUM_AT as u64,
-                "a segment header with a matching checksum",
-                format!("checksum {stored:08x} over bytes that give {computed:08x}"),
+                "the header of a log file as it was written",
+                format!("changed bytes before this offset ({})", checksums(stored, computed)),
             ));
         }
         let format = reader.u32("a format").map_err(malformed)?;
@@ -105,8 +108,15 @@ impl SegmentHeader {
             });
         }
         let reserved = reader.u32("zeros").map_err(malformed)?;
-        if format != SEGMENT_FORMAT || reserved != 0 || tail != 0 {
-            return Err(bad(8, "format 1 and zeros", format!("format {format}")));
+        if format != SEGMENT_FORMAT {
+            return Err(bad(8, "a log file of format 1", format!("format {format}")));
+        }
+        if reserved != 0 {
+            return Err(bad(12, "zeros in the header of a log file", "other bytes".to_owned()));
+        }
+        if tail != 0 {
+            let found = "other bytes".to_owned();
+            return Err(bad(TAIL_AT as u64, "zeros at the end of a log file's header", found));
         }
         Ok(SegmentHeader {
             store_id: reader.array("a store id").map_err(malformed)?,

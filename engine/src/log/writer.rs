@@ -13,6 +13,7 @@ use runstone_vfs::{VfsFile, is_disk_full, write_all_at};
 use super::record::{RECORD_BYTES_MIN, RECORD_HEAD_BYTES, RecordHead, RecordKind, Seal};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::error::Error;
+use crate::failure::WriteFailure;
 use crate::options::Options;
 
 /// Sectors are this long.
@@ -38,26 +39,17 @@ pub(crate) fn pad(seal: Seal, out: &mut Vec<u8>, end: u64, head: RecordHead) {
     debug_assert!((end + length).is_multiple_of(SECTOR_BYTES));
 }
 
-/// How a write failed.
-#[derive(Debug)]
-pub(crate) enum WriteFailure {
-    /// The disk is full; everything is as before, and it may be tried again.
-    Full(Error),
-    /// Anything else: what is on disk is unknown, and nothing more may be written.
-    Failed(Error),
-}
-
 /// The segment that is appended to.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
-    file: Arc<dyn VfsFile>,
-    path: Arc<Path>,
+    pub(super) file: Arc<dyn VfsFile>,
+    pub(super) path: Arc<Path>,
     number: u64,
     seal: Seal,
-    written: u64,
+    pub(super) written: u64,
     buffer: Vec<u8>,
     /// The file reaches at least this far.
-    allocated: u64,
+    pub(super) allocated: u64,
     preallocate: Preallocate,
 }
 
@@ -176,6 +168,14 @@ impl LogWriter {
         let outcome = self
             .preallocate_to(self.end())
             .and_then(|()| write_all_at(&*self.file, &self.buffer, self.written));
+        planted!(WriteErrorSwallowed => return self.swallow(outcome));
+        planted!(AppendAfterFailedWrite => return self.go_on_behind(outcome));
+        planted!(FailedWriteForgotten => return self.forget(outcome));
+        self.conclude(outcome)
+    }
+
+    /// What a write of the buffer came to.
+    pub(super) fn conclude(&mut self, outcome: std::io::Result<()>) -> Result<(), WriteFailure> {
         match outcome {
             Ok(()) => {
                 self.written = self.end();
@@ -183,30 +183,10 @@ impl LogWriter {
                 self.buffer.clear();
                 Ok(())
             }
-            #[cfg(feature = "planted")]
-            Err(e) if planted!(WriteErrorSwallowed) && !is_disk_full(&e) => {
-                self.written = self.end();
-                self.allocated = self.allocated.max(self.written);
-                self.buffer.clear();
-                Ok(())
-            }
-            #[cfg(feature = "planted")]
-            Err(e) if planted!(AppendAfterFailedWrite) && is_disk_full(&e) => {
-                let length = self.file.len().unwrap_or(self.written);
-                self.written = self.written.max(length.next_multiple_of(8));
-                self.allocated = self.allocated.max(self.written);
-                Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
-            }
-            #[cfg(feature = "planted")]
-            Err(e) if planted!(FailedWriteForgotten) && !is_disk_full(&e) => {
-                Err(WriteFailure::Full(Error::DiskFull { what: e.to_string() }))
-            }
             Err(e) if is_disk_full(&e) => {
                 sometimes!("writer/full-disk");
                 self.trim_partial()?;
-                if planted!(BufferDroppedOnFullDisk) {
-                    self.buffer.clear();
-                }
+                planted!(BufferDroppedOnFullDisk => self.buffer.clear());
                 Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
             }
             Err(e) => {
@@ -241,7 +221,7 @@ impl LogWriter {
         if end <= self.allocated || plan.bytes == 0 || plan.unsupported {
             return Ok(());
         }
-        let target = (end + plan.bytes).min(plan.segment_bytes).max(end);
+        let target = end.saturating_add(plan.bytes).min(plan.segment_bytes).max(end);
         if plan.zero_fill {
             sometimes!("writer/zeros-written-ahead");
             // The records that follow at once overwrite their part; zeros begin behind them.

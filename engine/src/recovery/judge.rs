@@ -5,30 +5,33 @@
 use std::io;
 use std::path::Path;
 
-use runstone_vfs::{Access, Vfs};
+use runstone_vfs::Access;
 
 use crate::error::{Error, Result};
 use crate::log::record::NotIntact;
 use crate::log::scan::SegmentScan;
 use crate::log::segment::hex;
 use crate::manifest::{Manifest, SegmentEntry};
+use crate::names::OwnName;
+use crate::place::Place;
 
 /// Opens a segment that the manifest names, and compares what it says of itself.
 pub(super) fn open_segment(
-    vfs: &dyn Vfs,
-    path: &Path,
+    place: &Place,
     manifest: &Manifest,
     entry: &SegmentEntry,
     step_bytes: u64,
 ) -> Result<SegmentScan> {
-    let file = match vfs.open(path, Access::Read) {
+    let name = OwnName::Segment(manifest.store_id, entry.number);
+    let path = &place.path(name);
+    let file = match place.open(name, Access::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             sometimes!("recovery/segment-missing");
             return Err(Error::corruption(
                 path,
                 0,
-                "the log segment that the manifest names",
+                "a log file, which the manifest names",
                 "no such file",
             ));
         }
@@ -42,8 +45,8 @@ pub(super) fn open_segment(
         return Err(Error::corruption(
             path,
             16,
-            format_args!("a segment of store {}", hex(&manifest.store_id)),
-            format_args!("one of store {}", hex(&header.store_id)),
+            format_args!("a log file of this store (id {})", hex(&manifest.store_id)),
+            format_args!("one of another store (id {})", hex(&header.store_id)),
         ));
     }
     if header.number != entry.number || header.salt != entry.salt {
@@ -51,8 +54,12 @@ pub(super) fn open_segment(
         return Err(Error::corruption(
             path,
             32,
-            format_args!("segment {} with salt {}", entry.number, hex(&entry.salt)),
-            format_args!("segment {} with salt {}", header.number, hex(&header.salt)),
+            format_args!("log file {}, made as {}", entry.number, hex(&entry.salt)),
+            format_args!(
+                "another or an older log file of this store: {}, made as {}",
+                header.number,
+                hex(&header.salt)
+            ),
         ));
     }
     if scan.file_end() < entry.attested {
@@ -60,8 +67,8 @@ pub(super) fn open_segment(
         return Err(Error::corruption(
             path,
             scan.file_end(),
-            format_args!("{} bytes, as the manifest attests", entry.attested),
-            format_args!("the end of the file at {} bytes", scan.file_end()),
+            format_args!("at least the {} bytes that the manifest vouches for", entry.attested),
+            format_args!("the end of the file after {} bytes", scan.file_end()),
         ));
     }
     Ok(scan)
@@ -76,21 +83,18 @@ pub(super) fn judge_stop(
     last_version: u64,
 ) -> Result<()> {
     let at = scan.position();
-    if planted!(TornTailFatal) {
-        return Err(Error::corruption(path, at, stop.expected, stop.found));
-    }
-    if planted!(DamagedHeadEndsLog) && !stop.expected.contains("checksum") {
-        return Ok(());
-    }
+    planted!(TornTailFatal => return Err(Error::corruption(path, at, "an intact record", stop.found)));
+    planted!(DamagedHeadEndsLog => if !stop.found.contains("checksum") { return Ok(()) });
     if at < entry.attested {
-        if planted!(LengthOnlyValidation) {
-            return Ok(());
-        }
+        planted!(LengthOnlyValidation => return Ok(()));
         sometimes!("recovery/damage-below-attested");
         return Err(Error::corruption(
             path,
             at,
-            format_args!("{} (attested up to {} by the manifest)", stop.expected, entry.attested),
+            format_args!(
+                "an intact record, since the manifest vouches for the first {} bytes",
+                entry.attested
+            ),
             stop.found,
         ));
     }
@@ -100,7 +104,9 @@ pub(super) fn judge_stop(
         return Err(Error::corruption(
             path,
             at,
-            format_args!("{} (the record at {proof} attests {synced} bytes)", stop.expected),
+            format_args!(
+                "an intact record, since a later one, at {proof}, says that the first {synced} bytes had reached the disk"
+            ),
             stop.found,
         ));
     }

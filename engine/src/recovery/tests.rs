@@ -1,7 +1,7 @@
 //! What recovery must refuse although every checksum matches: a bug of a writer, or of a copy.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use runstone_vfs::{MemVfs, Vfs};
@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::Entropy;
 use crate::codec::value::Stored;
 use crate::log::segment::SEGMENT_HEADER_BYTES;
+use crate::names::LOCK;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
 #[derive(Debug)]
@@ -24,10 +25,9 @@ impl Entropy for Sevens {
 const DIR: &str = "/db";
 
 fn place() -> Place {
-    let vfs = MemVfs::new();
-    vfs.create_dir(Path::new(DIR)).unwrap();
-    let dir = PathBuf::from(DIR);
-    Place { vfs: Arc::new(vfs), dir, parents: Vec::new(), entropy: Arc::new(Sevens) }
+    let dir = MemVfs::new().open_dir(Path::new("/")).unwrap();
+    let lock = dir.create(Path::new(LOCK)).unwrap().id().unwrap();
+    Place::new(dir, Path::new(DIR), lock, Arc::new(Sevens))
 }
 
 fn delete() -> Vec<u8> {
@@ -60,14 +60,15 @@ fn store(place: &Place, records: &[(RecordHead, Vec<u8>)]) -> Manifest {
         step_bytes: 1 << 20,
     };
     let records = records.iter().map(|(head, payload)| (*head, payload.as_slice()));
-    let segment = create_segment(place, plan, records).map_err(into_error).unwrap();
+    let segment =
+        create_segment(place, plan, records, &mut Vec::new()).map_err(Error::from).unwrap();
     let entry = SegmentEntry { number: 1, salt: [7; 16], attested: segment.length, open: true };
-    Manifest { store_id: [3; 16], epoch: 1, next_file: 2, clean: true, segments: vec![entry] }
+    Manifest { store_id: [3; 16], epoch: 1, next_file: 4, clean: true, segments: vec![entry] }
 }
 
 /// Where the corruption is, what was expected and what was found.
 fn refused(place: &Place, manifest: &Manifest) -> (u64, String, String) {
-    match replay(&*place.vfs, &place.dir, manifest, &Steps::default()) {
+    match replay(place, manifest, &Steps::default()) {
         Err(Error::Corruption { offset, expected, found, .. }) => (offset, expected, found),
         Err(other) => panic!("{other}"),
         Ok(replay) => panic!("recovered {} commits", replay.commits),
@@ -83,10 +84,7 @@ fn intact_records_whose_versions_or_times_do_not_follow_each_other_are_corruptio
         let payload = if kind == Commit { delete() } else { Vec::new() };
         let records = [record(Commit, 1, 10, &delete()), record(kind, version, time_ms, &payload)];
         let manifest = store(&place, &records);
-        assert!(
-            replay(&*place.vfs, &place.dir, &manifest, &Steps::default()).is_ok(),
-            "{kind:?} {version}"
-        );
+        assert!(replay(&place, &manifest, &Steps::default()).is_ok(), "{kind:?} {version}");
     }
     for (kind, version, time_ms) in [
         (Commit, 1, 10),
@@ -99,13 +97,13 @@ fn intact_records_whose_versions_or_times_do_not_follow_each_other_are_corruptio
         let place = place();
         let first = record(Commit, 1, 10, &delete());
         let second_at = store(&place, std::slice::from_ref(&first)).segments[0].attested;
-        place.vfs.remove(&place.path(OwnName::Segment(1))).unwrap();
+        place.remove(OwnName::Segment([3; 16], 1)).unwrap();
         let payload = if kind == Commit { delete() } else { Vec::new() };
         let manifest = store(&place, &[first, record(kind, version, time_ms, &payload)]);
         let (offset, expected, found) = refused(&place, &manifest);
         assert_eq!(offset, second_at, "{kind:?} {version}");
         assert!(expected.ends_with("at 10 ms or later"), "{expected}");
-        assert_eq!(found, format!("version {version} at {time_ms} ms"));
+        assert_eq!(found, format!("record version {version} at {time_ms} ms"));
     }
 }
 
@@ -126,11 +124,11 @@ fn a_whole_segment_under_the_number_or_salt_of_another_is_corruption() {
     for (i, break_it) in breakers.into_iter().enumerate() {
         let place = place();
         let mut manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
-        assert!(replay(&*place.vfs, &place.dir, &manifest, &Steps::default()).is_ok());
+        assert!(replay(&place, &manifest, &Steps::default()).is_ok());
         break_it(&mut manifest);
-        let to = place.path(OwnName::Segment(manifest.segments[0].number));
-        if i == 1 {
-            place.vfs.rename(&place.path(OwnName::Segment(1)), &to).unwrap();
+        let to = OwnName::Segment(manifest.store_id, manifest.segments[0].number);
+        if i != 0 {
+            place.rename(OwnName::Segment([3; 16], 1), to).unwrap();
         }
         let (offset, expected, found) = refused(&place, &manifest);
         assert_eq!(offset, [32, 32, 16][i], "{expected}, {found}");
@@ -148,7 +146,7 @@ fn a_segment_shorter_than_the_manifest_attests_is_corruption_where_it_ends() {
         manifest.clean = clean;
         let (offset, expected, _) = refused(&place, &manifest);
         assert_eq!(offset, end);
-        assert!(expected.contains("as the manifest attests"), "{expected}");
+        assert!(expected.contains("that the manifest vouches for"), "{expected}");
     }
 }
 
@@ -158,12 +156,24 @@ fn what_is_recovered_is_hashed_by_the_id_of_its_store() {
     let place = place();
     let manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
     let steps = Steps::default();
-    let recovered = replay(&*place.vfs, &place.dir, &manifest, &steps).unwrap().memtable;
+    let recovered = replay(&place, &manifest, &steps).unwrap().memtable;
     let (own, none) = (Memtable::new(&manifest.store_id, &steps), Memtable::new(&[0; 16], &steps));
     let keys = (0..100u8).map(|n| PhysicalKey::new(RunId::from_bytes([1; 16]), TypeTag::KV, &[n]));
     let hashes = |of: &Memtable| keys.clone().map(|key| of.hash(&key)).collect::<Vec<_>>();
     assert_eq!(hashes(&recovered), hashes(&own));
     assert_ne!(hashes(&recovered), hashes(&none));
+}
+
+/// What a repair puts in force instead of this manifest, in a segment of number 5.
+fn repaired(
+    place: &Place,
+    found: &Manifest,
+    tail: &Replay,
+    options: &Options,
+) -> (Manifest, NewSegment) {
+    let (in_force, _) = replace(place, None, found, found.next_file - NUMBERS_TAKEN).unwrap();
+    let started = repair(place, (found, &in_force), tail, 5, options).unwrap();
+    (started.manifest.0, started.segment)
 }
 
 #[test]
@@ -174,13 +184,12 @@ fn a_repair_makes_the_tail_durable_in_a_segment_of_the_next_epoch_and_then_names
     let whole = found.segments[0].attested;
     found.clean = false;
     found.segments[0].attested = SEGMENT_HEADER_BYTES;
-    let tail = replay(&*place.vfs, &place.dir, &found, &Steps::default()).unwrap();
+    let tail = replay(&place, &found, &Steps::default()).unwrap();
     assert_eq!((tail.watermark, tail.tail_commits()), (SEGMENT_HEADER_BYTES, 1));
-    let (next, segment, _) =
-        repair(&place, &found, &tail, 5, &Options::default()).map_err(|e| e.to_string()).unwrap();
+    let (next, segment) = repaired(&place, &found, &tail, &Options::default());
     assert_eq!((segment.header.number, segment.header.epoch, segment.length), (5, 2, whole));
     let entry = SegmentEntry { number: 5, salt: [7; 16], attested: whole, open: true };
-    let next_file = 6 + manifest::NUMBERS_TAKEN;
+    let next_file = 6 + NUMBERS_TAKEN;
     let store_id = found.store_id;
     let expected = Manifest { store_id, epoch: 2, next_file, clean: false, segments: vec![entry] };
     assert_eq!(next, expected, "the old segment held nothing below its watermark");
@@ -199,14 +208,13 @@ fn a_tail_of_several_steps_is_written_again_as_it_was() {
             let whole = found.segments[0].attested;
             found.clean = false;
             found.segments[0].attested = SEGMENT_HEADER_BYTES;
-            let tail = replay(&*place.vfs, &place.dir, &found, &Steps::default()).unwrap();
+            let tail = replay(&place, &found, &Steps::default()).unwrap();
             let mut options = Options { pad_to_sector: padded, ..Options::default() };
             options.steps.rewrite_bytes = step_bytes;
-            let (next, segment, _) =
-                repair(&place, &found, &tail, 5, &options).map_err(|e| e.to_string()).unwrap();
+            let (next, segment) = repaired(&place, &found, &tail, &options);
             let end = if padded { whole.next_multiple_of(512) } else { whole };
             assert_eq!(segment.length, end);
-            let again = replay(&*place.vfs, &place.dir, &next, &Steps::default()).unwrap();
+            let again = replay(&place, &next, &Steps::default()).unwrap();
             let count = records.len() as u64;
             assert_eq!(
                 (again.commits, again.last_version, again.last_time_ms),

@@ -13,34 +13,10 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 
 use super::index::Index;
-use super::memtable::Version;
 use super::slab::{Slab, Slot};
+use super::version::Chain;
 use crate::options::MEMTABLE_BYTES_LIMIT;
 use crate::types::PhysicalKey;
-
-/// The versions of one key.
-#[derive(Debug)]
-pub(super) struct Chain {
-    pub(super) newest: Version,
-    /// Superseded versions that a pin sees, newest first.
-    #[allow(clippy::box_collection)] // most chains have none: 8 bytes, not 24
-    pub(super) older: Option<Box<Vec<Version>>>,
-}
-
-impl Chain {
-    /// The version that is the newest at `version`.
-    pub(super) fn at(&self, version: u64) -> Option<&Version> {
-        if self.newest.version <= version {
-            return Some(&self.newest);
-        }
-        self.older.as_deref()?.iter().find(|older| older.version <= version)
-    }
-
-    /// Whether nobody can see anything of it any more.
-    pub(super) fn is_gone(&self) -> bool {
-        self.newest.value.is_none() && self.older.is_none()
-    }
-}
 
 /// A key and its versions.
 #[derive(Debug)]
@@ -172,6 +148,7 @@ impl Entries {
 
 #[cfg(test)]
 mod tests {
+    use super::super::version::Version;
     use super::*;
     use crate::codec::change::NEVER;
     use crate::types::{RunId, TypeTag};

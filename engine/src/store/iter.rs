@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-use super::memtable::Version;
+use super::version::Version;
 use super::{Pin, expires_at, unreadable};
 use crate::error::Result;
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};
@@ -81,9 +81,7 @@ impl RangeIter {
             more
         });
         sometimes!("iter/chunk-without-entries", last.is_some() && chunk.is_empty());
-        if planted!(EmptyChunkEndsScan) && chunk.is_empty() {
-            last = None;
-        }
+        planted!(EmptyChunkEndsScan => if chunk.is_empty() { last = None });
         match last {
             None => self.exhausted = true,
             Some(last) if backward => self.to = Bound::Excluded(last),

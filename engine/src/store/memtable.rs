@@ -19,31 +19,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use super::entries::{Chain, Entries, Entry};
+use super::entries::{Entries, Entry};
 use super::index::INDEX_BYTES;
 use super::order::{ORDER_BYTES, Order};
 use super::pins::{Pins, ReadPoint};
 use super::slab::Slot;
+use super::version::{Chain, Version};
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::options::Steps;
 use crate::types::PhysicalKey;
-
-/// One version of a key; a tombstone if it has no value.
-#[derive(Clone, Debug)]
-pub(crate) struct Version {
-    pub(crate) version: u64,
-    pub(crate) time_ms: u64,
-    pub(crate) expiry_ms: u64,
-    pub(crate) value: Option<Stored>,
-}
-
-impl Version {
-    fn is_visible(&self, now_ms: u64) -> bool {
-        let now_ms = now_ms - u64::from(planted!(ExpiryOffByOne)).min(now_ms);
-        self.value.is_some() && now_ms < self.expiry_ms
-    }
-}
 
 /// What an allocation costs beside its bytes.
 const ALLOCATION_BYTES: u64 = 16;
@@ -62,9 +47,9 @@ const FRESH_MAX: usize = 32;
 
 /// A change that is not yet under its key.
 #[derive(Debug)]
-struct Fresh {
-    key: PhysicalKey,
-    version: Version,
+pub(super) struct Fresh {
+    pub(super) key: PhysicalKey,
+    pub(super) version: Version,
 }
 
 fn heap(bytes: usize) -> u64 {
@@ -99,9 +84,9 @@ impl Default for Memtable {
 #[derive(Debug)]
 pub(crate) struct Memtable {
     /// In the order of their versions; and the hashes of their keys.
-    fresh: Vec<Fresh>,
+    pub(super) fresh: Vec<Fresh>,
     fresh_hashes: Vec<u32>,
-    entries: Entries,
+    pub(super) entries: Entries,
     order: Order,
     /// The expiries of newest versions, soonest first.
     expiries: BTreeSet<(u64, Slot)>,
@@ -169,6 +154,13 @@ impl Memtable {
     /// Whether something has expired at `now_ms`, beside what is fresh.
     pub(crate) fn holds_expired(&self, now_ms: u64) -> bool {
         self.expiries.first().is_some_and(|(expiry, _)| *expiry <= now_ms)
+    }
+
+    /// Whether a newest version expires behind one time, and not behind another.
+    pub(crate) fn expires_within(&self, behind_ms: u64, by_ms: u64) -> bool {
+        debug_assert!(self.is_settled());
+        let first = self.expiries.range((behind_ms.saturating_add(1), 0)..).next();
+        first.is_some_and(|(expiry, _)| *expiry <= by_ms)
     }
 
     /// Sets or deletes a key. `new.version` is above every version in the table.
@@ -263,17 +255,8 @@ impl Memtable {
 
     /// The version of a key that is the newest at `version`, be it a tombstone or expired.
     pub(crate) fn newest_at(&self, key: &PhysicalKey, version: u64) -> Option<&Version> {
+        planted!(FreshReadInWrongOrder | FreshHidesPinned => return self.misread(key, version));
         let hash = self.entries.hash(key);
-        if planted!(FreshReadInWrongOrder)
-            && let Some(fresh) = self.fresh.iter().find(|fresh| fresh.key == *key)
-        {
-            return Some(&fresh.version).filter(|fresh| fresh.version <= version);
-        }
-        if planted!(FreshHidesPinned)
-            && let Some(fresh) = self.fresh.iter().rfind(|fresh| fresh.key == *key)
-        {
-            return Some(&fresh.version).filter(|fresh| fresh.version <= version);
-        }
         let fresh = self.fresh_hashes.iter().zip(&self.fresh).rev();
         for (fresh_hash, fresh) in fresh {
             if *fresh_hash == hash && fresh.key == *key && fresh.version.version <= version {
@@ -298,18 +281,27 @@ impl Memtable {
     }
 
     /// The entries between two bounds that a reader at `point` sees, in order, with every
-    /// key that was passed on the way counted by `visit`, which may end the walk.
+    /// key that was passed on the way counted by `visit`, which may end the walk. Returns the
+    /// greatest expiry of what was passed over as expired; 0 if there was none.
     pub(crate) fn walk<'a>(
         &'a self,
         bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
         point: ReadPoint,
         backward: bool,
         mut visit: impl FnMut(&'a PhysicalKey, Option<&'a Version>) -> bool,
-    ) {
+    ) -> u64 {
+        let mut expired_ms = 0;
         self.order.walk(&self.entries, bounds, backward, |slot| {
             let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
-            visit(key, chain.at(point.version).filter(|v| v.is_visible(point.now_ms)))
+            match chain.at(point.version) {
+                Some(version) if !version.is_visible(point.now_ms) => {
+                    expired_ms = version.expired_ms().max(expired_ms);
+                    visit(key, None)
+                }
+                version => visit(key, version),
+            }
         });
+        expired_ms
     }
 
     /// Frees superseded versions that no pin sees any more, visiting at most `limit` keys, and
@@ -321,9 +313,7 @@ impl Memtable {
             let Some(slot) = self.garbage.pop_front() else { break };
             let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { continue };
             let Some(mut older) = chain.older.take() else { continue };
-            if planted!(TombstoneDroppedEarly) && chain.newest.value.is_none() && older.len() == 1 {
-                older.iter().for_each(|hidden| chain.newest = hidden.clone());
-            }
+            planted!(TombstoneDroppedEarly => chain.drop_tombstone(&older));
             let mut newer = chain.newest.version;
             let mut released = 0;
             older.retain(|version| {

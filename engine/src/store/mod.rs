@@ -13,13 +13,17 @@ mod iter;
 pub(crate) mod memtable;
 mod order;
 pub(crate) mod pins;
+#[cfg(feature = "planted")]
+mod planted;
 mod slab;
+pub(crate) mod version;
 
 use std::ops::Bound;
 
 pub(crate) use iter::RangeIter;
-use memtable::{Memtable, Version};
+use memtable::Memtable;
 use pins::{Pins, ReadPoint};
+use version::Version;
 
 use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
@@ -66,6 +70,8 @@ struct Inner {
     pins_max: usize,
     steps: Steps,
     clock: EngineClock,
+    /// The greatest expiry, in engine time, of what a reader was told has expired; 0 if none was.
+    shown_ms: AtomicU64,
 }
 
 impl UnifiedStore {
@@ -84,6 +90,7 @@ impl UnifiedStore {
                 pins_max: options.snapshots_max,
                 steps: options.steps,
                 clock,
+                shown_ms: AtomicU64::new(0),
             }),
         }
     }
@@ -195,9 +202,13 @@ impl UnifiedStore {
     ) -> Result<Option<T>> {
         let memtable = self.inner.memtable.read();
         let version = memtable.newest_at(key, point.map_or(u64::MAX, |point| point.version));
-        let Some(version) = version.filter(|version| self.is_visible(version, point)) else {
+        let Some(version) = version else { return Ok(None) };
+        if !self.is_visible(version, point) {
+            if !planted!(ShownByGetForgotten) {
+                self.note_hidden(version, point);
+            }
             return Ok(None);
-        };
+        }
         let Some(stored) = version.value.as_ref() else { return Ok(None) };
         sometimes!("store/read-at-a-pin", point.is_some());
         let value = stored.to_value().map_err(|m| unreadable(key, m))?;
@@ -210,12 +221,49 @@ impl UnifiedStore {
         version.value.is_some() && (version.expiry_ms == NEVER || now_ms() < version.expiry_ms)
     }
 
+    /// A reader is told that there is nothing, for a version that is not visible.
+    fn note_hidden(&self, version: &Version, point: Option<ReadPoint>) {
+        if !planted!(ShownAtAPinForgotten) || point.is_none() {
+            self.note_shown(version.expired_ms());
+        }
+    }
+
+    /// A reader is told that what expired then has expired: from the next flush on, that stays so
+    /// ([`UnifiedStore::shown_ms`]). Most reads raise nothing, and then write nothing.
+    fn note_shown(&self, expired_ms: u64) {
+        if planted!(ShownReplaced) && expired_ms > 0 {
+            self.inner.shown_ms.store(expired_ms, Ordering::Release);
+        }
+        if expired_ms > self.inner.shown_ms.load(Ordering::Acquire) {
+            sometimes!("store/shown-as-expired");
+            self.inner.shown_ms.fetch_max(expired_ms, Ordering::AcqRel);
+        }
+    }
+
+    /// The greatest engine time, in milliseconds, that must be in the log for all to stay gone
+    /// that a reader was told has expired.
+    pub(crate) fn shown_ms(&self) -> u64 {
+        self.inner.shown_ms.load(Ordering::Acquire)
+    }
+
+    /// Whether a snapshot or iterator takes for expired what has expired behind this time: it may
+    /// be read, and show that, when the store has been closed.
+    pub(crate) fn pins_may_show(&self, behind_ms: u64) -> bool {
+        let pinned = self.inner.pins.latest_ms();
+        pinned.is_some_and(|pinned| self.settled(|m| m.expires_within(behind_ms, pinned)))
+    }
+
     /// Whether a key is visible.
     pub(crate) fn contains(&self, key: &PhysicalKey, point: Option<ReadPoint>) -> bool {
         let memtable = self.inner.memtable.read();
         let pinned = point.filter(|_| !planted!(SnapshotReadsPresent));
         let newest = memtable.newest_at(key, pinned.map_or(u64::MAX, |point| point.version));
-        newest.is_some_and(|version| self.is_visible(version, point))
+        let Some(version) = newest else { return false };
+        let is_visible = self.is_visible(version, point);
+        if !is_visible && !planted!(ShownByExistsForgotten) {
+            self.note_hidden(version, point);
+        }
+        is_visible
     }
 
     /// Pins the present: everything published so far, at this time.
@@ -245,9 +293,7 @@ impl UnifiedStore {
     /// Applies a group and publishes it up to `version`. `apply` runs under the write lock,
     /// also for what must become visible together with the group.
     pub(crate) fn publish(&self, version: u64, apply: impl FnOnce(&mut Applying<'_>)) {
-        if planted!(PublishedBeforeApplied) {
-            self.inner.published.store(version, Ordering::Release);
-        }
+        planted!(PublishedBeforeApplied => self.inner.published.store(version, Ordering::Release));
         self.change(|memtable, pins| {
             apply(&mut Applying { memtable, pins });
             debug_assert!(version >= self.version(), "versions are published in order");
@@ -312,7 +358,10 @@ impl UnifiedStore {
         backward: bool,
         visit: impl FnMut(&PhysicalKey, Option<&Version>) -> bool,
     ) {
-        self.inner.memtable.read().walk(bounds, point, backward, visit);
+        let expired_ms = self.inner.memtable.read().walk(bounds, point, backward, visit);
+        if !planted!(ShownByScanForgotten) {
+            self.note_shown(expired_ms);
+        }
     }
 }
 
@@ -334,9 +383,7 @@ pub(crate) struct Pin {
 
 impl Pin {
     pub(crate) fn point(&self) -> ReadPoint {
-        if planted!(SnapshotTimeMoves) {
-            return ReadPoint { now_ms: self.store.inner.clock.now_ms(), ..self.point };
-        }
+        planted!(SnapshotTimeMoves => return self.point_now());
         self.point
     }
 

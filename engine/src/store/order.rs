@@ -313,8 +313,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::memtable::{Memtable, Version};
+    use super::super::memtable::Memtable;
     use super::super::pins::{Pins, ReadPoint};
+    use super::super::version::Version;
     use super::*;
     use crate::codec::change::NEVER;
     use crate::codec::value::Stored;

@@ -56,6 +56,11 @@ impl Pins {
         self.len.load(Ordering::Acquire) == 0
     }
 
+    /// The latest time of a pin.
+    pub(crate) fn latest_ms(&self) -> Option<u64> {
+        if self.is_empty() { None } else { self.points.lock().times.values().max().copied() }
+    }
+
     /// Whether a pin sees the version `old` that `new` supersedes.
     pub(crate) fn see(&self, old: u64, new: u64) -> bool {
         old < new

@@ -6,11 +6,11 @@
 mod key;
 mod physical_key;
 mod run;
+mod time;
 mod value;
 
 pub use key::{Key, Namespace, ParseRunIdError, RunId, TypeTag};
 pub(crate) use physical_key::PhysicalKey;
 pub use run::{Retention, RunMetadataEntry, RunStatus};
-pub use value::{
-    EventEntry, StateMachineEntry, Timestamp, TraceEntry, Value, ValueKind, VersionedValue,
-};
+pub use time::Timestamp;
+pub use value::{EventEntry, StateMachineEntry, TraceEntry, Value, ValueKind, VersionedValue};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::key::{Namespace, RunId};
-use super::value::Timestamp;
+use super::time::Timestamp;
 
 /// Where a run stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

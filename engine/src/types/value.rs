@@ -1,35 +1,10 @@
-//! Values and times.
+//! Values.
 //!
 //! Invariant: two values are equal if and only if they are the same bytes on disk; so floats
 //! compare by their bits, and a NaN equals itself.
 
-use std::fmt;
-
 use super::run::RunMetadataEntry;
-
-/// Milliseconds since the Unix epoch, in the engine's own time, which never goes back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(u64);
-
-impl Timestamp {
-    /// The time of this many milliseconds since the Unix epoch.
-    #[must_use]
-    pub const fn from_millis(millis: u64) -> Self {
-        Timestamp(millis)
-    }
-
-    /// Milliseconds since the Unix epoch.
-    #[must_use]
-    pub const fn as_millis(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ms", self.0)
-    }
-}
+use super::time::Timestamp;
 
 /// One entry of an event log.
 #[derive(Clone, Debug, PartialEq, Eq)]

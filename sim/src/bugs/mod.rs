@@ -18,7 +18,7 @@ use runstone::planted::{Bug, plant};
 use serde::Serialize;
 
 use crate::harness::weak::Weak;
-use crate::harness::{Case, generate, run, shrink};
+use crate::harness::{Case, Op, generate, run, shrink};
 
 /// How much is searched.
 #[derive(Clone, Copy, Debug)]
@@ -184,7 +184,7 @@ fn shrink_one(bug: Bug, seed: u64, runs: u32) -> Option<Least> {
     let shrunk = shrink::shrink(&generate::generate(seed), runs);
     // Faults that are still odds are those that strike; the others are listed one by one.
     let least = shrunk.map(|shrunk| Least {
-        ops: shrunk.case.ops.len(),
+        ops: shrunk.case.ops.iter().filter(|op| !matches!(op, Op::Turn { .. })).count(),
         faults: run(&shrunk.case, false).injected.len(),
         clause: shrunk.failure.clause,
     });

@@ -1,7 +1,7 @@
 //! `bugs`: how soon each planted bug is caught, by this harness and by weaker ones.
 #![allow(clippy::disallowed_methods)] // the shell of the simulator: threads and a clock
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use clap::Args;
 use runstone::planted::Bug;
 use runstone_sim::bugs::{Found, Plan, find, report};
 
-use super::{CommandResult, plant, write};
+use super::{CommandResult, numbers, plant, write};
 
 /// What stands before and behind the tables in a page.
 const BEGIN: &str = "<!-- begin: runstone-sim bugs -->\n";
@@ -20,10 +20,10 @@ const END: &str = "<!-- end: runstone-sim bugs -->";
 #[derive(Debug, Args)]
 pub(crate) struct BugsArgs {
     /// Independent searches for each bug
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::searches(1))]
     searches: Option<u64>,
     /// Searches of each weaker harness
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::searches(0))]
     weak_searches: Option<u64>,
     /// Few searches, no weaker harness, nothing shrunk
     #[arg(long)]
@@ -32,7 +32,7 @@ pub(crate) struct BugsArgs {
     #[arg(long = "bug", value_name = "BUG", value_parser = plant::bug)]
     bugs: Vec<Bug>,
     /// How many threads search
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::threads())]
     threads: Option<usize>,
     /// Puts the tables into this page, between their marks
     #[arg(long, value_name = "FILE")]
@@ -42,7 +42,20 @@ pub(crate) struct BugsArgs {
     json: bool,
 }
 
+/// What stands in a page before the tables, and behind them.
+fn around_tables(page: &Path) -> Result<(String, String), String> {
+    // A page of the person at the screen, no file of a store.
+    let text = std::fs::read_to_string(page)
+        .map_err(|e| format!("reading {} failed: {e}", page.display()))?;
+    match (text.split_once(BEGIN), text.split_once(END)) {
+        (Some((before, _)), Some((_, after))) => Ok((before.to_owned(), after.to_owned())),
+        _ => Err(format!("{} has no marks {BEGIN}and {END}", page.display())),
+    }
+}
+
 pub(crate) fn run(args: &BugsArgs) -> CommandResult {
+    // Tried before the work, which takes hours.
+    args.page.as_deref().map(around_tables).transpose()?;
     let mut plan = if args.quick { Plan::QUICK } else { Plan::FULL };
     plan.searches = args.searches.unwrap_or(plan.searches);
     plan.weak_searches = args.weak_searches.unwrap_or(plan.weak_searches);
@@ -65,13 +78,7 @@ pub(crate) fn run(args: &BugsArgs) -> CommandResult {
     found.sort_by_key(|found| found.bug);
     let tables = report::markdown(&found, &plan);
     if let Some(page) = &args.page {
-        // A page of the person at the screen, no file of a store.
-        let text = std::fs::read_to_string(page)
-            .map_err(|e| format!("reading {} failed: {e}", page.display()))?;
-        let (Some((before, _)), Some((_, after))) = (text.split_once(BEGIN), text.split_once(END))
-        else {
-            return Err(format!("{} has no marks {BEGIN}and {END}", page.display()));
-        };
+        let (before, after) = around_tables(page)?;
         write(page, &format!("{before}{BEGIN}{tables}{END}{after}"))?;
     }
     match args.json {

@@ -5,7 +5,6 @@
 #![allow(clippy::disallowed_methods)] // the shell of the simulator: threads, a clock, a bar
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -16,27 +15,28 @@ use runstone_sim::exhaust::{
     Bounds, Breach, Letter, Report, Setting, Workload, explore, workloads,
 };
 
-use super::CommandResult;
 use super::long::{Ending, bar, threads};
 use super::plant::Plant;
+use super::{CommandResult, numbers, verdict};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExhaustArgs {
     /// The longest workloads, in operations; 3 in the setting batched and 2 in the others by
     /// default
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::exhaust_ops())]
     ops: Option<usize>,
     /// Only these settings of the engine: batched, async, strict, padded, rotating, preallocated
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = setting)]
     settings: Vec<Setting>,
     /// How many crashes follow one another, each inside the recovery from the one before
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = numbers::exhaust_depth())]
     depth: usize,
     /// Workloads of fewer operations than this are explored one crash deeper
     #[arg(long, value_name = "N", default_value_t = 1)]
     deeper: usize,
     /// The most states of one crash point; what is beyond is counted as cut off
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    #[arg(value_parser = numbers::at_least_one())]
     states: usize,
     /// The slice for every CI run: workloads of one operation less, and none deeper
     #[arg(long, conflicts_with_all = ["ops", "deeper"])]
@@ -48,7 +48,7 @@ pub(crate) struct ExhaustArgs {
     #[arg(long, conflicts_with_all = ["ops", "settings", "quick", "brute_force"])]
     rot: bool,
     /// How many threads; all cores by default
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::threads())]
     threads: Option<usize>,
     /// Prints JSON
     #[arg(long)]
@@ -154,7 +154,7 @@ fn crashes(args: &ExhaustArgs) -> CommandResult {
     } else {
         print_text(&report, distinct, seconds, first.as_ref(), interrupted);
     }
-    Ok(if first.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(verdict(first.is_some(), interrupted))
 }
 
 fn print_bounds(plan: &[(Setting, usize)], bounds: &Bounds) {
@@ -197,6 +197,7 @@ fn print_text(
     out!("{recoveries} crash states of crash points, each recovered and checked");
     out!("{states} different disk states, of which recoveries saw {seen} different pictures");
     match breach {
+        None if interrupted => out!("no breach of the contract so far"),
         None => out!("no breach of the contract"),
         Some(breach) => out!("\n{breach}"),
     }
@@ -291,11 +292,12 @@ fn rot(args: &ExhaustArgs) -> CommandResult {
     } else {
         print_rot(&stores, &counts, seconds, interrupted);
         match &first {
+            None if interrupted => out!("no breach of the contract so far"),
             None => out!("no breach of the contract"),
             Some(breach) => out!("\n{breach}"),
         }
     }
-    Ok(if first.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(verdict(first.is_some(), interrupted))
 }
 
 fn print_rot(

@@ -1,7 +1,8 @@
 //! The command line: what it takes, and where each command goes.
 //!
 //! Exit codes: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call or
-//! a file that cannot be read or written.
+//! a file that cannot be read or written, 130 for a search that was interrupted before it found
+//! a breach.
 
 /// Prints a line, as `println!`; but a reader who has seen enough (`| head`) is no mistake.
 macro_rules! out {
@@ -10,10 +11,12 @@ macro_rules! out {
     };
 }
 
+mod artefact;
 #[cfg(feature = "planted")]
 mod bugs;
 mod exhaust;
 mod long;
+mod numbers;
 mod plant;
 mod replay;
 mod report;
@@ -44,8 +47,19 @@ fn print_line(line: Arguments<'_>) {
     }
 }
 
-const EXIT_STATUS: &str =
-    "Exit status: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call.";
+const EXIT_STATUS: &str = "\
+Exit status: 0 for no breach, 1 for a breach of the contract, 2 for a mistake in the call,
+130 for a search that Ctrl-C or SIGTERM ended before it found a breach.";
+
+/// What a search ends with.
+fn verdict(is_broken: bool, interrupted: bool) -> ExitCode {
+    match (is_broken, interrupted) {
+        (true, _) => ExitCode::FAILURE,
+        // As a shell reports a program that Ctrl-C ended.
+        (false, true) => ExitCode::from(130),
+        (false, false) => ExitCode::SUCCESS,
+    }
+}
 
 /// Runs the real engine on a simulated disk, crashes it anywhere, and compares what is
 /// recovered with a reference model.

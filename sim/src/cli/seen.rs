@@ -7,12 +7,15 @@ use runstone_sim::disk::NTH_MAX;
 use runstone_sim::harness::ledger::{Cell, Ledger, Summary, hazard_names};
 use runstone_sim::harness::{Outcome, marks};
 
+use super::artefact::{Artefact, LEDGER};
+
 /// How many empty cells are printed.
 const EMPTY_SHOWN: usize = 12;
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct SeenArgs {
-    /// Writes every cell of the ledger to this file, as JSON
+    /// Writes every cell of the ledger to this file, as JSON; a file that is no ledger is not
+    /// replaced
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
     /// Fails if a mark of the engine is never reached, but for the known exceptions
@@ -21,6 +24,13 @@ pub(crate) struct SeenArgs {
     /// Fails if there are fewer crash-and-recover cycles
     #[arg(long, value_name = "N", default_value_t = 0)]
     cycles_min: u64,
+}
+
+impl SeenArgs {
+    /// The file that was asked for, tried before the work.
+    pub(crate) fn claim(&self) -> Result<Option<Artefact>, String> {
+        self.ledger.as_deref().map(|path| Artefact::claim(path, LEDGER)).transpose()
+    }
 }
 
 /// What all seeds have seen.
@@ -40,11 +50,11 @@ impl Seen {
     }
 
     /// Writes the file that was asked for.
-    pub(crate) fn write(&self, args: &SeenArgs) -> Result<(), String> {
-        let Some(path) = &args.ledger else { return Ok(()) };
+    pub(crate) fn write(&self, ledger: Option<Artefact>) -> Result<(), String> {
+        let Some(file) = ledger else { return Ok(()) };
         let cells: Vec<_> = self.ledger.cells().collect();
         let text = serde_json::to_string_pretty(&cells).map_err(|e| e.to_string())?;
-        super::write(path, &(text + "\n"))
+        file.write(&(text + "\n"))
     }
 
     /// What was asked for and not seen; a sweep with any of it fails.

@@ -1,21 +1,32 @@
 //! `shrink`: the smallest failing case, as a file that `replay` takes and as a test.
+//!
+//! The clock of this machine, and Ctrl-C, only end the search; with time enough the same failure
+//! always shrinks to the same case.
+#![allow(clippy::disallowed_methods)] // the shell of the simulator: a clock
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use runstone_sim::harness::shrink::{self, Shrunk, Size};
 
-use super::{CaseArgs, CommandResult, Loaded, PLANTED, write};
+use super::artefact::{Artefact, CASE, TEST, TEST_MARK};
+use super::long::Ending;
+use super::{CaseArgs, CommandResult, Loaded, PLANTED, numbers};
 
 #[derive(Debug, Args)]
 pub(crate) struct ShrinkArgs {
     #[command(flatten)]
     case: CaseArgs,
     /// How many runs it may take
-    #[arg(long, default_value_t = 40_000)]
+    #[arg(long, default_value_t = 40_000, value_parser = numbers::runs())]
     runs: u32,
-    /// Where the case is written; the test stands beside it, ending in .rs
+    /// After how many seconds it ends with the best that it has
+    #[arg(long, default_value_t = 25, value_parser = numbers::seconds())]
+    seconds: u64,
+    /// Where the case is written; the test stands beside it, ending in .rs. A file that shrink
+    /// did not write is not replaced
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Prints JSON
@@ -24,10 +35,21 @@ pub(crate) struct ShrinkArgs {
 }
 
 pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
+    // Whatever the machine is busy with, an answer comes within the time.
+    let start = Instant::now();
     let Loaded { case, plant } = args.case.load()?;
-    plant.plant();
     let seed = case.seed;
-    let Some(shrunk) = shrink::shrink(&case, args.runs) else {
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("seed-{seed}.json")));
+    let test_path = out.with_extension("rs");
+    if out == test_path {
+        return Err(format!("{} is where the test stands; give another ending", out.display()));
+    }
+    let (case_file, test_file) = (Artefact::claim(&out, CASE)?, Artefact::claim(&test_path, TEST)?);
+    let ending = Ending::by_ctrl_c()?;
+    plant.plant();
+    let time = Duration::from_secs(args.seconds);
+    let is_over = || ending.is_stopped() || start.elapsed() >= time;
+    let Some(shrunk) = shrink::shrink_until(&case, args.runs, &is_over) else {
         if args.json {
             out!("{}", serde_json::json!({ "seed": seed, "clause": null }));
         } else {
@@ -35,11 +57,10 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("seed-{seed}.json")));
-    let test_path = out.with_extension("rs");
+    let ended = ended_by(ending.was_asked_for(), is_over());
     let bug = plant.name();
-    write(&out, &text(&shrunk, bug.as_deref())?)?;
-    write(&test_path, &test(&shrunk, seed, bug.as_deref())?)?;
+    case_file.write(&text(&shrunk, bug.as_deref())?)?;
+    test_file.write(&test(&shrunk, seed, bug.as_deref())?)?;
     let Size { ops, faults, .. } = Size::of(&shrunk.case);
     if args.json {
         out!(
@@ -51,11 +72,15 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
                 "operations": ops,
                 "faults": faults,
                 "runs": shrunk.runs,
+                "ended_early": ended,
                 "case": out,
                 "test": test_path,
             })
         );
     } else {
+        if let Some(ended) = ended {
+            out!("{ended}; the best so far:");
+        }
         out!("{ops} operations and {faults} faults after {} runs:", shrunk.runs);
         for (i, op) in shrunk.case.ops.iter().enumerate() {
             out!("  [{i}] {op:?}");
@@ -65,6 +90,15 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
         out!("as a test: {}", test_path.display());
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// What ended the search before it was done.
+fn ended_by(interrupted: bool, is_over: bool) -> Option<&'static str> {
+    match (interrupted, is_over) {
+        (true, _) => Some("interrupted"),
+        (false, true) => Some("the time is over (--seconds)"),
+        (false, false) => None,
+    }
 }
 
 /// The case as JSON, one operation a line, with the bug that it needs.
@@ -108,7 +142,7 @@ fn test(shrunk: &Shrunk, seed: u64, bug: Option<&str>) -> Result<String, String>
         ),
     };
     Ok(format!(
-        r##"/// Shrunk from seed {seed}: {failure}
+        r##"{TEST_MARK}{seed}: {failure}
 {attribute}#[test]
 fn {name}() {{
     let case = serde_json::from_str(

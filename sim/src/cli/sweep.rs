@@ -5,7 +5,6 @@
 #![allow(clippy::disallowed_methods)] // the shell of the simulator: threads, a clock, a bar
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,11 +14,11 @@ use indicatif::ProgressBar;
 use runstone_sim::disk::Stats;
 use runstone_sim::harness::{self, Failure, World, generate};
 
-use super::CommandResult;
 use super::long::{Ending, bar, threads};
 use super::plant::Plant;
 use super::seen::{Seen, SeenArgs};
 use super::watchdog::Watchdog;
+use super::{CommandResult, numbers, verdict};
 
 /// One in so many seeds is run twice, and the digests compared.
 const TWICE_ONE_IN: u64 = 16;
@@ -30,16 +29,16 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "A..B", value_parser = range)]
     seeds: Option<(u64, u64)>,
     /// For how many seconds fresh seeds are taken
-    #[arg(long, default_value_t = 30, conflicts_with = "seeds")]
+    #[arg(long, default_value_t = 30, conflicts_with = "seeds", value_parser = numbers::seconds())]
     seconds: u64,
     /// Only this world: strict, lying, garbage-sector, or rot
     #[arg(long, value_parser = super::world)]
     world: Option<World>,
     /// How many threads; all cores by default
-    #[arg(long)]
+    #[arg(long, value_parser = numbers::threads())]
     threads: Option<usize>,
     /// Stops after so many failing seeds
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = numbers::at_least_one())]
     failures: usize,
     /// Prints JSON
     #[arg(long)]
@@ -163,14 +162,20 @@ impl Drop for Working<'_> {
 }
 
 impl Sweep<'_> {
+    /// The next seed, if one is left; never one beyond the greatest.
+    fn take_seed(&self) -> Option<u64> {
+        let next = |seed: u64| (seed < self.end).then(|| seed + 1);
+        self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()
+    }
+
     fn work(&self) {
         self.args.plant.plant();
         while !self.ending.is_stopped() {
-            let seed = self.next.fetch_add(1, Ordering::Relaxed);
             // How many seeds run, and how long: no seed sees the clock.
-            if seed >= self.end || self.deadline.is_some_and(|at| Instant::now() >= at) {
+            if self.deadline.is_some_and(|at| Instant::now() >= at) {
                 return;
             }
+            let Some(seed) = self.take_seed() else { return };
             let begun = self.start.elapsed();
             let case = generate::generate_in(seed, self.args.world);
             self.watchdog.begin(seed);
@@ -212,18 +217,20 @@ pub(super) struct Swept {
 }
 
 pub(crate) fn run(args: &SweepArgs) -> CommandResult {
+    let ledger = args.seen.claim()?;
     let Swept { tally, first, seconds, interrupted } = sweep(args)?;
     match args.json {
         true => print_json(args, &tally, first, seconds, interrupted),
         false => print_text(args, &tally, first, seconds, interrupted),
     }
-    tally.seen.write(&args.seen)?;
+    tally.seen.write(ledger)?;
     let missing = tally.seen.missing(&args.seen);
     for line in &missing {
         eprintln!("missing: {line}");
     }
-    let good = tally.failures.is_empty() && missing.is_empty();
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // What an interrupted sweep has not reached is no finding.
+    let is_broken = !tally.failures.is_empty() || !missing.is_empty() && !interrupted;
+    Ok(verdict(is_broken, interrupted))
 }
 
 /// Sweeps.
@@ -306,7 +313,7 @@ fn print_text(args: &SweepArgs, tally: &Tally, first: u64, seconds: f64, interru
     table("failed syncs: whose, as what, and then", &tally.failed_syncs);
     out!("{} images of the disk checked against the statement of the legal", tally.images);
     if tally.failures.is_empty() {
-        out!("no breach of the contract");
+        out!("no breach of the contract{}", if interrupted { " so far" } else { "" });
         return;
     }
     out!("\n{} failing seeds:", tally.failures.len());

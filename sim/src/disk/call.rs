@@ -23,11 +23,13 @@ pub enum CallKind {
     SetLen,
     Allocate,
     Len,
+    OpenDir,
+    Stat,
 }
 
 impl CallKind {
     /// All kinds.
-    pub const ALL: [CallKind; 16] = [
+    pub const ALL: [CallKind; 18] = [
         CallKind::Open,
         CallKind::Create,
         CallKind::Rename,
@@ -44,13 +46,21 @@ impl CallKind {
         CallKind::SetLen,
         CallKind::Allocate,
         CallKind::Len,
+        CallKind::OpenDir,
+        CallKind::Stat,
     ];
 
     /// Whether a call of this kind can change the disk (a sync changes what is durable).
     pub fn changes(self) -> bool {
         !matches!(
             self,
-            CallKind::Open | CallKind::List | CallKind::Lock | CallKind::Read | CallKind::Len
+            CallKind::Open
+                | CallKind::List
+                | CallKind::Lock
+                | CallKind::Read
+                | CallKind::Len
+                | CallKind::OpenDir
+                | CallKind::Stat
         )
     }
 
@@ -91,6 +101,8 @@ impl CallKind {
             CallKind::SetLen => "set_len",
             CallKind::Allocate => "allocate",
             CallKind::Len => "len",
+            CallKind::OpenDir => "open_dir",
+            CallKind::Stat => "stat",
         }
     }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::config::{CrashModel, DiskConfig};
-use super::crash::Plan;
 use super::inode::{Change, Choice, Cut, FileNode, SECTOR, sectors};
+use super::plan::Plan;
 use super::report::LostWrite;
 use crate::rng::Rng;
 

@@ -7,39 +7,52 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::call::CallKind;
 use super::choice::{choose, clamp, lost_writes};
 use super::config::{CrashModel, DiskConfig, NameModel, Odds};
 use super::dir::{Body, DirNode, NameChange, NameOp, Node, ROOT, apply};
 use super::inode::{Choice, FileNode, SECTOR, at};
-use super::report::{CrashReport, FileLoss};
+use super::moments::MomentAt;
+use super::plan::{Forced, Plan};
+use super::report::{CrashKind, CrashReport, FileLoss, When};
 use super::state::Disk;
 use crate::rng::Rng;
 
-/// What the caller asked for instead of a draw.
-#[derive(Clone, Debug)]
-pub(super) enum Forced {
-    /// A model, and the place of the operation that it speaks of.
-    Model(CrashModel, Option<u64>),
-    /// The places of the operations that are lost; all others are kept.
-    Losing(BTreeSet<u64>),
-}
-
-/// What holds for all files of one power cut.
-pub(super) struct Plan {
-    pub(super) model: CrashModel,
-    pub(super) names: NameModel,
-    /// The operation that `AloneLost` and `AloneKept` speak of, or at which a prefix ends.
-    pub(super) pivot: u64,
-    /// How much of the pivot a torn write keeps, in parts of 65,536.
-    pub(super) part: u64,
-    /// What `AloneLost` loses instead of the pivot.
-    lost: Option<BTreeSet<u64>>,
-}
-
-impl Plan {
-    /// Whether `AloneLost` loses the operation.
-    pub(super) fn loses(&self, seq: u64) -> bool {
-        self.lost.as_ref().map_or(seq == self.pivot, |lost| lost.contains(&seq))
+impl Disk {
+    /// Crashes now. The state after it is chosen here, and stable from here on.
+    pub(super) fn crash(
+        &mut self,
+        kind: CrashKind,
+        at: Option<(CallKind, When)>,
+        forced: Option<Forced>,
+    ) {
+        let mut report = CrashReport::new(kind, self.calls, at);
+        self.note(MomentAt::CrashBegins);
+        self.crashed = true;
+        self.generation += 1;
+        self.armed = None;
+        self.armed_at_rare = None;
+        self.locks.clear();
+        match kind {
+            CrashKind::Power => {
+                self.tree.sweep();
+                power_cut(self, forced, &mut report);
+                self.read_only = false;
+                self.count("power_cut", 1);
+            }
+            CrashKind::Process => {
+                for node in self.tree.nodes.values_mut() {
+                    node.opens = 0;
+                }
+                self.tree.sweep();
+                self.count("process_crash", 1);
+            }
+        }
+        self.feed_state();
+        let code = if kind == CrashKind::Power { 0xC0 } else { 0xC1 };
+        self.trace.event(code, || report.to_string().trim_end().to_owned());
+        self.report = Some(report);
+        self.note(MomentAt::CrashEnds);
     }
 }
 

@@ -107,6 +107,17 @@ pub(super) struct NameOp {
     pub(super) doomed: bool,
 }
 
+/// A path, and the directory that it starts at if it is relative.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<'p>(pub(super) u64, pub(super) &'p Path);
+
+impl<'p> At<'p> {
+    /// From the root.
+    pub(super) fn root(path: &'p Path) -> At<'p> {
+        At(ROOT, path)
+    }
+}
+
 /// Where a path leads.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
@@ -168,14 +179,16 @@ impl Tree {
         self.nodes.iter().filter_map(|(&id, node)| node.file().map(|file| (id, file)))
     }
 
-    /// Follows a path. Absolute and relative paths start at the same root.
-    pub(super) fn locate(&self, path: &Path) -> io::Result<Place> {
-        if path.as_os_str().is_empty() {
+    /// Follows a path from a directory, or from the root if it is absolute. A directory that was
+    /// removed holds no names.
+    pub(super) fn locate(&self, At(start, path): At<'_>) -> io::Result<Place> {
+        let start = if path.has_root() { ROOT } else { start };
+        if path.as_os_str().is_empty() || self.node(start)?.links == 0 {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut above = vec![];
         // The node so far, and the last name with the directory that it is in.
-        let (mut here, mut last) = (Some(ROOT), None);
+        let (mut here, mut last) = (Some(start), None);
         for component in path.components() {
             if matches!(component, Component::Prefix(_) | Component::RootDir | Component::CurDir) {
                 continue;
@@ -187,18 +200,27 @@ impl Tree {
                 above.push(dir);
                 (entries.get(name).copied(), Some((dir, name)))
             } else {
-                (Some(above.pop().unwrap_or(ROOT)), None)
+                (Some(above.pop().unwrap_or_else(|| self.parent(dir))), None)
             };
         }
         Ok(match (last, here) {
             (Some((dir, name)), node) => Place::Entry { dir, name: name.to_owned(), node },
-            (None, id) => Place::Dir(id.unwrap_or(ROOT)),
+            (None, id) => Place::Dir(id.unwrap_or(start)),
         })
     }
 
+    /// The directory that holds a directory; the root holds itself.
+    fn parent(&self, id: u64) -> u64 {
+        let holds = |node: &Node| match &node.body {
+            Body::Dir(dir) => dir.live.values().any(|child| *child == id),
+            Body::File(_) => false,
+        };
+        self.nodes.iter().find(|(_, node)| holds(node)).map_or(ROOT, |(parent, _)| *parent)
+    }
+
     /// The node that a path names.
-    pub(super) fn find(&self, path: &Path) -> io::Result<u64> {
-        match self.locate(path)? {
+    pub(super) fn find(&self, at: At<'_>) -> io::Result<u64> {
+        match self.locate(at)? {
             Place::Dir(id) => Ok(id),
             Place::Entry { node, .. } => node.ok_or_else(|| io::ErrorKind::NotFound.into()),
         }

@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::SimVfs;
+use super::dir::At;
 use super::dir::{Body, NameChange, NameOp, ROOT, apply};
 use super::inode::Change;
 use super::state::Disk;
@@ -208,7 +209,7 @@ impl SimVfs {
 
     /// The number of the node that a path names.
     pub(crate) fn node_of(&self, path: &Path) -> Option<u64> {
-        self.disk().tree.find(path).ok()
+        self.disk().tree.find(At::root(path)).ok()
     }
 
     /// Decides everything, in the order of the files.

@@ -1,15 +1,21 @@
-//! The two traits on the simulated disk: each method is one call through the gate.
+//! The traits on the simulated disk: each method is one call through the gate.
+//!
+//! Invariants: a directory that was opened ([`SimDir`]) and the disk itself take the same way to
+//! the same names, from another start; traces call a file in it by the path under which the
+//! directory was opened.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::path::{MAIN_SEPARATOR, Path};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
 
-use runstone_vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
 use super::SimVfs;
 use super::call::CallKind;
+use super::dir::{At, ROOT};
+use super::state::{Disk, Outcome, simulated_crash};
 use super::trace::Call;
 
 /// The text of a path in traces and digests: the same on every platform for names that are.
@@ -18,114 +24,221 @@ fn text(path: &Path) -> Cow<'_, str> {
     if MAIN_SEPARATOR == '/' { text } else { Cow::Owned(text.replace(MAIN_SEPARATOR, "/")) }
 }
 
-impl SimVfs {
-    fn handle(&self, path: &Path, access: Access, kind: CallKind) -> io::Result<Arc<dyn VfsFile>> {
-        let text = text(path);
-        let mut disk = self.disk();
-        let more = if access == Access::Read { "read" } else { "" };
-        let call = Call { more, ..Call::named(kind, &text) };
-        let node = disk.serve(None, call, |disk, _| match kind {
-            CallKind::Create => disk.create(path),
-            _ => disk.open(path, access),
-        })?;
-        if let Some(node) = disk.tree.nodes.get_mut(&node) {
-            node.opens += 1;
-        }
-        Ok(Arc::new(SimFile {
-            vfs: self.clone(),
-            node,
-            generation: disk.generation,
-            opened: disk.seq,
-            access,
-            path: text.into_owned(),
-        }))
+/// A directory of a [`SimVfs`] that is open.
+struct SimDir {
+    vfs: SimVfs,
+    node: u64,
+    generation: u64,
+    process: u64,
+    /// The path under which it was opened.
+    path: PathBuf,
+}
+
+impl fmt::Debug for SimDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimDir").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Drop for SimDir {
+    fn drop(&mut self) {
+        self.vfs.let_go(self.node, self.generation, None);
+    }
+}
+
+/// Where names start: at the root, or at a directory that is open.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    vfs: &'a SimVfs,
+    dir: Option<&'a SimDir>,
+}
+
+impl<'a> Names<'a> {
+    fn at<'p>(&self, path: &'p Path) -> At<'p> {
+        At(self.dir.map_or(ROOT, |dir| dir.node), path)
     }
 
-    fn name_call(
+    fn generation(&self) -> Option<u64> {
+        self.dir.map(|dir| dir.generation)
+    }
+
+    /// The path as traces write it.
+    fn text<'p>(&self, path: &'p Path) -> Cow<'p, str> {
+        match self.dir {
+            None => text(path),
+            Some(dir) if path == Path::new(".") => Cow::Owned(text(&dir.path).into_owned()),
+            Some(dir) => Cow::Owned(text(&dir.path.join(path)).into_owned()),
+        }
+    }
+
+    fn call<T>(
         &self,
         kind: CallKind,
         path: &Path,
-        more: Option<&Path>,
-        run: impl FnOnce(&mut super::state::Disk) -> super::state::Outcome<()>,
-    ) -> io::Result<()> {
-        let more = more.map(text).unwrap_or_default();
-        let text = text(path);
-        let call = Call { more: &more, ..Call::named(kind, &text) };
-        self.disk().serve(None, call, |disk, _| run(disk))
+        more: &str,
+        run: impl FnOnce(&mut Disk, Option<super::faults::Fault>) -> Outcome<T>,
+    ) -> io::Result<T> {
+        let text = self.text(path);
+        let call = Call { more, ..Call::named(kind, &text) };
+        self.vfs.disk().serve(self.generation(), call, run)
+    }
+
+    fn file(
+        &self,
+        kind: CallKind,
+        path: &Path,
+        access: Access,
+        more: &str,
+        run: impl FnOnce(&mut Disk) -> Outcome<u64>,
+    ) -> io::Result<SimFile> {
+        let text = self.text(path);
+        let call = Call { more, ..Call::named(kind, &text) };
+        let mut disk = self.vfs.disk();
+        let node = disk.serve(self.generation(), call, |disk, _| run(disk))?;
+        disk.hold(node);
+        let (generation, opened) = (disk.generation, disk.seq);
+        let (vfs, path) = (self.vfs.clone(), text.into_owned());
+        Ok(SimFile { vfs, node, generation, opened, access, path })
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        let text = self.text(path);
+        let call = Call::named(CallKind::OpenDir, &text);
+        let mut disk = self.vfs.disk();
+        let node = disk.serve(self.generation(), call, |disk, _| disk.open_dir(self.at(path)))?;
+        disk.hold(node);
+        let (generation, process) = (disk.generation, disk.process);
+        let (vfs, path) = (self.vfs.clone(), PathBuf::from(text.as_ref()));
+        Ok(Arc::new(SimDir { vfs, node, generation, process, path }))
+    }
+
+    fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
+        let (more, access) = match kind {
+            LockKind::Shared => ("shared", Access::Read),
+            LockKind::Exclusive => ("exclusive", Access::ReadWrite),
+        };
+        let mut token = 0;
+        let file = self.file(CallKind::Lock, path, access, more, |disk| {
+            let (held, node) = disk.lock(self.at(path), kind)?;
+            token = held.1;
+            Ok((held.0, node))
+        })?;
+        Ok(Box::new(SimLock { file, token }))
+    }
+}
+
+impl SimVfs {
+    fn names(&self) -> Names<'_> {
+        Names { vfs: self, dir: None }
     }
 
     /// A handle or a lock on a node is gone.
     fn let_go(&self, node: u64, generation: u64, token: Option<u64>) {
         let mut disk = self.disk();
-        if disk.is_alive(generation) {
-            if let Some(token) = token {
-                disk.locks.release(node, token);
-            }
-            let is_unused = disk.tree.nodes.get_mut(&node).is_some_and(|node| {
-                node.opens = node.opens.saturating_sub(1);
-                node.opens == 0 && node.links == 0
-            });
-            // Nothing else has become unused.
-            if is_unused {
-                disk.tree.sweep();
-            }
+        if !disk.is_alive(generation) {
+            return;
+        }
+        if let Some(token) = token {
+            disk.locks.release(node, token);
+            return;
+        }
+        let is_unused = disk.tree.nodes.get_mut(&node).is_some_and(|node| {
+            node.opens = node.opens.saturating_sub(1);
+            node.opens == 0 && node.links == 0
+        });
+        // Nothing else has become unused.
+        if is_unused {
+            disk.tree.sweep();
         }
     }
 }
 
-impl Vfs for SimVfs {
-    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        self.handle(path, access, CallKind::Open)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        self.handle(path, Access::ReadWrite, CallKind::Create)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.name_call(CallKind::Rename, from, Some(to), |disk| disk.rename(from, to))
-    }
-
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.name_call(CallKind::Link, from, Some(to), |disk| disk.link(from, to))
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.name_call(CallKind::Remove, path, None, |disk| disk.remove(path))
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.name_call(CallKind::RemoveDir, path, None, |disk| disk.remove_dir(path))
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let text = text(path);
-        let call = Call::named(CallKind::List, &text);
-        self.disk().serve(None, call, |disk, _| disk.list(path))
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.name_call(CallKind::CreateDir, path, None, |disk| disk.create_dir(path))
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let text = text(path);
-        let call = Call::named(CallKind::SyncDir, &text);
-        self.disk().serve(None, call, |disk, fault| disk.sync_dir(path, fault))
-    }
-
-    fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
-        let more = if kind == LockKind::Shared { "shared" } else { "exclusive" };
-        let text = text(path);
-        let call = Call { more, ..Call::named(CallKind::Lock, &text) };
-        let mut disk = self.disk();
-        let (node, token) = disk.serve(None, call, |disk, _| disk.lock(path, kind))?;
-        if let Some(node) = disk.tree.nodes.get_mut(&node) {
-            node.opens += 1;
-        }
-        Ok(Box::new(SimLock { vfs: self.clone(), node, token, generation: disk.generation }))
+impl SimDir {
+    fn names(&self) -> Names<'_> {
+        Names { vfs: &self.vfs, dir: Some(self) }
     }
 }
+
+/// The trait, by way of `names`.
+macro_rules! names_are_calls {
+    ($type:ty, $is_inherited:expr) => {
+        impl Vfs for $type {
+            fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+                self.names().open_dir(path)
+            }
+
+            fn stat(&self, path: &Path) -> io::Result<Stat> {
+                let names = self.names();
+                names.call(CallKind::Stat, path, "", |disk, _| disk.stat(names.at(path)))
+            }
+
+            fn is_inherited(&self) -> bool {
+                $is_inherited(self)
+            }
+
+            fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+                let (names, more) =
+                    (self.names(), if access == Access::Read { "read" } else { "" });
+                let open = |disk: &mut Disk| disk.open(names.at(path), access);
+                Ok(Arc::new(names.file(CallKind::Open, path, access, more, open)?))
+            }
+
+            fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+                let names = self.names();
+                let create = |disk: &mut Disk| disk.create(names.at(path));
+                Ok(Arc::new(names.file(CallKind::Create, path, Access::ReadWrite, "", create)?))
+            }
+
+            fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+                let names = self.names();
+                names.call(CallKind::Rename, from, &names.text(to), |disk, _| {
+                    disk.rename(names.at(from), names.at(to))
+                })
+            }
+
+            fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+                let names = self.names();
+                names.call(CallKind::Link, from, &names.text(to), |disk, _| {
+                    disk.link(names.at(from), names.at(to))
+                })
+            }
+
+            fn remove(&self, path: &Path) -> io::Result<()> {
+                let names = self.names();
+                names.call(CallKind::Remove, path, "", |disk, _| disk.remove(names.at(path)))
+            }
+
+            fn remove_dir(&self, path: &Path) -> io::Result<()> {
+                let names = self.names();
+                names.call(CallKind::RemoveDir, path, "", |disk, _| disk.remove_dir(names.at(path)))
+            }
+
+            fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+                let names = self.names();
+                names.call(CallKind::List, path, "", |disk, _| disk.list(names.at(path)))
+            }
+
+            fn create_dir(&self, path: &Path) -> io::Result<()> {
+                let names = self.names();
+                names.call(CallKind::CreateDir, path, "", |disk, _| disk.create_dir(names.at(path)))
+            }
+
+            fn sync_dir(&self, path: &Path) -> io::Result<()> {
+                let names = self.names();
+                names.call(CallKind::SyncDir, path, "", |disk, fault| {
+                    disk.sync_dir(names.at(path), fault)
+                })
+            }
+
+            fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
+                self.names().lock(path, kind)
+            }
+        }
+    };
+}
+
+names_are_calls!(SimVfs, |_: &SimVfs| false);
+names_are_calls!(SimDir, |dir: &SimDir| dir.vfs.disk().process != dir.process);
 
 /// An open file of a [`SimVfs`].
 struct SimFile {
@@ -205,6 +318,14 @@ impl VfsFile for SimFile {
         let call = self.call(CallKind::Len, 0, 0);
         self.vfs.disk().serve(Some(self.generation), call, |disk, _| disk.len(self.node))
     }
+
+    /// No call: an open handle knows it.
+    fn id(&self) -> io::Result<FileId> {
+        match self.vfs.disk().is_alive(self.generation) {
+            true => Ok(FileId { device: 0, inode: self.node }),
+            false => Err(simulated_crash()),
+        }
+    }
 }
 
 impl Drop for SimFile {
@@ -215,22 +336,24 @@ impl Drop for SimFile {
 
 /// A held lock of a [`SimVfs`].
 struct SimLock {
-    vfs: SimVfs,
-    node: u64,
+    file: SimFile,
     token: u64,
-    generation: u64,
 }
 
 impl fmt::Debug for SimLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimLock").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("SimLock").field("path", &self.file.path).finish_non_exhaustive()
     }
 }
 
-impl VfsLock for SimLock {}
+impl VfsLock for SimLock {
+    fn file(&self) -> &dyn VfsFile {
+        &self.file
+    }
+}
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.vfs.let_go(self.node, self.generation, Some(self.token));
+        self.file.vfs.let_go(self.file.node, self.file.generation, Some(self.token));
     }
 }

@@ -66,7 +66,6 @@
 //!   are not UTF-8. Case is significant.
 //! - Holes: a file occupies its size, at most [`DiskConfig::file_bytes_max`]. Only written or
 //!   allocated growth counts against the capacity when it is made.
-//! - A directory handle: `sync_dir` goes by path.
 //! - After a failed sync the *size* that reads see falls back only in the flavour
 //!   [`SyncFlavour::Reverted`].
 //!
@@ -90,6 +89,7 @@ mod lock;
 mod moments;
 mod names;
 mod observe;
+mod plan;
 mod report;
 mod rot;
 mod scripted;
@@ -116,7 +116,7 @@ pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};
 pub use rot::Rot;
 pub use state::{Hang, is_simulated_crash};
 
-use dir::{Body, DirNode, Node, Place, ROOT, Tree};
+use dir::{At, Body, DirNode, Node, Place, ROOT, Tree};
 use inode::FileNode;
 use state::Disk;
 
@@ -239,7 +239,7 @@ impl SimVfs {
     pub fn crash_with(&self, model: CrashModel, nth: Option<u64>) {
         let mut disk = self.disk();
         if !disk.crashed {
-            disk.crash(CrashKind::Power, None, Some(crash::Forced::Model(model, nth)));
+            disk.crash(CrashKind::Power, None, Some(plan::Forced::Model(model, nth)));
         }
     }
 
@@ -249,7 +249,7 @@ impl SimVfs {
     pub fn crash_losing(&self, lost: &BTreeSet<u64>) {
         let mut disk = self.disk();
         if !disk.crashed {
-            disk.crash(CrashKind::Power, None, Some(crash::Forced::Losing(lost.clone())));
+            disk.crash(CrashKind::Power, None, Some(plan::Forced::Losing(lost.clone())));
         }
     }
 
@@ -445,10 +445,10 @@ impl SimVfs {
     /// all of its content, survive any crash.
     pub fn is_durable(&self, path: &Path) -> bool {
         let disk = self.disk();
-        let Ok(id) = disk.tree.find(path) else { return false };
+        let Ok(id) = disk.tree.find(At::root(path)) else { return false };
         let path = Path::new("/").join(path);
         let is_named = id == ROOT || disk.tree.paths(true).contains(&(path.clone(), id));
-        let may_change = |part: &Path| match disk.tree.locate(part) {
+        let may_change = |part: &Path| match disk.tree.locate(At::root(part)) {
             Ok(Place::Entry { dir, name, .. }) => disk.tree.has_pending(dir, &name),
             _ => false,
         };

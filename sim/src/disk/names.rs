@@ -1,18 +1,16 @@
 //! What calls on names do to the disk: the semantics of the `Vfs` trait,
 //! and faults of a directory's sync.
 
+use runstone_vfs::{Access, DirEntry, FileId, FileKind, LockKind, Stat};
 use std::io;
-use std::path::Path;
 
-use runstone_vfs::{Access, DirEntry, FileKind, LockKind};
-
-use super::dir::{Body, DirNode, NameChange, Place};
+use super::dir::{At, Body, DirNode, NameChange, Place};
 use super::faults::{Fault, FaultKind, SyncFlavour, io_error};
 use super::inode::FileNode;
 use super::state::{Disk, Outcome, fail};
 
 impl Disk {
-    pub(super) fn open(&mut self, path: &Path, access: Access) -> Outcome<u64> {
+    pub(super) fn open(&mut self, path: At<'_>, access: Access) -> Outcome<u64> {
         let node = self.tree.find(path)?;
         self.tree.file(node)?;
         if self.read_only && access == Access::ReadWrite {
@@ -21,8 +19,21 @@ impl Disk {
         Ok((node, node))
     }
 
+    pub(super) fn open_dir(&mut self, path: At<'_>) -> Outcome<u64> {
+        let node = self.tree.find(path)?;
+        self.tree.dir(node)?;
+        Ok((node, node))
+    }
+
+    pub(super) fn stat(&mut self, path: At<'_>) -> Outcome<Stat> {
+        let node = self.tree.find(path)?;
+        let is_dir = self.tree.node(node)?.is_dir();
+        let kind = if is_dir { FileKind::Dir } else { FileKind::File };
+        Ok((Stat { id: FileId { device: 0, inode: node }, kind }, node))
+    }
+
     /// Where a new name would be.
-    fn vacant(&self, path: &Path) -> io::Result<(u64, String)> {
+    fn vacant(&self, path: At<'_>) -> io::Result<(u64, String)> {
         match self.tree.locate(path)? {
             Place::Entry { dir, name, node: None } => Ok((dir, name)),
             Place::Entry { .. } | Place::Dir(_) => fail(io::ErrorKind::AlreadyExists),
@@ -30,7 +41,7 @@ impl Disk {
     }
 
     /// The entry of an existing name; a place without a last name is busy.
-    fn taken(&self, path: &Path) -> io::Result<(u64, String, u64)> {
+    fn taken(&self, path: At<'_>) -> io::Result<(u64, String, u64)> {
         match self.tree.locate(path)? {
             Place::Entry { dir, name, node: Some(node) } => Ok((dir, name, node)),
             Place::Entry { .. } => fail(io::ErrorKind::NotFound),
@@ -46,7 +57,7 @@ impl Disk {
         }
     }
 
-    pub(super) fn create(&mut self, path: &Path) -> Outcome<u64> {
+    pub(super) fn create(&mut self, path: At<'_>) -> Outcome<u64> {
         let (dir, name) = self.vacant(path)?;
         self.need_room()?;
         let node = self.tree.add(Body::File(FileNode::default()));
@@ -55,7 +66,7 @@ impl Disk {
         Ok((node, node))
     }
 
-    pub(super) fn create_dir(&mut self, path: &Path) -> Outcome<()> {
+    pub(super) fn create_dir(&mut self, path: At<'_>) -> Outcome<()> {
         let (dir, name) = self.vacant(path)?;
         self.need_room()?;
         let node = self.tree.add(Body::Dir(DirNode::default()));
@@ -65,7 +76,7 @@ impl Disk {
     }
 
     /// The file of this name; directories are neither linked nor renamed.
-    fn file_entry(&self, path: &Path) -> io::Result<(u64, String, u64)> {
+    fn file_entry(&self, path: At<'_>) -> io::Result<(u64, String, u64)> {
         match self.tree.locate(path)? {
             Place::Dir(_) => fail(io::ErrorKind::IsADirectory),
             Place::Entry { node: None, .. } => fail(io::ErrorKind::NotFound),
@@ -76,7 +87,7 @@ impl Disk {
         }
     }
 
-    pub(super) fn link(&mut self, from: &Path, to: &Path) -> Outcome<()> {
+    pub(super) fn link(&mut self, from: At<'_>, to: At<'_>) -> Outcome<()> {
         let (_, _, node) = self.file_entry(from)?;
         let (dir, name) = self.vacant(to)?;
         self.need_room()?;
@@ -85,7 +96,7 @@ impl Disk {
         Ok(((), node))
     }
 
-    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Outcome<()> {
+    pub(super) fn rename(&mut self, from: At<'_>, to: At<'_>) -> Outcome<()> {
         let (from_dir, from_name, node) = self.file_entry(from)?;
         let Place::Entry { dir: to_dir, name: to_name, node: target } = self.tree.locate(to)?
         else {
@@ -104,7 +115,7 @@ impl Disk {
         Ok(((), node))
     }
 
-    pub(super) fn remove(&mut self, path: &Path) -> Outcome<()> {
+    pub(super) fn remove(&mut self, path: At<'_>) -> Outcome<()> {
         let (dir, name, node) = match self.taken(path) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 return fail(io::ErrorKind::IsADirectory);
@@ -120,7 +131,7 @@ impl Disk {
         Ok(((), node))
     }
 
-    pub(super) fn remove_dir(&mut self, path: &Path) -> Outcome<()> {
+    pub(super) fn remove_dir(&mut self, path: At<'_>) -> Outcome<()> {
         let (dir, name, node) = self.taken(path)?;
         if !self.tree.dir(node)?.live.is_empty() {
             return fail(io::ErrorKind::DirectoryNotEmpty);
@@ -131,7 +142,7 @@ impl Disk {
         Ok(((), node))
     }
 
-    pub(super) fn list(&mut self, path: &Path) -> Outcome<Vec<DirEntry>> {
+    pub(super) fn list(&mut self, path: At<'_>) -> Outcome<Vec<DirEntry>> {
         let node = self.tree.find(path)?;
         let mut entries: Vec<DirEntry> = vec![];
         for (name, &child) in &self.tree.dir(node)?.live {
@@ -150,7 +161,7 @@ impl Disk {
         Ok((entries, count))
     }
 
-    pub(super) fn sync_dir(&mut self, path: &Path, fault: Option<Fault>) -> Outcome<()> {
+    pub(super) fn sync_dir(&mut self, path: At<'_>, fault: Option<Fault>) -> Outcome<()> {
         let id = self.tree.find(path)?;
         let (files_first, dirs_first) =
             (self.config.names_need_synced_files, self.config.names_need_synced_dirs);
@@ -191,7 +202,7 @@ impl Disk {
         }
     }
 
-    pub(super) fn lock(&mut self, path: &Path, kind: LockKind) -> Outcome<(u64, u64)> {
+    pub(super) fn lock(&mut self, path: At<'_>, kind: LockKind) -> Outcome<(u64, u64)> {
         let node = self.tree.find(path)?;
         self.tree.file(node)?;
         let token = self.locks.take(node, kind)?;

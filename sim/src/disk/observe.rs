@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::SimVfs;
 use super::call::CallKind;
-use super::dir::ROOT;
+use super::dir::{At, ROOT};
 use super::faults::{FailedSync, Injected};
 
 /// A name: its directory's number, its text, its own number, and the content of a file.
@@ -15,7 +15,7 @@ pub type NodeName = (u64, String, u64, Option<Vec<u8>>);
 impl SimVfs {
     /// The number of the file or directory that a path names now. Never given to another.
     pub fn ino(&self, path: &Path) -> Option<u64> {
-        self.disk().tree.find(path).ok()
+        self.disk().tree.find(At::root(path)).ok()
     }
 
     /// What reads of a file would see, if nothing were evicted.
@@ -41,7 +41,7 @@ impl SimVfs {
     /// The names in a directory, as calls see them; none if there is no such directory.
     pub fn names_in(&self, dir: &Path) -> Vec<String> {
         let disk = self.disk();
-        let found = disk.tree.find(dir).and_then(|id| disk.tree.dir(id));
+        let found = disk.tree.find(At::root(dir)).ok().and_then(|id| disk.tree.dir(id).ok());
         let names = found.map(|dir| dir.live.keys().cloned());
         names.map(Iterator::collect).unwrap_or_default()
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::SimVfs;
+use super::dir::At;
 use super::inode::{FileNode, SECTOR, at};
 
 /// What a random rot did.
@@ -69,7 +70,7 @@ impl SimVfs {
         mut how: impl FnMut(&mut FileNode) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut disk = self.disk();
-        let id = disk.tree.find(path)?;
+        let id = disk.tree.find(At::root(path))?;
         let result = how(disk.tree.file_mut(id)?)?;
         disk.count("rot", 1);
         Ok(result)
@@ -171,7 +172,7 @@ impl SimVfs {
     /// [`SimVfs::heal`].
     pub fn break_sector(&self, path: &Path, sector: u64) -> io::Result<()> {
         let mut disk = self.disk();
-        let id = disk.tree.find(path)?;
+        let id = disk.tree.find(At::root(path))?;
         disk.tree.file(id)?;
         disk.bad_sectors.insert((id, sector));
         Ok(())

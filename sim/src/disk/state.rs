@@ -12,7 +12,6 @@ use std::io;
 
 use super::call::CallKind;
 use super::config::DiskConfig;
-use super::crash;
 use super::dir::Tree;
 use super::faults::{FailedSync, Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
 use super::ledger::{Hazard, Ledger};
@@ -42,7 +41,7 @@ pub struct Hang;
 /// How many calls beyond its last a program may make to notice that the disk is gone.
 const REFUSED_MAX: u64 = 10_000;
 
-fn simulated_crash() -> io::Error {
+pub(super) fn simulated_crash() -> io::Error {
     io::Error::other(SimulatedCrash)
 }
 
@@ -81,6 +80,8 @@ pub(super) struct Disk {
     pub(super) calls: u64,
     /// How often the disk has crashed; handles of an earlier life are dead.
     pub(super) generation: u64,
+    /// The process that makes the calls.
+    pub(super) process: u64,
     pub(super) crashed: bool,
     pub(super) armed: Option<(CrashPoint, CrashKind)>,
     /// A crash at a rare call, and how many of those are served before.
@@ -114,6 +115,7 @@ impl Disk {
             seq: 0,
             calls: 0,
             generation: 0,
+            process: 0,
             crashed: false,
             armed: None,
             armed_at_rare: None,
@@ -141,6 +143,13 @@ impl Disk {
             *count += n;
         } else {
             self.stats.events.insert(event.to_owned(), n);
+        }
+    }
+
+    /// A handle holds a node.
+    pub(super) fn hold(&mut self, node: u64) {
+        if let Some(node) = self.tree.nodes.get_mut(&node) {
+            node.opens += 1;
         }
     }
 
@@ -320,42 +329,6 @@ impl Disk {
         }
     }
 
-    /// Crashes now. The state after it is chosen here, and stable from here on.
-    pub(super) fn crash(
-        &mut self,
-        kind: CrashKind,
-        at: Option<(CallKind, When)>,
-        forced: Option<crash::Forced>,
-    ) {
-        let mut report = CrashReport::new(kind, self.calls, at);
-        self.note(MomentAt::CrashBegins);
-        self.crashed = true;
-        self.generation += 1;
-        self.armed = None;
-        self.armed_at_rare = None;
-        self.locks.clear();
-        match kind {
-            CrashKind::Power => {
-                self.tree.sweep();
-                crash::power_cut(self, forced, &mut report);
-                self.read_only = false;
-                self.count("power_cut", 1);
-            }
-            CrashKind::Process => {
-                for node in self.tree.nodes.values_mut() {
-                    node.opens = 0;
-                }
-                self.tree.sweep();
-                self.count("process_crash", 1);
-            }
-        }
-        self.feed_state();
-        let code = if kind == CrashKind::Power { 0xC0 } else { 0xC1 };
-        self.trace.event(code, || report.to_string().trim_end().to_owned());
-        self.report = Some(report);
-        self.note(MomentAt::CrashEnds);
-    }
-
     /// Records what has changed since the last moment, if anybody wants to know.
     pub(super) fn note(&mut self, at: MomentAt) {
         if let Some(recorder) = &mut self.recorder {
@@ -365,7 +338,7 @@ impl Disk {
 
     /// Feeds what the crash has left to the digest: two runs that differ here are told apart
     /// before anybody reads the difference.
-    fn feed_state(&mut self) {
+    pub(super) fn feed_state(&mut self) {
         let Disk { tree, trace, .. } = self;
         for (path, id) in tree.paths(false) {
             for name in path.iter().skip(1) {

@@ -10,11 +10,12 @@
 //!   has made the same calls before.
 //! - After [`LazyVfs::kill`] every call fails and changes nothing.
 
+use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use runstone_vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
 use crate::digest::Digest;
 use crate::disk::{Odometer, SimVfs};
@@ -107,12 +108,24 @@ impl Watch {
 #[derive(Clone, Debug)]
 pub(super) struct LazyVfs {
     disk: SimVfs,
+    /// What names are relative to, and its path.
+    dir: Arc<dyn Vfs>,
+    base: PathBuf,
     watch: Arc<Mutex<Watch>>,
 }
 
 impl LazyVfs {
     pub(super) fn new(disk: SimVfs, watch: &Arc<Mutex<Watch>>) -> LazyVfs {
-        LazyVfs { disk, watch: Arc::clone(watch) }
+        let dir = Arc::new(disk.clone());
+        LazyVfs { disk, dir, base: PathBuf::new(), watch: Arc::clone(watch) }
+    }
+
+    /// A path from the root of the disk.
+    fn path(&self, path: &Path) -> PathBuf {
+        match path.to_str() {
+            Some(".") => self.base.clone(),
+            _ => self.base.join(path),
+        }
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {
@@ -144,6 +157,7 @@ impl LazyVfs {
 
     /// What every call does first.
     fn enter(&self, name: &str, path: &Path, changes: bool) -> io::Result<()> {
+        let path = &self.path(path);
         let mut watch = self.watch();
         watch.calls += 1;
         if watch.is_dead || watch.calls > CALLS_MAX {
@@ -190,8 +204,12 @@ impl LazyVfs {
         file: io::Result<Arc<dyn VfsFile>>,
     ) -> io::Result<Arc<dyn VfsFile>> {
         let file = self.leave(file, |_| 0)?;
-        let node = self.disk.node_of(path);
-        Ok(Arc::new(LazyFile { vfs: self.clone(), node, file, path: path.into() }))
+        Ok(Arc::new(self.file(path, file)))
+    }
+
+    fn file<F>(&self, path: &Path, file: F) -> LazyFile<F> {
+        let path = self.path(path);
+        LazyFile { vfs: self.clone(), node: self.disk.node_of(&path), file, path }
     }
 }
 
@@ -206,39 +224,54 @@ pub(super) fn lock(watch: &Mutex<Watch>) -> MutexGuard<'_, Watch> {
 }
 
 impl Vfs for LazyVfs {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        self.enter("open_dir", path, false)?;
+        let dir = self.leave(self.dir.open_dir(path), |_| 0)?;
+        Ok(Arc::new(LazyVfs { dir, base: self.path(path), ..self.clone() }))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.enter("stat", path, false)?;
+        self.leave(self.dir.stat(path), |found| found.id.inode)
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.dir.is_inherited()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         self.enter("open", path, false)?;
-        self.handle(path, self.disk.open(path, access))
+        self.handle(path, self.dir.open(path, access))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         self.enter("create", path, true)?;
-        self.handle(path, self.disk.create(path))
+        self.handle(path, self.dir.create(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.enter("rename", from, true)?;
-        self.leave(self.disk.rename(from, to), |()| 0)
+        self.leave(self.dir.rename(from, to), |()| 0)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.enter("link", from, true)?;
-        self.leave(self.disk.link(from, to), |()| 0)
+        self.leave(self.dir.link(from, to), |()| 0)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.enter("remove", path, true)?;
-        self.leave(self.disk.remove(path), |()| 0)
+        self.leave(self.dir.remove(path), |()| 0)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         self.enter("remove_dir", path, true)?;
-        self.leave(self.disk.remove_dir(path), |()| 0)
+        self.leave(self.dir.remove_dir(path), |()| 0)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         self.enter("list", path, false)?;
-        let result = self.disk.list(path);
+        let result = self.dir.list(path);
         if let Ok(entries) = &result {
             let mut watch = self.watch();
             entries.iter().for_each(|entry| watch.seen.bytes(entry.name.as_encoded_bytes()));
@@ -248,30 +281,60 @@ impl Vfs for LazyVfs {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.enter("create_dir", path, true)?;
-        self.leave(self.disk.create_dir(path), |()| 0)
+        self.leave(self.dir.create_dir(path), |()| 0)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.enter("sync_dir", path, true)?;
-        self.leave(self.disk.sync_dir(path), |()| 0)
+        self.leave(self.dir.sync_dir(path), |()| 0)
     }
 
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
         self.enter("lock", path, false)?;
-        self.leave(self.disk.lock(path, kind), |_| 0)
+        let held = self.leave(self.dir.lock(path, kind), |_| 0)?;
+        Ok(Box::new(LazyLock { file: self.file(path, held) }))
+    }
+}
+
+/// A held lock.
+#[derive(Debug)]
+struct LazyLock {
+    file: LazyFile<Box<dyn VfsLock>>,
+}
+
+impl VfsLock for LazyLock {
+    fn file(&self) -> &dyn VfsFile {
+        &self.file
+    }
+}
+
+/// What holds a file open: its handle, or a lock.
+trait Holds: Send + Sync + Debug {
+    fn file(&self) -> &dyn VfsFile;
+}
+
+impl Holds for Arc<dyn VfsFile> {
+    fn file(&self) -> &dyn VfsFile {
+        &**self
+    }
+}
+
+impl Holds for Box<dyn VfsLock> {
+    fn file(&self) -> &dyn VfsFile {
+        (**self).file()
     }
 }
 
 /// An open file.
 #[derive(Debug)]
-struct LazyFile {
+struct LazyFile<F> {
     vfs: LazyVfs,
     node: Option<u64>,
-    file: Arc<dyn VfsFile>,
+    file: F,
     path: PathBuf,
 }
 
-impl LazyFile {
+impl<F> LazyFile<F> {
     /// Before the first change of a file all of it is decided.
     fn change(&self, name: &str) -> io::Result<()> {
         self.vfs.enter(name, &self.path, true)?;
@@ -287,18 +350,18 @@ impl LazyFile {
     }
 }
 
-impl VfsFile for LazyFile {
+impl<F: Holds> VfsFile for LazyFile<F> {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         self.vfs.enter("read", &self.path, false)?;
         self.vfs.decide(self.node, &self.path, (pos, buf.len() as u64));
-        let n = self.vfs.leave(self.file.read_at(buf, pos), |n| *n as u64)?;
+        let n = self.vfs.leave(self.file.file().read_at(buf, pos), |n| *n as u64)?;
         self.vfs.watch().seen.bytes(buf.get(..n).unwrap_or_default());
         Ok(n)
     }
 
     fn write_at(&self, buf: &[u8], pos: u64) -> io::Result<usize> {
         self.change("write")?;
-        let written = self.file.write_at(buf, pos);
+        let written = self.file.file().write_at(buf, pos);
         self.record(|path| Event::Write {
             path,
             pos: usize::try_from(pos).unwrap_or(usize::MAX),
@@ -311,7 +374,7 @@ impl VfsFile for LazyFile {
     fn sync(&self) -> io::Result<()> {
         // What is open was on disk before; a sync looks at nothing.
         self.vfs.enter("sync", &self.path, true)?;
-        let synced = self.file.sync();
+        let synced = self.file.file().sync();
         if synced.is_ok() && self.vfs.watch().records {
             self.record(|path| Event::Synced { path });
         }
@@ -320,17 +383,21 @@ impl VfsFile for LazyFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.change("set_len")?;
-        self.vfs.leave(self.file.set_len(len), |()| 0)
+        self.vfs.leave(self.file.file().set_len(len), |()| 0)
     }
 
     fn allocate(&self, pos: u64, len: u64) -> io::Result<()> {
         self.change("allocate")?;
-        self.vfs.leave(self.file.allocate(pos, len), |()| 0)
+        self.vfs.leave(self.file.file().allocate(pos, len), |()| 0)
     }
 
     fn len(&self) -> io::Result<u64> {
         self.vfs.enter("len", &self.path, false)?;
         self.vfs.decide(self.node, &self.path, (0, 0));
-        self.vfs.leave(self.file.len(), |len| *len)
+        self.vfs.leave(self.file.file().len(), |len| *len)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.file.file().id()
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::shrink;
-use super::state::{CrashState, RecoveryCrash, Stopped, Subject, Survives, survivor};
+use super::state::{Broken, CrashState, RecoveryCrash, Stopped, Subject, Survives, survivor};
 use super::{Explored, Options, Violation};
 use crate::disk::{CallKind, CrashKind, CrashPoint, SimVfs, When};
 
@@ -20,9 +20,6 @@ pub(super) struct Search<'a, S> {
     subject: &'a Subject<'a, S>,
     explored: Explored,
 }
-
-/// What a search ends with: the crash, and what the invariant said.
-pub(super) type Broken = (CrashState, String);
 
 impl<'a, S: Default> Search<'a, S> {
     pub(super) fn new(options: &'a Options, subject: &'a Subject<'a, S>) -> Self {

@@ -1,8 +1,7 @@
 //! Reducing a violation: a crash between calls rather than in one, no crash in the recovery if
 //! it does without, and the fewest lost operations.
 
-use super::search::Broken;
-use super::state::{CrashState, Stopped, Subject, Survives};
+use super::state::{Broken, CrashState, Stopped, Subject, Survives};
 use crate::disk::{CrashPoint, When};
 use crate::rng::Rng;
 

@@ -54,6 +54,9 @@ pub struct CrashState {
     pub recovery: Option<RecoveryCrash>,
 }
 
+/// A crash, and what the invariant said.
+pub(super) type Broken = (CrashState, String);
+
 impl CrashState {
     /// A power cut or the end of a process.
     pub fn kind(&self) -> CrashKind {

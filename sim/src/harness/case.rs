@@ -172,6 +172,16 @@ pub enum Op {
     },
     /// Commits one group of what waits.
     Step,
+    /// As `Step`; but when the step has just read the clock, time passes, and a batch is put into
+    /// the queue, whose call has begun after the time that was read.
+    LateStep {
+        /// The batch's changes.
+        changes: Vec<ChangeSpec>,
+        /// Its durability.
+        level: LevelSpec,
+        /// How much time passes.
+        passes_ms: u32,
+    },
     /// Waits for the first ticket, and commits what that takes.
     Wait,
     /// Does what is due.
@@ -296,6 +306,28 @@ pub enum Op {
         /// What happens to it.
         fault: Fault,
     },
+    /// Does nothing, and moves on the number that says what is looked at besides (every fourth
+    /// operation reads a copy of the disk, …). A shrinker writes these where it deletes or puts
+    /// in, so that all that follows keeps its number.
+    Turn {
+        /// By how many operations.
+        by: i32,
+    },
+}
+
+impl Op {
+    /// By how many operations it moves on what is looked at besides.
+    pub fn turns(&self) -> i32 {
+        match self {
+            Op::Turn { by } => *by,
+            _ => 1,
+        }
+    }
+
+    /// Whether it only prepares what the next operation meets.
+    pub fn is_mere_note(&self) -> bool {
+        matches!(self, Op::Fault { .. } | Op::Turn { .. })
+    }
 }
 
 /// Everything that a run depends on.

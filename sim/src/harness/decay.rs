@@ -13,9 +13,10 @@ use std::sync::Arc;
 use runstone::{Database, Error};
 
 use super::case::World;
-use super::runner::{Checked, DIR, Runner};
-use super::world::{SimClock, SimEntropy};
-use super::written::Placed;
+use super::runner::Runner;
+use super::verdict::Checked;
+use super::world::{DIR, SimClock, SimEntropy};
+use super::written::{MANIFEST, Placed};
 use crate::disk::{Rot, SimVfs};
 use crate::rng::{Rng, Streams};
 
@@ -55,8 +56,8 @@ impl Runner<'_> {
     /// with a typed error.
     fn copy_is_judged(&self, copy: &SimVfs, sound: &[Placed], rot: &Rot, rng: Rng) -> Checked {
         // Before the opening, which may repair what it finds.
-        let manifest = path_of("MANIFEST");
-        let is_as_it_was = self.content("MANIFEST") == copy.read_whole(&manifest, false);
+        let manifest = path_of(MANIFEST);
+        let is_as_it_was = self.content(MANIFEST) == copy.read_whole(&manifest, false);
         let (proven, time_ms) = self.proven(sound, copy);
         let opened = Database::builder()
             .options(self.next_options().engine())
@@ -137,7 +138,7 @@ fn damage(copy: &SimVfs, sound: &[Placed], rng: &mut Rng) -> Option<Rot> {
         0..=3 => return copy.rot(1).pop(),
         4 | 5 => flip(&record.file, record.at, RECORD_HEAD, rng),
         6 => flip(&record.file, record.at, record.length, rng),
-        7 => flip("MANIFEST", 0, MANIFEST_BYTES, rng),
+        7 => flip(MANIFEST, 0, MANIFEST_BYTES, rng),
         8 => flip(&record.file, 0, SEGMENT_HEADER, rng),
         9 => Rot::Zeroed { path, sector },
         10 if other.file == record.file => {

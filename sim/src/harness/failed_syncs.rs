@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::runner::Stopped;
+use super::verdict::Stopped;
 use crate::disk::{FailedSync, SimVfs, SyncFlavour};
 
 /// A failed sync whose end is not known yet.
@@ -29,7 +29,7 @@ fn file_kind(failed: &FailedSync) -> &'static str {
     match () {
         () if failed.is_dir => "directory",
         () if is(".log") => "log",
-        () if is(".tmp") || is("MANIFEST") => "manifest",
+        () if is(".tmp") || is("runstone.manifest") => "manifest",
         () => "lock",
     }
 }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use runstone::{Database, MaintainReport, RecoveryReport};
 
 use super::case::run_id;
-use super::oracle;
-use super::runner::{Checked, DIR, Runner, Stopped};
+use super::runner::Runner;
+use super::verdict::{Checked, Stopped};
+use super::world::DIR;
+use super::written::{LOCK, MANIFEST};
 use crate::disk::CallKind;
 
 /// A wall clock that is further ahead of the log than this is reported, in milliseconds.
@@ -29,7 +31,8 @@ pub(super) struct Found {
     bytes: u64,
     segments: u64,
     torn_bytes: u64,
-    foreign_files: u64,
+    /// `None` where no store is there yet, whose files bear its id.
+    foreign_files: Option<u64>,
     pub(super) clock_jump_ms: Option<u64>,
     own: BTreeSet<String>,
     removals_failed: usize,
@@ -51,20 +54,21 @@ impl Runner<'_> {
             bytes: replayed.bytes,
             segments: replayed.segments,
             torn_bytes: replayed.torn_bytes,
-            foreign_files: foreign,
+            foreign_files: self.files().prefix().map(|_| foreign),
             clock_jump_ms: jumped.then_some(ahead),
             own,
             removals_failed: self.removals_failed(),
         })
     }
 
-    /// The store's own files beside manifest and lock, and how many others there are.
+    /// The files beside manifest and lock whose names bear the store's id, and how many others
+    /// there are.
     fn names(&self) -> (BTreeSet<String>, u64) {
-        let (mut own, mut foreign) = (BTreeSet::new(), 0);
+        let (mut own, mut foreign, prefix) = (BTreeSet::new(), 0, self.files().prefix());
         for name in self.disk.names_in(Path::new(DIR)) {
             match name.as_str() {
-                "LOCK" | "MANIFEST" => {}
-                name if oracle::is_own_name(name) => {
+                LOCK | MANIFEST => {}
+                name if prefix.as_ref().is_some_and(|prefix| name.starts_with(prefix)) => {
                     own.insert(name.to_owned());
                 }
                 _ => foreign += 1,
@@ -84,7 +88,7 @@ impl Runner<'_> {
             bytes: report.replayed_bytes,
             segments: report.segments,
             torn_bytes: report.torn_bytes,
-            foreign_files: report.foreign_files,
+            foreign_files: found.foreign_files.map(|_| report.foreign_files),
             clock_jump_ms: report.clock_jump_ms,
             ..found.clone()
         };
@@ -106,7 +110,7 @@ impl Runner<'_> {
 
     /// Runs and their changes, keys, superseded ones: in a share of the operations.
     pub(super) fn figures_are_true(&self) -> Checked {
-        if self.op % ONE_IN != 7 {
+        if self.turn % ONE_IN != 7 {
             return Ok(());
         }
         let db = self.db()?;

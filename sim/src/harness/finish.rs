@@ -4,8 +4,10 @@ use std::path::Path;
 
 use super::case::{ChangeSpec, LevelSpec, Op};
 use super::oracle;
-use super::runner::{Checked, DIR, Runner};
+use super::runner::Runner;
 use super::steps::StepSpec;
+use super::verdict::Checked;
+use super::world::DIR;
 
 impl Runner<'_> {
     /// C10: maintenance drains in a bounded number of steps.

@@ -13,13 +13,9 @@ use runstone_vfs::{Access, MemVfs, Vfs, read_full_at};
 
 use super::case::{Case, run_id};
 use super::guard::bounded;
-use super::ledger::WATCH;
-use super::runner::{Checked, DIR, Runner};
-use super::world::{SimClock, SimEntropy};
+use super::world::{DIR, SimClock, SimEntropy};
 use crate::rng::Rng;
 
-/// A name that looks like the store's own, and is not: numbers have six digits.
-const FOREIGN: &str = "/data/store/00001.log";
 /// In one case of so many there is such a file.
 const FOREIGN_ONE_IN: u64 = 4;
 /// How many commits the other store has.
@@ -69,39 +65,4 @@ fn other_store(case: &Case, wall_ms: u64) -> Result<Vec<u8>, Error> {
         Ok(bytes)
     };
     Ok(read().unwrap_or_default())
-}
-
-impl Runner<'_> {
-    /// C12: puts a file into the directory that the store must never touch. If a crash comes
-    /// between, it may be lost, and nothing is claimed.
-    pub(super) fn leave_foreign_file(&mut self) {
-        if self.foreign.is_empty() {
-            return;
-        }
-        self.disk.enable_faults(false);
-        self.disk.unwatch();
-        let vfs = self.vfs();
-        let made = vfs.create(Path::new(FOREIGN)).and_then(|file| {
-            file.write_at(&self.foreign, 0)?;
-            file.sync()?;
-            vfs.sync_dir(Path::new(DIR))
-        });
-        self.disk.enable_faults(true);
-        self.disk.watch(WATCH);
-        self.has_foreign = made.is_ok();
-    }
-
-    /// C12: the file is there, as it was written.
-    pub(super) fn foreign_file_is_left(&self) -> Checked {
-        if !self.has_foreign {
-            return Ok(());
-        }
-        match self.disk.live_image().get(Path::new(FOREIGN)) {
-            None => self.fail("C12", "a file that is not the store's was removed"),
-            Some(found) if *found != self.foreign => {
-                self.fail("C12", "a file that is not the store's was changed")
-            }
-            Some(_) => Ok(()),
-        }
-    }
 }

@@ -4,7 +4,8 @@ use runstone::{Error, Level};
 
 use super::case::{ChangeSpec, key_bytes};
 use super::model;
-use super::runner::{Checked, Pending, Runner};
+use super::runner::{Pending, Runner};
+use super::verdict::Checked;
 
 impl Runner<'_> {
     /// Judges the tickets that have their outcome, in the order of submission.
@@ -53,7 +54,7 @@ impl Runner<'_> {
         match &error {
             Error::OutcomeUnknown { .. } => {
                 // Whether it is legal depends on the unknown ones before it.
-                self.unknown.push(changes.to_vec());
+                self.unknown.push((changes.to_vec(), self.commit_ms()));
                 self.epoch_max = self.epoch_max.max(self.epoch);
                 self.poisoned = true;
                 self.expect_fault("C6", &error, crashed)
@@ -62,7 +63,20 @@ impl Runner<'_> {
                 self.poisoned = true;
                 self.expect_fault("C6", &error, crashed)
             }
+            // A manifest that a lying disk has lost is another one.
+            Error::Displaced { .. } if !self.is_strict() => {
+                self.unknown.push((changes.to_vec(), self.commit_ms()));
+                self.poisoned = true;
+                self.expect_fault("C6", &error, crashed)
+            }
             Error::DiskFull { .. } if self.may_be_full() => {
+                self.commit_met_full_disk();
+                self.remember_undone(changes);
+                Ok(())
+            }
+            // It met the crash before it had written anything.
+            Error::Io { .. } if crashed => Ok(()),
+            Error::Io { .. } if self.met_a_refusal() => {
                 self.commit_met_full_disk();
                 self.remember_undone(changes);
                 Ok(())
@@ -76,6 +90,11 @@ impl Runner<'_> {
                 Ok(()) => self.fail("C6", format!("a commit failed without a reason: {error}")),
             },
         }
+    }
+
+    /// The time of the commits that are judged.
+    fn commit_ms(&self) -> u64 {
+        self.commit_ms.unwrap_or_else(|| self.now_ms())
     }
 
     /// C7: a commit that a full disk undid comes back if the sync of that lied.
@@ -92,7 +111,7 @@ impl Runner<'_> {
         let limits = self.options().limits;
         for history in [&mut branch, &mut base.clone()] {
             if history.check_door(changes, limits).is_ok() && history.check(changes).is_ok() {
-                history.commit(changes, self.now_ms());
+                history.commit(changes, self.commit_ms());
                 self.timelines.push(history.clone());
             }
         }
@@ -120,7 +139,7 @@ impl Runner<'_> {
         has_previous: bool,
         previous: Option<runstone::Value>,
     ) -> Checked {
-        let now = self.now_ms();
+        let now = self.commit_ms();
         if has_previous && let [ChangeSpec::Delete { run, key }] = changes {
             let key = key_bytes(*key);
             let before = self.model.get(*run, &key, self.model.version(), now);
@@ -180,7 +199,16 @@ impl Runner<'_> {
                 self.disk_was_full();
                 Ok(())
             }
+            Err(Error::Io { .. }) if self.disk.is_crashed() => Ok(()),
+            Err(Error::Io { .. }) if self.met_a_refusal() => {
+                self.disk_was_full();
+                Ok(())
+            }
             Err(error @ Error::Poisoned { .. }) => {
+                self.poisoned = true;
+                self.expect_fault("C6", &error, self.disk.is_crashed())
+            }
+            Err(error @ Error::Displaced { .. }) if !self.is_strict() => {
                 self.poisoned = true;
                 self.expect_fault("C6", &error, self.disk.is_crashed())
             }

@@ -28,8 +28,8 @@ fn moment() -> (u64, u8) {
 fn file(path: &str) -> u8 {
     let name = path.rsplit('/').next().unwrap_or_default();
     match name {
-        "LOCK" => 1,
-        "MANIFEST" => 2,
+        "runstone.lock" => 1,
+        "runstone.manifest" => 2,
         _ if name.ends_with(".tmp") => 3,
         _ if name.ends_with(".log") => 4,
         _ if name.contains('.') => 5,
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn every_file_of_a_store_is_of_its_kind() {
         let of = |path: &str| FILES[usize::from(file(path))];
-        assert_eq!(of("/data/store/MANIFEST"), "manifest");
+        assert_eq!(of("/data/store/runstone.manifest"), "manifest");
         assert_eq!(of("/data/store/LOCK"), "lock");
         assert_eq!(of("/data/store/000012.log"), "segment");
         assert_eq!(of("/data/store/000013.tmp"), "temporary");

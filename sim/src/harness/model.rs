@@ -403,6 +403,24 @@ impl Model {
         visible(revisions, version, now_ms)
     }
 
+    /// The greatest expiry of what a reader at a version and a time is told has expired, of those
+    /// keys of a run that it reads; 0 if there is none.
+    pub(crate) fn expired_ms(
+        &self,
+        run: u8,
+        is_read: impl Fn(&[u8]) -> bool,
+        version: u64,
+        now_ms: u64,
+    ) -> u64 {
+        let of_run = self.keys.range((run, TypeTag::KV, Vec::new())..);
+        let of_run = of_run.take_while(|((owner, tag, _), _)| (*owner, *tag) == (run, TypeTag::KV));
+        let read = of_run.filter(|((_, _, key), _)| is_read(key));
+        let seen = read.filter_map(|(_, revisions)| newest(revisions, version));
+        let expired = seen.filter(|revision| revision.value.is_some());
+        let expired = expired.filter_map(|revision| revision.expiry_ms);
+        expired.filter(|expiry| *expiry <= now_ms).max().unwrap_or(0)
+    }
+
     /// The greatest moment, not behind this one, at which a key of now has expired; 0 if none has.
     pub(crate) fn last_expiry_ms(&self, now_ms: u64) -> u64 {
         let newest = self.keys.values().filter_map(|revisions| revisions.last());
@@ -481,10 +499,10 @@ impl Model {
     }
 }
 
+fn newest(revisions: &[Revision], version: u64) -> Option<&Revision> {
+    revisions.iter().rev().find(|revision| revision.version <= version)
+}
+
 fn visible(revisions: &[Revision], version: u64, now_ms: u64) -> Option<&Revision> {
-    revisions
-        .iter()
-        .rev()
-        .find(|revision| revision.version <= version)
-        .filter(|revision| revision.is_visible(now_ms))
+    newest(revisions, version).filter(|revision| revision.is_visible(now_ms))
 }

@@ -11,6 +11,7 @@ use runstone::{Database, KVStore, Key, Namespace, RunFilter, RunStatus, Value, V
 
 use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::model::{Model, Revision};
+use super::written::{MANIFEST, numbered};
 
 /// How many runs a case may name.
 pub(crate) const RUNS: u8 = 10;
@@ -183,16 +184,26 @@ pub(crate) fn compare_get(
     key: u16,
     now_ms: u64,
 ) -> Result<(), String> {
+    compare_value_of(db, model, run, key, now_ms)?;
+    compare_exists(db, model, run, key, now_ms)
+}
+
+/// Reads one key in every way that gives its value.
+pub(crate) fn compare_value_of(
+    db: &Database,
+    model: &Model,
+    run: u8,
+    key: u16,
+    now_ms: u64,
+) -> Result<(), String> {
     let bytes = key_bytes(key);
     let id = run_id(run);
     let what = format_args!("run {run} key {}", bytes.escape_ascii());
     let versioned = db.get_versioned(id, &bytes);
     let plain = db.get(id, &bytes);
-    let exists = db.exists(id, &bytes);
     if !model.knows_run(run) {
         let all_refused = matches!(versioned, Err(runstone::Error::RunNotFound { .. }))
-            && matches!(plain, Err(runstone::Error::RunNotFound { .. }))
-            && matches!(exists, Err(runstone::Error::RunNotFound { .. }));
+            && matches!(plain, Err(runstone::Error::RunNotFound { .. }));
         return if all_refused { Ok(()) } else { Err(format!("{what}: read of an unknown run")) };
     }
     if bytes.is_empty() {
@@ -206,9 +217,6 @@ pub(crate) fn compare_get(
     if plain != versioned.map(|versioned| versioned.value) {
         return Err(format!("{what}: get and get_versioned differ"));
     }
-    if exists.ok() != Some(expected.is_some()) {
-        return Err(format!("{what}: exists differs"));
-    }
     let bytes = KVStore::new(db.clone()).get(id, &bytes);
     let same = match (&bytes, expected.and_then(|revision| revision.value.as_ref())) {
         (Ok(None), None) => true,
@@ -217,6 +225,27 @@ pub(crate) fn compare_get(
         _ => false,
     };
     if same { Ok(()) } else { Err(format!("{what}: the facade gave {bytes:?}")) }
+}
+
+/// Asks only whether a key is there.
+pub(crate) fn compare_exists(
+    db: &Database,
+    model: &Model,
+    run: u8,
+    key: u16,
+    now_ms: u64,
+) -> Result<(), String> {
+    let bytes = key_bytes(key);
+    let expected = model.get(run, &bytes, model.version(), now_ms).is_some();
+    match db.exists(run_id(run), &bytes) {
+        Err(runstone::Error::RunNotFound { .. }) if !model.knows_run(run) => Ok(()),
+        Err(runstone::Error::InvalidArgument { .. }) if bytes.is_empty() => Ok(()),
+        Ok(found) if found == expected && model.knows_run(run) => Ok(()),
+        found => {
+            let key = bytes.escape_ascii();
+            Err(format!("run {run} key {key}: exists gives {found:?}, not {expected}"))
+        }
+    }
 }
 
 /// Every key of every run: the reads that a comparison of lists does not make.
@@ -229,22 +258,10 @@ pub(crate) fn compare_all_gets(db: &Database, model: &Model, now_ms: u64) -> Res
     Ok(())
 }
 
-/// The number and the kind of a file of this store's naming, beside manifest and lock.
-fn own_name(name: &str) -> Option<(u64, &str)> {
-    let (digits, kind) = name.split_once('.')?;
-    let number = digits.parse().ok()?;
-    (digits.len() >= 6 && matches!(kind, "log" | "tmp")).then_some((number, kind))
-}
-
-/// Whether a name is of this store's naming.
-pub(crate) fn is_own_name(name: &str) -> bool {
-    own_name(name).is_some()
-}
-
-/// C12: the files of this store's naming that its manifest does not name, though they bear its
-/// id or no valid header. Reads the manifest by its documented layout, not by the engine.
+/// C12: the files that bear the store's id in their names and that its manifest does not name.
+/// Reads the manifest by its documented layout, not by the engine.
 pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<(), String> {
-    let Some(manifest) = image.get(&dir.join("MANIFEST")) else {
+    let Some(manifest) = image.get(&dir.join(MANIFEST)) else {
         return Err("there is no manifest".to_owned());
     };
     let store_id = manifest.get(24..40).ok_or("the manifest is short")?;
@@ -254,15 +271,17 @@ pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<()
         .chunks_exact(40)
         .map(|entry| u64::from_le_bytes(entry.first_chunk().copied().unwrap_or_default()))
         .collect();
-    for (path, content) in image {
+    // Whatever bears the store's id in its name is the store's.
+    let prefix = numbered(store_id, 0, "");
+    let prefix = prefix.trim_end_matches("000000.");
+    for path in image.keys() {
         let Some(name) = path.strip_prefix(dir).ok().and_then(Path::to_str) else { continue };
-        let Some((number, kind)) = own_name(name) else { continue };
-        if kind == "log" && named.contains(&number) {
+        let Some((digits, kind)) = name.strip_prefix(prefix).and_then(|rest| rest.split_once('.'))
+        else {
             continue;
-        }
-        let id = if kind == "log" { content.get(16..32) } else { content.get(24..40) };
-        let is_headed = content.starts_with(b"RUNSTLOG") || content.starts_with(b"RUNSTMAN");
-        if !is_headed || id == Some(store_id) {
+        };
+        let is_named = digits.parse::<u64>().is_ok_and(|number| named.contains(&number));
+        if kind != "log" || !is_named {
             return Err(format!("{name} is left, and the manifest names only {named:?}"));
         }
     }

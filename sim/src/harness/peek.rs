@@ -10,7 +10,9 @@
 
 use std::path::Path;
 
-use super::runner::{Checked, DIR, Runner};
+use super::runner::Runner;
+use super::verdict::Checked;
+use super::world::DIR;
 use super::written::Written;
 use crate::disk::{CallKind, CrashKind, SimVfs};
 
@@ -23,7 +25,7 @@ impl Runner<'_> {
         let renames = self.disk.calls_of(CallKind::Rename);
         let is_new = std::mem::replace(&mut self.renames_seen, renames) != renames;
         // The first of a session, which comes from a recovery, and a share of the others.
-        let is_replaced = is_new && (self.op.is_multiple_of(4) || !self.has_looked);
+        let is_replaced = is_new && (self.turn.is_multiple_of(4) || !self.has_looked);
         self.has_looked |= is_new;
         let was_full = std::mem::take(&mut self.full_unseen);
         if !self.looks() {
@@ -75,7 +77,8 @@ impl Runner<'_> {
             return self.fail("C5", format!("behind {behind} {name} is shorter than attested"));
         }
         let (floor, version) = self.time_floor;
-        let (last, time_ms) = (files.last_commit(), files.time_ms(version));
+        // Commits that came later and are promised as well bear their own time.
+        let (last, time_ms) = (files.last_commit(), files.time_ms(version.max(self.durable)));
         if last < self.durable {
             let message =
                 format!("behind {behind} commit {last} is the last, not {}", self.durable);

@@ -1,5 +1,7 @@
 //! What each operation does, and what must be seen at once.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use runstone::{Level, RunOptions, WriteBatch, WriteOptions};
 
 use super::case::{
@@ -7,7 +9,9 @@ use super::case::{
     status, ttl, type_tag,
 };
 use super::model::Model;
-use super::runner::{Checked, DIR, Pending, Runner};
+use super::runner::{Pending, Runner};
+use super::verdict::Checked;
+use super::world::DIR;
 use super::{model, oracle};
 use crate::disk::{CrashKind, CrashPoint, Fault, When};
 
@@ -51,6 +55,9 @@ impl Runner<'_> {
                 self.digest.u64(answered.map_or(u64::MAX, |n| n as u64));
                 self.settle()
             }
+            Op::LateStep { changes, level, passes_ms } => {
+                self.late_step(changes, *level, u64::from(*passes_ms))
+            }
             Op::Wait => {
                 let Some(Pending { changes, level, ticket }) = self.pending.pop_front() else {
                     return Ok(());
@@ -75,7 +82,15 @@ impl Runner<'_> {
             }
             Op::Get { run, key } => {
                 let (run, key, now) = (*run, *key, self.now_ms());
-                let outcome = oracle::compare_get(self.db()?, &self.model, run, key, now);
+                // In every way, or only whether it is there, or only what.
+                let compare = match self.turn % 3 {
+                    0 => oracle::compare_exists,
+                    1 => oracle::compare_value_of,
+                    _ => oracle::compare_get,
+                };
+                let outcome = compare(self.db()?, &self.model, run, key, now);
+                let (bytes, version) = (key_bytes(key), self.model.version());
+                self.note_shown(self.model.expired_ms(run, |key| *key == bytes, version, now));
                 self.require("read", outcome)
             }
             Op::List { run, key, len, ends } => self.list(*run, *key, *len, *ends),
@@ -150,6 +165,41 @@ impl Runner<'_> {
                 self.arm_fault(*after_calls, *fault);
                 Ok(())
             }
+            Op::Turn { .. } => Ok(()),
+        }
+    }
+
+    /// C11: a step, and a batch that is put into the queue when the step has read the clock: it may
+    /// join the group, and does not bear the time of those before it.
+    fn late_step(&mut self, changes: &[ChangeSpec], level: LevelSpec, passes_ms: u64) -> Checked {
+        let came = Arc::new(Mutex::new(None));
+        let (db, batch, outcome) =
+            (self.db()?.clone(), batch(&self.model, changes), Arc::clone(&came));
+        let before_ms = self.now_ms();
+        self.clock.at_next_reading(move |clock| {
+            clock.pass(passes_ms, 0);
+            let submitted = db.submit(batch, write_options(level));
+            *outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(submitted);
+        });
+        let answered = self.db()?.step();
+        let was_read = self.clock.was_read();
+        self.digest.u64(answered.map_or(u64::MAX, |n| n as u64));
+        if !was_read {
+            return self.settle();
+        }
+        self.commit_ms = Some(before_ms);
+        let settled = self.settle();
+        self.commit_ms = None;
+        settled?;
+        self.observe_clock()?;
+        let level = self.level(level);
+        match came.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(Ok(ticket)) => {
+                self.pending.push_back(Pending { changes: changes.to_vec(), level, ticket });
+                self.settle()
+            }
+            Some(Err(error)) => self.judge(changes, level, false, Err(error)),
+            None => self.fail("harness", "a clock that was read has had no visit"),
         }
     }
 
@@ -157,7 +207,9 @@ impl Runner<'_> {
     fn take_echoes(&mut self, op: &Op) {
         let changes = match op {
             Op::Write { change, .. } | Op::Kv { change } => std::slice::from_ref(change),
-            Op::Batch { changes, .. } | Op::Submit { changes, .. } => changes,
+            Op::Batch { changes, .. }
+            | Op::Submit { changes, .. }
+            | Op::LateStep { changes, .. } => changes,
             _ => return,
         };
         for change in changes {

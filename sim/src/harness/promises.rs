@@ -11,8 +11,10 @@ use runstone::{Database, Level};
 
 use super::case::ChangeSpec;
 use super::oracle;
-use super::runner::{Checked, DIR, Runner, Stopped};
-use super::written::{NOTE_BYTES_MAX, Written};
+use super::runner::Runner;
+use super::verdict::{Checked, Stopped};
+use super::world::DIR;
+use super::written::{MANIFEST, NOTE_BYTES_MAX, Written};
 use crate::disk::{CallKind, FaultKind};
 
 /// The least that a commit takes in the log's buffer.
@@ -34,17 +36,33 @@ impl Runner<'_> {
         self.full_at = None;
     }
 
-    /// C11: a flush, or a close with anything to write, has logged the engine's time.
+    /// C11: a flush, or a close with anything to write, has logged the engine's time; and in any
+    /// case one at which all has expired that was shown as expired before.
     pub(super) fn floor_is_logged(&mut self) {
         let version = self.model.version();
-        let logged = match self.dirty {
+        let known = match self.dirty {
             true => self.now_ms(),
             // What maintenance has logged is durable by now.
             false if self.looks() => self.files().floor_ms().max(self.model.time_ms()),
             false => self.model.time_ms(),
         };
+        let logged = known.max(self.shown_ms);
         self.time_floor = self.time_floor.max((logged, version));
         self.dirty = false;
+    }
+
+    /// C11: a reader was told that what expired then has expired.
+    pub(super) fn note_shown(&mut self, expired_ms: u64) {
+        self.shown_ms = self.shown_ms.max(expired_ms);
+    }
+
+    /// What an opening that saw this wall clock says of how far the log is ahead of it.
+    pub(super) fn ahead_is_reported(db: &Database, wall_ms: u64) -> Result<(), String> {
+        let ahead = db.storage().now().as_millis().checked_sub(wall_ms).filter(|ahead| *ahead > 0);
+        match db.recovery_report().clock_ahead_ms {
+            found if found == ahead => Ok(()),
+            found => Err(format!("the log is {found:?} ms ahead of the clock, not {ahead:?}")),
+        }
     }
 
     /// C11: what was logged is the least that any opening knows, whatever the wall clock says.
@@ -110,9 +128,21 @@ impl Runner<'_> {
         }
     }
 
+    /// Whether a failure since the store was opened may have taken out of the files what had been
+    /// written to them: then nobody can tell from outside whether it had been.
+    fn lost_since_opened(&self) -> bool {
+        self.disk.injected_since(self.faults_before).iter().any(|hit| {
+            hit.fault.kind == FaultKind::BackgroundFails
+                || matches!(hit.kind, CallKind::Sync | CallKind::SyncDir)
+        })
+    }
+
     /// C6: what a full disk keeps in memory is written before anything else is taken.
     pub(super) fn nothing_waits(&mut self, what: &str) -> Checked {
         let Some(stuck) = self.stuck.take() else { return Ok(()) };
+        if self.lost_since_opened() {
+            return Ok(());
+        }
         let written = self.last_in_files();
         if self.disk.is_crashed() || written >= stuck {
             return Ok(());
@@ -260,7 +290,7 @@ impl Runner<'_> {
     /// at in a share of the operations.
     pub(super) fn buffer_is_within_its_limit(&self) -> Checked {
         let told = self.looks() && !self.lost_writes_possible();
-        if !told || !self.op.is_multiple_of(4) || !self.pending.is_empty() {
+        if !told || !self.turn.is_multiple_of(4) || !self.pending.is_empty() {
             return Ok(());
         }
         let limit = self.options().log_buffer_bytes_max;
@@ -284,7 +314,7 @@ impl Runner<'_> {
 
     /// C1, without waiting for a crash to show it: in a share of the operations.
     pub(super) fn is_durable_at_once(&self, what: &str) -> Checked {
-        if !self.op.is_multiple_of(8) {
+        if !self.turn.is_multiple_of(8) {
             return Ok(());
         }
         self.log_ends_with_a_sector()?;
@@ -300,16 +330,28 @@ impl Runner<'_> {
         self.fail("C1", message)
     }
 
-    /// A delete, and the end of a run, may use a sixteenth more of the memory than puts may.
+    /// A delete may use a reserve beyond the memory that puts may use, or beyond what the opening
+    /// needed; the end of a run takes none, and is never refused for it.
     pub(super) fn has_no_reserve(&self, changes: &[ChangeSpec]) -> Checked {
-        let frees = matches!(changes, [ChangeSpec::Delete { .. } | ChangeSpec::End { .. }]);
-        let budget = self.options().memtable_bytes_max;
-        let used = self.memory_bytes();
-        // Others of its group have taken room that is not in use yet.
-        if !frees || !self.pending.is_empty() || used + CHANGE_BYTES_MAX > budget + budget / 16 {
-            return Ok(());
+        let (used, limit) = (self.memory_bytes(), self.memory_with_reserve());
+        let is_refused_rightly = match changes {
+            [ChangeSpec::End { .. }] => false,
+            // Others of its group have taken room that is not in use yet.
+            [ChangeSpec::Delete { .. }] => {
+                !self.pending.is_empty() || used + CHANGE_BYTES_MAX > limit
+            }
+            _ => true,
+        };
+        match is_refused_rightly {
+            true => Ok(()),
+            false => self.fail("memory", format!("{used} of {limit} bytes, and no way out")),
         }
-        self.fail("memory", format!("{used} bytes of {budget}, and no room for a delete"))
+    }
+
+    /// How much memory there may be after deletes and ends of runs.
+    fn memory_with_reserve(&self) -> u64 {
+        let budget = self.options().memtable_bytes_max;
+        budget.max(self.memory_at_first) + (budget / 16).max(4096)
     }
 
     /// A blocking commit overtakes none that the same thread has submitted.
@@ -379,13 +421,14 @@ impl Runner<'_> {
         self.require("C12", outcome)
     }
 
-    /// Memory is within its budget after a put, and with the reserve of deletes and ends after one
-    /// of those; or no more than what a recovery needed, which knows less of what has expired.
+    /// Memory is within its budget after a put, or no more than what a recovery needed, which
+    /// knows less of what has expired; after deletes and ends with their reserve beyond that.
     pub(super) fn is_within_its_memory(&mut self) -> Checked {
-        let budget = self.options().memtable_bytes_max;
         let (put, freed) = std::mem::take(&mut self.acknowledged_in_op);
-        let reserve = if put && !freed { 0 } else { budget / 16 };
-        let limit = (budget + reserve).max(self.memory_at_first);
+        let limit = match put && !freed {
+            true => self.options().memtable_bytes_max.max(self.memory_at_first),
+            false => self.memory_with_reserve(),
+        };
         if !self.options().may_be_full() {
             return Ok(());
         }
@@ -406,7 +449,7 @@ impl Runner<'_> {
     pub(super) fn may_be_unreadable(&self) -> bool {
         let lost = |kind: CallKind| matches!(kind, CallKind::Read | CallKind::SyncDir);
         self.openings == 0
-            || !self.disk.live_image().contains_key(&Path::new(DIR).join("MANIFEST"))
+            || !self.disk.live_image().contains_key(&Path::new(DIR).join(MANIFEST))
             || self.disk.injected().iter().any(|hit| lost(hit.kind))
             || !self.is_strict()
     }

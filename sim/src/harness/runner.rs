@@ -11,38 +11,21 @@ use runstone::{Database, Level, Snapshot, Ticket};
 use super::case::{Case, CaseOptions, ChangeSpec, NestedCrash, Op, World};
 use super::failed_syncs::FailedSyncs;
 use super::figures::Found;
+use super::foreign;
 use super::generate;
 use super::guard::{CALLS_MAX, Ended, bounded};
 use super::ledger::WATCH;
 use super::model::Model;
-use super::views::OpenScan;
+use super::open_scan::OpenScan;
+use super::verdict::{Checked, Failure, Stop, Stopped};
 use super::watch::Watch;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
 use crate::disk::{CallKind, CrashKind, FaultKind, FaultPlan, SimVfs, Sites, Stats};
 use crate::rng::{Stream, Streams};
 
-/// Where the store lives: two levels deep, so that parents matter.
-pub(super) const DIR: &str = "/data/store";
 /// The wall clock at the beginning, in milliseconds.
 const WALL_MS: u64 = 1_700_000_000_000;
-
-/// A breach of the contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The clause of the contract, or what else was broken.
-    pub clause: &'static str,
-    /// The operation at which it showed.
-    pub op: usize,
-    /// The first difference.
-    pub message: String,
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} at operation {}: {}", self.clause, self.op, self.message)
-    }
-}
 
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
@@ -94,32 +77,20 @@ pub fn run(case: &Case, trace: bool) -> Outcome {
     Runner::new(case, trace).finish_run()
 }
 
-/// Why a run ends before its last operation.
-pub(super) enum Stop {
-    /// The store refused to open, in a world where that is right.
-    Refused,
-    /// The contract was broken.
-    Failed(Failure),
+/// Runs a case with fewer calls to the disk than any may make, and gives up, with no failure,
+/// when `is_late` says so; it is asked before each operation.
+pub(super) fn run_within(case: &Case, calls_max: u64, is_late: &dyn Fn() -> bool) -> Outcome {
+    let mut runner = Runner::new(case, false);
+    runner.disk.limit_calls(calls_max);
+    runner.is_late = Some(is_late);
+    runner.finish_run()
 }
-
-pub(super) type Checked<T = ()> = Result<T, Stop>;
 
 /// A commit that waits in the queue.
 pub(super) struct Pending {
     pub(super) changes: Vec<ChangeSpec>,
     pub(super) level: Level,
     pub(super) ticket: Ticket,
-}
-
-/// What the last stop of the store guarantees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
-    /// `close` returned Ok.
-    Clean,
-    /// The process ended, one way or another; no power cut.
-    Process,
-    /// The power was cut.
-    Power,
 }
 
 pub(super) struct Runner<'a> {
@@ -144,8 +115,10 @@ pub(super) struct Runner<'a> {
     /// The history with the commits that a full disk has just undone, and where it branches.
     pub(super) undone: Option<(u64, Model)>,
     pub(super) pending: VecDeque<Pending>,
-    /// Commits that may or may not have happened, in order.
-    pub(super) unknown: Vec<Vec<ChangeSpec>>,
+    /// Commits that may or may not have happened, in order, and their time.
+    pub(super) unknown: Vec<(Vec<ChangeSpec>, u64)>,
+    /// The time of the commits that are judged, if it is not now.
+    pub(super) commit_ms: Option<u64>,
     /// C1: every commit up to here survives anything.
     pub(super) durable: u64,
     /// C13: every commit up to here survives the process.
@@ -161,6 +134,8 @@ pub(super) struct Runner<'a> {
     pub(super) acknowledged: VecDeque<(u64, Level, u64)>,
     /// C11: what the engine's time was at the last flush or close, and the version then.
     pub(super) time_floor: (u64, u64),
+    /// C11: the greatest expiry of what this session has shown as expired.
+    pub(super) shown_ms: u64,
     /// The greatest engine time ever seen.
     pub(super) time_max: u64,
     /// The engine's time less the monotonic clock.
@@ -177,6 +152,8 @@ pub(super) struct Runner<'a> {
     pub(super) in_rotation: bool,
     /// How many files had been made before this operation.
     pub(super) creates_before: u64,
+    /// How many faults had struck before this operation.
+    pub(super) faults_before_op: usize,
     /// How many renames there were when somebody last looked.
     pub(super) renames_seen: u64,
     /// Whether an operation has acknowledged commits that may not use the reserve of memory, and
@@ -210,6 +187,8 @@ pub(super) struct Runner<'a> {
     /// That file has been made durable.
     pub(super) has_foreign: bool,
     pub(super) op: usize,
+    /// The number of the operation, as [`Op::Turn`] corrects it: a share of all checks goes by it.
+    pub(super) turn: usize,
     starts: Vec<u64>,
     pub(super) strikes: Vec<(usize, u64)>,
     pub(super) ops: u64,
@@ -222,6 +201,8 @@ pub(super) struct Runner<'a> {
     pub(super) last_crash: Option<String>,
     pub(super) digest: Digest,
     pub(super) trace: Option<Vec<String>>,
+    /// Whether the run is to be given up.
+    is_late: Option<&'a dyn Fn() -> bool>,
 }
 
 impl<'a> Runner<'a> {
@@ -251,6 +232,7 @@ impl<'a> Runner<'a> {
             undone: None,
             pending: VecDeque::new(),
             unknown: Vec::new(),
+            commit_ms: None,
             durable: 0,
             written: 0,
             in_files: 0,
@@ -258,6 +240,7 @@ impl<'a> Runner<'a> {
             found: None,
             acknowledged: VecDeque::new(),
             time_floor: (0, 0),
+            shown_ms: 0,
             time_max: 0,
             offset: 0,
             poisoned: false,
@@ -266,6 +249,7 @@ impl<'a> Runner<'a> {
             full_unseen: false,
             in_rotation: false,
             creates_before: 0,
+            faults_before_op: 0,
             renames_seen: 0,
             has_looked: false,
             segment_bytes_max: 0,
@@ -282,9 +266,10 @@ impl<'a> Runner<'a> {
             nested: VecDeque::new(),
             rot: 0,
             healed: false,
-            foreign: super::foreign::content(case, WALL_MS),
+            foreign: foreign::content(case, WALL_MS),
             has_foreign: false,
             op: 0,
+            turn: 0,
             starts: Vec::new(),
             strikes: Vec::new(),
             ops: 0,
@@ -296,6 +281,7 @@ impl<'a> Runner<'a> {
             last_crash: None,
             digest: Digest::new(),
             trace: trace.then(Vec::new),
+            is_late: None,
         }
     }
 
@@ -311,7 +297,7 @@ impl<'a> Runner<'a> {
         let outcome = Outcome {
             digest: digest.value(),
             failure: match result {
-                Ok(()) | Err(Stop::Refused) => None,
+                Ok(()) | Err(Stop::Refused | Stop::Late) => None,
                 Err(Stop::Failed(failure)) => Some(failure),
             },
             stats: self.disk.stats(),
@@ -367,17 +353,23 @@ impl<'a> Runner<'a> {
         }
         // All calls so far are of the first opening, and of no operation.
         self.starts = vec![self.disk.calls(); early];
+        self.turn = early;
         for (i, op) in self.case.ops.iter().enumerate().skip(early) {
+            if self.is_late.is_some_and(|is_late| is_late()) {
+                return Err(Stop::Late);
+            }
             self.op = i;
             self.ops += 1;
             self.starts.push(self.disk.calls());
             self.say(|| format!("[{i}] {op:?}"));
             self.creates_before = self.disk.calls_of(CallKind::Create);
+            self.faults_before_op = self.disk.injected().len();
             self.perform(op)?;
-            if matches!(op, Op::Fault { .. }) {
-                continue; // nothing has happened yet
+            // Behind a mere note nothing has happened yet.
+            if !op.is_mere_note() {
+                self.after_op()?;
             }
-            self.after_op()?;
+            self.turn = self.turn.wrapping_add_signed(op.turns() as isize);
         }
         self.op = self.case.ops.len();
         self.finish()
@@ -448,6 +440,18 @@ impl<'a> Runner<'a> {
                 .injected()
                 .iter()
                 .any(|hit| matches!(hit.fault.kind, FaultKind::NoSpace | FaultKind::Quota))
+    }
+
+    /// Whether a call of this operation was refused before it could change anything that counts:
+    /// a file that could not be made, found or looked at.
+    pub(super) fn met_a_refusal(&self) -> bool {
+        let injected = self.disk.injected();
+        let gave_up = injected.iter().any(|hit| hit.fault.kind == FaultKind::ReadOnly);
+        let hits = injected.get(self.faults_before_op..).unwrap_or_default();
+        let harmless = |kind: CallKind| {
+            !kind.changes() || matches!(kind, CallKind::Create | CallKind::Link | CallKind::Rename)
+        };
+        gave_up || hits.iter().any(|hit| harmless(hit.kind))
     }
 
     pub(super) fn now_ms(&self) -> u64 {

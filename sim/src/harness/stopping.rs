@@ -1,6 +1,5 @@
 //! Stopping and opening: closing, dropping, crashing, and every way back.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +9,9 @@ use runstone_vfs::Vfs;
 use super::case::{ChangeSpec, World, run_id};
 use super::ledger::WATCH;
 use super::oracle;
-use super::runner::{Checked, DIR, Runner, Stop, Stopped};
+use super::runner::Runner;
+use super::verdict::{Checked, Stop, Stopped};
+use super::world::DIR;
 use super::world::{SimClock, SimEntropy};
 use super::written::Written;
 use crate::disk::CrashKind;
@@ -18,8 +19,11 @@ use crate::rng::Streams;
 
 /// A clock that stands in a time before any store: what is not in the log is not known to it.
 fn set_back() -> Arc<SimClock> {
-    Arc::new(SimClock::new(1))
+    Arc::new(SimClock::new(SET_BACK_MS))
 }
+
+/// What its wall clock says.
+const SET_BACK_MS: u64 = 1;
 
 impl Runner<'_> {
     pub(super) fn reopen(&mut self) -> Checked {
@@ -38,11 +42,11 @@ impl Runner<'_> {
                 self.all_durable();
                 self.look_at_closed()?;
                 self.decays()?;
-                if self.case.world == World::Rot && self.op.is_multiple_of(2) && !self.healed {
+                if self.case.world == World::Rot && self.turn.is_multiple_of(2) && !self.healed {
                     let rot = self.disk.rot(1);
                     self.say(|| format!("      rot: {rot:?}"));
                 }
-                if self.op.is_multiple_of(4) {
+                if self.turn.is_multiple_of(4) {
                     self.read_only()?;
                 }
                 self.open(Stopped::Clean)
@@ -53,7 +57,11 @@ impl Runner<'_> {
                 self.disk_was_full();
                 Ok(())
             }
-            Err(error @ Error::Poisoned { .. }) => {
+            Err(Error::Io { .. }) if self.met_a_refusal() => {
+                self.disk_was_full();
+                Ok(())
+            }
+            Err(error) if self.is_end_of_writing::<()>(&Err(error.clone())) => {
                 self.expect_fault("C6", &error, false)?;
                 self.poisoned = true;
                 self.db = None;
@@ -79,6 +87,7 @@ impl Runner<'_> {
                 let now = db.storage().now().as_millis();
                 let same = oracle::compare(&db, &self.model, now);
                 let same = same.and_then(|()| self.time_stands(now));
+                let same = same.and_then(|()| Self::ahead_is_reported(&db, SET_BACK_MS));
                 let same = same.and_then(|()| match db.recovery_report().clean {
                     true => Ok(()),
                     false => Err("a closed store is not clean".to_owned()),
@@ -117,7 +126,7 @@ impl Runner<'_> {
         let before = self.changing_calls();
         let options = Options { create_if_missing: false, ..self.next_options().engine() };
         let refused = match self.builder().options(options).open(DIR) {
-            Err(Error::Io { source, .. }) => source.kind() == ErrorKind::NotFound,
+            Err(Error::NoStore { path }) => path == Path::new(DIR),
             _ => false,
         };
         self.disk.enable_faults(true);
@@ -147,10 +156,11 @@ impl Runner<'_> {
                 }
                 if self.is_strict() {
                     self.require("C11", self.time_stands(db.storage().now().as_millis()))?;
+                    self.require("report", Self::ahead_is_reported(&db, SET_BACK_MS))?;
                 }
                 Ok(Some(db.storage().version()))
             }
-            Err(Error::Io { .. }) if self.may_be_unreadable() => Ok(None),
+            Err(Error::Io { .. } | Error::NoStore { .. }) if self.may_be_unreadable() => Ok(None),
             Err(_) if !self.is_strict() => Ok(None),
             Err(error) => self.fail("C5", format!("a read-only opening was refused: {error}")),
         }
@@ -201,8 +211,18 @@ impl Runner<'_> {
             self.nested.push_back(*crash);
         }
         // It is closed: a handle that still lives keeps nobody out.
-        let _closed = self.db.take().filter(|_| self.op.is_multiple_of(2));
+        let _closed = self.db.take().filter(|_| self.turn.is_multiple_of(2));
         self.open(Stopped::Process)
+    }
+
+    /// Whether this is what a poisoned database answers. A manifest that a lying disk has lost is
+    /// another's.
+    fn is_end_of_writing<T>(&self, outcome: &Result<T, Error>) -> bool {
+        match outcome {
+            Err(Error::Poisoned { .. }) => true,
+            Err(Error::Displaced { .. }) => !self.is_strict(),
+            _ => false,
+        }
     }
 
     /// C6: it refuses writes, shows what was published, and says so when it is closed.
@@ -214,14 +234,14 @@ impl Runner<'_> {
         }
         let refused = db.put(run_id(0), "a", 1);
         if self.model.check(&[ChangeSpec::Delete { run: 0, key: 0 }]).is_ok()
-            && !matches!(refused, Err(Error::Poisoned { .. }))
+            && !self.is_end_of_writing(&refused)
         {
             return self.fail("C6", format!("a poisoned database answered {refused:?}"));
         }
         let outcome = oracle::compare(self.db()?, &self.model, self.now_ms());
         self.require("C6", outcome)?;
         let closed = self.db()?.close();
-        if !matches!(closed, Err(Error::Poisoned { .. })) {
+        if !self.is_end_of_writing(&closed) {
             return self.fail("C6", format!("closing a poisoned database gave {closed:?}"));
         }
         // It was asked to go on, and did what it should.
@@ -276,7 +296,7 @@ impl Runner<'_> {
             self.decays()?;
         }
         let stopped = if kind == CrashKind::Power { Stopped::Power } else { Stopped::Process };
-        let seen = if self.op % 4 == 1 { self.look(stopped)? } else { None };
+        let seen = if self.turn % 4 == 1 { self.look(stopped)? } else { None };
         // After a power cut nothing is left in any cache that could be read but once.
         let stays = kind == CrashKind::Power && self.nested.is_empty() && self.is_strict();
         let faults = self.disk.injected().len();
@@ -320,7 +340,7 @@ impl Runner<'_> {
         self.faults_before_recovery();
         // C11: half of the openings know no time but what the log says.
         let (wall_ms, _) = self.clock.now();
-        let behind = if self.op.is_multiple_of(2) { 0 } else { wall_ms.saturating_sub(1) };
+        let behind = if self.turn.is_multiple_of(2) { 0 } else { wall_ms.saturating_sub(1) };
         let behind = i64::try_from(behind).unwrap_or(0);
         self.clock.pass(0, -behind);
         let mut tries = 0;
@@ -352,7 +372,11 @@ impl Runner<'_> {
             let had_fault =
                 !self.disk.injected().is_empty() || self.disk.config().capacity.is_some();
             match error {
-                Error::Corruption { .. } | Error::UnsupportedFormat { .. } if !self.is_strict() => {
+                Error::Corruption { .. }
+                | Error::UnsupportedFormat { .. }
+                | Error::Displaced { .. }
+                    if !self.is_strict() =>
+                {
                     self.refusals += 1;
                     return Err(Stop::Refused);
                 }

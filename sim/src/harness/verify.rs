@@ -5,7 +5,8 @@ use runstone::{Database, Level};
 use super::case::run_id;
 use super::model::Model;
 use super::oracle;
-use super::runner::{Checked, Runner, Stopped};
+use super::runner::Runner;
+use super::verdict::{Checked, Stopped};
 use crate::disk::{CallKind, FaultKind};
 
 impl Runner<'_> {
@@ -45,6 +46,8 @@ impl Runner<'_> {
             // A session in which more is promised may follow.
             self.time_floor = (0, 0);
         }
+        // The comparison has read everything.
+        self.shown_ms = matched.last_expiry_ms(now);
         self.model = matched;
         self.unknown.clear();
         self.offset = i128::from(now) - i128::from(self.clock.now().1);
@@ -79,9 +82,9 @@ impl Runner<'_> {
     /// The history with the unknown commits, but for those whose bit is set.
     pub(super) fn extended(&self, skip: u32) -> Model {
         let mut model = self.model.clone();
-        for (i, changes) in self.unknown.iter().enumerate() {
+        for (i, (changes, time_ms)) in self.unknown.iter().enumerate() {
             if skip >> i & 1 == 0 && model.check(changes).is_ok() {
-                model.commit(changes, self.now_ms());
+                model.commit(changes, *time_ms);
             }
         }
         model
@@ -157,6 +160,7 @@ impl Runner<'_> {
         matched: &Model,
         stopped: Stopped,
     ) -> Checked {
+        self.require("report", Self::ahead_is_reported(db, self.clock.now().0))?;
         let report = db.recovery_report();
         if let Some(found) = self.found.take() {
             self.report_is_true(report, &found)?;

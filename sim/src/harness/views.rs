@@ -4,26 +4,19 @@
 //! committed, expires or is freed while they are open.
 
 use std::collections::VecDeque;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 use runstone::{Error, KVScan, KVStore, Scan, Snapshot, Value};
 
 use super::case::{CaseOptions, ChangeSpec, KEYS, key_bytes, run_id};
 use super::model::Revision;
+use super::open_scan::OpenScan;
 use super::oracle;
-use super::runner::{Checked, Runner};
+use super::runner::Runner;
+use super::verdict::Checked;
 
 /// How many scans stay open at once.
 const SCANS_MAX: usize = 4;
-
-/// A scan that stays open, and what it has left to show.
-pub(super) struct OpenScan {
-    scan: Scan,
-    what: String,
-    /// The number of openings when it began.
-    session: u64,
-    left: VecDeque<(Vec<u8>, Revision)>,
-}
 
 impl Runner<'_> {
     pub(super) fn list(&mut self, run: u8, key: u16, len: u8, ends: u32) -> Checked {
@@ -39,7 +32,13 @@ impl Runner<'_> {
             let outcome = compare_facade(self.db()?, run, prefix, &expected);
             self.require("read", outcome)?;
         }
+        self.note_shown(self.expired_now(run, |key| key.starts_with(prefix)));
         Ok(())
+    }
+
+    /// The greatest expiry of what a reader of these keys is told now has expired.
+    fn expired_now(&self, run: u8, is_read: impl Fn(&[u8]) -> bool) -> u64 {
+        self.model.expired_ms(run, is_read, self.model.version(), self.now_ms())
     }
 
     /// A scan of a run that there is; `None` if it was rightly refused.
@@ -66,6 +65,8 @@ impl Runner<'_> {
             walk_facade(scan, &expected, ends, &what)
         });
         self.require("read", outcome)?;
+        let is_read = |key: &[u8]| range.contains(key);
+        self.note_shown(self.expired_now(run, is_read));
         // The same of a snapshot, in its time.
         let Some((snapshot, version, now, _)) = self.snapshots.last() else { return Ok(()) };
         if !self.model.run_existed_at(run, *version) {
@@ -79,7 +80,10 @@ impl Runner<'_> {
             Ok(scan) => walk(scan, &expected, ends, &what),
             Err(error) => Err(format!("{what}: {error}")),
         };
-        self.require("snapshot", outcome)
+        let expired_ms = self.model.expired_ms(run, is_read, *version, *now);
+        self.require("snapshot", outcome)?;
+        self.note_shown(expired_ms);
+        Ok(())
     }
 
     /// Begins a scan that stays open.
@@ -91,9 +95,10 @@ impl Runner<'_> {
         let Some(scan) = self.opened(run, &what, opened)? else { return Ok(()) };
         let expected = self.model.list(run, prefix, self.model.version(), self.now_ms());
         let left = expected.into_iter().map(|(key, found)| (key.to_vec(), found.clone())).collect();
+        let expired_ms = self.expired_now(run, |key| key.starts_with(prefix));
         if self.scans.len() < SCANS_MAX && self.has_pins_left() {
             let session = self.openings;
-            self.scans.push(OpenScan { scan, what, session, left });
+            self.scans.push(OpenScan { scan, what, session, left, expired_ms });
         }
         Ok(())
     }
@@ -161,8 +166,9 @@ impl Runner<'_> {
                 break;
             }
         }
-        if matches!(outcome, Ok(true)) {
-            self.scans.push(open);
+        match outcome {
+            Ok(true) => self.scans.push(open),
+            _ => self.note_shown(open.expired_ms),
         }
         self.require("read", outcome.map(|_| ()))
     }
@@ -173,12 +179,17 @@ impl Runner<'_> {
         }
         let at = usize::from(slot) % self.snapshots.len();
         let Some((snapshot, version, now, _)) = self.snapshots.get(at) else { return Ok(()) };
-        // A scan puts in order what is fresh, so half of the gets come before it.
-        let mut outcome = Ok(());
-        if self.op.is_multiple_of(2) {
-            outcome = self.get_all(snapshot, *version, *now);
+        // A scan puts in order what is fresh, so half of the gets come before it; and some come
+        // alone, so that nothing else shows what has expired.
+        let (mut outcome, mut expired_ms) = (Ok(()), 0);
+        if self.turn.is_multiple_of(2) {
+            (outcome, expired_ms) = self.get_all(snapshot, *version, *now);
         }
-        for run in self.model.named_runs() {
+        let scans = !self.turn.is_multiple_of(4);
+        for run in self.model.named_runs().into_iter().filter(|_| scans) {
+            if self.model.run_existed_at(run, *version) {
+                expired_ms = expired_ms.max(self.model.expired_ms(run, |_| true, *version, *now));
+            }
             let scan = snapshot.scan_prefix(run_id(run), "");
             outcome = outcome.and_then(|()| match scan {
                 Ok(scan) if self.model.run_existed_at(run, *version) => {
@@ -192,22 +203,30 @@ impl Runner<'_> {
                 Err(error) => Err(format!("a snapshot of run {run}: {error}")),
             });
         }
-        if !self.op.is_multiple_of(2) {
-            outcome = outcome.and_then(|()| self.get_all(snapshot, *version, *now));
+        if !self.turn.is_multiple_of(2) {
+            outcome = outcome.and_then(|()| self.get_all(snapshot, *version, *now).0);
         }
-        self.require("snapshot", outcome)
+        self.require("snapshot", outcome)?;
+        self.note_shown(expired_ms);
+        Ok(())
     }
 
-    /// Every key of one run through a snapshot.
-    fn get_all(&self, snapshot: &Snapshot, version: u64, now_ms: u64) -> Result<(), String> {
+    /// Every key of one run through a snapshot, or of all, if nothing else is read; and the
+    /// greatest expiry of what has expired.
+    fn get_all(&self, snapshot: &Snapshot, version: u64, now: u64) -> (Result<(), String>, u64) {
         let existed = |run: &u8| self.model.run_existed_at(*run, version);
-        let runs: Vec<_> = self.model.runs().filter(existed).collect();
-        let Some(run) = runs.get(self.op / 2 % runs.len().max(1)).copied() else { return Ok(()) };
-        for key in (0..KEYS).map(key_bytes).filter(|key| !key.is_empty()) {
-            let expected = self.model.get(run, &key, version, now_ms);
-            compare_snapshot(snapshot, run, &key, expected)?;
+        let mut runs: Vec<_> = self.model.runs().filter(existed).collect();
+        if !self.turn.is_multiple_of(4) && !runs.is_empty() {
+            runs = vec![runs[self.turn / 2 % runs.len()]];
         }
-        Ok(())
+        let mut keys = runs.iter().flat_map(|run| (0..KEYS).map(|key| (*run, key_bytes(key))));
+        let outcome = keys.try_for_each(|(run, key)| {
+            // An empty key is refused.
+            let expected = self.model.get(run, &key, version, now);
+            if key.is_empty() { Ok(()) } else { compare_snapshot(snapshot, run, &key, expected) }
+        });
+        let expired = runs.iter().map(|run| self.model.expired_ms(*run, |_| true, version, now));
+        (outcome, expired.max().unwrap_or(0))
     }
 
     /// One change through the facade.
@@ -244,22 +263,6 @@ impl Runner<'_> {
 
     fn db_version(&self) -> u64 {
         self.db.as_ref().map_or(0, |db| db.storage().version())
-    }
-}
-
-impl OpenScan {
-    /// One step; whether there may be another.
-    fn step(&mut self, forward: bool) -> Result<bool, String> {
-        let (found, expected) = match forward {
-            true => (self.scan.next(), self.left.pop_front()),
-            false => (self.scan.next_back(), self.left.pop_back()),
-        };
-        let found = found.transpose().map_err(|e| format!("{}: {e}", self.what))?;
-        let expected: Vec<_> =
-            expected.iter().map(|(key, found)| (key.as_slice(), found)).collect();
-        let found: Vec<_> = found.into_iter().collect();
-        oracle::compare_lists(&self.what, &expected, &found)?;
-        Ok(!found.is_empty())
     }
 }
 

@@ -98,6 +98,9 @@ impl Workload {
         if rng.chance(1, 45) {
             self.burst = self.timers(rng);
         }
+        if self.ttl && rng.chance(1, 60) {
+            self.burst = self.expired(rng);
+        }
         let level = self.level(rng);
         match rng.weighted(&self.weights).unwrap_or(0) {
             0 => Op::Write { change: self.put(rng), level },
@@ -105,9 +108,10 @@ impl Workload {
             2 => Op::Remove { run: self.run(rng), key: self.key(rng) },
             3 => Op::Batch { changes: self.changes(rng), level },
             4 => Op::Submit { changes: self.changes(rng), level },
-            5 => match rng.chance(1, 4) {
-                true => Op::Wait,
-                false => Op::Step,
+            5 => match rng.below(4) {
+                0 => Op::Wait,
+                1 => self.late_step(rng),
+                _ => Op::Step,
             },
             6 => Op::Tick,
             7 => Op::Maintain,

@@ -1,4 +1,4 @@
-//! The clock and the entropy of a simulation.
+//! The clock and the entropy of a simulation, and where its store lives.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,16 +9,47 @@ use runstone::{Clock, Entropy};
 
 use crate::rng::Rng;
 
+/// Where the store lives: two levels deep, so that parents matter.
+pub(super) const DIR: &str = "/data/store";
+
+/// What happens when somebody has just read the clock.
+type Visit = Box<dyn FnOnce(&SimClock) + Send>;
+
 /// A clock that moves only when it is told to.
-#[derive(Debug)]
 pub(crate) struct SimClock {
     wall_ms: AtomicU64,
     monotonic_ms: AtomicU64,
+    /// Comes at the next reading of both times.
+    visit: Mutex<Option<Visit>>,
+}
+
+impl std::fmt::Debug for SimClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SimClock").field(&self.now()).finish()
+    }
 }
 
 impl SimClock {
     pub(crate) fn new(wall_ms: u64) -> Self {
-        SimClock { wall_ms: AtomicU64::new(wall_ms), monotonic_ms: AtomicU64::new(1) }
+        SimClock {
+            wall_ms: AtomicU64::new(wall_ms),
+            monotonic_ms: AtomicU64::new(1),
+            visit: Mutex::new(None),
+        }
+    }
+
+    /// Once somebody has read both times, and has not yet been told them, this happens.
+    pub(crate) fn at_next_reading(&self, visit: impl FnOnce(&SimClock) + Send + 'static) {
+        *self.visit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(visit));
+    }
+
+    /// What has not happened so far will not; says whether it has.
+    pub(crate) fn was_read(&self) -> bool {
+        self.take_visit().is_none()
+    }
+
+    fn take_visit(&self) -> Option<Visit> {
+        self.visit.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn pass(&self, passes_ms: u64, wall_jump_ms: i64) {
@@ -40,6 +71,14 @@ impl Clock for SimClock {
 
     fn monotonic(&self) -> Duration {
         Duration::from_millis(self.now().1)
+    }
+
+    fn wall_ms_and_monotonic(&self) -> (u64, Duration) {
+        let reading = (self.wall_ms(), self.monotonic());
+        if let Some(visit) = self.take_visit() {
+            visit(self);
+        }
+        reading
     }
 }
 

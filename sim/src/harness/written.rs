@@ -70,6 +70,12 @@ pub(crate) struct Replayed {
     pub(crate) last_time_ms: u64,
 }
 
+/// What the manifest says of a segment.
+struct Entry {
+    id: Vec<u8>,
+    fields: Vec<u8>,
+}
+
 /// A store on a disk, by its documented layout.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written<'a> {
@@ -94,9 +100,15 @@ impl<'a> Written<'a> {
         self.disk.read_whole(&self.dir.join(name), self.durable)
     }
 
+    /// The name of the file of an entry.
+    fn file_name(&self, Entry { id, fields }: &Entry) -> Option<String> {
+        Some(numbered(id, number::<8>(fields, 0)?, "log"))
+    }
+
     /// Reads one segment that the manifest names.
-    fn segment(&self, entry: &[u8]) -> Option<Segment> {
-        let bytes = self.read(&file_name(entry)?)?;
+    fn segment(&self, entry: &Entry) -> Option<Segment> {
+        let bytes = self.read(&self.file_name(entry)?)?;
+        let entry = &entry.fields;
         let mut seal = Hasher::new();
         seal.update(bytes.get(16..32)?);
         seal.update(bytes.get(32..48)?);
@@ -119,13 +131,14 @@ impl<'a> Written<'a> {
     }
 
     /// The manifest's entries, in order; none if there is no manifest.
-    fn entries(&self) -> Vec<Vec<u8>> {
-        let manifest = self.read("MANIFEST").unwrap_or_default();
+    fn entries(&self) -> Vec<Entry> {
+        let manifest = self.read(MANIFEST).unwrap_or_default();
         let entries = manifest.get(64..).unwrap_or_default().chunks_exact(40);
-        entries.map(<[u8]>::to_vec).collect()
+        let id = manifest.get(24..40).unwrap_or_default();
+        entries.map(|fields| Entry { id: id.to_vec(), fields: fields.to_vec() }).collect()
     }
 
-    fn last_entry(&self) -> Option<Vec<u8>> {
+    fn last_entry(&self) -> Option<Entry> {
         self.entries().pop()
     }
 
@@ -153,11 +166,11 @@ impl<'a> Written<'a> {
 
     /// A file of which the manifest attests more than stands there whole.
     pub(crate) fn attested_in_vain(&self) -> Option<String> {
-        let is_short = |entry: &&Vec<u8>| {
+        let is_short = |entry: &&Entry| {
             let segment = self.segment(entry);
             segment.is_none_or(|segment| segment.end < segment.attested)
         };
-        self.entries().iter().find(is_short).and_then(|entry| file_name(entry))
+        self.entries().iter().find(is_short).and_then(|entry| self.file_name(entry))
     }
 
     /// A commit behind others in a segment of this size that ends beyond it. What a recovery has
@@ -169,7 +182,7 @@ impl<'a> Written<'a> {
             let mut commits = records.filter(of_session).skip(1);
             let is_beyond = |(at, record): &(u64, Whole)| at + record.length as u64 > size;
             let (at, record) = commits.find(is_beyond)?;
-            Some(format!("commit {} at {at} of {}", record.version, file_name(entry)?))
+            Some(format!("commit {} at {at} of {}", record.version, self.file_name(entry)?))
         })
     }
 
@@ -182,7 +195,7 @@ impl<'a> Written<'a> {
     /// manifest nor by a later record. `None` if there is none, or after a clean close.
     pub(crate) fn unproven(&self) -> Option<u64> {
         let last = self.segment(&self.last_entry()?)?;
-        let is_clean = number::<4>(&self.read("MANIFEST")?, 56)? == 1;
+        let is_clean = number::<4>(&self.read(MANIFEST)?, 56)? == 1;
         let proven = last.attested.max(last.synced);
         let tail = last.records.iter().filter(|(at, record)| record.is_commit && *at >= proven);
         (last.open && !is_clean).then(|| tail.count() as u64)
@@ -192,7 +205,7 @@ impl<'a> Written<'a> {
     pub(crate) fn records(&self) -> Vec<Placed> {
         let mut all = Vec::new();
         for entry in self.entries() {
-            let Some((segment, file)) = self.segment(&entry).zip(file_name(&entry)) else {
+            let Some((segment, file)) = self.segment(&entry).zip(self.file_name(&entry)) else {
                 continue;
             };
             let Segment { open, attested, records, .. } = segment;
@@ -212,7 +225,7 @@ impl<'a> Written<'a> {
 
     /// What an opening reads of the segments.
     pub(crate) fn replayed(&self) -> Replayed {
-        let manifest = self.read("MANIFEST").unwrap_or_default();
+        let manifest = self.read(MANIFEST).unwrap_or_default();
         let is_clean = number::<4>(&manifest, 56) == Some(1);
         let mut replayed = Replayed::default();
         for segment in self.entries().iter().filter_map(|entry| self.segment(entry)) {
@@ -228,17 +241,23 @@ impl<'a> Written<'a> {
         replayed
     }
 
+    /// What the names of all files of the store begin with that have a number.
+    pub(crate) fn prefix(&self) -> Option<String> {
+        let manifest = self.read(MANIFEST)?;
+        Some(prefix(manifest.get(24..40)?))
+    }
+
     /// How many bytes the file of the last segment has behind what the manifest attests.
     pub(crate) fn behind_attested(&self) -> Option<u64> {
         let entry = self.last_entry()?;
-        let length = self.read(&file_name(&entry)?)?.len() as u64;
-        length.checked_sub(number::<8>(&entry, 24)?)
+        let length = self.read(&self.file_name(&entry)?)?.len() as u64;
+        length.checked_sub(number::<8>(&entry.fields, 24)?)
     }
 
     /// Where the last whole record of the last segment ends, and the name of its file.
     pub(crate) fn end(&self) -> Option<(u64, String)> {
         let entry = self.last_entry()?;
-        Some((self.segment(&entry)?.end, file_name(&entry)?))
+        Some((self.segment(&entry)?.end, self.file_name(&entry)?))
     }
 
     /// How many bytes a segment of this size has behind its last record.
@@ -247,8 +266,20 @@ impl<'a> Written<'a> {
     }
 }
 
-fn file_name(entry: &[u8]) -> Option<String> {
-    Some(format!("{:06}.log", number::<8>(entry, 0)?))
+/// The name of the manifest's file.
+pub(crate) const MANIFEST: &str = "runstone.manifest";
+/// That of the lock file.
+pub(crate) const LOCK: &str = "runstone.lock";
+
+/// The name of a numbered file of the store of this id.
+pub(crate) fn numbered(id: &[u8], number: u64, kind: &str) -> String {
+    format!("{}{number:06}.{kind}", prefix(id))
+}
+
+/// What the names of all numbered files of the store of this id begin with.
+fn prefix(id: &[u8]) -> String {
+    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("runstone-{id}-")
 }
 
 struct Whole {

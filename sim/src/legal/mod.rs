@@ -43,6 +43,7 @@
 //! the trace, so all of them are accepted. And each sector with doomed operations is judged by
 //! itself: whether two sectors fell back at the same moment is not asked.
 
+mod content;
 mod event;
 mod file;
 mod history;

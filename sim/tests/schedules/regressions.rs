@@ -82,7 +82,7 @@ fn a_tick_that_is_due_syncs_although_a_full_batch_asks_for_that_meanwhile() {
                     background: false,
                     ..Options::default()
                 })
-                .vfs(Arc::new(StageVfs { disk: disk.clone(), fuse: Arc::default() }))
+                .vfs(Arc::new(StageVfs::new(disk.clone(), Arc::default())))
                 .clock(clock.clone())
                 .open("/store")
                 .map_err(|error| error.to_string())

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use runstone::vfs::{Access, DirEntry, LockKind, Vfs, VfsFile, VfsLock};
+use runstone::vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
 use runstone::{Clock, Entropy};
 use runstone_sim::disk::{CallKind, Fault, SimVfs};
 use runstone_sim::rng::Rng;
@@ -65,6 +65,8 @@ impl Fuse {
 #[derive(Clone, Debug)]
 pub(crate) struct StageVfs {
     pub(crate) disk: SimVfs,
+    /// What names are relative to.
+    dir: Arc<dyn Vfs>,
     pub(crate) fuse: Arc<Fuse>,
 }
 
@@ -83,47 +85,60 @@ impl StageFile {
 }
 
 impl StageVfs {
+    pub(crate) fn new(disk: SimVfs, fuse: Arc<Fuse>) -> Self {
+        StageVfs { dir: Arc::new(disk.clone()), disk, fuse }
+    }
+
     fn file(&self, file: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
         Arc::new(StageFile { file, stage: self.clone() })
     }
 }
 
 impl Vfs for StageVfs {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
+        Ok(Arc::new(StageVfs { dir: self.dir.open_dir(path)?, ..self.clone() }))
+    }
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.dir.stat(path)
+    }
+    fn is_inherited(&self) -> bool {
+        self.dir.is_inherited()
+    }
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        self.disk.open(path, access).map(|file| self.file(file))
+        self.dir.open(path, access).map(|file| self.file(file))
     }
     fn create(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         step();
-        self.disk.create(path).map(|file| self.file(file))
+        self.dir.create(path).map(|file| self.file(file))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         step();
-        self.disk.rename(from, to)
+        self.dir.rename(from, to)
     }
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         step();
-        self.disk.link(from, to)
+        self.dir.link(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         step();
-        self.disk.remove(path)
+        self.dir.remove(path)
     }
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         step();
-        self.disk.remove_dir(path)
+        self.dir.remove_dir(path)
     }
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.disk.list(path)
+        self.dir.list(path)
     }
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
+        self.dir.create_dir(path)
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         step();
-        self.disk.sync_dir(path)
+        self.dir.sync_dir(path)
     }
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
-        self.disk.lock(path, kind)
+        self.dir.lock(path, kind)
     }
 }
 
@@ -153,6 +168,10 @@ impl VfsFile for StageFile {
     }
     fn len(&self) -> io::Result<u64> {
         self.file.len()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.file.id()
     }
 }
 

@@ -52,7 +52,7 @@ impl Stage {
         };
         let disk = SimVfs::with_config(tape.next_u64(), DiskConfig::default());
         Stage {
-            vfs: StageVfs { disk, fuse: Arc::new(Fuse::default()) },
+            vfs: StageVfs::new(disk, Arc::new(Fuse::default())),
             options,
             clock: Arc::new(StageClock::new(1, u64::from(scenario.background))),
             entropy: Arc::new(StageEntropy(Mutex::new(Rng::from_seed(tape.next_u64())))),

@@ -3,7 +3,7 @@
 use std::io::ErrorKind::{IsADirectory, NotFound, WouldBlock};
 use std::path::Path;
 
-use super::{content_at, fails, listing, ok, put};
+use super::{content, content_at, fails, listing, ok, put};
 use crate::LockKind::{Exclusive, Shared};
 use crate::{Access, Vfs, write_all_at};
 
@@ -74,4 +74,20 @@ pub(super) fn a_lock_belongs_to_the_file_and_not_to_its_name(vfs: &dyn Vfs, dir:
     fails("lock through the last name", vfs.lock(&b, Shared), WouldBlock);
     drop(held);
     drop(ok("lock once it is released", vfs.lock(&b, Exclusive)));
+}
+
+pub(super) fn a_lock_lends_the_file_that_it_locks(vfs: &dyn Vfs, dir: &Path) {
+    let path = dir.join("LOCK");
+    let id = ok("id", put(vfs, &path, b"bytes").id());
+    let held = ok("an exclusive lock", vfs.lock(&path, Exclusive));
+    assert_eq!(ok("id", held.file().id()), id);
+    ok("write through the lock", write_all_at(held.file(), b"B", 0));
+    ok("sync through the lock", held.file().sync());
+    drop(held);
+    let held = ok("a shared lock", vfs.lock(&path, Shared));
+    assert_eq!(content(held.file()), b"Bytes");
+    ok("remove", vfs.remove(&path));
+    put(vfs, &path, b"");
+    assert_eq!(ok("id", held.file().id()), id, "the lock keeps its file");
+    assert_ne!(ok("stat", vfs.stat(&path)).id, id, "which has lost its name");
 }

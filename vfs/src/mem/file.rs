@@ -10,7 +10,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::space::Space;
-use crate::{Access, LockKind, VfsFile, VfsLock, check_range};
+use crate::{Access, FileId, LockKind, VfsFile, VfsLock, check_range};
 
 /// The unit of memory: small enough for small files, large enough that the map is cheap.
 const PAGE_LEN: usize = 4096;
@@ -19,6 +19,7 @@ const PAGE_BYTES: u64 = PAGE_LEN as u64;
 /// A file, whatever its names are; handles and names share it.
 #[derive(Debug)]
 pub(super) struct Inode {
+    number: u64,
     space: Arc<Space>,
     content: RwLock<Content>,
     holders: Mutex<Holders>,
@@ -39,8 +40,13 @@ struct Holders {
 
 impl Inode {
     /// An empty file that pays from `space`.
-    pub(super) fn new(space: Arc<Space>) -> Self {
-        Inode { space, content: RwLock::default(), holders: Mutex::default() }
+    pub(super) fn new(space: Arc<Space>, number: u64) -> Self {
+        Inode { number, space, content: RwLock::default(), holders: Mutex::default() }
+    }
+
+    /// Which file it is; never given again.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     fn holders(&self) -> MutexGuard<'_, Holders> {
@@ -189,12 +195,16 @@ impl VfsFile for MemFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.view(|content| content.len))
     }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId { device: 0, inode: self.inode.number })
+    }
 }
 
 /// A held lock; dropping it releases it.
 #[derive(Debug)]
 pub(super) struct MemLock {
-    inode: Arc<Inode>,
+    file: MemFile,
     kind: LockKind,
 }
 
@@ -206,20 +216,30 @@ impl MemLock {
         if !free {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        match kind {
-            LockKind::Shared => holders.shared += 1,
-            LockKind::Exclusive => holders.exclusive = true,
-        }
+        let access = match kind {
+            LockKind::Shared => {
+                holders.shared += 1;
+                Access::Read
+            }
+            LockKind::Exclusive => {
+                holders.exclusive = true;
+                Access::ReadWrite
+            }
+        };
         drop(holders);
-        Ok(MemLock { inode, kind })
+        Ok(MemLock { file: MemFile { inode, access }, kind })
     }
 }
 
-impl VfsLock for MemLock {}
+impl VfsLock for MemLock {
+    fn file(&self) -> &dyn VfsFile {
+        &self.file
+    }
+}
 
 impl Drop for MemLock {
     fn drop(&mut self) {
-        let mut holders = self.inode.holders();
+        let mut holders = self.file.inode.holders();
         match self.kind {
             LockKind::Shared => holders.shared -= 1,
             LockKind::Exclusive => holders.exclusive = false,

@@ -8,14 +8,14 @@ mod seed;
 mod sweep;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use runstone_sim::harness::World;
 
+use super::artefact::{Artefact, PAGE, PAGE_MARK};
 use super::plant::Plant;
 use super::sweep::SweepArgs;
-use super::{CaseArgs, CommandResult, write};
+use super::{CaseArgs, CommandResult, numbers, verdict};
 
 /// What both pages share.
 const STYLE: &str = include_str!("base.css");
@@ -33,12 +33,13 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "A..B", value_parser = super::sweep::range, requires = "sweep")]
     seeds: Option<(u64, u64)>,
     /// For how many seconds the sweep takes fresh seeds
-    #[arg(long, default_value_t = 30, conflicts_with = "seeds")]
+    #[arg(long, default_value_t = 30, conflicts_with = "seeds", value_parser = numbers::seconds())]
     seconds: u64,
     /// The world of the seed, if the sweep was told one; or the only one of the sweep
     #[arg(long, value_parser = super::world)]
     world: Option<World>,
-    /// Where the page is written; report-SEED.html or report-sweep.html by default
+    /// Where the page is written; report-SEED.html or report-sweep.html by default. A file that
+    /// is no such page is not replaced
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -46,23 +47,28 @@ pub(crate) struct ReportArgs {
 }
 
 pub(crate) fn run(args: &ReportArgs) -> CommandResult {
-    let (name, page, failed) = match &args.case {
+    let claim = |name: String| {
+        Artefact::claim(&args.out.clone().unwrap_or_else(|| PathBuf::from(name)), PAGE)
+    };
+    let (out, page, failed, interrupted) = match &args.case {
         Some(case) => {
             let case = CaseArgs { case: case.clone(), world: args.world, plant: args.plant };
             let loaded = case.load()?;
+            let out = claim(format!("report-{}.html", loaded.case.seed))?;
             let (page, failed) = seed::page(&case, &loaded)?;
-            (format!("report-{}.html", loaded.case.seed), page, failed)
+            (out, page, failed, false)
         }
         None => {
             let sweep = SweepArgs::for_report(args.seeds, args.seconds, args.world, args.plant);
-            let (page, failed) = sweep::page(&sweep)?;
-            ("report-sweep.html".to_owned(), page, failed)
+            let out = claim("report-sweep.html".to_owned())?;
+            let (page, failed, interrupted) = sweep::page(&sweep)?;
+            (out, page, failed, interrupted)
         }
     };
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(name));
-    write(&out, &page)?;
-    out!("{}: {} KiB; open it in a browser", out.display(), page.len() / 1024);
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let path = out.path().to_owned();
+    out.write(&page)?;
+    out!("{}: {} KiB; open it in a browser", path.display(), page.len() / 1024);
+    Ok(verdict(failed, interrupted))
 }
 
 /// A page: everything in one file.
@@ -72,6 +78,7 @@ fn page(title: &str, markup: &str, script: &str, data: &serde_json::Value) -> St
     let title = title.replace('&', "&amp;").replace('<', "&lt;");
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         {PAGE_MARK}\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\

@@ -13,8 +13,8 @@ use crate::cli::sweep::{SweepArgs, Swept, sweep};
 /// Into how many intervals the time of the sweep is cut.
 const INTERVALS: usize = 120;
 
-/// The page, and whether any seed failed.
-pub(super) fn page(args: &SweepArgs) -> Result<(String, bool), String> {
+/// The page, whether any seed failed, and whether the sweep was interrupted.
+pub(super) fn page(args: &SweepArgs) -> Result<(String, bool, bool), String> {
     let swept = sweep(args)?;
     let Swept { tally, first, seconds, interrupted } = &swept;
     let failures: Vec<_> = tally
@@ -57,7 +57,7 @@ pub(super) fn page(args: &SweepArgs) -> Result<(String, bool), String> {
         n => format!("Sweep of {} seeds: {n} failing", tally.seeds),
     };
     let page = super::page(&title, include_str!("sweep.html"), include_str!("sweep.js"), &data);
-    Ok((page, !tally.failures.is_empty()))
+    Ok((page, !tally.failures.is_empty(), *interrupted))
 }
 
 /// How many seeds were finished in each interval, and how many of them failed.

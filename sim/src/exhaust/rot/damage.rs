@@ -13,6 +13,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{DIR, Event, Image, Kind, RotStore, SECTOR};
+use crate::harness::written::numbered;
 
 /// The fields of a record before its payload.
 const RECORD_HEAD: usize = 33;
@@ -105,10 +106,10 @@ impl RotStore {
 
     /// The lock file is no data: without it nobody is kept out, and nothing is lost.
     fn lost_files(&self) -> Vec<Damage> {
-        let manifest = Path::new(DIR).join("MANIFEST");
+        let manifest = Path::new(DIR).join("runstone.manifest");
         let logs = || self.image.keys().filter(|path| is_log(path)).cloned();
         // One that a creation or a rotation has left.
-        let stray = Path::new(DIR).join("000000.log");
+        let stray = Path::new(DIR).join(numbered(&[0; 16], 0, "log"));
         let beside = logs().chain([stray]).map(Damage::GoneBeside);
         [manifest].into_iter().chain(logs()).map(Damage::Gone).chain(beside).collect()
     }
@@ -155,7 +156,7 @@ impl RotStore {
                 image.remove(path);
             }
             Damage::GoneBeside(path) => {
-                image.remove(&Path::new(DIR).join("MANIFEST"));
+                image.remove(&Path::new(DIR).join("runstone.manifest"));
                 image.entry(path.clone()).or_default();
                 overwrite(&mut image, path, 0, &[0; SECTOR]);
             }

@@ -211,7 +211,9 @@ fn begin_many(options: &CaseOptions, ops: &mut Vec<Op>, rng: &mut Rng) {
 fn changes_of(op: &mut Op) -> &mut [ChangeSpec] {
     match op {
         Op::Write { change, .. } | Op::Kv { change } => std::slice::from_mut(change),
-        Op::Batch { changes, .. } | Op::Submit { changes, .. } => changes,
+        Op::Batch { changes, .. } | Op::Submit { changes, .. } | Op::LateStep { changes, .. } => {
+            changes
+        }
         _ => &mut [],
     }
 }

@@ -1,5 +1,6 @@
 //! Deleting operations, and making one of two.
 
+use super::turns::{cut, move_time, next_real, tidy};
 use super::{Case, Op, Shrinker, changes_of};
 
 /// Up to how many operations every pair is tried.
@@ -7,24 +8,25 @@ const PAIRS_OPS_MAX: usize = 32;
 /// How many random deletions in a row may fail.
 const RANDOM_MISSES_MAX: u32 = 1500;
 
-impl Shrinker {
+impl Shrinker<'_> {
     /// Deletes operations, in ever smaller pieces, until none can go.
     pub(super) fn delete(&mut self) {
         let mut piece = (self.best.ops.len() / 2).max(1);
         let reseeds = self.reseeds;
         loop {
             // A large piece is a guess; other seeds are for what should work.
-            self.reseeds = if piece <= 4 { reseeds } else { 0 };
+            self.reseeds = if piece <= 4 { reseeds } else { reseeds / 4 };
             let mut at = 0;
             let mut shrunk = false;
             while at < self.best.ops.len() && !self.is_spent() {
-                let mut case = self.best.clone();
-                let end = (at + piece).min(case.ops.len());
-                case.ops.drain(at..end);
-                if self.attempt(case) {
+                let before = self.size();
+                let end = (at + piece).min(self.best.ops.len());
+                if self.attempt_without(at..end) && self.size() < before {
                     shrunk = true;
+                    // What stands there now may be the note that something went.
+                    at = next_real(&self.best.ops, at).unwrap_or(usize::MAX);
                 } else {
-                    at += piece;
+                    at = at.saturating_add(piece);
                 }
             }
             if piece == 1 && !shrunk || self.is_spent() {
@@ -48,9 +50,11 @@ impl Shrinker {
             let mut second = first + 1;
             while second < self.best.ops.len() && !self.is_spent() {
                 let mut case = self.best.clone();
-                case.ops.remove(second);
-                case.ops.remove(first);
-                if !self.attempt(case) {
+                for at in [second, first] {
+                    cut(&mut case.ops, at..at + 1);
+                }
+                tidy(&mut case.ops);
+                if super::Size::of(&case) >= self.size() || !self.attempt(case) {
                     second += 1;
                 }
             }
@@ -91,7 +95,9 @@ impl Shrinker {
 
     fn merged(&self, at: usize) -> Option<Case> {
         let mut case = self.best.clone();
-        let mut second = case.ops.remove(at + 1);
+        let next = next_real(&case.ops, at + 1)?;
+        let mut second = case.ops.get(next)?.clone();
+        cut(&mut case.ops, next..next + 1);
         let first = case.ops.get_mut(at)?;
         let level = match first {
             Op::Write { level, .. } | Op::Batch { level, .. } => *level,
@@ -102,7 +108,24 @@ impl Shrinker {
         }
         let changes = [changes_of(first), changes_of(&mut second)].concat();
         *first = Op::Batch { changes, level };
+        tidy(&mut case.ops);
         Some(case)
+    }
+
+    /// What passes in one operation passes in the next that moves the clocks, or in the last.
+    pub(super) fn merge_clocks(&mut self) {
+        let mut at = 0;
+        while at < self.best.ops.len() && !self.is_spent() {
+            let is_clock = |nth: &usize| matches!(self.best.ops.get(*nth), Some(Op::Clock { .. }));
+            let next = Some(at)
+                .filter(is_clock)
+                .and_then(|at| (at + 1..self.best.ops.len()).find(is_clock));
+            let merged = next.is_some_and(|next| {
+                self.attempt_change(|case| move_time(case, at, next))
+                    || self.attempt_change(|case| move_time(case, next, at))
+            });
+            at += usize::from(!merged);
+        }
     }
 
     /// A batch of one change is a write; each change of a larger one may go.

@@ -42,7 +42,7 @@ pub(super) const DETOURS: &[fn(&mut Case)] = &[
     |case| one_crash(case, CrashKind::Process),
 ];
 
-impl Shrinker {
+impl Shrinker<'_> {
     /// Every detour that ends at a smaller case.
     pub(super) fn detours(&mut self) {
         for change in DETOURS {

@@ -13,7 +13,7 @@ const DRAWN: u32 = 4000;
 /// How many operations a short case has at least.
 const OPS_MIN: usize = 2;
 
-impl Shrinker {
+impl Shrinker<'_> {
     /// Draws short cases until one breaks the clause and can be shrunk as far as is wanted.
     pub(super) fn draw_short_cases(&mut self) {
         for _ in 0..DRAWN {
@@ -36,7 +36,7 @@ impl Shrinker {
         let reach = wanted << self.rng.below(6);
         let begin = end.min(len).saturating_sub(reach);
         let mut chosen: Vec<usize> = (begin..end.min(len)).collect();
-        chosen.retain(|at| !matches!(from.ops.get(*at), Some(Op::Fault { .. })));
+        chosen.retain(|at| from.ops.get(*at).is_some_and(|op| !op.is_mere_note()));
         let last = chosen.pop();
         self.rng.shuffle(&mut chosen);
         chosen.truncate(wanted - 1);
@@ -110,6 +110,9 @@ fn gather(ops: &[Op], chosen: &[usize], mut faults: usize) -> Vec<Op> {
     for (at, op) in ops.iter().enumerate() {
         if matches!(op, Op::Fault { .. }) {
             pending.push(op.clone());
+            continue;
+        }
+        if matches!(op, Op::Turn { .. }) {
             continue;
         }
         if chosen.contains(&at) {

@@ -8,6 +8,8 @@
 //! - `delete`: operations go, one by one, in pieces, in pairs, at random; commits are merged.
 //! - `relocate`: a fault and a crash stand at the operation that they struck, so that deleting
 //!   another does not move them.
+//! - `turns`: what stays keeps its number, by which the runner makes a share of its checks.
+//! - `luck`: with how many seeds of the disk a smaller case is tried.
 //! - `simplify`: smaller operations, plainer options.
 //! - `draw`: short cases, drawn from the operations of the whole one.
 //! - `detour`: changes that are no gain by themselves.
@@ -17,21 +19,30 @@
 //! that breaks the clause, not the same coin tosses.
 //!
 //! Invariants: every accepted case was run and breaks the clause; the work is bounded by a
-//! number of runs and of calls; the same case shrinks to the same case.
+//! number of runs, of calls in all and of calls in each; the same case shrinks to the same case,
+//! unless the caller ends it early, and then what was found so far is the outcome.
 
 mod delete;
 mod detour;
 mod draw;
+mod luck;
 mod relocate;
 mod simplify;
+mod turns;
 
 use super::case::{Case, ChangeSpec, Op};
-use super::runner::{Failure, Outcome, run};
+use super::guard::CALLS_MAX;
+use super::runner::{Outcome, run, run_within};
+use super::verdict::Failure;
 use crate::disk::{FaultMode, Injected};
 use crate::rng::Rng;
 
 /// How many calls to the disk a run may make on the average: long runs use the runs up sooner.
 const CALLS_PER_RUN: u64 = 100;
+/// How many times the calls of the failure a smaller case may make, and how many more: beyond
+/// it is no smaller case, and may be a hang.
+const CALLS_FACTOR: u64 = 4;
+const CALLS_MORE: u64 = 1000;
 /// Above so many operations the costlier passes are made.
 const OPS_WANTED: usize = 8;
 /// Above so many faults likewise.
@@ -51,11 +62,11 @@ pub struct Shrunk {
 /// How large a case is, for comparison: operations first, then faults, then what is in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size {
-    /// Operations, without those that only name a fault.
+    /// Operations, without those that only name a fault or a turn.
     pub ops: usize,
     /// Calls that fail; [`usize::MAX`] for faults that are drawn.
     pub faults: usize,
-    /// Crashes within recoveries, and changes beyond the first of each batch.
+    /// Crashes within recoveries, changes in batches, and corrections of turns.
     pub parts: usize,
 }
 
@@ -71,9 +82,11 @@ impl Size {
         let parts = case.ops.iter().map(|op| match op {
             Op::Crash { nested, .. } => nested.len(),
             Op::Batch { changes, .. } | Op::Submit { changes, .. } => changes.len(),
+            Op::Turn { .. } => 1,
             _ => 0,
         });
-        Size { ops: case.ops.len() - named, faults: named + others, parts: parts.sum() }
+        let notes = case.ops.iter().filter(|op| op.is_mere_note()).count();
+        Size { ops: case.ops.len() - notes, faults: named + others, parts: parts.sum() }
     }
 
     fn is_wanted(self) -> bool {
@@ -81,7 +94,7 @@ impl Size {
     }
 }
 
-struct Shrinker {
+struct Shrinker<'a> {
     best: Case,
     failure: Failure,
     /// What the best case did.
@@ -93,14 +106,22 @@ struct Shrinker {
     runs: u32,
     runs_max: u32,
     calls: u64,
+    /// The most calls of one run.
+    calls_each: u64,
+    /// Whether the caller wants it to end.
+    is_late: &'a dyn Fn() -> bool,
     /// With how many other seeds a case that no longer fails is tried.
     reseeds: u32,
     rng: Rng,
 }
 
-impl Shrinker {
+impl Shrinker<'_> {
     fn is_spent(&self) -> bool {
-        self.runs >= self.runs_max || self.calls >= u64::from(self.runs_max) * CALLS_PER_RUN
+        self.runs >= self.runs_max || self.calls >= self.calls_max() || (self.is_late)()
+    }
+
+    fn calls_max(&self) -> u64 {
+        u64::from(self.runs_max) * CALLS_PER_RUN
     }
 
     fn size(&self) -> Size {
@@ -113,7 +134,7 @@ impl Shrinker {
             return false;
         }
         self.runs += 1;
-        let outcome = run(&case, false);
+        let outcome = run_within(&case, self.calls_each, self.is_late);
         self.calls += outcome.stats.calls.values().sum::<u64>();
         match &outcome.failure {
             Some(failure) if failure.clause == self.failure.clause => {
@@ -159,10 +180,13 @@ impl Shrinker {
     fn descend(&mut self) {
         loop {
             let before = self.size();
+            self.measure_luck();
             self.rename_faults();
             self.settle_crashes();
             self.simplify_crashes();
             self.delete();
+            self.merge_clocks();
+            self.fewer_turns();
             self.fewer_faults();
             self.merge_commits();
             self.split_batches();
@@ -174,10 +198,28 @@ impl Shrinker {
     }
 }
 
-/// Shrinks a failing case; `None` if it does not fail.
+/// Shrinks a failing case in at most so many runs; `None` if it does not fail.
 pub fn shrink(case: &Case, runs_max: u32) -> Option<Shrunk> {
+    shrink_until(case, runs_max, &|| false)
+}
+
+/// As [`shrink`], until `is_late` says so: then the smallest case so far is the outcome. It is
+/// asked between runs, and between the operations of a run; the first run, which shows that the
+/// case fails, is always made.
+///
+/// ```
+/// use runstone_sim::harness::{generate::generate, shrink::shrink_until};
+///
+/// assert!(shrink_until(&generate(3), 100, &|| true).is_none(), "it does not fail");
+/// ```
+pub fn shrink_until(case: &Case, runs_max: u32, is_late: &dyn Fn() -> bool) -> Option<Shrunk> {
     let outcome = run(case, false);
     let failure = outcome.failure.clone()?;
+    let calls: u64 = outcome.stats.calls.values().sum();
+    let calls_each = match failure.clause {
+        "progress" => CALLS_MAX,
+        _ => calls.saturating_mul(CALLS_FACTOR).saturating_add(CALLS_MORE).min(CALLS_MAX),
+    };
     let mut shrinker = Shrinker {
         best: case.clone(),
         failure,
@@ -188,6 +230,8 @@ pub fn shrink(case: &Case, runs_max: u32) -> Option<Shrunk> {
         runs: 1,
         runs_max,
         calls: 0,
+        calls_each,
+        is_late,
         reseeds: 0,
         rng: Rng::from_seed(case.seed),
     };

@@ -3,6 +3,7 @@
 //! A fault that is drawn, or listed by the number of its call, strikes another call as soon as
 //! an operation before it is deleted; so does a crash that is armed many calls ahead.
 
+use super::turns::{cut, put, tidy};
 use super::{Case, FAULTS_WANTED, Op, Shrinker};
 use crate::disk::{Fault, FaultMode, FaultPlan, Injected};
 
@@ -13,7 +14,7 @@ const FAULTS_SEEDS: u32 = 6;
 /// Up to how many faults every pair is tried.
 const PAIRS_FAULTS_MAX: usize = 24;
 
-impl Shrinker {
+impl Shrinker<'_> {
     /// No fault if that will do; else each as an operation before the one that it struck, and
     /// those of the first opening as a list.
     pub(super) fn name_faults(&mut self) {
@@ -50,14 +51,18 @@ impl Shrinker {
         for (at, op) in self.best.ops.iter().enumerate() {
             let start = self.starts.get(at).copied().unwrap_or(u64::MAX);
             let end = self.starts.get(at + 1).copied().unwrap_or(u64::MAX);
-            if !matches!(op, Op::Fault { .. }) {
+            if matches!(op, Op::Fault { .. }) {
+                ops.push(Op::Turn { by: 1 });
+            } else {
                 for hit in self.injected.iter().filter(|hit| (start..end).contains(&hit.call)) {
                     let after_calls = u32::try_from(hit.call - start).unwrap_or(u32::MAX);
-                    ops.push(Op::Fault { after_calls, fault: hit.fault });
+                    let end = ops.len();
+                    put(&mut ops, end, Op::Fault { after_calls, fault: hit.fault });
                 }
                 ops.push(op.clone());
             }
         }
+        tidy(&mut ops);
         Case { faults: FaultMode::Listed(opening), ops, ..self.best.clone() }
     }
 
@@ -67,7 +72,8 @@ impl Shrinker {
         if all.is_empty() {
             return;
         }
-        let reseeds = std::mem::replace(&mut self.reseeds, FAULTS_SEEDS);
+        let reseeds = self.reseeds;
+        self.reseeds = reseeds.max(FAULTS_SEEDS);
         let mut done = self.attempt(self.with_faults(&[]));
         if all.len() > 1 {
             done |= (0..all.len()).any(|one| self.attempt(self.with_faults(&[one])));
@@ -111,7 +117,12 @@ impl Shrinker {
         if let FaultMode::Listed(list) = &mut case.faults {
             list.retain(|_| is_kept());
         }
-        case.ops.retain(|op| !matches!(op, Op::Fault { .. }) || is_kept());
+        for at in 0..case.ops.len() {
+            if matches!(case.ops.get(at), Some(Op::Fault { .. })) && !is_kept() {
+                cut(&mut case.ops, at..at + 1);
+            }
+        }
+        tidy(&mut case.ops);
         case
     }
 
@@ -148,8 +159,9 @@ impl Shrinker {
             nested: nested.clone(),
             rot: *rot,
         };
-        case.ops.insert(struck, crash);
-        case.ops.remove(at);
+        put(&mut case.ops, struck, crash);
+        cut(&mut case.ops, at..at + 1);
+        tidy(&mut case.ops);
         Some(case)
     }
 }

@@ -14,10 +14,13 @@ const PLAIN_MODELS: [CrashModel; 5] = [
     CrashModel::AloneKept,
 ];
 
-impl Shrinker {
+impl Shrinker<'_> {
     /// Plainer knobs and options.
     pub(super) fn knobs(&mut self) {
         let simpler: &[fn(&mut Case)] = &[
+            |case| each_free(case, |_| 0),
+            |case| each_free(case, |free| free / 2),
+            |case| each_free(case, |free| free / 4),
             |case| case.poisoned_nested.clear(),
             |case| case.later.clear(),
             |case| case.later.truncate(1),
@@ -137,6 +140,11 @@ impl Shrinker {
                 }
             },
             |op| {
+                if let Op::FillDisk { free } = op {
+                    *free = 0;
+                }
+            },
+            |op| {
                 if let Op::Crash { when, kind, rot, .. } = op {
                     (*when, *kind, *rot) = (When::After, CrashKind::Power, 0);
                 }
@@ -166,6 +174,16 @@ impl Shrinker {
             if done {
                 return;
             }
+        }
+    }
+}
+
+/// What a filled disk leaves free: a manifest of two segments needs less than one of twelve, so
+/// segments can only go together with what is free.
+fn each_free(case: &mut Case, change: impl Fn(u32) -> u32) {
+    for op in &mut case.ops {
+        if let Op::FillDisk { free } = op {
+            *free = change(*free);
         }
     }
 }

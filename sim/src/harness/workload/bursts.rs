@@ -47,6 +47,7 @@ impl Workload {
             (3, _) => Op::Wait,
             (4, _) => Op::Tick,
             (5, _) => ending,
+            _ if rng.coin() => self.late_step(rng),
             _ => Op::Step,
         });
         if is_crowd {
@@ -54,6 +55,25 @@ impl Workload {
             ops.push_front(Op::Step);
         }
         ops
+    }
+
+    /// A step that one more comes to when it has begun.
+    pub(super) fn late_step(&self, rng: &mut Rng) -> Op {
+        let passes_ms = u32::try_from(pick(rng, &[1, 5, 60])).unwrap_or(1);
+        // Now and then it is refused, and its time is in no record.
+        let change = match rng.below(3) {
+            0 => ChangeSpec::Delete { run: RUNS - 1, key: 0 },
+            _ => self.put(rng),
+        };
+        Op::LateStep { changes: vec![change], level: self.level(rng), passes_ms }
+    }
+
+    /// A key that has expired when the step is over that commits it, and is freed at once.
+    fn expired_when_committed(&self, rng: &mut Rng) -> VecDeque<Op> {
+        let (run, key, value) = (self.run(rng), self.key(rng), self.value(rng));
+        let put = ChangeSpec::Put { run, key, value, ttl_ms: Some(pick(rng, &[1, 5])) };
+        let submit = Op::Submit { changes: vec![put], level: self.level(rng) };
+        VecDeque::from([submit, self.late_step(rng), Op::Maintain])
     }
 
     /// A disk that is full for a moment, and has room again.
@@ -117,6 +137,47 @@ impl Workload {
             }
             _ => {}
         }
+        ops
+    }
+
+    /// Keys that expire when all is flushed, one behind the other, and somebody who is told so, in
+    /// a session that writes nothing else.
+    pub(super) fn expired(&mut self, rng: &mut Rng) -> VecDeque<Op> {
+        if rng.chance(1, 4) {
+            return self.expired_when_committed(rng);
+        }
+        let (run, keys) = (self.run(rng), [self.key(rng), self.key(rng)]);
+        let ttls = [pick(rng, &[1, 5, 7]), pick(rng, &[5, 20])];
+        let mut ops: VecDeque<Op> = VecDeque::new();
+        for (key, ttl_ms) in keys.into_iter().zip(ttls) {
+            let (value, ttl_ms) = (self.value(rng), Some(ttl_ms));
+            let change = ChangeSpec::Put { run, key, value, ttl_ms };
+            ops.push_back(Op::Write { change, level: self.level(rng) });
+        }
+        ops.push_back(pick(rng, &[Stop::Flush, Stop::Flush, Stop::Reopen]).op());
+        ops.push_back(Op::Clock { wall_ms: 0, passes_ms: 30 });
+        // The later one first, as often as not.
+        let [first, second] = if rng.coin() { keys } else { [keys[1], keys[0]] };
+        for key in [first, second].into_iter().take(pick(rng, &[1, 2])) {
+            match rng.below(6) {
+                0 => ops.push_back(Op::List { run, key, len: byte(rng, 3), ends: 1 }),
+                1 => {
+                    let (from, to, bounds, ends) = (key, key, 4, 0);
+                    ops.push_back(Op::Range { run, from, to, bounds, ends });
+                }
+                2 => {
+                    // Of four at most, the newest is the first or the second that is left.
+                    ops.extend([const { Op::DropSnapshot { slot: 0 } }; 3]);
+                    ops.push_back(Op::Snapshot);
+                    // It outlives its session.
+                    ops.extend(rng.coin().then_some(Op::Reopen));
+                    ops.push_back(Op::ReadSnapshot { slot: 1 });
+                }
+                _ => ops.push_back(Op::Get { run, key }),
+            }
+        }
+        let stops = [Stop::Flush, Stop::Reopen, Stop::Reopen, Stop::DropReopen];
+        ops.push_back(pick(rng, &stops).op());
         ops
     }
 
@@ -202,6 +263,24 @@ impl Workload {
         }
         changes.push(around(self, rng));
         changes
+    }
+}
+
+/// Who makes it stay so.
+#[derive(Clone, Copy)]
+enum Stop {
+    Flush,
+    Reopen,
+    DropReopen,
+}
+
+impl Stop {
+    fn op(self) -> Op {
+        match self {
+            Stop::Flush => Op::Flush,
+            Stop::Reopen => Op::Reopen,
+            Stop::DropReopen => Op::DropReopen,
+        }
     }
 }
 

@@ -1,0 +1,67 @@
+//! Planted bugs of the commit path; compiled with the feature `planted` only.
+
+use std::collections::BTreeMap;
+
+use super::admission::Overlay;
+use super::journal::Journal;
+use super::pipeline::Pipeline;
+use super::queue::Changes;
+use super::writer::Writer;
+use crate::error::Result;
+use crate::failure::WriteFailure;
+use crate::manifest::Manifest;
+use crate::names::OwnName;
+use crate::types::{RunId, RunStatus};
+
+impl Pipeline {
+    /// A commit whose write or sync failed is shown.
+    pub(super) fn show(
+        &self,
+        writer: &mut Writer,
+        changes: Changes,
+        version: u64,
+        failure: &WriteFailure,
+    ) {
+        if matches!(failure, WriteFailure::Failed(_)) {
+            let Writer { hot, last_time_ms, .. } = writer;
+            self.store.publish(version, |memory| {
+                self.apply(memory, changes, version, *last_time_ms, hot);
+            });
+        }
+    }
+
+    /// What must come before files are removed fails, and they are forgotten.
+    pub(super) fn forget_orphans(&self, writer: &mut Writer) -> Result<()> {
+        let orphans = writer.journal.take_orphans();
+        self.prepare(writer)?;
+        writer.journal.put_orphans(orphans);
+        Ok(())
+    }
+}
+
+impl Overlay {
+    /// What a batch changes counts for the group before the batch is accepted.
+    pub(super) fn keep_refused(&mut self, own: &BTreeMap<RunId, RunStatus>) {
+        if !own.is_empty() {
+            self.runs.get_or_insert_default().extend(own.clone());
+        }
+    }
+}
+
+impl Journal {
+    /// A session begins in memory only.
+    pub(super) fn begin_in_memory(
+        &mut self,
+        next: Manifest,
+    ) -> std::result::Result<(), WriteFailure> {
+        self.manifest = next;
+        self.session_begun = true;
+        Ok(())
+    }
+
+    /// Removes the lock file.
+    pub(super) fn remove_fence(&self) {
+        let place = self.place();
+        let _removed = place.remove(OwnName::Lock);
+    }
+}

@@ -1,0 +1,49 @@
+//! Planted bugs of the log; compiled with the feature `planted` only.
+
+use std::io;
+
+use runstone_vfs::is_disk_full;
+
+use super::record::{RawHead, Seal};
+use super::writer::{LogWriter, SECTOR_BYTES};
+use crate::error::Error;
+use crate::failure::WriteFailure;
+
+impl LogWriter {
+    /// A failed write is taken for one that succeeded.
+    pub(super) fn swallow(&mut self, outcome: io::Result<()>) -> Result<(), WriteFailure> {
+        self.conclude(outcome.or_else(|e| if is_disk_full(&e) { Err(e) } else { Ok(()) }))
+    }
+
+    /// After a full disk the log goes on behind what was written in part.
+    pub(super) fn go_on_behind(&mut self, outcome: io::Result<()>) -> Result<(), WriteFailure> {
+        match outcome {
+            Err(e) if is_disk_full(&e) => {
+                let length = self.file.len().unwrap_or(self.written);
+                self.written = self.written.max(length.next_multiple_of(8));
+                self.allocated = self.allocated.max(self.written);
+                Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
+            }
+            outcome => self.conclude(outcome),
+        }
+    }
+
+    /// A failed write is reported as one that may be tried again.
+    pub(super) fn forget(&mut self, outcome: io::Result<()>) -> Result<(), WriteFailure> {
+        match outcome {
+            Err(e) if !is_disk_full(&e) => {
+                Err(WriteFailure::Full(Error::DiskFull { what: e.to_string() }))
+            }
+            outcome => self.conclude(outcome),
+        }
+    }
+}
+
+impl Seal {
+    /// Whether a record was written at the same place of another sector.
+    pub(super) fn is_moved(self, raw: &RawHead, bytes: &[u8], offset: u64) -> bool {
+        let covered = bytes.get(4..).unwrap_or_default();
+        let mut places = (0..128).map(|sector| offset % SECTOR_BYTES + sector * SECTOR_BYTES);
+        places.any(|place| place != offset && self.checksum(place, covered) == raw.checksum)
+    }
+}

@@ -1,0 +1,127 @@
+//! Where a store lives: the directory that was opened, and the lock on it.
+//!
+//! Invariants:
+//! - The path of a store is resolved once. From then on its files are names in the directory that
+//!   was opened, wherever that is moved; the path stands in messages only.
+//! - Whoever writes owns the lock, and the lock is the file of that name in the directory: so no
+//!   second writer can have come before the last time that this was [seen](Place::check_owner).
+//!   Another writer opens the directory only by locking the file of that name, and it reads
+//!   nothing before; so what was written before the question was answered is in what it reads.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use runstone_vfs::{Access, FileId, FileKind, Stat, Vfs, VfsFile};
+
+use crate::clock::Entropy;
+use crate::error::{Error, Result};
+use crate::names::{OwnName, StoreId};
+
+/// Where a store lives, and what it draws from the world.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Names are relative to it.
+    pub(crate) dir: Arc<dyn Vfs>,
+    /// As it was given, for messages.
+    path: Arc<Path>,
+    /// The lock file that is held.
+    lock: FileId,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl Place {
+    pub(crate) fn new(
+        dir: Arc<dyn Vfs>,
+        path: &Path,
+        lock: FileId,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Place { dir, path: path.into(), lock, entropy }
+    }
+
+    /// The path of the directory, for messages.
+    pub(crate) fn dir_path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file, for messages.
+    pub(crate) fn path(&self, name: OwnName) -> PathBuf {
+        self.path.join(name.file_name())
+    }
+
+    pub(crate) fn open(&self, name: OwnName, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+        self.dir.open(Path::new(&name.file_name()), access)
+    }
+
+    pub(crate) fn create(&self, name: OwnName) -> io::Result<Arc<dyn VfsFile>> {
+        self.dir.create(Path::new(&name.file_name()))
+    }
+
+    pub(crate) fn stat(&self, name: OwnName) -> io::Result<Stat> {
+        self.dir.stat(Path::new(&name.file_name()))
+    }
+
+    pub(crate) fn rename(&self, from: OwnName, to: OwnName) -> io::Result<()> {
+        self.dir.rename(Path::new(&from.file_name()), Path::new(&to.file_name()))
+    }
+
+    pub(crate) fn link(&self, from: OwnName, to: OwnName) -> io::Result<()> {
+        self.dir.link(Path::new(&from.file_name()), Path::new(&to.file_name()))
+    }
+
+    pub(crate) fn remove(&self, name: OwnName) -> io::Result<()> {
+        self.dir.remove(Path::new(&name.file_name()))
+    }
+
+    /// Makes the names in the directory durable.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        self.dir.sync_dir(Path::new("."))
+    }
+
+    /// Whether a name is still that of a file; otherwise what has become of it.
+    ///
+    /// Errors: [`Error::Displaced`], or [`Error::Io`] if it cannot be told.
+    pub(crate) fn check_file(&self, name: OwnName, id: FileId) -> Result<()> {
+        let what = match self.stat(name) {
+            Ok(found) if found.id == id && found.kind == FileKind::File => return Ok(()),
+            Ok(_) => "another file",
+            Err(e) if is_gone(&e) => "gone",
+            Err(e) => return Err(Error::io("looking for", self.path(name), e)),
+        };
+        sometimes!("place/displaced");
+        Err(self.displaced(format!("its {} is {what}", name.file_name())))
+    }
+
+    /// Whether the lock is still the store's: it stands in the directory, under its name. A
+    /// directory that was removed holds none.
+    ///
+    /// Errors: as [`Place::check_file`].
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        planted!(OwnerNotChecked => return Ok(()));
+        self.check_file(OwnName::Lock, self.lock)
+    }
+
+    pub(crate) fn displaced(&self, what: impl Into<String>) -> Error {
+        Error::Displaced { dir: self.path.to_path_buf(), what: what.into() }
+    }
+
+    /// Error: [`Error::Forked`] in a child of the process that opened the directory.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.dir.is_inherited() && !planted!(ForkUnseen) {
+            sometimes!("place/forked");
+            return Err(Error::Forked);
+        }
+        Ok(())
+    }
+
+    /// Sixteen new bytes.
+    pub(crate) fn draw(&self, what: &'static str) -> Result<StoreId> {
+        self.entropy.bytes16().map_err(|e| Error::io(what, &*self.path, e))
+    }
+}
+
+/// Whether an error says that a name, or the directory that held it, is not there any more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
+}

@@ -1,0 +1,39 @@
+//! Planted bugs of the store; compiled with the feature `planted` only.
+
+use super::Pin;
+use super::memtable::Memtable;
+use super::pins::ReadPoint;
+use super::version::{Chain, Version};
+use crate::types::PhysicalKey;
+
+impl Memtable {
+    /// A fresh version of the key hides what is under the key: the oldest fresh one, or the
+    /// newest.
+    pub(super) fn misread(&self, key: &PhysicalKey, version: u64) -> Option<&Version> {
+        let mut fresh = self.fresh.iter().filter(|fresh| fresh.key == *key);
+        let oldest = planted!(FreshReadInWrongOrder);
+        match if oldest { fresh.next() } else { fresh.next_back() } {
+            Some(fresh) => Some(&fresh.version).filter(|fresh| fresh.version <= version),
+            None => {
+                let slot = self.entries.find(key, self.entries.hash(key))?;
+                self.entries.get(slot)?.chain.at(version)
+            }
+        }
+    }
+}
+
+impl Chain {
+    /// A tombstone goes, and what it hid is the newest.
+    pub(super) fn drop_tombstone(&mut self, older: &[Version]) {
+        if let (None, [hidden]) = (&self.newest.value, older) {
+            self.newest = hidden.clone();
+        }
+    }
+}
+
+impl Pin {
+    /// The version that was pinned, at the present time.
+    pub(super) fn point_now(&self) -> ReadPoint {
+        ReadPoint { now_ms: self.store.inner.clock.now_ms(), ..self.point }
+    }
+}

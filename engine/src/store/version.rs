@@ -1,0 +1,49 @@
+//! One version of a key, and all that there are of it.
+
+use crate::codec::value::Stored;
+
+/// One version of a key; a tombstone if it has no value.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    pub(crate) version: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) expiry_ms: u64,
+    pub(crate) value: Option<Stored>,
+}
+
+impl Version {
+    /// Whether a reader sees a value at this time.
+    pub(super) fn is_visible(&self, now_ms: u64) -> bool {
+        let now_ms = now_ms - u64::from(planted!(ExpiryOffByOne)).min(now_ms);
+        self.value.is_some() && now_ms < self.expiry_ms
+    }
+
+    /// Of one that is not visible: when it expired; 0 for a tombstone.
+    pub(super) fn expired_ms(&self) -> u64 {
+        if self.value.is_some() { self.expiry_ms } else { 0 }
+    }
+}
+
+/// The versions of one key.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) newest: Version,
+    /// Superseded versions that a pin sees, newest first.
+    #[allow(clippy::box_collection)] // most chains have none: 8 bytes, not 24
+    pub(super) older: Option<Box<Vec<Version>>>,
+}
+
+impl Chain {
+    /// The version that is the newest at `version`.
+    pub(super) fn at(&self, version: u64) -> Option<&Version> {
+        if self.newest.version <= version {
+            return Some(&self.newest);
+        }
+        self.older.as_deref()?.iter().find(|older| older.version <= version)
+    }
+
+    /// Whether nobody can see anything of it any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.newest.value.is_none() && self.older.is_none()
+    }
+}
