@@ -179,7 +179,8 @@ fn simulated(image: &Image) -> SimVfs {
 
 #[test]
 fn a_read_error_is_retryable_and_changes_no_later_answer() {
-    for (world, expected, files) in [closed(), killed_in_one_segment()] {
+    let stores = [(closed(), true), (killed_in_one_segment(), false)];
+    for ((world, expected, files), was_closed) in stores {
         for kind in [CallKind::Read, CallKind::Open, CallKind::Len, CallKind::List, CallKind::Lock]
         {
             let calls_of = |disk: &SimVfs| disk.stats().calls.get(&kind).copied().unwrap_or(0);
@@ -212,7 +213,10 @@ fn a_read_error_is_retryable_and_changes_no_later_answer() {
             }
             assert!(failed > 0, "{kind:?}");
             if kind == CallKind::Read {
-                let both = 2 * calls;
+                // Before a manifest is replaced, by the repair and by the close, it is read up to
+                // its end: whether somebody has written into it. What cannot be read is replaced.
+                let in_passing = if was_closed { 0 } else { 4 };
+                let both = 2 * (calls - in_passing);
                 assert_eq!(failed, both, "every read of an opening matters");
             }
         }

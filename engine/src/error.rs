@@ -178,7 +178,7 @@ pub enum Error {
     Displaced {
         /// The directory, as it was opened.
         dir: PathBuf,
-        /// What was noticed, as in "its LOCK is another file".
+        /// What was noticed, as in "its runstone.lock is another file".
         what: String,
     },
     /// The handle was made by another process, from which this one was forked. It does nothing

@@ -86,6 +86,7 @@ impl Refusing {
     fn path(&self, path: &Path) -> PathBuf {
         match path.to_str() {
             Some(".") => self.base.clone(),
+            Some("..") => self.base.parent().unwrap_or(&self.base).to_owned(),
             _ => self.base.join(path),
         }
     }

@@ -149,7 +149,7 @@ fn retry_later(messages: &mut Messages) {
     messages.add("open a database that is open", world.builder(options(STRICT)).open(DIR));
     messages.add(
         "open a database that is open, where the system tells by whom",
-        Err::<(), _>(Error::Locked { path: Path::new(DIR).join("LOCK"), owner: Some(4711) }),
+        Err::<(), _>(Error::Locked { path: Path::new(DIR).join("runstone.lock"), owner: Some(4711) }),
     );
     world.disk.fail_nth(CallKind::Write, 0, Fault::new(FaultKind::Quota));
     messages.add("put beyond a disk quota", db.put(run(1), "k", 1));
@@ -211,7 +211,7 @@ fn reopen(messages: &mut Messages) {
         "put, and the directory is another",
         Err::<(), _>(Error::Displaced {
             dir: DIR.into(),
-            what: "its LOCK is another file".to_owned(),
+            what: "its runstone.lock is another file".to_owned(),
         }),
     );
     messages.add("put in a child of the process that opened", Err::<(), _>(Error::Forked));
@@ -240,7 +240,7 @@ fn damaged(messages: &mut Messages, situation: &str, closed: bool, damage: impl 
 
 fn damage(messages: &mut Messages) {
     let remove = |world: &World, name: &str| {
-        world.disk.remove(&Path::new(DIR).join(name)).unwrap();
+        world.disk.remove(&own_path(name)).unwrap();
     };
     damaged(messages, "open; a bit of the manifest is flipped", true, |world| {
         world.disk.flip_bit(&own_path("runstone.manifest"), 40 * 8).unwrap();

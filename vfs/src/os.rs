@@ -20,9 +20,9 @@
 //! in its source: `sys/fs/unix.rs`, `os_datasync` and `os_fsync`), so the drive's own cache is
 //! flushed as well. It repeats a sync that a signal interrupted, and no other.
 //!
-//! Names are taken from a directory that was opened (`os/at.rs`, by `openat` and its kin), or, where
-//! a platform has no such calls, from its absolute path (`os/by_path.rs`): there nothing holds a
-//! directory that is renamed, but Windows refuses to rename one in which a file is open.
+//! Names are taken from a directory that was opened (`os/at.rs`, by `openat` and its kin), or,
+//! where a platform has no such calls, from its absolute path (`os/by_path.rs`): there nothing
+//! holds a directory that is renamed, but Windows refuses to rename one in which a file is open.
 //!
 //! Deliberately absent:
 //! - Apple's preallocation: there, the only safe wrapper sets the file's length afterwards, and

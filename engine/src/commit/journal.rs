@@ -165,8 +165,8 @@ impl Journal {
     ) -> std::result::Result<(), WriteFailure> {
         phase!(Rotation);
         sometimes!("journal/rotation-resumed", self.ended);
-        // 1. Whose directory it is; then the old segment: all its records written, its length exact,
-        // synced.
+        // 1. Whose directory it is; then the old segment: all its records written, its length
+        // exact, synced.
         self.place.check_owner().map_err(WriteFailure::of_a_look)?;
         if !self.ended {
             self.write_buffer(gate, health, batched)?;

@@ -13,6 +13,7 @@ mod run_ops;
 mod scan;
 mod snapshot;
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -110,9 +111,22 @@ struct Core {
 /// assert_eq!(db.get(run, "greeting")?, Some(Value::from("hello")));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Database {
     core: Arc<Core>,
+}
+
+/// Where it is, and how it was opened; nothing of what it holds.
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("dir", &self.core.place.dir_path())
+            .field("durability", &self.core.options.durability)
+            .field("read_only", &self.core.pipeline.is_none())
+            .field("version", &self.core.store.version())
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Database {

@@ -165,5 +165,6 @@ impl Listing {
 /// Never, but for a planted bug: a segment that cannot be read now still counts.
 fn is_forgotten(place: &Place, name: OwnName) -> bool {
     let read = || -> io::Result<u64> { place.open(name, Access::Read)?.len() };
-    planted!(ReadErrorForgetsReference) && read().is_err()
+    let forgets = planted!(ReadErrorForgetsReference);
+    forgets && read().is_err()
 }
