@@ -31,7 +31,8 @@ impl Runner<'_> {
     /// In a share of the seeds: the memory that is in use when maintenance has also released the
     /// keys that are gone, some at a time.
     fn held_at_least(&mut self) -> Checked<Option<u64>> {
-        // As many steps as there are runs of keys: with small steps no run is merged.
+        // As many steps as there are runs of keys: with small steps no run is merged, and a step
+        // looks through one or a few of them. A flood of keys that are deleted takes hundreds.
         let is_small = self.options().steps != StepSpec::default();
         let is_skipped = is_small && !self.case.seed.is_multiple_of(4);
         if is_skipped || !self.is_strict() || self.disk.is_crashed() {
