@@ -4,7 +4,7 @@ use std::io;
 
 use runstone_vfs::is_disk_full;
 
-use super::record::{RawHead, Seal};
+use super::record::Seal;
 use super::writer::{LogWriter, SECTOR_BYTES};
 use crate::error::Error;
 use crate::failure::WriteFailure;
@@ -41,9 +41,10 @@ impl LogWriter {
 
 impl Seal {
     /// Whether a record was written at the same place of another sector.
-    pub(super) fn is_moved(self, raw: &RawHead, bytes: &[u8], offset: u64) -> bool {
+    pub(super) fn moved(self, bytes: &[u8], offset: u64) -> bool {
         let covered = bytes.get(4..).unwrap_or_default();
+        let stored = bytes.first_chunk().map_or(0, |first| u32::from_le_bytes(*first));
         let mut places = (0..128).map(|sector| offset % SECTOR_BYTES + sector * SECTOR_BYTES);
-        places.any(|place| place != offset && self.checksum(place, covered) == raw.checksum)
+        places.any(|place| place != offset && self.checksum(place, covered) == stored)
     }
 }

@@ -84,7 +84,7 @@ pub(crate) struct RecordHead {
 /// A record's fields as they stand on disk, believed only so far that its length is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawHead {
-    pub(super) checksum: u32,
+    checksum: u32,
     pub(crate) head: RecordHead,
     pub(crate) total_bytes: u64,
 }
@@ -222,25 +222,25 @@ impl Seal {
         debug_assert_eq!(bytes.len() as u64, raw.total_bytes);
         let covered = bytes.get(4..).unwrap_or_default();
         let checksum = self.checksum(offset, covered);
-        planted!(MisdirectedRecordAccepted => if self.is_moved(raw, bytes, offset) { return content(bytes) });
+        planted!(MisdirectedRecordAccepted => if self.moved(bytes, offset) { return body(bytes) });
         if checksum != raw.checksum && !planted!(ChecksumNotChecked) {
             return Err(NotIntact::new(format!(
                 "a record whose bytes changed after they were written ({})",
                 checksums(raw.checksum, checksum)
             )));
         }
-        content(bytes)
+        body(bytes)
     }
 }
 
 /// The payload of a whole record, if zeros follow it.
-fn content(bytes: &[u8]) -> Result<&[u8], NotIntact> {
+fn body(bytes: &[u8]) -> Result<&[u8], NotIntact> {
     let payload_end = RECORD_HEAD_BYTES + le_u32(bytes, 4) as usize;
-    let (body, padding) = bytes.split_at_checked(payload_end).unwrap_or((bytes, &[]));
+    let (whole, padding) = bytes.split_at_checked(payload_end).unwrap_or((bytes, &[]));
     if padding.iter().any(|byte| *byte != 0) {
         return Err(NotIntact::new("a record with other bytes than zeros behind its content"));
     }
-    Ok(body.get(RECORD_HEAD_BYTES..).unwrap_or_default())
+    Ok(whole.get(RECORD_HEAD_BYTES..).unwrap_or_default())
 }
 
 trait NextMultipleFrom {

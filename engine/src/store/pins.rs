@@ -36,7 +36,8 @@ impl Pins {
     /// Error: how many there are.
     pub(crate) fn add(&self, point: ReadPoint, max: usize) -> Result<u64, usize> {
         let mut points = self.points.lock();
-        if points.times.len() >= max + usize::from(planted!(SnapshotsMaxOffByOne)) {
+        let max = max + usize::from(planted!(SnapshotsMaxOffByOne));
+        if points.times.len() >= max {
             return Err(points.times.len());
         }
         points.next_id += 1;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use runstone::{Database, MaintainReport, RecoveryReport};
 
 use super::case::run_id;
+use super::found::Found;
+use super::oracle::named_runs;
 use super::runner::Runner;
 use super::verdict::{Checked, Stopped};
 use super::world::DIR;
@@ -23,20 +25,6 @@ const KEY_BYTES: u64 = 512;
 const RUN_BYTES: u64 = 4096;
 /// In one operation of so many all of them are compared: some make the engine tidy up.
 const ONE_IN: usize = 32;
-
-/// What an opening must say of what it found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
-    commits: u64,
-    bytes: u64,
-    segments: u64,
-    torn_bytes: u64,
-    /// `None` where no store is there yet, whose files bear its id.
-    foreign_files: Option<u64>,
-    pub(super) clock_jump_ms: Option<u64>,
-    own: BTreeSet<String>,
-    removals_failed: usize,
-}
 
 impl Runner<'_> {
     /// What the next opening will find; `None` where that cannot be told from outside.
@@ -125,7 +113,7 @@ impl Runner<'_> {
         if counts != expected {
             return Err(format!("runs, and active ones: {counts:?}, not {expected:?}"));
         }
-        for run in self.model.named_runs() {
+        for run in named_runs(&self.model) {
             let (count, expected) =
                 (tracker.change_count(&run_id(run)), self.model.change_count(run));
             if count != expected {

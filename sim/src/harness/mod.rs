@@ -30,6 +30,7 @@ mod figures;
 mod finish;
 mod foreign;
 mod foreign_left;
+mod found;
 pub mod generate;
 mod guard;
 mod judge;

@@ -13,6 +13,7 @@ use runstone::{Error, Namespace, RunMetadataEntry, RunStatus, Timestamp, TypeTag
 use super::case::{
     ChangeSpec, ECHO, LimitSpec, NAMED, ValueSpec, key_bytes, namespace, run_id, status, type_tag,
 };
+use super::found::Held;
 
 /// One version of a key; `None` deletes.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,21 +111,6 @@ pub(crate) fn final_changes(changes: &[ChangeSpec]) -> Vec<ChangeSpec> {
         .collect();
     last.reverse();
     last
-}
-
-/// How many keys a store must hold, and may.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Held {
-    /// Those that are visible, with the bytes of keys and values.
-    pub(crate) visible: usize,
-    pub(crate) key_bytes: u64,
-    pub(crate) value_bytes: u64,
-    /// Those that were not deleted, and may have expired.
-    pub(crate) newest: usize,
-    /// Those that have ever been set.
-    pub(crate) ever: usize,
-    /// Those of which there was more than one version.
-    pub(crate) revised: usize,
 }
 
 /// The history.
@@ -484,13 +470,6 @@ impl Model {
     /// The runs that there are.
     pub(crate) fn runs(&self) -> impl Iterator<Item = u8> {
         self.runs.keys().copied()
-    }
-
-    /// Those, and all that a case names as a rule.
-    pub(crate) fn named_runs(&self) -> Vec<u8> {
-        let mut named: Vec<u8> = (0..super::oracle::RUNS).collect();
-        named.extend(self.runs().filter(|run| *run >= super::oracle::RUNS));
-        named
     }
 
     /// The active ones.

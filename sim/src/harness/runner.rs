@@ -10,8 +10,8 @@ use runstone::{Database, Level, Snapshot, Ticket};
 
 use super::case::{Case, CaseOptions, ChangeSpec, NestedCrash, Op, World};
 use super::failed_syncs::FailedSyncs;
-use super::figures::Found;
 use super::foreign;
+use super::found::Found;
 use super::generate;
 use super::guard::{CALLS_MAX, Ended, bounded};
 use super::ledger::WATCH;

@@ -186,7 +186,7 @@ impl Runner<'_> {
             (outcome, expired_ms) = self.get_all(snapshot, *version, *now);
         }
         let scans = !self.turn.is_multiple_of(4);
-        for run in self.model.named_runs().into_iter().filter(|_| scans) {
+        for run in oracle::named_runs(&self.model).into_iter().filter(|_| scans) {
             if self.model.run_existed_at(run, *version) {
                 expired_ms = expired_ms.max(self.model.expired_ms(run, |_| true, *version, *now));
             }

@@ -271,8 +271,11 @@ mod tests {
         };
         let begins_many = |case: &Case| {
             let mut ops = case.ops.clone();
-            let is_many = |change: &ChangeSpec| matches!(change, ChangeSpec::Begin { run, .. } if *run > RUNS + 5);
-            ops.iter_mut().flat_map(changes_of).any(|change| is_many(change))
+            let mut changes = ops.iter_mut().flat_map(changes_of);
+            changes.any(|change| match change {
+                ChangeSpec::Begin { run, .. } => *run > RUNS + 5,
+                _ => false,
+            })
         };
         let features: [Feature<'_>; 9] = [
             ("other options", &|case| !case.later.is_empty(), 40),
