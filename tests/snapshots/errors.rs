@@ -149,7 +149,10 @@ fn retry_later(messages: &mut Messages) {
     messages.add("open a database that is open", world.builder(options(STRICT)).open(DIR));
     messages.add(
         "open a database that is open, where the system tells by whom",
-        Err::<(), _>(Error::Locked { path: Path::new(DIR).join("runstone.lock"), owner: Some(4711) }),
+        Err::<(), _>(Error::Locked {
+            path: Path::new(DIR).join("runstone.lock"),
+            owner: Some(4711),
+        }),
     );
     world.disk.fail_nth(CallKind::Write, 0, Fault::new(FaultKind::Quota));
     messages.add("put beyond a disk quota", db.put(run(1), "k", 1));

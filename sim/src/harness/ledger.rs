@@ -218,7 +218,7 @@ mod tests {
     fn every_file_of_a_store_is_of_its_kind() {
         let of = |path: &str| FILES[usize::from(file(path))];
         assert_eq!(of("/data/store/runstone.manifest"), "manifest");
-        assert_eq!(of("/data/store/LOCK"), "lock");
+        assert_eq!(of("/data/store/runstone.lock"), "lock");
         assert_eq!(of("/data/store/000012.log"), "segment");
         assert_eq!(of("/data/store/000013.tmp"), "temporary");
         assert_eq!((of("/data/store"), of("/")), ("directory", "directory"));
