@@ -240,6 +240,14 @@ bugs! {
         "A store is made in a directory that holds files of other programs."
     R74 FileOfOtherStoreRemoved
         "Files of other stores are removed."
+    R80 PreallocationRefuses
+        "Room that could not be reserved ahead refuses a commit that would fit."
+    R81 CutForgotten
+        "What a full disk left of a record, and did not let be cut off, is forgotten."
+    R82 WholeRecordLeft
+        "A whole record that a full disk refused stays in the file if it cannot be cut off."
+    R83 ZerosLeftBehind
+        "Zeros that were written ahead until the disk was full are forgotten."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

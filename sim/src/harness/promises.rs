@@ -85,9 +85,10 @@ impl Runner<'_> {
         self.disk_was_full();
     }
 
-    /// `pad_to_sector`: what follows touches no sector that holds a record.
+    /// `pad_to_sector`: what follows touches no sector that holds a record. Where a full disk lets
+    /// nothing be cut off, nothing follows before that was done.
     pub(super) fn log_ends_with_a_sector(&self) -> Checked {
-        if !self.case.options.pad_to_sector || !self.looks() {
+        if !self.case.options.pad_to_sector || !self.looks() || self.disk.cut_is_owed() {
             return Ok(());
         }
         match self.files().end() {
