@@ -227,6 +227,7 @@ pub const NAMES: &[&str] = &[
     "recovery/watermark-replayed",
     "recovery/zeros-behind-the-log",
     "recovery/of-another-store",
+    "recovery/sync-met-full-disk",
     "runs/another-run-is-hot",
     "runs/ended",
     "runs/not-found",
