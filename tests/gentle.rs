@@ -192,6 +192,7 @@ const FEW_FILES: &str = "RUNSTONE_TEST_HAS_FEW_FILES";
 
 /// In a process of its own, whose limit is low.
 #[test]
+#[allow(clippy::disallowed_types)] // descriptors, as another part of the program takes them
 fn c06_a_real_lack_of_descriptors_is_told_as_such_and_passes() {
     if std::env::var_os(FEW_FILES).is_none() {
         let name = "c06_a_real_lack_of_descriptors_is_told_as_such_and_passes";

@@ -41,8 +41,10 @@ impl Runner<'_> {
         let version = self.model.version();
         let logged = match self.dirty {
             true => self.now_ms(),
-            // What maintenance has logged is durable by now.
-            false if self.looks() => self.files().floor_ms().max(self.model.time_ms()),
+            // What maintenance has logged is durable by now; what is to be cut off was not logged.
+            false if self.looks() && !self.disk.cut_is_owed() => {
+                self.files().floor_ms().max(self.model.time_ms())
+            }
             false => self.model.time_ms(),
         };
         self.time_floor = self.time_floor.max((logged, version));
