@@ -230,6 +230,10 @@ bugs! {
         "A tick commits one group of what nobody waits for, and leaves the rest."
     R57 RefusedStaysInOverlay
         "A run that a refused batch would have begun counts as begun for the rest of its group."
+    R58 LateTimeLogged
+        "The time that was read for a late comer counts as logged, though the group left it out."
+    R59 ShownAfterCloseForgotten
+        "A close logs no time for what a snapshot that outlives it may show as expired."
     R70 FloorNotLoggedWhenShown
         "A flush or close logs no time for what was only shown as expired."
     R71 ShownByScanForgotten
@@ -250,10 +254,6 @@ bugs! {
         "All of a group is shown with the time of the last of it."
     R79 ShownByGetForgotten
         "What a get does not find, since it has expired, does not count as shown."
-    R80 LateTimeLogged
-        "The time that was read for a late comer counts as logged, though the group left it out."
-    R81 ShownAfterCloseForgotten
-        "A close logs no time for what a snapshot that outlives it may show as expired."
     R100 OwnerNotChecked
         "Nobody looks whether the lock file is still the one that is locked."
     R101 ForeignManifestReplaced
@@ -264,6 +264,14 @@ bugs! {
         "A store is made in a directory that holds files of other programs."
     R104 FileOfOtherStoreRemoved
         "Files of other stores are removed."
+    R110 PreallocationRefuses
+        "Room that could not be reserved ahead refuses a commit that would fit."
+    R111 CutForgotten
+        "What a full disk left of a record, and did not let be cut off, is forgotten."
+    R112 WholeRecordLeft
+        "A whole record that a full disk refused stays in the file if it cannot be cut off."
+    R113 ZerosLeftBehind
+        "Zeros that were written ahead until the disk was full are forgotten."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -17,6 +17,9 @@ use crate::names::OwnName;
 use crate::options::Options;
 use crate::place::Place;
 
+/// A mark behind which nothing waits: all that is in the buffer is published, or is no commit.
+pub(crate) const ALL_PUBLISHED: usize = usize::MAX;
+
 /// The manifest in force and the segment that is written.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -65,22 +68,45 @@ impl Journal {
         self.session_begun
     }
 
-    /// Hands the buffer to the operating system. After a full disk the file has been cut back,
-    /// and that is durable before anybody is told; the buffer is kept.
+    /// Hands the buffer to the operating system; what begins at the mark `refusable` is not
+    /// published yet. After a full disk the file has been cut back, and that is durable before
+    /// anybody is told; the buffer is kept. Where there is no room for a cut either, it is made
+    /// and synced before the next write.
     pub(crate) fn write_buffer(
         &mut self,
         gate: &SyncGate,
         health: &Health,
         batched: u64,
+        refusable: usize,
     ) -> std::result::Result<(), WriteFailure> {
-        let written = self.writer.write_buffer();
+        if self.writer.needs_cut() && self.writer.buffered() > 0 {
+            self.writer.trim()?;
+            self.sync_cut(gate, health, batched)?;
+        }
+        let written = self.writer.write_buffer(refusable);
         if let Err(WriteFailure::Full(_)) = &written {
-            sometimes!("journal/full-disk-cut-back");
-            gate.sync(&self.sync_point(batched), health)
-                .inspect_err(|_| sometimes!("journal/cut-back-sync-failed"))
-                .map_err(WriteFailure::Failed)?;
+            sometimes!("journal/full-disk");
+            self.sync_cut(gate, health, batched)?;
         }
         written
+    }
+
+    /// Makes it durable that something was cut off, if it was.
+    fn sync_cut(
+        &mut self,
+        gate: &SyncGate,
+        health: &Health,
+        batched: u64,
+    ) -> std::result::Result<(), WriteFailure> {
+        if !self.writer.is_cut() {
+            return Ok(());
+        }
+        sometimes!("journal/full-disk-cut-back");
+        gate.sync(&self.sync_point(batched), health)
+            .inspect_err(|_| sometimes!("journal/cut-back-sync-failed"))
+            .map_err(WriteFailure::Failed)?;
+        self.writer.note_cut_synced();
+        Ok(())
     }
 
     /// The point up to which the log has been written, for a sync.
@@ -169,7 +195,7 @@ impl Journal {
         // exact, synced.
         self.place.check_owner().map_err(WriteFailure::of_a_look)?;
         if !self.ended {
-            self.write_buffer(gate, health, batched)?;
+            self.write_buffer(gate, health, batched, ALL_PUBLISHED)?;
             self.writer.trim()?;
             if !planted!(RotationWithoutSync) {
                 gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
@@ -268,7 +294,7 @@ impl Journal {
     ) -> std::result::Result<(), WriteFailure> {
         // 1. Whose directory it is; then the log: written, cut to its length, synced.
         self.place.check_owner().map_err(WriteFailure::of_a_look)?;
-        self.write_buffer(gate, health, batched)?;
+        self.write_buffer(gate, health, batched, ALL_PUBLISHED)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
         let syncs_late = planted!(AttestedBeforeSynced | LengthOnlyValidation);
         planted!(CloseIgnoresFailedSync => drop(self.writer.file().sync()));

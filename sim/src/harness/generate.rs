@@ -139,6 +139,7 @@ fn disk(rng: &mut Rng, world: World) -> DiskConfig {
         config.evict_doomed = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
     }
     config.no_preallocation = rng.chance(1, 12);
+    config.cut_needs_room = rng.chance(1, 4);
     match world {
         World::GarbageSector => config.garbage_sector = Odds::one_in(2),
         World::Rot => config.sector_history = 4,
