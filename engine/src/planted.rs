@@ -240,6 +240,18 @@ bugs! {
         "A store is made in a directory that holds files of other programs."
     R74 FileOfOtherStoreRemoved
         "Files of other stores are removed."
+    R91 SecondReaderRefused
+        "A reader takes the lock of a writer."
+    R92 TakenTemporaryRefused
+        "A manifest is not written if the name of its temporary file is taken."
+    R93 ChildCloses
+        "A forked child that drops its copy of the handle closes the store."
+    R94 TakenNumberRefused
+        "A segment is not made if the name of the next number is taken."
+    R95 LockOnlyLookedFor
+        "Any file of the lock's name is taken for the one that is locked."
+    R96 ManifestOnlyLookedAt
+        "A manifest that somebody has written into is taken for the one in force."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."
