@@ -340,7 +340,7 @@ impl<'a> Runner<'a> {
             self.faults_before_op = self.disk.injected().len();
             self.perform(op)?;
             // Behind a mere note nothing has happened yet.
-            if !op.is_mere_note() {
+            if !op.is_mere_note() && !op.is_elsewhere() {
                 self.after_op()?;
             }
             self.turn = self.turn.wrapping_add_signed(op.turns() as isize);
