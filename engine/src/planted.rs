@@ -272,6 +272,18 @@ bugs! {
         "A whole record that a full disk refused stays in the file if it cannot be cut off."
     R113 ZerosLeftBehind
         "Zeros that were written ahead until the disk was full are forgotten."
+    R121 SecondReaderRefused
+        "A reader takes the lock of a writer."
+    R122 TakenTemporaryRefused
+        "A manifest is not written if the name of its temporary file is taken."
+    R123 ChildCloses
+        "A forked child that drops its copy of the handle closes the store."
+    R124 TakenNumberRefused
+        "A segment is not made if the name of the next number is taken."
+    R125 LockOnlyLookedFor
+        "Any file of the lock's name is taken for the one that is locked."
+    R126 ManifestOnlyLookedAt
+        "A manifest that somebody has written into is taken for the one in force."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

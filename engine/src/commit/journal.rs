@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::gate::{Health, SyncGate, SyncPoint};
 use crate::failure::WriteFailure;
-use crate::log::creation::{SegmentPlan, create_segment};
+use crate::log::creation::{SegmentPlan, TAKEN_MAX, create_segment};
 use crate::log::writer::LogWriter;
 use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, replace};
 use crate::manifest::{Manifest, SegmentEntry};
@@ -131,18 +131,25 @@ impl Journal {
     /// Puts a changed manifest in force. If it fails, the one in memory stays as it was, but
     /// for the number that was used.
     fn replace(&mut self, mut next: Manifest) -> std::result::Result<(), WriteFailure> {
-        let number = self.take_number();
-        self.manifest.next_file = number + NUMBERS_TAKEN;
-        next.next_file = self.manifest.next_file;
-        let replaced = replace(&self.place, Some(&self.in_force), &next, number);
-        if let Err(failure) = &replaced {
+        let mut passed_over = 0;
+        let (in_force, left) = loop {
+            let number = self.take_number();
+            self.manifest.next_file = number + NUMBERS_TAKEN;
+            next.next_file = self.manifest.next_file;
+            let failure = match replace(&self.place, Some(&self.in_force), &next, number) {
+                Ok(replaced) => break replaced,
+                Err(failure) => failure,
+            };
             sometimes!("journal/manifest-failed", matches!(failure, WriteFailure::Failed(_)));
             sometimes!("journal/manifest-full-disk", matches!(failure, WriteFailure::Full(_)));
             let id = next.store_id;
             let names = [number, number + 1].map(|number| OwnName::Temporary(id, number));
             self.discard(matches!(failure, WriteFailure::Full(_)), &names);
-        }
-        let (in_force, left) = replaced?;
+            if !failure.is_of_a_taken_name() || passed_over == TAKEN_MAX {
+                return Err(failure);
+            }
+            passed_over += 1;
+        };
         self.in_force = in_force;
         // What could not be removed is left to maintenance.
         self.orphans.extend(left);
@@ -155,10 +162,10 @@ impl Journal {
     /// their names. After anything else the disk is left alone.
     fn discard(&mut self, at_once: bool, names: &[OwnName]) {
         for name in names {
-            let removed = at_once.then(|| self.place.remove(*name));
+            let removed = at_once.then(|| self.place.remove_left(*name));
             match removed {
-                Some(Ok(())) => sometimes!("journal/leftover-removed"),
-                Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Some(Ok(true)) => sometimes!("journal/leftover-removed"),
+                Some(Ok(false)) => {}
                 Some(Err(_)) | None => self.orphans.push(*name),
             }
         }

@@ -315,11 +315,9 @@ impl Pipeline {
         drop(writer);
         let (mut removed, mut left) = (0, Vec::new());
         for orphan in orphans {
-            match place.remove(orphan) {
-                Ok(()) => removed += 1,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                    sometimes!("upkeep/orphan-already-gone");
-                }
+            match place.remove_left(orphan) {
+                Ok(true) => removed += 1,
+                Ok(false) => sometimes!("upkeep/orphan-already-gone"),
                 Err(_) => left.push(orphan),
             }
         }

@@ -73,6 +73,7 @@
 //! Same seed, same calls: same results, same digest, on every platform. No hash map, no
 //! clock, no thread, no address takes part.
 
+mod around;
 mod call;
 mod choice;
 mod config;

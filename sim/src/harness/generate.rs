@@ -4,6 +4,7 @@
 //! single mixture sees everything. Invariant: the same seed gives the same case; a new
 //! consumer of one stream shifts no other.
 
+use super::around;
 use super::case::{CALLS_BEHIND, Case, CaseOptions, NestedCrash, Op, RARE_CALLS, World};
 use super::steps::StepSpec;
 use super::workload::{Workload, byte, pick};
@@ -49,6 +50,8 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     if world == World::Strict && scheduling.chance(1, 4) {
         add_faults(&mut ops, &mut scheduling);
     }
+    // A stream of its own: what it draws shifts nothing else.
+    around::add(&mut ops, &mut streams.named("around"), world);
     let in_creation = pick(&mut scheduling, &[0, 0, 0, 1, 1, 2]);
     let creation = nested(&mut scheduling, in_creation);
     let faults_in_recovery = swarm.coin() || asks;

@@ -350,7 +350,7 @@ impl<'a> Runner<'a> {
             self.refusals_before_op = self.disk.full_refusals();
             self.perform(op)?;
             // Behind a mere note nothing has happened yet.
-            if !op.is_mere_note() {
+            if !op.is_mere_note() && !op.is_elsewhere() {
                 self.after_op()?;
             }
             self.turn = self.turn.wrapping_add_signed(op.turns() as isize);
