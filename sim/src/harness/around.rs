@@ -440,7 +440,8 @@ impl Excursion {
             self.put_file(&Path::new("/other").join(name), &[self.twist; 40])?;
         }
         let others = self.below("/other");
-        let refused = self.builder().open("/other");
+        let unasked = Options { create_among_others: false, ..self.options.clone() };
+        let refused = self.builder().options(unasked).open("/other");
         if !matches!(refused, Err(Error::NotAStore { .. })) {
             return Err(("C12", format!("an opening among files of others gave {refused:?}")));
         }
