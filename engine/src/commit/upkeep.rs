@@ -182,6 +182,8 @@ impl Pipeline {
         self.append_note(writer, RecordKind::ClockFloor)?;
         writer.record_ms = writer.last_time_ms;
         writer.note_logged();
+        // Until a sync has covered it: whoever asked for it may fail before.
+        writer.dirty = true;
         Ok(())
     }
 
