@@ -139,6 +139,13 @@ fn a_flush_syncs_the_clock_floor_that_a_failed_close_left() {
     case_passes(include_str!("cases/seed-928.json"));
 }
 
+/// A mistake of the oracle: a sector of the manifest cannot be read any more. A close may succeed,
+/// and a read-only opening behind it reports the error of the disk.
+#[test]
+fn a_closed_store_whose_manifest_cannot_be_read_may_refuse_a_reader() {
+    case_passes(include_str!("cases/seed-18016.json"));
+}
+
 /// With padding, the first record shared a sector with the segment's header, and a torn append
 /// damaged the header.
 #[test]
