@@ -19,6 +19,17 @@ pub(crate) enum WriteFailure {
 }
 
 impl WriteFailure {
+    /// Whether a file could not be made only since its name is taken: another name may be free.
+    pub(crate) fn is_of_a_taken_name(&self) -> bool {
+        planted!(TakenTemporaryRefused => return false);
+        match self {
+            WriteFailure::Full(Error::Io { source, .. }) => {
+                source.kind() == io::ErrorKind::AlreadyExists
+            }
+            WriteFailure::Full(_) | WriteFailure::Failed(_) => false,
+        }
+    }
+
     /// Of a look at the directory, before anything is written.
     pub(crate) fn of_a_look(error: Error) -> Self {
         match error {

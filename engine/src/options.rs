@@ -207,7 +207,8 @@ pub struct Options {
     /// gets a segment of its own.
     pub segment_bytes: u64,
     /// The log file is extended by this much ahead of the records; 0 switches it off. A sync
-    /// that need not change the file's size is cheaper.
+    /// that need not change the file's size is cheaper. Where there is no room for it,
+    /// the records are written alone.
     pub preallocate_bytes: u64,
     /// Fills the preallocated range with zeros instead of only reserving it: dearer once,
     /// cheaper at each sync on file systems that track unwritten extents.

@@ -302,6 +302,26 @@ bugs! {
         "A store is made in a directory that holds files of other programs."
     R104 FileOfOtherStoreRemoved
         "Files of other stores are removed."
+    R110 PreallocationRefuses
+        "Room that could not be reserved ahead refuses a commit that would fit."
+    R111 CutForgotten
+        "What a full disk left of a record, and did not let be cut off, is forgotten."
+    R112 WholeRecordLeft
+        "A whole record that a full disk refused stays in the file if it cannot be cut off."
+    R113 ZerosLeftBehind
+        "Zeros that were written ahead until the disk was full are forgotten."
+    R121 SecondReaderRefused
+        "A reader takes the lock of a writer."
+    R122 TakenTemporaryRefused
+        "A manifest is not written if the name of its temporary file is taken."
+    R123 ChildCloses
+        "A forked child that drops its copy of the handle closes the store."
+    R124 TakenNumberRefused
+        "A segment is not made if the name of the next number is taken."
+    R125 LockOnlyLookedFor
+        "Any file of the lock's name is taken for the one that is locked."
+    R126 ManifestOnlyLookedAt
+        "A manifest that somebody has written into is taken for the one in force."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -362,8 +362,8 @@ fn start(
 fn full_or(failure: WriteFailure) -> Error {
     match Error::from(failure) {
         Error::Io { action, path, source } if runstone_vfs::is_disk_full(&source) => {
-            let what = format!("{action} {}: {source}", path.display());
-            Error::DiskFull { what }
+            sometimes!("recovery/sync-met-full-disk");
+            Error::io_or_full(action, path, std::io::Error::new(source.kind(), source))
         }
         error => error,
     }

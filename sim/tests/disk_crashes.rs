@@ -44,6 +44,7 @@ fn careful(disk: &SimVfs) -> io::Result<()> {
     let mut buf = [0; 1500];
     disk.open(path("/db/m"), Access::Read)?.read_at(&mut buf, 0)?;
     disk.list(path("/db"))?;
+    disk.open_dir(path("/db"))?.stat(path("m"))?;
     file.write_at(&[2; 1000], 1200)?;
     file.len()?;
     file.sync()?;

@@ -61,7 +61,7 @@ fn no_crash_inside_a_recovery_breaks_the_contract_or_leads_elsewhere() {
     let torn = workload(Setting::Batched, Start::Created, &torn);
     let report = explored(&[creation, torn], &Bounds::default());
     assert_clean(&report);
-    assert!(report.levels[1].recoveries > 4000, "{:?}", report.levels);
+    assert!(report.levels[1].recoveries > 3000, "{:?}", report.levels);
 }
 
 #[test]
@@ -171,8 +171,9 @@ fn rot_of_one_bit_of_an_idle_store_is_refused_or_is_of_the_watermark() {
             *answers.entry(answer).or_default() += 1u64;
         }
     }
-    let watermark_bits = 40 * 8;
-    assert_eq!(answers.remove(&Answer::Same), Some(watermark_bits));
+    // Of the lock file only a creation reads what it tells.
+    let (watermark_bits, lock_bits) = (40 * 8, 40 * 8);
+    assert_eq!(answers.remove(&Answer::Same), Some(watermark_bits + lock_bits));
     assert_eq!(answers.keys().collect::<Vec<_>>(), [&Answer::Refused]);
 }
 

@@ -132,6 +132,20 @@ fn any_of_a_large_group_of_unknown_outcome_may_have_been_refused_for_want_of_mem
     case_passes(include_str!("cases/seed-5552.json"));
 }
 
+/// A close wrote the floor of the clock, then met a full disk when it cut the log. The floor was
+/// not counted as unsynced, and a later flush answered that all was durable.
+#[test]
+fn a_flush_syncs_the_clock_floor_that_a_failed_close_left() {
+    case_passes(include_str!("cases/seed-928.json"));
+}
+
+/// A mistake of the oracle: a sector of the manifest cannot be read any more. A close may succeed,
+/// and a read-only opening behind it reports the error of the disk.
+#[test]
+fn a_closed_store_whose_manifest_cannot_be_read_may_refuse_a_reader() {
+    case_passes(include_str!("cases/seed-18016.json"));
+}
+
 /// With padding, the first record shared a sector with the segment's header, and a torn append
 /// damaged the header.
 #[test]

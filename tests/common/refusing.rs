@@ -16,6 +16,8 @@ struct Refusal {
     name_end: &'static str,
     /// `None`: it panics.
     kind: Option<io::ErrorKind>,
+    /// A code of the operating system, instead of a kind.
+    code: Option<i32>,
 }
 
 /// What is refused now, if anything, and how often it was.
@@ -34,8 +36,16 @@ impl Rules {
         kind: impl Into<Option<io::ErrorKind>>,
     ) {
         let kind = kind.into();
-        *self.refusal.lock().unwrap() = Some(Refusal { call, name_end, kind });
+        *self.refusal.lock().unwrap() = Some(Refusal { call, name_end, kind, code: None });
         self.refused.store(0, Ordering::SeqCst);
+    }
+
+    /// The same, with an error code of the operating system.
+    pub fn refuse_code(&self, call: &'static str, name_end: &'static str, code: i32) {
+        self.refuse(call, name_end, None);
+        if let Some(refusal) = &mut *self.refusal.lock().unwrap() {
+            refusal.code = Some(code);
+        }
     }
 
     /// Nothing more is refused; how often something was.
@@ -47,11 +57,14 @@ impl Rules {
     fn check(&self, call: &str, path: &Path) -> io::Result<()> {
         let refusal = *self.refusal.lock().unwrap();
         match refusal {
-            Some(Refusal { call: refused, name_end, kind })
+            Some(Refusal { call: refused, name_end, kind, code })
                 if refused == call && path.to_str().unwrap().ends_with(name_end) =>
             {
                 self.refused.fetch_add(1, Ordering::SeqCst);
-                Err(kind.expect("a file system that panics").into())
+                match code {
+                    Some(code) => Err(io::Error::from_raw_os_error(code)),
+                    None => Err(kind.expect("a file system that panics").into()),
+                }
             }
             _ => Ok(()),
         }

@@ -9,13 +9,16 @@ use std::sync::Arc;
 
 use super::gate::{Health, SyncGate, SyncPoint};
 use crate::failure::WriteFailure;
-use crate::log::creation::{SegmentPlan, create_segment};
+use crate::log::creation::{SegmentPlan, TAKEN_MAX, create_segment};
 use crate::log::writer::LogWriter;
 use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, replace};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::names::OwnName;
 use crate::options::Options;
 use crate::place::Place;
+
+/// A mark behind which nothing waits: all that is in the buffer is published, or is no commit.
+pub(crate) const ALL_PUBLISHED: usize = usize::MAX;
 
 /// The manifest in force and the segment that is written.
 #[derive(Debug)]
@@ -65,22 +68,45 @@ impl Journal {
         self.session_begun
     }
 
-    /// Hands the buffer to the operating system. After a full disk the file has been cut back,
-    /// and that is durable before anybody is told; the buffer is kept.
+    /// Hands the buffer to the operating system; what begins at the mark `refusable` is not
+    /// published yet. After a full disk the file has been cut back, and that is durable before
+    /// anybody is told; the buffer is kept. Where there is no room for a cut either, it is made
+    /// and synced before the next write.
     pub(crate) fn write_buffer(
         &mut self,
         gate: &SyncGate,
         health: &Health,
         batched: u64,
+        refusable: usize,
     ) -> std::result::Result<(), WriteFailure> {
-        let written = self.writer.write_buffer();
+        if self.writer.needs_cut() && self.writer.buffered() > 0 {
+            self.writer.trim()?;
+            self.sync_cut(gate, health, batched)?;
+        }
+        let written = self.writer.write_buffer(refusable);
         if let Err(WriteFailure::Full(_)) = &written {
-            sometimes!("journal/full-disk-cut-back");
-            gate.sync(&self.sync_point(batched), health)
-                .inspect_err(|_| sometimes!("journal/cut-back-sync-failed"))
-                .map_err(WriteFailure::Failed)?;
+            sometimes!("journal/full-disk");
+            self.sync_cut(gate, health, batched)?;
         }
         written
+    }
+
+    /// Makes it durable that something was cut off, if it was.
+    fn sync_cut(
+        &mut self,
+        gate: &SyncGate,
+        health: &Health,
+        batched: u64,
+    ) -> std::result::Result<(), WriteFailure> {
+        if !self.writer.is_cut() {
+            return Ok(());
+        }
+        sometimes!("journal/full-disk-cut-back");
+        gate.sync(&self.sync_point(batched), health)
+            .inspect_err(|_| sometimes!("journal/cut-back-sync-failed"))
+            .map_err(WriteFailure::Failed)?;
+        self.writer.note_cut_synced();
+        Ok(())
     }
 
     /// The point up to which the log has been written, for a sync.
@@ -105,18 +131,25 @@ impl Journal {
     /// Puts a changed manifest in force. If it fails, the one in memory stays as it was, but
     /// for the number that was used.
     fn replace(&mut self, mut next: Manifest) -> std::result::Result<(), WriteFailure> {
-        let number = self.take_number();
-        self.manifest.next_file = number + NUMBERS_TAKEN;
-        next.next_file = self.manifest.next_file;
-        let replaced = replace(&self.place, Some(&self.in_force), &next, number);
-        if let Err(failure) = &replaced {
+        let mut passed_over = 0;
+        let (in_force, left) = loop {
+            let number = self.take_number();
+            self.manifest.next_file = number + NUMBERS_TAKEN;
+            next.next_file = self.manifest.next_file;
+            let failure = match replace(&self.place, Some(&self.in_force), &next, number) {
+                Ok(replaced) => break replaced,
+                Err(failure) => failure,
+            };
             sometimes!("journal/manifest-failed", matches!(failure, WriteFailure::Failed(_)));
             sometimes!("journal/manifest-full-disk", matches!(failure, WriteFailure::Full(_)));
             let id = next.store_id;
             let names = [number, number + 1].map(|number| OwnName::Temporary(id, number));
             self.discard(matches!(failure, WriteFailure::Full(_)), &names);
-        }
-        let (in_force, left) = replaced?;
+            if !failure.is_of_a_taken_name() || passed_over == TAKEN_MAX {
+                return Err(failure);
+            }
+            passed_over += 1;
+        };
         self.in_force = in_force;
         // What could not be removed is left to maintenance.
         self.orphans.extend(left);
@@ -129,10 +162,10 @@ impl Journal {
     /// their names. After anything else the disk is left alone.
     fn discard(&mut self, at_once: bool, names: &[OwnName]) {
         for name in names {
-            let removed = at_once.then(|| self.place.remove(*name));
+            let removed = at_once.then(|| self.place.remove_left(*name));
             match removed {
-                Some(Ok(())) => sometimes!("journal/leftover-removed"),
-                Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Some(Ok(true)) => sometimes!("journal/leftover-removed"),
+                Some(Ok(false)) => {}
                 Some(Err(_)) | None => self.orphans.push(*name),
             }
         }
@@ -169,7 +202,7 @@ impl Journal {
         // exact, synced.
         self.place.check_owner().map_err(WriteFailure::of_a_look)?;
         if !self.ended {
-            self.write_buffer(gate, health, batched)?;
+            self.write_buffer(gate, health, batched, ALL_PUBLISHED)?;
             self.writer.trim()?;
             if !planted!(RotationWithoutSync) {
                 gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
@@ -268,7 +301,7 @@ impl Journal {
     ) -> std::result::Result<(), WriteFailure> {
         // 1. Whose directory it is; then the log: written, cut to its length, synced.
         self.place.check_owner().map_err(WriteFailure::of_a_look)?;
-        self.write_buffer(gate, health, batched)?;
+        self.write_buffer(gate, health, batched, ALL_PUBLISHED)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
         let syncs_late = planted!(AttestedBeforeSynced);
         planted!(CloseIgnoresFailedSync => drop(self.writer.file().sync()));

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use super::admission::{Budget, Overlay};
 use super::gate::{Health, SyncGate};
 use super::group::{Accepted, Answers, Group};
+use super::journal::ALL_PUBLISHED;
 use super::queue::{Changes, Committed, Pending, Queue, Request};
 use super::schedule::Schedule;
 use super::writer::{Writer, WriterLock};
@@ -84,7 +85,7 @@ impl Pipeline {
         planted!(PublishedBeforeLogged => self.publish_group(writer, &mut group, &mut answers));
         // 3. Write, and sync if any asks for it.
         let written = match group.level {
-            Some(level) => self.make_durable(writer, level, group.batched),
+            Some(level) => self.make_durable(writer, level, group.batched, mark),
             None => Ok(()),
         };
         if let Err(failure) = written {
@@ -137,7 +138,8 @@ impl Pipeline {
         let version = self.encode(writer, &mut changes);
         self.pad(writer);
         // 3. Write, and sync if it asks for it.
-        if let Err(failure) = self.make_durable(writer, level, u64::from(level == Level::Batched)) {
+        let batched = u64::from(level == Level::Batched);
+        if let Err(failure) = self.make_durable(writer, level, batched, mark) {
             sometimes!("pipeline/lone-commit-failed");
             planted!(PublishedThoughFailed => self.show(writer, changes, version, &failure));
             return Err(self.undo(writer, before, mark, failure));
@@ -194,7 +196,7 @@ impl Pipeline {
     /// Hands the buffer to the operating system.
     pub(crate) fn write_log(&self, writer: &mut Writer) -> Result<()> {
         let (gate, health) = (&self.gate, &self.health);
-        self.guard(writer.journal.write_buffer(gate, health, writer.batched))
+        self.guard(writer.journal.write_buffer(gate, health, writer.batched, ALL_PUBLISHED))
     }
 
     /// Writes the buffer and syncs, under the writer's lock.
@@ -420,17 +422,18 @@ impl Pipeline {
     }
 
     /// Hands a group to the operating system and syncs it, as far as its level asks.
-    /// `batched` of its commits count towards a batch.
+    /// It begins at `mark`; `batched` of its commits count towards a batch.
     fn make_durable(
         &self,
         writer: &mut Writer,
         level: Level,
         batched: u64,
+        mark: usize,
     ) -> std::result::Result<(), WriteFailure> {
         let overfull = writer.journal.log().buffered() > self.options.log_buffer_bytes_max;
         sometimes!("pipeline/buffer-overfull", overfull && level == Level::Async);
         if level > Level::Async || overfull {
-            writer.journal.write_buffer(&self.gate, &self.health, writer.batched)?;
+            writer.journal.write_buffer(&self.gate, &self.health, writer.batched, mark)?;
         }
         writer.batched += batched;
         writer.note_logged();

@@ -182,6 +182,8 @@ impl Pipeline {
         self.append_note(writer, RecordKind::ClockFloor)?;
         writer.record_ms = writer.last_time_ms;
         writer.note_logged();
+        // Until a sync has covered it: whoever asked for it may fail before.
+        writer.dirty = true;
         Ok(())
     }
 
@@ -315,11 +317,9 @@ impl Pipeline {
         drop(writer);
         let (mut removed, mut left) = (0, Vec::new());
         for orphan in orphans {
-            match place.remove(orphan) {
-                Ok(()) => removed += 1,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                    sometimes!("upkeep/orphan-already-gone");
-                }
+            match place.remove_left(orphan) {
+                Ok(true) => removed += 1,
+                Ok(false) => sometimes!("upkeep/orphan-already-gone"),
                 Err(_) => left.push(orphan),
             }
         }

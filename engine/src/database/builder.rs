@@ -225,7 +225,8 @@ impl Builder {
             true => Memtable::new(&manifest.0.store_id, &self.options.steps),
             false => std::mem::take(&mut replay.memtable),
         };
-        let store = UnifiedStore::new(memtable, replay.last_version, clock, &self.options);
+        let store =
+            UnifiedStore::new(memtable, replay.last_version, clock, place.clone(), &self.options);
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
         // found again: it is not appended to, or old records would follow new ones.
@@ -289,7 +290,9 @@ impl Builder {
         let none = Permits { create: false, among_others: false };
         let dir = entrance::enter(&*self.vfs, path, none)?;
         let steps = &self.options.steps;
-        let Some(lock) = entrance::lock(&*dir, path, LockKind::Shared)? else {
+        let alone = planted!(SecondReaderRefused);
+        let kind = if alone { LockKind::Exclusive } else { LockKind::Shared };
+        let Some(lock) = entrance::lock(&*dir, path, kind)? else {
             sometimes!("builder/nothing-to-lock");
             return Err(self.no_lock(&*dir, path));
         };
@@ -312,7 +315,8 @@ impl Builder {
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
         let memtable = std::mem::take(&mut replay.memtable);
-        let store = UnifiedStore::new(memtable, replay.last_version, clock, &self.options);
+        let store =
+            UnifiedStore::new(memtable, replay.last_version, clock, place.clone(), &self.options);
         Ok(Database {
             core: Arc::new(Core {
                 options: self.options,

@@ -8,7 +8,7 @@ use crate::place::Place;
 use crate::runs::RunTracker;
 use crate::store::Pin;
 use crate::store::RangeIter;
-use crate::store::pins::ReadPoint;
+use crate::store::pins::{Home, ReadPoint};
 use crate::sync::Arc;
 use crate::types::{PhysicalKey, RunId, Timestamp, Value, VersionedValue};
 
@@ -155,5 +155,11 @@ impl Snapshot {
             return Ok(());
         }
         Err(Error::RunNotFound { run })
+    }
+}
+
+impl Home for Place {
+    fn is_inherited(&self) -> bool {
+        self.check_process().is_err()
     }
 }

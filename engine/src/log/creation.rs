@@ -18,7 +18,7 @@ use crate::names::{OwnName, StoreId};
 use crate::place::Place;
 
 /// How many numbers are passed over, one after the other, whose names are taken.
-const TAKEN_MAX: u64 = 1000;
+pub(crate) const TAKEN_MAX: u64 = 1000;
 
 /// A segment that exists, synced with its name, and that no manifest names yet.
 #[derive(Debug)]
@@ -117,11 +117,12 @@ fn create_file(
     left: &mut Vec<OwnName>,
 ) -> std::result::Result<(u64, Arc<dyn VfsFile>), WriteFailure> {
     let mut number = first;
+    let end = if planted!(TakenNumberRefused) { first } else { first + TAKEN_MAX };
     loop {
         let name = OwnName::Segment(store_id, number);
         match place.create(name) {
             Ok(file) => return Ok((number, file)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < first + TAKEN_MAX => {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < end => {
                 sometimes!("creation/number-passed-over");
                 number += 1;
             }

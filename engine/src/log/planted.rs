@@ -12,7 +12,7 @@ use crate::failure::WriteFailure;
 impl LogWriter {
     /// A failed write is taken for one that succeeded.
     pub(super) fn swallow(&mut self, outcome: io::Result<()>) -> Result<(), WriteFailure> {
-        self.conclude(outcome.or_else(|e| if is_disk_full(&e) { Err(e) } else { Ok(()) }))
+        self.conclude(outcome.or_else(|e| if is_disk_full(&e) { Err(e) } else { Ok(()) }), 0)
     }
 
     /// After a full disk the log goes on behind what was written in part.
@@ -24,7 +24,7 @@ impl LogWriter {
                 self.allocated = self.allocated.max(self.written);
                 Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
             }
-            outcome => self.conclude(outcome),
+            outcome => self.conclude(outcome, 0),
         }
     }
 
@@ -34,7 +34,7 @@ impl LogWriter {
             Err(e) if !is_disk_full(&e) => {
                 Err(WriteFailure::Full(Error::DiskFull { what: e.to_string() }))
             }
-            outcome => self.conclude(outcome),
+            outcome => self.conclude(outcome, 0),
         }
     }
 }

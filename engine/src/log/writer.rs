@@ -2,15 +2,20 @@
 //!
 //! Invariants: `written` is where the last record that the operating system has taken whole
 //! ends; the buffer holds whole records that follow it, in order; a failed write leaves both
-//! as they were. After a full disk the file is cut back to `written`, so that no half record
-//! stays; the caller must sync that before it goes on, or poison.
+//! as they were. After a full disk the file is cut back to `written`, so that nothing of a
+//! refused record stays; the caller syncs that before it tells anybody, or poisons. Where the
+//! cut itself needs room that is not there, a part of a record may stay, never a whole one that
+//! was refused: it counts as torn, and nothing is written before the cut has been made and synced.
+//! What is reserved ahead is worth no refusal: if it does not fit, the record is written alone.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use runstone_vfs::{VfsFile, is_disk_full, write_all_at};
+use runstone_vfs::{VfsFile, is_disk_full, read_full_at, write_all_at};
 
-use super::record::{RECORD_BYTES_MIN, RECORD_HEAD_BYTES, RecordHead, RecordKind, Seal};
+use super::record::{
+    RECORD_BYTES_MIN, RECORD_HEAD_BYTES, RecordHead, RecordKind, Seal, parse_head,
+};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::error::Error;
 use crate::failure::WriteFailure;
@@ -48,9 +53,21 @@ pub(crate) struct LogWriter {
     seal: Seal,
     pub(super) written: u64,
     buffer: Vec<u8>,
-    /// The file reaches at least this far.
+    /// The file reaches at least this far, or less if a cut has failed.
     pub(super) allocated: u64,
+    pub(super) behind: Behind,
     preallocate: Preallocate,
+}
+
+/// What a full disk has left behind the last record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// Nothing, or zeros.
+    Clean,
+    /// It was cut off, and that is not synced.
+    Cut,
+    /// A part of a record, which could not be cut off yet.
+    Part,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +76,8 @@ struct Preallocate {
     segment_bytes: u64,
     zero_fill: bool,
     unsupported: bool,
+    /// Not before the log reaches this far, since there was no room for it.
+    not_before: u64,
     padded: bool,
 }
 
@@ -80,11 +99,13 @@ impl LogWriter {
             written,
             buffer: Vec::new(),
             allocated: allocated.max(written),
+            behind: Behind::Clean,
             preallocate: Preallocate {
                 bytes: options.preallocate_bytes,
                 segment_bytes: options.segment_bytes,
                 zero_fill: options.zero_fill,
                 unsupported: false,
+                not_before: 0,
                 padded: options.pad_to_sector,
             },
         }
@@ -157,10 +178,12 @@ impl LogWriter {
         }
     }
 
-    /// Hands the buffer to the operating system. One write, beside preallocation.
+    /// Hands the buffer to the operating system. One write, beside preallocation. What begins at
+    /// the mark `refusable` is not published, and is refused if the disk is full.
     ///
-    /// On a full disk the file is cut back and the buffer kept; see the module's head.
-    pub(crate) fn write_buffer(&mut self) -> Result<(), WriteFailure> {
+    /// The caller has seen to it that [`LogWriter::needs_cut`] is `false`. On a full disk the file
+    /// is cut back and the buffer kept; see the module's head.
+    pub(crate) fn write_buffer(&mut self, refusable: usize) -> Result<(), WriteFailure> {
         if self.buffer.is_empty() {
             sometimes!("writer/nothing-to-write");
             return Ok(());
@@ -171,11 +194,15 @@ impl LogWriter {
         planted!(WriteErrorSwallowed => return self.swallow(outcome));
         planted!(AppendAfterFailedWrite => return self.go_on_behind(outcome));
         planted!(FailedWriteForgotten => return self.forget(outcome));
-        self.conclude(outcome)
+        self.conclude(outcome, refusable)
     }
 
     /// What a write of the buffer came to.
-    pub(super) fn conclude(&mut self, outcome: std::io::Result<()>) -> Result<(), WriteFailure> {
+    pub(super) fn conclude(
+        &mut self,
+        outcome: std::io::Result<()>,
+        refusable: usize,
+    ) -> Result<(), WriteFailure> {
         match outcome {
             Ok(()) => {
                 self.written = self.end();
@@ -185,7 +212,7 @@ impl LogWriter {
             }
             Err(e) if is_disk_full(&e) => {
                 sometimes!("writer/full-disk");
-                self.trim_partial()?;
+                self.cut_back(refusable)?;
                 planted!(BufferDroppedOnFullDisk => self.buffer.clear());
                 Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
             }
@@ -196,55 +223,146 @@ impl LogWriter {
         }
     }
 
-    /// Cuts the preallocated range off. Durable with the next sync.
+    /// Whether something must be cut off, or the cut synced, before the next write.
+    pub(crate) fn needs_cut(&self) -> bool {
+        self.behind != Behind::Clean
+    }
+
+    /// Whether something was cut off, and that is not synced.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.behind == Behind::Cut
+    }
+
+    /// What was cut off has been synced.
+    pub(crate) fn note_cut_synced(&mut self) {
+        if self.behind == Behind::Cut {
+            self.behind = Behind::Clean;
+        }
+    }
+
+    /// Cuts off what lies behind the last record. Durable with the next sync.
+    ///
+    /// Errors: [`WriteFailure::Full`] if there is no room for that: it may be tried again.
     pub(crate) fn trim(&mut self) -> Result<(), WriteFailure> {
-        if self.allocated == self.written {
+        if self.allocated == self.written && self.behind != Behind::Part {
             return Ok(());
         }
-        self.file
-            .set_len(self.written)
-            .map_err(|e| WriteFailure::Failed(Error::io("truncating", &*self.path, e)))?;
+        self.file.set_len(self.written).map_err(|e| {
+            sometimes!("writer/no-room-for-a-cut", is_disk_full(&e));
+            WriteFailure::of_a_write("truncating", self.path.to_path_buf(), e)
+        })?;
         self.allocated = self.written;
+        if self.behind == Behind::Part {
+            sometimes!("writer/cut-at-last");
+            self.behind = Behind::Cut;
+        }
         sometimes!("writer/cut-to-length");
         Ok(())
     }
 
     /// After a full disk: removes what was written in part, however far that reached.
-    fn trim_partial(&mut self) -> Result<(), WriteFailure> {
-        self.allocated = u64::MAX;
-        self.trim()
+    fn cut_back(&mut self, refusable: usize) -> Result<(), WriteFailure> {
+        let length = self.file.len().unwrap_or(u64::MAX);
+        if length == self.written {
+            sometimes!("writer/nothing-to-cut");
+            self.allocated = self.written;
+            return Ok(());
+        }
+        // Looked at before the cut, which may show its effect, and still not last.
+        let holds_refused = self.holds_refused(refusable, length);
+        self.behind = Behind::Part;
+        match self.trim() {
+            Ok(()) => Ok(()),
+            Err(WriteFailure::Full(_)) if !holds_refused => {
+                sometimes!("writer/part-left-for-later");
+                planted!(CutForgotten => self.behind = Behind::Clean);
+                Ok(())
+            }
+            Err(WriteFailure::Full(error) | WriteFailure::Failed(error)) => {
+                sometimes!("writer/not-cut");
+                Err(WriteFailure::Failed(error))
+            }
+        }
     }
 
-    /// Makes the file reach `end`, and some way further.
+    /// Whether a file of this length may hold, whole, the first record that is refused. After a
+    /// crash that would count, though its caller was told that nothing of it stays.
+    fn holds_refused(&self, refusable: usize, file_length: u64) -> bool {
+        planted!(WholeRecordLeft => return false);
+        let refused = self.buffer.get(refusable..).unwrap_or_default();
+        let at = self.written.saturating_add(refusable as u64);
+        let Ok(head) = parse_head(refused, at, u64::MAX) else { return !refused.is_empty() };
+        let length = usize::try_from(head.total_bytes).unwrap_or(usize::MAX);
+        let Some(record) = refused.get(..length) else { return true };
+        if file_length < at.saturating_add(head.total_bytes) {
+            return false;
+        }
+        // Where it was reserved ahead the length says nothing.
+        let mut found = vec![0; length];
+        match read_full_at(&*self.file, &mut found, at) {
+            Ok(read) => read == length && found == record,
+            Err(_) => true,
+        }
+    }
+
+    /// Makes the file reach `end`, and some way further, if there is room for that.
     fn preallocate_to(&mut self, end: u64) -> std::io::Result<()> {
         let plan = self.preallocate;
-        if end <= self.allocated || plan.bytes == 0 || plan.unsupported {
+        if end <= self.allocated || plan.bytes == 0 || plan.unsupported || end < plan.not_before {
             return Ok(());
         }
         let target = end.saturating_add(plan.bytes).min(plan.segment_bytes).max(end);
-        if plan.zero_fill {
-            sometimes!("writer/zeros-written-ahead");
-            // The records that follow at once overwrite their part; zeros begin behind them.
-            let mut at = end.max(self.allocated);
-            while at < target {
-                let len = (target - at).min(ZERO_CHUNK.len() as u64);
-                let zeros = ZERO_CHUNK.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
-                write_all_at(&*self.file, zeros, at)?;
-                at += len;
+        let reserved = match plan.zero_fill {
+            true => self.write_zeros(end, target),
+            false => self.file.allocate(self.allocated, target - self.allocated),
+        };
+        match reserved {
+            Ok(()) => {
+                sometimes!("writer/zeros-written-ahead", plan.zero_fill);
+                sometimes!("writer/allocated-ahead", !plan.zero_fill);
+                self.allocated = target;
+                Ok(())
             }
-        } else {
-            match self.file.allocate(self.allocated, target - self.allocated) {
-                Ok(()) => sometimes!("writer/allocated-ahead"),
-                Err(e) if e.kind() == std::io::ErrorKind::Unsupported => {
-                    sometimes!("writer/no-preallocation");
-                    self.preallocate.unsupported = true;
-                    return Ok(());
-                }
-                Err(e) => return Err(e),
+            Err(e) if e.kind() == std::io::ErrorKind::Unsupported && !plan.zero_fill => {
+                sometimes!("writer/no-preallocation");
+                self.preallocate.unsupported = true;
+                Ok(())
             }
+            Err(e) if is_disk_full(&e) && !planted!(PreallocationRefuses) => {
+                self.give_room_back(end, target)
+            }
+            Err(e) => Err(e),
         }
-        self.allocated = target;
+    }
+
+    /// Zeros from `end` to `target`. What is buffered goes before them.
+    fn write_zeros(&self, end: u64, target: u64) -> std::io::Result<()> {
+        let mut at = end.max(self.allocated);
+        while at < target {
+            let len = (target - at).min(ZERO_CHUNK.len() as u64);
+            let zeros = ZERO_CHUNK.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+            write_all_at(&*self.file, zeros, at)?;
+            at += len;
+        }
         Ok(())
+    }
+
+    /// There was no room to reserve up to `target`: what was reserved of it is given back, so that
+    /// the record finds room, and nothing more is reserved for a while.
+    fn give_room_back(&mut self, end: u64, target: u64) -> std::io::Result<()> {
+        sometimes!("writer/no-room-ahead");
+        self.preallocate.not_before = end.saturating_add(self.preallocate.bytes);
+        planted!(ZerosLeftBehind => return Ok(()));
+        match self.file.set_len(self.allocated) {
+            Ok(()) => Ok(()),
+            Err(e) if is_disk_full(&e) => {
+                sometimes!("writer/room-ahead-not-given-back");
+                // They do no harm where they are, and are cut off with the next cut.
+                self.allocated = target;
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
     }
 }
 
@@ -300,7 +418,7 @@ mod tests {
                 (200_000, at + 450_040), // a record larger than what is left
             ] {
                 writer.append(head, |out| out.resize(out.len() + bytes - RECORD_HEAD_BYTES, 7));
-                writer.write_buffer().map_err(|_| "a failed write").unwrap();
+                writer.write_buffer(0).map_err(|_| "a failed write").unwrap();
                 assert_eq!(file.len().unwrap(), expected, "zeros: {zero_fill}");
             }
         }

@@ -22,7 +22,7 @@ use std::ops::Bound;
 
 pub(crate) use iter::RangeIter;
 use memtable::Memtable;
-use pins::{Pins, ReadPoint};
+use pins::{Home, Pins, ReadPoint};
 use version::Version;
 
 use crate::clock::EngineClock;
@@ -79,6 +79,7 @@ impl UnifiedStore {
         memtable: Memtable,
         published: u64,
         clock: EngineClock,
+        home: Arc<dyn Home>,
         options: &Options,
     ) -> Self {
         UnifiedStore {
@@ -86,7 +87,7 @@ impl UnifiedStore {
                 published: AtomicU64::new(published),
                 bytes: AtomicU64::new(memtable.bytes()),
                 memtable: RwLock::new(memtable),
-                pins: Pins::default(),
+                pins: Pins::of(home),
                 pins_max: options.snapshots_max,
                 steps: options.steps,
                 clock,

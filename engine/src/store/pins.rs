@@ -6,7 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
+
+/// Whose the memory is.
+pub(crate) trait Home: Send + Sync + std::fmt::Debug {
+    /// Whether it is a copy, in a child of the process that made it: there any lock in it may be
+    /// held by a thread that the child does not have.
+    fn is_inherited(&self) -> bool;
+}
 
 /// What a reader sees: everything up to a version, at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +25,7 @@ pub(crate) struct ReadPoint {
 /// The pinned read points.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
+    home: Option<Arc<dyn Home>>,
     len: AtomicUsize,
     points: Mutex<Points>,
 }
@@ -30,6 +38,10 @@ struct Points {
 }
 
 impl Pins {
+    pub(crate) fn of(home: Arc<dyn Home>) -> Self {
+        Pins { home: Some(home), ..Pins::default() }
+    }
+
     /// Registers a point, unless there are `max`; the number gives it back to
     /// [`Pins::remove`].
     ///
@@ -48,6 +60,9 @@ impl Pins {
     }
 
     pub(crate) fn remove(&self, point: ReadPoint, id: u64) {
+        if self.home.as_ref().is_some_and(|home| home.is_inherited()) {
+            return;
+        }
         let mut points = self.points.lock();
         points.times.remove(&(point.version, id));
         self.len.store(points.times.len(), Ordering::Release);

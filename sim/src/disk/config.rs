@@ -157,6 +157,9 @@ pub struct DiskConfig {
     pub file_bytes_max: u64,
     /// The file system cannot preallocate: `allocate` is `Unsupported`.
     pub no_preallocation: bool,
+    /// On a full disk a file cannot be made shorter either, as where that is written elsewhere
+    /// first (copy on write).
+    pub cut_needs_room: bool,
 }
 
 impl Default for DiskConfig {
@@ -198,6 +201,7 @@ impl Default for DiskConfig {
             capacity: None,
             file_bytes_max: 256 << 20,
             no_preallocation: false,
+            cut_needs_room: false,
         }
     }
 }
@@ -229,6 +233,7 @@ impl DiskConfig {
             capacity: None,
             file_bytes_max: 256 << 20,
             no_preallocation: false,
+            cut_needs_room: false,
         }
     }
 

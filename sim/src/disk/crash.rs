@@ -32,6 +32,7 @@ impl Disk {
         self.generation += 1;
         self.armed = None;
         self.armed_at_rare = None;
+        self.cut_is_owed = false;
         self.locks.clear();
         match kind {
             CrashKind::Power => {

@@ -73,6 +73,10 @@ impl Disk {
         let len = bytes.len() as u64;
         self.trace.digest.bytes(&bytes);
         check_range(pos, len)?;
+        // Zeros behind a gap, and what goes on with them; not the last bytes of a padding record.
+        let is_ahead = pos > self.tree.file(node)?.len() || self.zeros_to == Some((node, pos));
+        self.writes_zeros = is_ahead && bytes.iter().all(|byte| *byte == 0);
+        self.zeros_to = None;
         if pos + len > self.config.file_bytes_max && len > 0 {
             return fail(io::ErrorKind::FileTooLarge);
         }
@@ -90,6 +94,7 @@ impl Disk {
             return fail(io::ErrorKind::StorageFull);
         }
         self.put(node, bytes, pos, room)?;
+        self.zeros_to = self.writes_zeros.then_some((node, pos + room));
         if fault.is_some_and(|fault| fault.kind == FaultKind::BackgroundFails) {
             let now = self.seq;
             let file = self.tree.file_mut(node)?;
@@ -148,6 +153,11 @@ impl Disk {
         }
     }
 
+    /// Whether no byte more fits.
+    pub(super) fn is_full(&self) -> bool {
+        self.config.capacity.is_some_and(|capacity| self.used_bytes() >= capacity)
+    }
+
     /// The bytes of all files that have a name or a handle.
     pub(super) fn used_bytes(&self) -> u64 {
         let held = self.tree.nodes.values().filter(|node| node.links > 0 || node.opens > 0);
@@ -158,6 +168,10 @@ impl Disk {
         check_range(0, len)?;
         if len > self.config.file_bytes_max {
             return fail(io::ErrorKind::FileTooLarge);
+        }
+        let is_cut = len < self.tree.file(node)?.len();
+        if is_cut && self.config.cut_needs_room && self.is_full() {
+            return fail(io::ErrorKind::StorageFull);
         }
         let seq = self.next_seq();
         // No room is needed: what an extension adds is a hole.

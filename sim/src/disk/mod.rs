@@ -51,7 +51,7 @@
 //! | N6 | parents are directories like any other | as N1, N3 |
 //! | F1 | a failed sync dooms what it would have covered | [`FaultPlan::flavours`], [`DiskConfig::evict_doomed`] |
 //! | F2 | errors reported once, late, or not to new handles; other flavours | [`FaultKind::SyncLate`], [`FaultKind::BackgroundFails`], [`DiskConfig::error_unseen_by_new_handles`], [`DiskConfig::reported_error_dooms`], [`DiskConfig::doom_next_write`] |
-//! | F3 | short, interrupted, full, quota, device errors, with or without effect; bad sectors; read-only | [`FaultPlan::odds`], [`FaultPlan::read_only_after_error`], [`SimVfs::set_capacity`] |
+//! | F3 | short, interrupted, full, quota, device errors, with or without effect; bad sectors; read-only | [`FaultPlan::odds`], [`FaultPlan::read_only_after_error`], [`SimVfs::set_capacity`], [`DiskConfig::cut_needs_room`] |
 //! | F4 | a sync lies (off) | [`FaultPlan::lying`] |
 //! | P | a killed process leaves everything visible, and still not durable | [`CrashKind::Process`] |
 //! | R | flipped bits, zeroed, swapped, old and misdirected sectors (on demand) | [`SimVfs::flip_bit`] and its neighbours, [`DiskConfig::sector_history`] |
@@ -73,6 +73,7 @@
 //! Same seed, same calls: same results, same digest, on every platform. No hash map, no
 //! clock, no thread, no address takes part.
 
+mod around;
 mod call;
 mod choice;
 mod config;
@@ -314,6 +315,17 @@ impl SimVfs {
     /// Fills the disk up to, or frees it from, a capacity in bytes.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.disk().config.capacity = capacity;
+    }
+
+    /// How many calls a full disk has refused that were to keep something: no allocation, and no
+    /// write of zeros only.
+    pub fn full_refusals(&self) -> u64 {
+        self.disk().full_refusals
+    }
+
+    /// Whether the last change of a file's size was refused by a full disk, and no crash came since.
+    pub fn cut_is_owed(&self) -> bool {
+        self.disk().cut_is_owed
     }
 
     /// The bytes in use, to set a capacity by.

@@ -51,10 +51,7 @@ impl Disk {
 
     /// A full disk takes no new names.
     fn need_room(&self) -> io::Result<()> {
-        match self.config.capacity {
-            Some(capacity) if self.used_bytes() >= capacity => fail(io::ErrorKind::StorageFull),
-            _ => Ok(()),
-        }
+        if self.is_full() { fail(io::ErrorKind::StorageFull) } else { Ok(()) }
     }
 
     pub(super) fn create(&mut self, path: At<'_>) -> Outcome<u64> {

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 
+use runstone_vfs::is_disk_full;
+
 use super::call::CallKind;
 use super::config::DiskConfig;
 use super::dir::Tree;
@@ -97,6 +99,14 @@ pub(super) struct Disk {
     pub(super) undecided: BTreeMap<u64, Undecided>,
     /// Notes what changes in the images, if it was asked to.
     pub(super) recorder: Option<Recorder>,
+    /// The call that is being served writes zeros ahead of what it is about.
+    pub(super) writes_zeros: bool,
+    /// The last write was of such zeros, to this offset of this file.
+    pub(super) zeros_to: Option<(u64, u64)>,
+    /// Calls that a full disk has refused, but for those that only reserve.
+    pub(super) full_refusals: u64,
+    /// The last change of a size was refused by a full disk.
+    pub(super) cut_is_owed: bool,
 }
 
 impl Disk {
@@ -125,6 +135,10 @@ impl Disk {
             bad_sectors: BTreeSet::new(),
             undecided: BTreeMap::new(),
             recorder: None,
+            writes_zeros: false,
+            zeros_to: None,
+            full_refusals: 0,
+            cut_is_owed: false,
         }
     }
 
@@ -185,7 +199,9 @@ impl Disk {
             self.trace.result(index, &call, Err(&simulated_crash()));
             return Err(simulated_crash());
         }
+        self.writes_zeros = false;
         let result = self.perform(index, call.kind, run);
+        self.count_refusal(call.kind, result.as_ref().err());
         self.note_failed_sync(index, &call);
         let seen = result.as_ref().map(|(_, number)| *number);
         self.trace.result(index, &call, seen);
@@ -220,6 +236,18 @@ impl Disk {
         }
         if read_only || verdict.then_read_only && verdict.fault.is_none() {
             ledger.note(Hazard::Fault(FaultKind::ReadOnly), true);
+        }
+    }
+
+    /// Counts what a full disk refuses, but for what a program only reserves.
+    fn count_refusal(&mut self, call: CallKind, error: Option<&io::Error>) {
+        let reserves = call == CallKind::Allocate || self.writes_zeros;
+        let is_full = error.is_some_and(is_disk_full);
+        if call == CallKind::SetLen {
+            self.cut_is_owed = is_full;
+        }
+        if !reserves && is_full {
+            self.full_refusals += 1;
         }
     }
 

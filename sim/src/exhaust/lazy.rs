@@ -232,7 +232,8 @@ impl Vfs for LazyVfs {
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         self.enter("stat", path, false)?;
-        self.leave(self.dir.stat(path), |found| found.id.inode)
+        // The number of a node depends on what was made before; the engine only compares it.
+        self.leave(self.dir.stat(path), |_| 0)
     }
 
     fn is_inherited(&self) -> bool {

@@ -6,6 +6,7 @@
 use runstone::Level;
 use serde::{Deserialize, Serialize};
 
+use super::around::Event;
 pub use super::options::{CaseOptions, LimitSpec};
 pub use super::values::{
     BATCH_BYTES_MAX, ECHO, KEY_BYTES_MAX, KEYS, NAMED, TAGGED_KEYS, TAGS, VALUE_BYTES_MAX,
@@ -281,6 +282,15 @@ pub enum Op {
     DropReopen,
     /// Tries a second opening.
     OpenTwice,
+    /// Something happens around the store, on a copy of the disk: what follows is as without it.
+    Around {
+        /// What.
+        event: Event,
+        /// How, in particular.
+        twist: u8,
+        /// How the handle ends that goes on; it is closed if `None`.
+        end: Option<CrashKind>,
+    },
     /// Crashes at a call to come.
     Crash {
         /// How many calls are served before; see [`RARE_CALLS`].
@@ -320,8 +330,14 @@ impl Op {
     pub fn turns(&self) -> i32 {
         match self {
             Op::Turn { by } => *by,
+            Op::Around { .. } => 0,
             _ => 1,
         }
+    }
+
+    /// Whether the store of the case is not touched.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Op::Around { .. })
     }
 
     /// Whether it only prepares what the next operation meets.

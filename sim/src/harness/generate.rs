@@ -6,6 +6,7 @@
 
 mod breadth;
 
+use super::around;
 use super::case::{CALLS_BEHIND, Case, CaseOptions, LimitSpec, NestedCrash, Op, RARE_CALLS, World};
 use super::steps::StepSpec;
 use super::workload::{Workload, byte, pick};
@@ -51,6 +52,8 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     if world == World::Strict && scheduling.chance(1, 4) {
         add_faults(&mut ops, &mut scheduling);
     }
+    // A stream of its own: what it draws shifts nothing else.
+    around::add(&mut ops, &mut streams.named("around"), world);
     let in_creation = pick(&mut scheduling, &[0, 0, 0, 1, 1, 2]);
     let creation = nested(&mut scheduling, in_creation);
     let faults_in_recovery = swarm.coin() || asks;
@@ -146,6 +149,7 @@ fn disk(rng: &mut Rng, world: World) -> DiskConfig {
         config.evict_doomed = pick(rng, &[Odds::NEVER, Odds::ALWAYS]);
     }
     config.no_preallocation = rng.chance(1, 12);
+    config.cut_needs_room = rng.chance(1, 4);
     match world {
         World::GarbageSector => config.garbage_sector = Odds::one_in(2),
         World::Rot => config.sector_history = 4,

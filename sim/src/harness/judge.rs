@@ -70,6 +70,7 @@ impl Runner<'_> {
                 self.expect_fault("C6", &error, crashed)
             }
             Error::DiskFull { .. } if self.may_be_full() => {
+                self.needed_the_room(&error)?;
                 self.commit_met_full_disk();
                 self.remember_undone(changes);
                 Ok(())
@@ -195,7 +196,8 @@ impl Runner<'_> {
         self.settle()?;
         match outcome {
             Ok(()) => Ok(()),
-            Err(Error::DiskFull { .. }) if self.may_be_full() => {
+            Err(error @ Error::DiskFull { .. }) if self.may_be_full() => {
+                self.needed_the_room(&error)?;
                 self.disk_was_full();
                 Ok(())
             }

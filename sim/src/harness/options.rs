@@ -141,6 +141,8 @@ impl CaseOptions {
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,
             steps: self.steps.steps(),
+            // A crash may leave strays in a directory in which no store is as yet.
+            create_among_others: true,
             background: false,
             ..Options::default()
         }

@@ -145,6 +145,7 @@ impl Runner<'_> {
             Op::Reopen => self.reopen(),
             Op::DropReopen => self.drop_reopen(),
             Op::OpenTwice => self.open_twice(),
+            Op::Around { event, twist, end } => self.around(*event, *twist, *end),
             Op::Crash { after_calls, when, kind, model, nested, rot } => {
                 let mut config = self.case.disk.clone();
                 config.capacity = self.disk.config().capacity;

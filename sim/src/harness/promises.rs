@@ -42,8 +42,10 @@ impl Runner<'_> {
         let version = self.model.version();
         let known = match self.dirty {
             true => self.now_ms(),
-            // What maintenance has logged is durable by now.
-            false if self.looks() => self.files().floor_ms().max(self.model.time_ms()),
+            // What maintenance has logged is durable by now; what is to be cut off was not logged.
+            false if self.looks() && !self.disk.cut_is_owed() => {
+                self.files().floor_ms().max(self.model.time_ms())
+            }
             false => self.model.time_ms(),
         };
         let logged = known.max(self.shown_ms);
@@ -108,9 +110,10 @@ impl Runner<'_> {
         self.options().pad_to_sector && self.looks()
     }
 
-    /// `pad_to_sector`: what follows touches no sector that holds a record.
+    /// `pad_to_sector`: what follows touches no sector that holds a record. Where a full disk lets
+    /// nothing be cut off, nothing follows before that was done.
     pub(super) fn log_ends_with_a_sector(&self) -> Checked {
-        if !self.pads() {
+        if !self.pads() || self.disk.cut_is_owed() {
             return Ok(());
         }
         let first = self.end_at_first.as_ref().filter(|(end, _)| !end.is_multiple_of(512));

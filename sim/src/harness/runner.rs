@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use runstone::{Database, Level, Snapshot, Ticket};
+use runstone::{Database, Error, Level, Snapshot, Ticket};
 
 use super::case::{Case, CaseOptions, ChangeSpec, NestedCrash, Op, World};
 use super::failed_syncs::FailedSyncs;
@@ -154,6 +154,8 @@ pub(super) struct Runner<'a> {
     pub(super) creates_before: u64,
     /// How many faults had struck before this operation.
     pub(super) faults_before_op: usize,
+    /// The calls that a full disk had refused before it.
+    pub(super) refusals_before_op: u64,
     /// How many renames there were when somebody last looked.
     pub(super) renames_seen: u64,
     /// Whether an operation has acknowledged commits that may not use the reserve of memory, and
@@ -250,6 +252,7 @@ impl<'a> Runner<'a> {
             in_rotation: false,
             creates_before: 0,
             faults_before_op: 0,
+            refusals_before_op: 0,
             renames_seen: 0,
             has_looked: false,
             segment_bytes_max: 0,
@@ -364,9 +367,10 @@ impl<'a> Runner<'a> {
             self.say(|| format!("[{i}] {op:?}"));
             self.creates_before = self.disk.calls_of(CallKind::Create);
             self.faults_before_op = self.disk.injected().len();
+            self.refusals_before_op = self.disk.full_refusals();
             self.perform(op)?;
             // Behind a mere note nothing has happened yet.
-            if !op.is_mere_note() {
+            if !op.is_mere_note() && !op.is_elsewhere() {
                 self.after_op()?;
             }
             self.turn = self.turn.wrapping_add_signed(op.turns() as isize);
@@ -440,6 +444,14 @@ impl<'a> Runner<'a> {
                 .injected()
                 .iter()
                 .any(|hit| matches!(hit.fault.kind, FaultKind::NoSpace | FaultKind::Quota))
+    }
+
+    /// C6: what could not be reserved ahead is no reason to refuse what would fit.
+    pub(super) fn needed_the_room(&self, error: &Error) -> Checked {
+        match self.disk.full_refusals() > self.refusals_before_op {
+            true => Ok(()),
+            false => self.fail("C6", format!("refused for what it only reserves: {error}")),
+        }
     }
 
     /// Whether a call of this operation was refused before it could change anything that counts:

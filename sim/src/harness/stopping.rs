@@ -97,6 +97,7 @@ impl Runner<'_> {
                 if refuses { same } else { Err("a read-only database took a write".to_owned()) }
             }
             Err(_) if self.disk.is_crashed() || !self.is_strict() => Ok(()),
+            Err(Error::Io { .. }) if self.may_be_unreadable() => Ok(()),
             Err(error) => Err(format!("a read-only opening failed: {error}")),
         };
         let outcome = match self.changing_calls() == before {

@@ -1,0 +1,556 @@
+//! The world around a store: what other programs, users and processes do to its directory while
+//! it is open.
+//!
+//! Each is an excursion: it happens on a copy of the disk, to a handle of its own, and leaves the
+//! run that it branches from as it was. Invariants: whatever happens, nothing that is another's is
+//! changed by a byte; a handle that has lost its directory says so at the next sync at the latest;
+//! and the rightful owner shows everything that was acknowledged and durable, and nothing else.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use runstone::{
+    Builder, Database, Error, Level, Limits, Options, RunFilter, RunMetadataEntry, VersionedValue,
+    WriteOptions,
+};
+use runstone_vfs::{Access, Vfs, write_all_at};
+use serde::{Deserialize, Serialize};
+
+use super::case::{CaseOptions, Op, World, run_id};
+use super::runner::Runner;
+use super::verdict::Checked;
+use super::workload::pick;
+use super::world::{DIR, SimClock, SimEntropy};
+use crate::disk::{CallKind, CrashKind, FaultKind, FaultMode, FaultPlan, Odds, SimVfs};
+use crate::rng::Rng;
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The directory is renamed, and perhaps another stands in its place.
+    Moved,
+    /// The same with the directory above.
+    ParentMoved,
+    /// The directory is removed with all that it holds, and perhaps made again.
+    Removed,
+    /// The lock file is removed, and a second owner comes.
+    LockRemoved,
+    /// The lock file is moved away, and comes back when the owner has noticed.
+    LockMoved,
+    /// Somebody puts another manifest there.
+    ManifestReplaced,
+    /// Files of others, and directories under names that the store would take next.
+    NamesTaken,
+    /// A store is to be made where files of others are.
+    AmongOthers,
+    /// The process forks, and the child uses and drops its copy.
+    Forked,
+    /// Several read, and one wants to write; and faults strike who reads.
+    Readers,
+}
+
+const EVENTS: [Event; 10] = [
+    Event::Moved,
+    Event::ParentMoved,
+    Event::Removed,
+    Event::LockRemoved,
+    Event::LockMoved,
+    Event::ManifestReplaced,
+    Event::NamesTaken,
+    Event::AmongOthers,
+    Event::Forked,
+    Event::Readers,
+];
+
+/// Puts an excursion into a share of the seeds.
+pub(super) fn add(ops: &mut Vec<Op>, rng: &mut Rng, world: World) {
+    if world != World::Strict || !rng.chance(1, 3) {
+        return;
+    }
+    for _ in 0..rng.range(1..=2) {
+        // Behind the crashes that strike inside the creation.
+        let first = ops.iter().take_while(|op| matches!(op, Op::Crash { .. })).count();
+        let at = first + rng.index(ops.len() + 1 - first);
+        let twist = u8::try_from(rng.below(256)).unwrap_or(0);
+        let end = pick(rng, &[None, Some(CrashKind::Process), Some(CrashKind::Power)]);
+        ops.insert(at, Op::Around { event: pick(rng, &EVENTS), twist, end });
+    }
+}
+
+/// A breach: the clause, and what was seen.
+type Trip<T = ()> = Result<T, (&'static str, String)>;
+
+type Pairs = Vec<(Vec<u8>, VersionedValue)>;
+
+/// Everything that a database shows.
+#[derive(Debug, PartialEq)]
+struct Shown {
+    version: u64,
+    runs: Vec<(RunMetadataEntry, Pairs)>,
+}
+
+fn shown(db: &Database) -> Trip<Shown> {
+    let read = || -> Result<Shown, Error> {
+        let runs = db.runs(RunFilter::default())?.map(|entry| {
+            let keys: Result<Vec<_>, Error> = db.scan_prefix(entry.run_id, "")?.collect();
+            Ok((entry, keys?))
+        });
+        Ok(Shown { version: db.storage().version(), runs: runs.collect::<Result<_, Error>>()? })
+    };
+    read().map_err(|error| ("read", format!("a read failed: {error}")))
+}
+
+impl Runner<'_> {
+    /// Goes on an excursion, unless something has failed: what a failed sync has left of before
+    /// may be told to any handle.
+    pub(super) fn around(&mut self, event: Event, twist: u8, end: Option<CrashKind>) -> Checked {
+        let is_undisturbed = self.disk.injected().is_empty() && !self.may_be_full();
+        if !self.is_strict() || !is_undisturbed || self.disk.is_crashed() {
+            return Ok(());
+        }
+        let seed = self.case.seed ^ (u64::from(twist) << 32) ^ 0xa7;
+        let disk = self.disk.fork(seed);
+        disk.heal();
+        disk.disarm_crash();
+        let mut rng = Rng::from_seed(seed);
+        let excursion = Excursion {
+            vfs: Arc::new(disk.clone()),
+            disk,
+            options: Options {
+                limits: Limits::default(),
+                memtable_bytes_max: CaseOptions::AMPLE_MEMTABLE,
+                segment_bytes: self.case.options.segment_bytes.min(2048),
+                snapshots_max: Options::default().snapshots_max,
+                ..self.case.options.engine()
+            },
+            clock: Arc::new(SimClock::new(self.now_ms())),
+            entropy: Arc::new(SimEntropy::new(Rng::from_seed(rng.next_u64()))),
+            twist,
+            end,
+        };
+        let outcome = excursion.go(event);
+        self.digest.u64(excursion.disk.digest());
+        outcome.or_else(|(clause, message)| self.fail(clause, format!("{event:?}: {message}")))
+    }
+}
+
+struct Excursion {
+    disk: SimVfs,
+    vfs: Arc<dyn Vfs>,
+    options: Options,
+    clock: Arc<SimClock>,
+    entropy: Arc<SimEntropy>,
+    twist: u8,
+    end: Option<CrashKind>,
+}
+
+/// The run that excursions write to; no case names it.
+const RUN: u8 = 250;
+
+impl Excursion {
+    fn go(&self, event: Event) -> Trip {
+        match event {
+            Event::Moved => self.moved("/data/store", "/data/moved", "/data/moved"),
+            Event::ParentMoved => self.moved("/data", "/moved", "/moved/store"),
+            Event::Removed => self.removed(),
+            Event::LockRemoved => self.lock_removed(),
+            Event::LockMoved => self.lock_moved(),
+            Event::ManifestReplaced => self.manifest_replaced(),
+            Event::NamesTaken => self.names_taken(),
+            Event::AmongOthers => self.among_others(),
+            Event::Forked => self.forked(),
+            Event::Readers => self.readers(),
+        }
+    }
+
+    fn twist(&self, bit: u8) -> bool {
+        self.twist >> bit & 1 == 1
+    }
+
+    fn builder(&self) -> Builder {
+        Database::builder()
+            .options(self.options.clone())
+            .vfs(self.vfs.clone())
+            .clock(self.clock.clone())
+            .entropy(self.entropy.clone())
+    }
+
+    fn open(&self, dir: &str) -> Trip<Database> {
+        let opened = self.builder().open(dir);
+        opened.map_err(|error| ("owner", format!("opening {dir} failed: {error}")))
+    }
+
+    /// Opens, and writes: the session has begun, and everything is durable.
+    fn owner(&self, dir: &str) -> Trip<Database> {
+        let db = self.open(dir)?;
+        if must("get_run", db.get_run(run_id(RUN)))?.is_none() {
+            must("begin_run", db.begin_run(run_id(RUN), [("of", "an excursion")]))?;
+        }
+        self.work(&db, 0)?;
+        Ok(db)
+    }
+
+    /// Some commits, as a rule with a rotation, and all of them durable.
+    fn work(&self, db: &Database, from: u8) -> Trip {
+        for n in from..from + 12 {
+            must("put", db.put(run_id(RUN), [n], vec![n; 100 + usize::from(self.twist)]))?;
+        }
+        must("flush", db.flush())?;
+        must("maintain", db.maintain())?;
+        Ok(())
+    }
+
+    /// What stands in a directory and below.
+    fn below(&self, dir: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut image = self.disk.live_image();
+        image.retain(|path, _| path.starts_with(dir));
+        image
+    }
+
+    /// The disk as other programs use it: nothing of it may fail.
+    fn outside<T>(&self, done: impl FnOnce(&SimVfs) -> io::Result<T>) -> Trip<T> {
+        done(&self.disk).map_err(|error| ("harness", format!("beside the store: {error}")))
+    }
+
+    fn put_file(&self, path: &Path, content: &[u8]) -> Trip {
+        self.outside(|disk| {
+            let file = disk.create(path)?;
+            write_all_at(&*file, content, 0)?;
+            file.sync()?;
+            disk.sync_dir(path.parent().unwrap_or(Path::new("/")))
+        })
+    }
+
+    /// Ends a handle as the case says: it is closed, or the process dies, or the power fails.
+    fn end(&self, db: Database) -> Trip {
+        match self.end {
+            None => must("close", db.close())?,
+            Some(kind) => {
+                self.disk.crash_now(kind);
+                drop(db);
+                self.disk.restart();
+            }
+        }
+        Ok(())
+    }
+
+    fn shows(&self, dir: &str, expected: &Shown) -> Trip {
+        let db = self.open(dir)?;
+        same(&format!("what {dir} shows"), &shown(&db)?, expected)?;
+        must("close", db.close())
+    }
+
+    /// The handle has lost its directory: it says so, and goes on saying so.
+    fn is_displaced(&self, db: &Database) -> Trip {
+        let strict = WriteOptions { durability: Some(Level::Strict) };
+        let put = |level| db.put_with(run_id(RUN), "lost", 1, None, level).map(drop);
+        // Nothing promises that this one notices.
+        let _unsynced = put(WriteOptions { durability: Some(Level::Async) });
+        let first = match self.twist % 3 {
+            0 => ("a strict put", put(strict)),
+            1 => ("flush", db.flush()),
+            _ => ("close", db.close()),
+        };
+        let closes = self.twist % 3 != 2;
+        let later = [
+            ("a later strict put", put(strict)),
+            ("a later flush", db.flush()),
+            ("a later close", db.close()),
+        ];
+        for (call, outcome) in [first].into_iter().chain(later.into_iter().filter(|_| closes)) {
+            if !matches!(outcome, Err(Error::Displaced { .. })) {
+                return Err(("owner", format!("{call} answered {outcome:?}, not Displaced")));
+            }
+        }
+        Ok(())
+    }
+
+    fn moved(&self, from: &str, to: &str, store: &str) -> Trip {
+        let db = self.owner(DIR)?;
+        self.outside(|disk| disk.move_dir(Path::new(from), Path::new(to)))?;
+        match self.twist % 3 {
+            0 => {
+                self.open(DIR).and_then(|db| self.work_and_close(&db))?;
+                // What a close removes last may come back by a power cut.
+                self.outside(|disk| disk.sync_dir(Path::new(DIR)))?;
+            }
+            1 => self.outside(|disk| disk.create_dir(Path::new(from)))?,
+            _ => {}
+        }
+        let others = self.below(from);
+        self.work(&db, 20)?;
+        let expected = shown(&db)?;
+        self.outside(|disk| disk.sync_dir(Path::new("/")))?;
+        if from != "/data" {
+            self.outside(|disk| disk.sync_dir(Path::new("/data")))?;
+        }
+        self.end(db)?;
+        same("what stands in its place", &self.below(from), &others)?;
+        self.shows(store, &expected)
+    }
+
+    /// Another store, used and closed.
+    fn work_and_close(&self, db: &Database) -> Trip {
+        must("begin_run", db.begin_run(run_id(RUN), [("of", "another")]))?;
+        self.work(db, 100)?;
+        must("close", db.close())
+    }
+
+    fn removed(&self) -> Trip {
+        let db = self.owner(DIR)?;
+        self.outside(|disk| disk.remove_tree(Path::new(DIR)))?;
+        if self.twist(6) {
+            self.outside(|disk| disk.create_dir(Path::new(DIR)))?;
+        }
+        if self.twist(6) && self.twist(7) {
+            self.open(DIR).and_then(|db| self.work_and_close(&db))?;
+        }
+        let others = self.below("/");
+        self.is_displaced(&db)?;
+        drop(db);
+        same("what stands in its place", &self.below("/"), &others)
+    }
+
+    fn lock_removed(&self) -> Trip {
+        let db = self.owner(DIR)?;
+        let durable = shown(&db)?;
+        self.outside(|disk| disk.remove(&lock()))?;
+        let second = self.open(DIR)?;
+        same("what the second owner shows", &shown(&second)?, &durable)?;
+        if self.twist(6) {
+            self.work(&second, 30)?;
+        }
+        self.is_displaced(&db)?;
+        self.work(&second, 60)?;
+        let expected = shown(&second)?;
+        if self.twist(7) {
+            drop(db);
+            // The lock of the second owner is its own.
+            let third = self.builder().open(DIR);
+            if !matches!(third, Err(Error::Locked { .. })) {
+                return Err(("C9", format!("a third opening gave {third:?}")));
+            }
+        }
+        self.end(second)?;
+        self.shows(DIR, &expected)
+    }
+
+    fn lock_moved(&self) -> Trip {
+        let db = self.owner(DIR)?;
+        let durable = shown(&db)?;
+        self.outside(|disk| disk.move_dir(&lock(), Path::new("/lock")))?;
+        let strict = WriteOptions { durability: Some(Level::Strict) };
+        let lost = db.put_with(run_id(RUN), "lost", 1, None, strict);
+        if !matches!(lost, Err(Error::Displaced { .. })) {
+            return Err(("owner", format!("without its lock a put answered {lost:?}")));
+        }
+        self.outside(|disk| disk.move_dir(Path::new("/lock"), &lock()))?;
+        self.is_displaced(&db)?;
+        drop(db);
+        // What it was told is lost may be there all the same.
+        let db = self.open(DIR)?;
+        let found = shown(&db)?.version;
+        if found < durable.version {
+            return Err(("C1", format!("version {found} is left of {}", durable.version)));
+        }
+        must("close", db.close())
+    }
+
+    fn manifest_replaced(&self) -> Trip {
+        let db = self.owner(DIR)?;
+        self.open("/other").and_then(|db| self.work_and_close(&db))?;
+        let name = Path::new(DIR).join(MANIFEST);
+        let other = self.disk.read_whole(&Path::new("/other").join(MANIFEST), false);
+        let other = other.ok_or(("harness", "another store has no manifest".to_owned()))?;
+        if self.twist(6) {
+            self.outside(|disk| disk.remove(&name))?;
+            self.put_file(&name, &other)?;
+        } else {
+            self.outside(|disk| {
+                let file = disk.open(&name, Access::ReadWrite)?;
+                file.set_len(0)?;
+                write_all_at(&*file, &other, 0)?;
+                file.sync()
+            })?;
+        }
+        let closed = db.close();
+        if !matches!(closed, Err(Error::Displaced { .. })) {
+            return Err(("owner", format!("a close over another manifest answered {closed:?}")));
+        }
+        drop(db);
+        same("the other manifest", &self.disk.read_whole(&name, false), &Some(other))
+    }
+
+    fn names_taken(&self) -> Trip {
+        let db = self.owner(DIR)?;
+        let own = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?.strip_suffix(".log")?;
+            let (stem, number) = name.rsplit_once('-')?;
+            Some((number.parse::<u64>().ok()?, stem.to_owned()))
+        };
+        let newest = self.below(DIR).into_keys().filter_map(own).max();
+        let (number, stem) = newest.ok_or(("harness", "a store without a log".to_owned()))?;
+        let mut taken = Vec::new();
+        for n in 1..4 + self.twist % 4 {
+            let kind = if self.twist(n % 8) { "log" } else { "tmp" };
+            taken.push(Path::new(DIR).join(format!("{stem}-{:06}.{kind}", number + u64::from(n))));
+        }
+        for dir in &taken {
+            self.outside(|disk| disk.create_dir(dir))?;
+        }
+        let content = vec![self.twist; 40];
+        let others = [
+            "000123.log",
+            "20260101.tmp",
+            "CURRENT",
+            "runstone-000102030405060708090a0b0c0d0e0f-000007.log",
+            "runstone-000102030405060708090a0b0c0d0e0f-000008.tmp",
+        ];
+        let others = others.map(|name| Path::new(DIR).join(name));
+        let made = self.below(DIR);
+        for path in others.iter().filter(|path| !made.contains_key(*path)) {
+            self.put_file(path, &content)?;
+        }
+        let foreign: BTreeMap<_, _> =
+            self.below(DIR).into_iter().filter(|(path, _)| others.contains(path)).collect();
+        self.work(&db, 20)?;
+        let expected = shown(&db)?;
+        self.end(db)?;
+        let db = self.open(DIR)?;
+        same("what the next opening shows", &shown(&db)?, &expected)?;
+        self.work(&db, 40)?;
+        must("close", db.close())?;
+        let mut left = self.below(DIR);
+        left.retain(|path, _| foreign.contains_key(path));
+        if left != foreign {
+            return Err(("C12", "a file that is not the store's was touched".to_owned()));
+        }
+        let is_there = |dir: &PathBuf| self.vfs.list(dir).is_ok();
+        match self.end == Some(CrashKind::Power) || taken.iter().all(is_there) {
+            true => Ok(()),
+            false => Err(("C12", "a directory of an own name was removed".to_owned())),
+        }
+    }
+
+    fn among_others(&self) -> Trip {
+        self.outside(|disk| disk.create_dir(Path::new("/other")))?;
+        let names = ["CURRENT", "000006.log", "20260101.tmp", "LOCK", "MANIFEST", "notes"];
+        for name in &names[usize::from(self.twist) % names.len()..] {
+            self.put_file(&Path::new("/other").join(name), &[self.twist; 40])?;
+        }
+        let others = self.below("/other");
+        let unasked = Options { create_among_others: false, ..self.options.clone() };
+        let refused = self.builder().options(unasked).open("/other");
+        if !matches!(refused, Err(Error::NotAStore { .. })) {
+            return Err(("C12", format!("an opening among files of others gave {refused:?}")));
+        }
+        same("what stood there", &self.below("/other"), &others)?;
+        let options = Options { create_among_others: true, ..self.options.clone() };
+        let db = must("opening", self.builder().options(options).open("/other"))?;
+        self.work_and_close(&db)?;
+        let db = self.owner("/other")?;
+        let expected = shown(&db)?;
+        self.end(db)?;
+        self.shows("/other", &expected)?;
+        let mut left = self.below("/other");
+        left.retain(|path, _| others.contains_key(path));
+        same("what stood there", &left, &others)
+    }
+
+    fn forked(&self) -> Trip {
+        let db = self.owner(DIR)?;
+        if self.twist(7) {
+            let strict = WriteOptions { durability: Some(Level::Strict) };
+            must("put", db.put_with(run_id(RUN), "last", 1, None, strict))?;
+        }
+        let expected = shown(&db)?;
+        let before = (self.disk.state_digest(), changing_calls(&self.disk));
+        self.disk.set_process(1);
+        let told = [
+            ("put", db.put(run_id(RUN), "k", 1).map(drop)),
+            ("get", db.get(run_id(RUN), "k").map(drop)),
+            ("scan", db.scan_prefix(run_id(RUN), "").map(drop)),
+            ("snapshot", db.snapshot().map(drop)),
+            ("tick", db.tick().map(drop)),
+            ("maintain", db.maintain().map(drop)),
+            ("flush", db.flush()),
+            ("close", if self.twist(6) { db.close() } else { Err(Error::Forked) }),
+        ];
+        drop(db);
+        self.disk.set_process(0);
+        for (call, outcome) in told {
+            if !matches!(outcome, Err(Error::Forked)) {
+                return Err(("fork", format!("in a child {call} answered {outcome:?}")));
+            }
+        }
+        if (self.disk.state_digest(), changing_calls(&self.disk)) != before {
+            return Err(("fork", "a child changed the disk".to_owned()));
+        }
+        self.shows(DIR, &expected)
+    }
+
+    fn readers(&self) -> Trip {
+        let db = self.owner(DIR)?;
+        let expected = shown(&db)?;
+        let read = || self.builder().open_read_only(DIR);
+        let locked = |what: &str, outcome: Result<Database, Error>| match outcome {
+            Err(Error::Locked { .. }) => Ok(()),
+            other => Err(("C9", format!("{what} was not locked out: {other:?}"))),
+        };
+        locked("a reader beside a writer", read())?;
+        self.end(db)?;
+        let before = (self.disk.state_digest(), changing_calls(&self.disk));
+        let (one, two) = (must("a reader", read())?, must("a second reader", read())?);
+        same("what a reader shows", &shown(&one)?, &expected)?;
+        locked("a writer beside two readers", self.builder().open(DIR))?;
+        drop(one);
+        same("what the other reader shows", &shown(&two)?, &expected)?;
+        locked("a writer beside a reader", self.builder().open(DIR))?;
+        must("a reader's close", two.close())?;
+
+        let mut plan = FaultPlan::none().with(CallKind::Read, FaultKind::Short, Odds::one_in(4));
+        for call in [CallKind::Read, CallKind::Open, CallKind::Len, CallKind::List, CallKind::Lock]
+        {
+            plan = plan.with(call, FaultKind::Io, Odds::one_in(25));
+        }
+        self.disk.set_faults(FaultMode::Drawn(plan));
+        self.disk.enable_faults(true);
+        for _ in 0..4 {
+            match read() {
+                Ok(db) => same("what a reader among faults shows", &shown(&db)?, &expected)?,
+                Err(Error::Io { .. }) => {}
+                Err(error) => return Err(("C8", format!("a reader among faults: {error}"))),
+            }
+        }
+        self.disk.heal();
+        if (self.disk.state_digest(), changing_calls(&self.disk)) != before {
+            return Err(("C8", "readers changed the disk".to_owned()));
+        }
+        self.shows(DIR, &expected)
+    }
+}
+
+const MANIFEST: &str = "runstone.manifest";
+
+fn lock() -> PathBuf {
+    Path::new(DIR).join("runstone.lock")
+}
+
+fn must<T>(call: &str, outcome: Result<T, Error>) -> Trip<T> {
+    outcome.map_err(|error| ("owner", format!("{call} of the rightful owner failed: {error}")))
+}
+
+fn same<T: PartialEq>(what: &str, found: &T, expected: &T) -> Trip {
+    match found == expected {
+        true => Ok(()),
+        false => Err(("owner", format!("{what} is not what it should be"))),
+    }
+}
+
+fn changing_calls(disk: &SimVfs) -> u64 {
+    let calls = disk.stats().calls;
+    calls.iter().filter(|(kind, _)| kind.changes()).map(|(_, count)| count).sum()
+}
