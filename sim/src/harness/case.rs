@@ -6,7 +6,7 @@
 use runstone::{DurabilityMode, Level, Limits, Options};
 use serde::{Deserialize, Serialize};
 
-use super::around::Event;
+use super::around::event::Event;
 use super::steps::StepSpec;
 pub use super::values::{
     BATCH_BYTES_MAX, KEY_BYTES_MAX, KEYS, NAMED, TAGGED_KEYS, TAGS, VALUE_BYTES_MAX, ValueSpec,

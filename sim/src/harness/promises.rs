@@ -103,6 +103,25 @@ impl Runner<'_> {
         self.disk_was_full();
     }
 
+    /// The same of a commit that was refused.
+    pub(super) fn commit_was_refused(&mut self) {
+        self.in_rotation |= self.disk.calls_of(CallKind::Create) > self.creates_before;
+        self.was_refused();
+    }
+
+    /// Something was refused, though the disk is not full. Nothing waits in memory for that, if all
+    /// that failed was a look.
+    pub(super) fn was_refused(&mut self) {
+        let hits = self.disk.injected();
+        let hits = hits.get(self.faults_before_op..).unwrap_or_default();
+        let only_looked = !hits.is_empty() && hits.iter().all(|hit| !hit.kind.changes());
+        let stuck = self.stuck;
+        self.disk_was_full();
+        if only_looked {
+            self.stuck = stuck;
+        }
+    }
+
     /// `pad_to_sector`: what follows touches no sector that holds a record. Where a full disk lets
     /// nothing be cut off, nothing follows before that was done.
     pub(super) fn log_ends_with_a_sector(&self) -> Checked {
