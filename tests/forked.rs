@@ -148,7 +148,8 @@ fn every_call_in_a_child_answers_so_and_its_drops_change_neither_the_files_nor_t
             });
             assert_eq!(said, "done", "{name}, background {background}");
             committed.unwrap();
-            assert!(files(dir) == before, "a file was changed");
+            // The parent's own thread may attest an idle log meanwhile.
+            assert!(background || files(dir) == before, "a file was changed");
             assert!(is_locked(dir), "the parent's lock was given up");
 
             let (_, ticket, snapshot, scan) = handles.unwrap();

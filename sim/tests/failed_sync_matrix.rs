@@ -380,6 +380,8 @@ fn commits_after_a_cut_back_whose_sync_failed_do_not_vanish() {
             world.options.durability =
                 DurabilityMode::Batched { interval_ms: 3_600_000, batch_size: 1_000_000 };
             world.options.segment_bytes = 64 << 10;
+            // The first write is that of the record.
+            world.options.zero_fill = false;
             let db = world.try_open().unwrap();
             let no_tags: [(&str, &str); 0] = [];
             db.begin_run(run(), no_tags).unwrap();

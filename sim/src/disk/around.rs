@@ -1,5 +1,5 @@
-//! What other programs do to the names of a disk, and who asks: not part of the [`runstone_vfs::Vfs`]
-//! trait, since the engine never does it.
+//! What other programs do to the names of a disk, and who asks: not part of the trait
+//! [`runstone_vfs::Vfs`], since the engine never does it.
 //!
 //! Invariant: names change as they do by calls: at once in what is seen, and durably as rules N1
 //! and N2 say.
@@ -74,7 +74,7 @@ mod tests {
     use runstone_vfs::{Access, Vfs, write_all_at};
 
     use super::*;
-    use crate::disk::CrashKind;
+    use crate::disk::{CrashKind, DiskConfig};
 
     fn disk() -> SimVfs {
         let vfs = SimVfs::new(1);
@@ -106,7 +106,7 @@ mod tests {
     fn a_move_is_durable_by_a_sync_of_the_directories_and_not_before() {
         for is_synced in [false, true] {
             let vfs = disk();
-            vfs.set_config(vfs.config().only_names(crate::disk::NameModel::None));
+            vfs.set_config(DiskConfig::plain());
             vfs.move_dir(Path::new("/a"), Path::new("/b")).unwrap();
             if is_synced {
                 vfs.sync_dir(Path::new("/")).unwrap();

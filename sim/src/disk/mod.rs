@@ -317,13 +317,12 @@ impl SimVfs {
         self.disk().config.capacity = capacity;
     }
 
-    /// How many calls a full disk has refused that were to keep something: no allocation, and no
-    /// write of zeros only.
+    /// How many calls a full disk has refused, without allocations and writes of zeros only.
     pub fn full_refusals(&self) -> u64 {
         self.disk().full_refusals
     }
 
-    /// Whether the last change of a file's size was refused by a full disk, and no crash came since.
+    /// Whether a full disk refused the last change of a file's size, and no crash came since.
     pub fn cut_is_owed(&self) -> bool {
         self.disk().cut_is_owed
     }

@@ -6,18 +6,19 @@
 //! changed by a byte; a handle that has lost its directory says so at the next sync at the latest;
 //! and the rightful owner shows everything that was acknowledged and durable, and nothing else.
 
+pub mod event;
+mod trip;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runstone::{
-    Builder, Database, Error, Level, Limits, Options, RunFilter, RunMetadataEntry, VersionedValue,
-    WriteOptions,
-};
+use runstone::{Builder, Database, Error, Level, Limits, Options, WriteOptions};
 use runstone_vfs::{Access, Vfs, write_all_at};
-use serde::{Deserialize, Serialize};
 
+use self::event::{EVENTS, Event};
+use self::trip::{MANIFEST, Shown, Trip, changing_calls, lock, must, same, same_files, shown};
 use super::case::{CaseOptions, Op, World, run_id};
 use super::runner::Runner;
 use super::verdict::Checked;
@@ -25,45 +26,6 @@ use super::workload::pick;
 use super::world::{DIR, SimClock, SimEntropy};
 use crate::disk::{CallKind, CrashKind, FaultKind, FaultMode, FaultPlan, Odds, SimVfs};
 use crate::rng::Rng;
-
-/// What happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Event {
-    /// The directory is renamed, and perhaps another stands in its place.
-    Moved,
-    /// The same with the directory above.
-    ParentMoved,
-    /// The directory is removed with all that it holds, and perhaps made again.
-    Removed,
-    /// The lock file is removed, and a second owner comes.
-    LockRemoved,
-    /// The lock file is moved away, and comes back when the owner has noticed.
-    LockMoved,
-    /// Somebody puts another manifest there.
-    ManifestReplaced,
-    /// Files of others, and directories under names that the store would take next.
-    NamesTaken,
-    /// A store is to be made where files of others are.
-    AmongOthers,
-    /// The process forks, and the child uses and drops its copy.
-    Forked,
-    /// Several read, and one wants to write; and faults strike who reads.
-    Readers,
-}
-
-const EVENTS: [Event; 10] = [
-    Event::Moved,
-    Event::ParentMoved,
-    Event::Removed,
-    Event::LockRemoved,
-    Event::LockMoved,
-    Event::ManifestReplaced,
-    Event::NamesTaken,
-    Event::AmongOthers,
-    Event::Forked,
-    Event::Readers,
-];
 
 /// Puts an excursion into a share of the seeds.
 pub(super) fn add(ops: &mut Vec<Op>, rng: &mut Rng, world: World) {
@@ -78,29 +40,6 @@ pub(super) fn add(ops: &mut Vec<Op>, rng: &mut Rng, world: World) {
         let end = pick(rng, &[None, Some(CrashKind::Process), Some(CrashKind::Power)]);
         ops.insert(at, Op::Around { event: pick(rng, &EVENTS), twist, end });
     }
-}
-
-/// A breach: the clause, and what was seen.
-type Trip<T = ()> = Result<T, (&'static str, String)>;
-
-type Pairs = Vec<(Vec<u8>, VersionedValue)>;
-
-/// Everything that a database shows.
-#[derive(Debug, PartialEq)]
-struct Shown {
-    version: u64,
-    runs: Vec<(RunMetadataEntry, Pairs)>,
-}
-
-fn shown(db: &Database) -> Trip<Shown> {
-    let read = || -> Result<Shown, Error> {
-        let runs = db.runs(RunFilter::default())?.map(|entry| {
-            let keys: Result<Vec<_>, Error> = db.scan_prefix(entry.run_id, "")?.collect();
-            Ok((entry, keys?))
-        });
-        Ok(Shown { version: db.storage().version(), runs: runs.collect::<Result<_, Error>>()? })
-    };
-    read().map_err(|error| ("read", format!("a read failed: {error}")))
 }
 
 impl Runner<'_> {
@@ -288,7 +227,7 @@ impl Excursion {
             self.outside(|disk| disk.sync_dir(Path::new("/data")))?;
         }
         self.end(db)?;
-        same("what stands in its place", &self.below(from), &others)?;
+        same_files(&self.below(from), &others)?;
         self.shows(store, &expected)
     }
 
@@ -311,7 +250,7 @@ impl Excursion {
         let others = self.below("/");
         self.is_displaced(&db)?;
         drop(db);
-        same("what stands in its place", &self.below("/"), &others)
+        same_files(&self.below("/"), &others)
     }
 
     fn lock_removed(&self) -> Trip {
@@ -531,26 +470,4 @@ impl Excursion {
         }
         self.shows(DIR, &expected)
     }
-}
-
-const MANIFEST: &str = "runstone.manifest";
-
-fn lock() -> PathBuf {
-    Path::new(DIR).join("runstone.lock")
-}
-
-fn must<T>(call: &str, outcome: Result<T, Error>) -> Trip<T> {
-    outcome.map_err(|error| ("owner", format!("{call} of the rightful owner failed: {error}")))
-}
-
-fn same<T: PartialEq>(what: &str, found: &T, expected: &T) -> Trip {
-    match found == expected {
-        true => Ok(()),
-        false => Err(("owner", format!("{what} is not what it should be"))),
-    }
-}
-
-fn changing_calls(disk: &SimVfs) -> u64 {
-    let calls = disk.stats().calls;
-    calls.iter().filter(|(kind, _)| kind.changes()).map(|(_, count)| count).sum()
 }

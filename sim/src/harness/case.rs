@@ -6,7 +6,7 @@
 use runstone::Level;
 use serde::{Deserialize, Serialize};
 
-use super::around::Event;
+use super::around::event::Event;
 pub use super::options::{CaseOptions, LimitSpec};
 pub use super::values::{
     BATCH_BYTES_MAX, ECHO, KEY_BYTES_MAX, KEYS, NAMED, TAGGED_KEYS, TAGS, VALUE_BYTES_MAX,

@@ -78,7 +78,7 @@ impl Runner<'_> {
             // It met the crash before it had written anything.
             Error::Io { .. } if crashed => Ok(()),
             Error::Io { .. } if self.met_a_refusal() => {
-                self.commit_met_full_disk();
+                self.commit_was_refused();
                 self.remember_undone(changes);
                 Ok(())
             }
@@ -203,7 +203,7 @@ impl Runner<'_> {
             }
             Err(Error::Io { .. }) if self.disk.is_crashed() => Ok(()),
             Err(Error::Io { .. }) if self.met_a_refusal() => {
-                self.disk_was_full();
+                self.was_refused();
                 Ok(())
             }
             Err(error @ Error::Poisoned { .. }) => {

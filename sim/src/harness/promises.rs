@@ -105,6 +105,25 @@ impl Runner<'_> {
         self.disk_was_full();
     }
 
+    /// The same of a commit that was refused.
+    pub(super) fn commit_was_refused(&mut self) {
+        self.in_rotation |= self.disk.calls_of(CallKind::Create) > self.creates_before;
+        self.was_refused();
+    }
+
+    /// Something was refused, though the disk is not full. Nothing waits in memory for that, if all
+    /// that failed was a look.
+    pub(super) fn was_refused(&mut self) {
+        let hits = self.disk.injected();
+        let hits = hits.get(self.faults_before_op..).unwrap_or_default();
+        let only_looked = !hits.is_empty() && hits.iter().all(|hit| !hit.kind.changes());
+        let stuck = self.stuck;
+        self.disk_was_full();
+        if only_looked {
+            self.stuck = stuck;
+        }
+    }
+
     /// Whether the log is padded, and can be looked at.
     fn pads(&self) -> bool {
         self.options().pad_to_sector && self.looks()

@@ -58,7 +58,7 @@ impl Runner<'_> {
                 Ok(())
             }
             Err(Error::Io { .. }) if self.met_a_refusal() => {
-                self.disk_was_full();
+                self.was_refused();
                 Ok(())
             }
             Err(error) if self.is_end_of_writing::<()>(&Err(error.clone())) => {
