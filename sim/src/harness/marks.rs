@@ -14,7 +14,6 @@ pub const EXCEPTIONS: &[(&str, &str)] = &[
     ("lead/panicked", PANIC),
     ("manifest/later-format", LATER),
     ("manifest/too-long", LARGE),
-    ("memtable/many-keys-gone", LARGE),
     ("pipeline/closed", THREADS),
     ("queue/closed-when-submitted", THREADS),
     ("queue/closed-while-waiting", THREADS),
