@@ -17,30 +17,14 @@ use std::sync::Arc;
 use runstone::{Builder, Database, Error, Level, Limits, Options, WriteOptions};
 use runstone_vfs::{Access, Vfs, write_all_at};
 
-use self::event::{EVENTS, Event};
+use self::event::Event;
 use self::trip::{MANIFEST, Shown, Trip, changing_calls, lock, must, same, same_files, shown};
-use super::case::{CaseOptions, Op, World, run_id};
+use super::case::{CaseOptions, run_id};
 use super::runner::Runner;
 use super::verdict::Checked;
-use super::workload::pick;
 use super::world::{DIR, SimClock, SimEntropy};
 use crate::disk::{CallKind, CrashKind, FaultKind, FaultMode, FaultPlan, Odds, SimVfs};
 use crate::rng::Rng;
-
-/// Puts an excursion into a share of the seeds.
-pub(super) fn add(ops: &mut Vec<Op>, rng: &mut Rng, world: World) {
-    if world != World::Strict || !rng.chance(1, 3) {
-        return;
-    }
-    for _ in 0..rng.range(1..=2) {
-        // Behind the crashes that strike inside the creation.
-        let first = ops.iter().take_while(|op| matches!(op, Op::Crash { .. })).count();
-        let at = first + rng.index(ops.len() + 1 - first);
-        let twist = u8::try_from(rng.below(256)).unwrap_or(0);
-        let end = pick(rng, &[None, Some(CrashKind::Process), Some(CrashKind::Power)]);
-        ops.insert(at, Op::Around { event: pick(rng, &EVENTS), twist, end });
-    }
-}
 
 impl Runner<'_> {
     /// Goes on an excursion, unless something has failed: what a failed sync has left of before

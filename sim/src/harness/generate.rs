@@ -6,7 +6,7 @@
 
 mod breadth;
 
-use super::around;
+use super::around::event::EVENTS;
 use super::case::{CALLS_BEHIND, Case, CaseOptions, LimitSpec, NestedCrash, Op, RARE_CALLS, World};
 use super::steps::StepSpec;
 use super::workload::{Workload, byte, pick};
@@ -53,7 +53,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
         add_faults(&mut ops, &mut scheduling);
     }
     // A stream of its own: what it draws shifts nothing else.
-    around::add(&mut ops, &mut streams.named("around"), world);
+    add_excursions(&mut ops, &mut streams.named("around"), world);
     let in_creation = pick(&mut scheduling, &[0, 0, 0, 1, 1, 2]);
     let creation = nested(&mut scheduling, in_creation);
     let faults_in_recovery = swarm.coin() || asks;
@@ -321,4 +321,19 @@ fn when(rng: &mut Rng) -> When {
 
 fn kind(rng: &mut Rng) -> CrashKind {
     pick(rng, &[CrashKind::Power, CrashKind::Power, CrashKind::Process])
+}
+
+/// Puts an excursion into a share of the seeds.
+fn add_excursions(ops: &mut Vec<Op>, rng: &mut Rng, world: World) {
+    if world != World::Strict || !rng.chance(1, 3) {
+        return;
+    }
+    for _ in 0..rng.range(1..=2) {
+        // Behind the crashes that strike inside the creation.
+        let first = ops.iter().take_while(|op| matches!(op, Op::Crash { .. })).count();
+        let at = first + rng.index(ops.len() + 1 - first);
+        let twist = u8::try_from(rng.below(256)).unwrap_or(0);
+        let end = pick(rng, &[None, Some(CrashKind::Process), Some(CrashKind::Power)]);
+        ops.insert(at, Op::Around { event: pick(rng, &EVENTS), twist, end });
+    }
 }

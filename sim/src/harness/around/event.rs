@@ -31,7 +31,7 @@ pub enum Event {
 }
 
 /// All of them.
-pub(super) const EVENTS: [Event; 10] = [
+pub(in crate::harness) const EVENTS: [Event; 10] = [
     Event::Moved,
     Event::ParentMoved,
     Event::Removed,
