@@ -60,6 +60,28 @@ fn c11_the_time_that_one_opening_takes_from_a_watermark_is_known_to_the_next() {
 }
 
 #[test]
+fn c11_the_latest_of_what_was_shown_as_expired_counts_in_whatever_order_it_was_shown() {
+    for order in [["first", "later"], ["later", "first"]] {
+        let disk = disk();
+        let world = World::new(disk.clone());
+        let db = world.open();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        for (key, ms) in [("first", 50), ("later", 100)] {
+            db.put_with_ttl(run(1), key, 1, Some(Duration::from_millis(ms))).unwrap();
+        }
+        world.clock.advance(120);
+        for key in order {
+            assert_eq!(db.get(run(1), key).unwrap(), None);
+        }
+        db.flush().unwrap();
+        let db = reopened(&world, &disk, db, CrashKind::Power);
+        for key in order {
+            assert_eq!(db.get(run(1), key).unwrap(), None, "{key} was shown to be gone");
+        }
+    }
+}
+
+#[test]
 fn what_the_log_knows_to_have_expired_takes_no_memory_after_an_opening() {
     let disk = disk();
     let world = World::new(disk.clone());
