@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use runstone::vfs::{Access, DirEntry, FileId, LockKind, MemVfs, Stat, Vfs, VfsFile, VfsLock};
+use runstone::vfs::{
+    Access, DirEntry, FileId, HoldsFile, LockKind, MemVfs, Stat, Vfs, VfsFile, VfsLock,
+};
 
 use super::World;
 
@@ -182,23 +184,6 @@ impl Vfs for Refusing {
     }
 }
 
-/// What holds a file open: its handle, or a lock.
-trait Holds: Send + Sync + std::fmt::Debug {
-    fn file(&self) -> &dyn VfsFile;
-}
-
-impl Holds for Arc<dyn VfsFile> {
-    fn file(&self) -> &dyn VfsFile {
-        &**self
-    }
-}
-
-impl Holds for Box<dyn VfsLock> {
-    fn file(&self) -> &dyn VfsFile {
-        (**self).file()
-    }
-}
-
 #[derive(Debug)]
 struct RefusingLock(RefusingFile<Box<dyn VfsLock>>);
 
@@ -208,7 +193,7 @@ impl VfsLock for RefusingLock {
     }
 }
 
-impl<F: Holds> VfsFile for RefusingFile<F> {
+impl<F: HoldsFile> VfsFile for RefusingFile<F> {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         self.rules.check("read", &self.path)?;
         self.inner.file().read_at(buf, pos)

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use runstone_vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{Access, DirEntry, FileId, HoldsFile, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
 use crate::fixture::OWN_PREFIX;
 
@@ -162,23 +162,6 @@ impl Vfs for Recorder {
     }
 }
 
-/// What holds a file open: its handle, or a lock.
-trait Holds: Send + Sync + std::fmt::Debug {
-    fn file(&self) -> &dyn VfsFile;
-}
-
-impl Holds for Arc<dyn VfsFile> {
-    fn file(&self) -> &dyn VfsFile {
-        &**self
-    }
-}
-
-impl Holds for Box<dyn VfsLock> {
-    fn file(&self) -> &dyn VfsFile {
-        (**self).file()
-    }
-}
-
 #[derive(Debug)]
 struct RecordedLock(RecordedFile<Box<dyn VfsLock>>);
 
@@ -201,7 +184,7 @@ impl<F> RecordedFile<F> {
     }
 }
 
-impl<F: Holds> VfsFile for RecordedFile<F> {
+impl<F: HoldsFile> VfsFile for RecordedFile<F> {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         let result = self.inner.file().read_at(buf, pos);
         let what = self.range(pos, buf.len() as u64);

@@ -194,6 +194,34 @@ pub trait VfsLock: Send + Sync + Debug {
     fn file(&self) -> &dyn VfsFile;
 }
 
+/// What holds a file open: its handle, or a lock. A [`Vfs`] that wraps another one gives both a
+/// file of its own around it, and needs only one type for that.
+///
+/// ```
+/// use std::path::Path;
+/// use runstone_vfs::{HoldsFile, MemVfs, Vfs};
+///
+/// let handle = MemVfs::new().create(Path::new("/a"))?;
+/// assert_eq!(HoldsFile::file(&handle).len()?, 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub trait HoldsFile: Send + Sync + Debug {
+    /// The file that is held open.
+    fn file(&self) -> &dyn VfsFile;
+}
+
+impl HoldsFile for Arc<dyn VfsFile> {
+    fn file(&self) -> &dyn VfsFile {
+        &**self
+    }
+}
+
+impl HoldsFile for Box<dyn VfsLock> {
+    fn file(&self) -> &dyn VfsFile {
+        (**self).file()
+    }
+}
+
 /// Names: files and directories.
 ///
 /// Error kinds that every implementation shares, and the contract suite checks:

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use runstone_vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{Access, DirEntry, FileId, HoldsFile, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
 use crate::digest::Digest;
 use crate::disk::{Odometer, SimVfs};
@@ -309,23 +309,6 @@ impl VfsLock for LazyLock {
     }
 }
 
-/// What holds a file open: its handle, or a lock.
-trait Holds: Send + Sync + Debug {
-    fn file(&self) -> &dyn VfsFile;
-}
-
-impl Holds for Arc<dyn VfsFile> {
-    fn file(&self) -> &dyn VfsFile {
-        &**self
-    }
-}
-
-impl Holds for Box<dyn VfsLock> {
-    fn file(&self) -> &dyn VfsFile {
-        (**self).file()
-    }
-}
-
 /// An open file.
 #[derive(Debug)]
 struct LazyFile<F> {
@@ -351,7 +334,7 @@ impl<F> LazyFile<F> {
     }
 }
 
-impl<F: Holds> VfsFile for LazyFile<F> {
+impl<F: HoldsFile> VfsFile for LazyFile<F> {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         self.vfs.enter("read", &self.path, false)?;
         self.vfs.decide(self.node, &self.path, (pos, buf.len() as u64));

@@ -4,9 +4,8 @@
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 
-use runstone_vfs::{FileId, VfsFile, VfsLock};
+use runstone_vfs::{FileId, HoldsFile, VfsFile, VfsLock};
 
 use super::{Recorder, Secret, is_refusal};
 use crate::legal::{Event, Ino, Synced};
@@ -79,7 +78,7 @@ impl<F> RecordedFile<F> {
     }
 }
 
-impl<F: Holds> VfsFile for RecordedFile<F> {
+impl<F: HoldsFile> VfsFile for RecordedFile<F> {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         self.inner.file().read_at(buf, pos)
     }
@@ -138,22 +137,5 @@ impl RecordedLock {
 impl VfsLock for RecordedLock {
     fn file(&self) -> &dyn VfsFile {
         &self.file
-    }
-}
-
-/// What holds a file open: its handle, or a lock.
-trait Holds: Send + Sync + Debug {
-    fn file(&self) -> &dyn VfsFile;
-}
-
-impl Holds for Arc<dyn VfsFile> {
-    fn file(&self) -> &dyn VfsFile {
-        &**self
-    }
-}
-
-impl Holds for Box<dyn VfsLock> {
-    fn file(&self) -> &dyn VfsFile {
-        (**self).file()
     }
 }
