@@ -82,19 +82,38 @@ fn the_page_of_a_seed_shows_every_event_and_decodes_the_files() {
     for shown in ["Seed 10", "no breach", "What was lost at crash", "Durable: what survives"] {
         assert!(dom.contains(shown), "{shown}");
     }
-    // The records are read as the engine wrote them: none is broken where nothing had crashed.
-    let early = rendered(dir.path(), "#at=40").unwrap();
-    assert_built(&early);
-    assert!(mark(&early, "sections") > 0, "the parts of a file");
-    assert!(early.contains("class=\"section intact\""));
-    assert!(!early.contains("class=\"section broken\""));
+    // Files are read as the engine wrote them: no part is broken behind a write.
+    for (name, part) in [("runstone.lock", "lock file"), (".tmp", "manifest"), (".log", "commit")] {
+        let at = write_of(&page, name, if part == "commit" { 1 } else { 0 });
+        let early = rendered(dir.path(), &format!("#at={at}")).unwrap();
+        assert_built(&early);
+        assert!(mark(&early, "sections") > 0, "the parts of {name} at {at}");
+        assert!(early.contains("class=\"section intact\""), "{name} at {at}");
+        assert!(early.contains(&format!("<b>{part}")), "{name} at {at}");
+        assert!(!early.contains("class=\"section broken\""), "{name} at {at}");
+    }
+}
+
+/// The data that the page carries.
+fn data(page: &str) -> serde_json::Value {
+    let (_, rest) = page.split_once("id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+/// The number of the `nth` event, from 0, that writes to a file with this end of its name.
+fn write_of(page: &str, name: &str, nth: usize) -> usize {
+    let data = data(page);
+    let writes = |event: &serde_json::Value| {
+        let text = event[2].as_str().unwrap();
+        text.starts_with("write ") && text.contains(&format!("{name} pos="))
+    };
+    let events = data["events"].as_array().unwrap();
+    (0..events.len()).filter(|&at| writes(&events[at])).nth(nth).unwrap()
 }
 
 /// The ledger in the data of a page: how many cells it has, and how many were never activated.
 fn cells(page: &str) -> (u64, u64) {
-    let (_, rest) = page.split_once("id=\"data\">").unwrap();
-    let data: serde_json::Value =
-        serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap();
+    let data = data(page);
     let summary = &data["ledger"]["summary"];
     let [all, activated] = ["cells", "activated"].map(|name| summary[name].as_u64().unwrap());
     (all, all - activated)

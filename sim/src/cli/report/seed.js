@@ -168,6 +168,13 @@ function sectionsOf(bytes) {
     rest(Math.min(end, bytes.length), "behind the manifest");
     return sections;
   }
+  if (startsWith(bytes, "RUNSTLCK") && bytes.length >= 40) {
+    const good = u32(bytes, 32) === crc32(bytes.subarray(0, 32));
+    sections.push([0, 40, good ? "intact" : "broken", "lock file",
+      "store " + hexOf(bytes.subarray(16, 32)) + (good ? "" : ", its checksum does not match")]);
+    rest(40, "behind the lock file");
+    return sections;
+  }
   rest(0, "bytes");
   return sections;
 }
@@ -229,7 +236,7 @@ function side(bytes, other, ranges) {
 
 // ---- the page ----
 let cursor = 0, file = -1, chosenByHand = false;
-const isRead = (event) => event[0] === "call" && /^(read|open|len|list|lock) /.test(event[2]);
+const isRead = (event) => event[0] === "call" && /^(read|open|open_dir|stat|len|list|lock) /.test(event[2]);
 const isSync = (event) => event[0] === "call" && /^sync/.test(event[2]);
 // That something is not there is an answer, and no failure.
 const hasFailed = (event) => event[0] === "call" && / -> error/.test(event[2]) && !/error: entity not found$/.test(event[2]);
