@@ -12,6 +12,7 @@
 //! LevelDB and its many descendants.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 
 /// The manifest's name.
 pub(crate) const MANIFEST: &str = "runstone.manifest";
@@ -75,7 +76,14 @@ impl OwnName {
 }
 
 fn numbered(id: StoreId, number: u64, kind: &str) -> String {
-    format!("{PREFIX}{:032x}-{number:06}.{kind}", u128::from_be_bytes(id))
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+    // One allocation, whatever the number: names are made and read for every file of a listing.
+    let mut name = String::with_capacity(PREFIX.len() + 32 + 1 + 20 + 1 + kind.len());
+    name.push_str(PREFIX);
+    name.extend(id.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    // The digits of a number can be written to a string.
+    let _ = write!(name, "-{number:06}.{kind}");
+    name
 }
 
 #[cfg(test)]

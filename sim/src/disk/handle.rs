@@ -67,7 +67,12 @@ impl<'a> Names<'a> {
         match self.dir {
             None => text(path),
             Some(dir) if path == Path::new(".") => Cow::Owned(text(&dir.path).into_owned()),
-            Some(dir) => Cow::Owned(text(&dir.path.join(path)).into_owned()),
+            // The path is given up, not copied.
+            Some(dir) => Cow::Owned(match dir.path.join(path).into_os_string().into_string() {
+                Ok(text) if MAIN_SEPARATOR == '/' => text,
+                Ok(text) => text.replace(MAIN_SEPARATOR, "/"),
+                Err(path) => text(Path::new(&path)).into_owned(),
+            }),
         }
     }
 

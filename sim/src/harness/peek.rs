@@ -73,12 +73,13 @@ impl Runner<'_> {
     /// C1, C5, C11: what is durable, what is attested, and the time that was logged, are in the
     /// files.
     fn promised_is_kept(&self, behind: &str, files: Written<'_>) -> Checked {
-        if let Some(name) = files.attested_in_vain() {
-            return self.fail("C5", format!("behind {behind} {name} is shorter than attested"));
-        }
         let (floor, version) = self.time_floor;
         // Commits that came later and are promised as well bear their own time.
-        let (last, time_ms) = (files.last_commit(), files.time_ms(version.max(self.durable)));
+        let kept = files.kept(version.max(self.durable));
+        if let Some(name) = kept.attested_in_vain {
+            return self.fail("C5", format!("behind {behind} {name} is shorter than attested"));
+        }
+        let (last, time_ms) = (kept.last_commit, kept.time_ms);
         if last < self.durable {
             let message =
                 format!("behind {behind} commit {last} is the last, not {}", self.durable);

@@ -70,10 +70,23 @@ pub(crate) struct Replayed {
     pub(crate) last_time_ms: u64,
 }
 
-/// What the manifest says of a segment.
+/// What the manifest says of a segment, and the id of the store.
+#[derive(Clone, Copy)]
 struct Entry {
-    id: Vec<u8>,
-    fields: Vec<u8>,
+    id: [u8; 16],
+    fields: [u8; 40],
+}
+
+/// What of the promises stands in the files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
+    /// A file of which the manifest attests more than stands there whole.
+    pub(crate) attested_in_vain: Option<String>,
+    /// The version of the last commit that stands whole; 0 if there is none.
+    pub(crate) last_commit: u64,
+    /// The engine time, in milliseconds, of the last record that is not behind the version that
+    /// was asked for; 0 if there is none.
+    pub(crate) time_ms: u64,
 }
 
 /// A store on a disk, by its documented layout.
@@ -133,9 +146,10 @@ impl<'a> Written<'a> {
     /// The manifest's entries, in order; none if there is no manifest.
     fn entries(&self) -> Vec<Entry> {
         let manifest = self.read(MANIFEST).unwrap_or_default();
-        let entries = manifest.get(64..).unwrap_or_default().chunks_exact(40);
-        let id = manifest.get(24..40).unwrap_or_default();
-        entries.map(|fields| Entry { id: id.to_vec(), fields: fields.to_vec() }).collect()
+        let id =
+            manifest.get(24..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+        let (entries, _) = manifest.get(64..).unwrap_or_default().as_chunks();
+        entries.iter().map(|fields| Entry { id, fields: *fields }).collect()
     }
 
     fn last_entry(&self) -> Option<Entry> {
@@ -164,13 +178,27 @@ impl<'a> Written<'a> {
         last.map_or(0, |record| record.time_ms)
     }
 
-    /// A file of which the manifest attests more than stands there whole.
-    pub(crate) fn attested_in_vain(&self) -> Option<String> {
-        let is_short = |entry: &&Entry| {
-            let segment = self.segment(entry);
-            segment.is_none_or(|segment| segment.end < segment.attested)
-        };
-        self.entries().iter().find(is_short).and_then(|entry| self.file_name(entry))
+    /// What of the promises stands in the files, each segment read once: see [`Kept`].
+    pub(crate) fn kept(&self, version: u64) -> Kept {
+        let mut kept = Kept::default();
+        for entry in self.entries() {
+            let Some(segment) = self.segment(&entry) else {
+                kept.attested_in_vain = kept.attested_in_vain.or_else(|| self.file_name(&entry));
+                continue;
+            };
+            if segment.end < segment.attested && kept.attested_in_vain.is_none() {
+                kept.attested_in_vain = self.file_name(&entry);
+            }
+            for (_, record) in &segment.records {
+                if record.is_commit {
+                    kept.last_commit = record.version;
+                }
+                if record.version <= version {
+                    kept.time_ms = record.time_ms;
+                }
+            }
+        }
+        kept
     }
 
     /// A commit behind others in a segment of this size that ends beyond it. What a recovery has
@@ -278,8 +306,13 @@ pub(crate) fn numbered(id: &[u8], number: u64, kind: &str) -> String {
 
 /// What the names of all numbered files of the store of this id begin with.
 fn prefix(id: &[u8]) -> String {
-    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("runstone-{id}-")
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+    // Asked for at every step: one allocation, no formatting.
+    let mut prefix = String::with_capacity(64);
+    prefix.push_str("runstone-");
+    prefix.extend(id.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    prefix.push('-');
+    prefix
 }
 
 struct Whole {
