@@ -160,6 +160,28 @@ fn padding_is_no_data_when_the_manifest_is_missing() {
     case_passes(include_str!("cases/seed-1438.json"));
 }
 
+/// A session without padding ended where the header of a padded segment does. The next one, which
+/// padded, took the segment for empty, and put a record behind the first that ends beyond the
+/// size of a segment.
+#[test]
+fn a_segment_with_a_record_is_not_empty_whatever_its_length() {
+    case_passes(include_str!("cases/seed-7022040.json"));
+}
+
+/// The oracle was wrong: a disk that lies lost the manifest, and with it the id by which the files
+/// of the store were counted.
+#[test]
+fn files_are_counted_by_the_id_of_the_opening_when_the_manifest_is_lost() {
+    case_passes(include_str!("cases/seed-7025140.json"));
+}
+
+/// The oracle was wrong: with steps of one key, maintenance takes as many steps as a flood of
+/// deleted keys has keys.
+#[test]
+fn maintenance_drains_in_as_many_steps_as_there_are_keys() {
+    case_passes(include_str!("cases/seed-500339.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

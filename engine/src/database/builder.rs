@@ -162,7 +162,8 @@ impl Builder {
                 if held.is_new {
                     self.write_lock_file(&place, &*lock, &manifest)?;
                 }
-                let (manifest, writer) = resume(&place, manifest, &listing, &self.options)?;
+                let (manifest, writer) =
+                    resume(&place, manifest, &listing, &replay, &self.options)?;
                 ((manifest, in_force), writer)
             }
             #[cfg(feature = "planted")]

@@ -55,7 +55,7 @@ pub(super) fn resume(
         found.next_file = number + NUMBERS_TAKEN;
         (in_force, _) = replace(place, Some(&in_force), &found, number)?;
     }
-    let (manifest, writer) = resume_clean(place, found, listing, options)?;
+    let (manifest, writer) = resume_clean(place, found, listing, replay, options)?;
     Ok(((manifest, in_force), writer))
 }
 

@@ -9,6 +9,7 @@ use crate::manifest::Manifest;
 use crate::names::OwnName;
 use crate::options::Options;
 use crate::place::Place;
+use crate::recovery::Replay;
 use crate::recovery::listing::Listing;
 
 /// After a clean close: goes on where it ended. Nothing is written before the first commit.
@@ -16,6 +17,7 @@ pub(super) fn resume(
     place: &Place,
     mut manifest: Manifest,
     listing: &Listing,
+    replay: &Replay,
     options: &Options,
 ) -> Result<(Manifest, LogWriter)> {
     manifest.next_file = listing.next_number(Some(&manifest));
@@ -34,6 +36,9 @@ pub(super) fn resume(
         number: last.number,
         epoch: manifest.epoch,
     };
-    let writer = LogWriter::new(file, &path, &header, last.attested, length, options);
+    let mut writer = LogWriter::new(file, &path, &header, last.attested, length, options);
+    if replay.proven_in_last > 0 {
+        writer.holds_records();
+    }
     Ok((manifest, writer))
 }

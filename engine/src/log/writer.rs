@@ -56,6 +56,8 @@ pub(crate) struct LogWriter {
     /// The file reaches at least this far, or less if a cut has failed.
     pub(super) allocated: u64,
     pub(super) behind: Behind,
+    /// Where the first record of a new segment stands.
+    header_end: u64,
     preallocate: Preallocate,
 }
 
@@ -100,6 +102,7 @@ impl LogWriter {
             buffer: Vec::new(),
             allocated: allocated.max(written),
             behind: Behind::Clean,
+            header_end: if options.pad_to_sector { SECTOR_BYTES } else { SEGMENT_HEADER_BYTES },
             preallocate: Preallocate {
                 bytes: options.preallocate_bytes,
                 segment_bytes: options.segment_bytes,
@@ -150,8 +153,13 @@ impl LogWriter {
 
     /// Whether the segment has no records yet.
     pub(crate) fn is_empty(&self) -> bool {
-        let header_end = if self.preallocate.padded { SECTOR_BYTES } else { SEGMENT_HEADER_BYTES };
-        self.end() <= header_end
+        self.end() <= self.header_end
+    }
+
+    /// The segment holds records of another session. Its length does not tell: the first record of
+    /// one that was not padded may end where the header of a padded one does.
+    pub(crate) fn holds_records(&mut self) {
+        self.header_end = SEGMENT_HEADER_BYTES;
     }
 
     /// A mark for [`LogWriter::truncate_to`].

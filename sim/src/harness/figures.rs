@@ -34,7 +34,7 @@ impl Runner<'_> {
             return None;
         }
         let replayed = self.files().replayed();
-        let (own, foreign) = self.names();
+        let (own, foreign) = self.names(self.files().prefix());
         let ahead = self.clock.now().0.saturating_sub(replayed.last_time_ms);
         let jumped = replayed.last_time_ms > 0 && ahead > JUMP_MS;
         Some(Found {
@@ -49,10 +49,10 @@ impl Runner<'_> {
         })
     }
 
-    /// The files beside manifest and lock whose names bear the store's id, and how many others
+    /// The files beside manifest and lock whose names begin as the store's do, and how many others
     /// there are.
-    fn names(&self) -> (BTreeSet<String>, u64) {
-        let (mut own, mut foreign, prefix) = (BTreeSet::new(), 0, self.files().prefix());
+    fn names(&self, prefix: Option<String>) -> (BTreeSet<String>, u64) {
+        let (mut own, mut foreign) = (BTreeSet::new(), 0);
         for name in self.disk.names_in(Path::new(DIR)) {
             match name.as_str() {
                 LOCK | MANIFEST => {}
@@ -86,7 +86,7 @@ impl Runner<'_> {
         if report.elapsed != Duration::ZERO {
             return self.fail("report", format!("no time passed, not {:?}", report.elapsed));
         }
-        let (own, _) = self.names();
+        let (own, _) = self.names(self.files().prefix());
         let gone = found.own.difference(&own).count() as u64;
         let told = self.removals_failed() == found.removals_failed && !report.created;
         if told && report.files_removed != gone {
@@ -173,7 +173,8 @@ impl Runner<'_> {
             let store = runner.db()?.storage();
             Ok((store.key_count(), store.superseded_key_count()))
         };
-        let ((own, _), failed) = (self.names(), self.removals_failed());
+        let names = |runner: &Self| runner.names(runner.prefix_at_first.clone()).0;
+        let (own, failed) = (names(self), self.removals_failed());
         let before = counts(self)?;
         let outcome = self.db()?.maintain();
         if let Ok(report) = &outcome
@@ -181,7 +182,7 @@ impl Runner<'_> {
         {
             let after = counts(self)?;
             self.maintained_is_true(*report, before, after)?;
-            let gone = own.difference(&self.names().0).count();
+            let gone = own.difference(&names(self)).count();
             if failed == self.removals_failed() && report.files_removed != gone {
                 let message = format!("{} files were removed, not {gone}", report.files_removed);
                 return self.fail("report", message);

@@ -85,6 +85,7 @@ impl Runner<'_> {
         self.renames_seen = self.disk.calls_of(CallKind::Rename);
         self.has_looked = false;
         self.segment_bytes_max = self.segment_bytes_max.max(self.options().segment_bytes);
+        self.prefix_at_first = self.files().prefix();
         self.end_at_first = if self.pads() { self.files().end() } else { None };
         self.memory_at_first = self.memory_bytes();
         self.attested_at = 0;

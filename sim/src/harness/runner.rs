@@ -165,6 +165,9 @@ pub(super) struct Runner<'a> {
     pub(super) memory_at_first: u64,
     /// The largest segment that any session so far was told to make, in bytes.
     pub(super) segment_bytes_max: u64,
+    /// What the names of the store's files began with when it was opened: a disk that lies may
+    /// lose the manifest that tells.
+    pub(super) prefix_at_first: Option<String>,
     /// Where the log ended when the store was opened, and in which file.
     pub(super) end_at_first: Option<(u64, String)>,
     /// Whether the first manifest of this session was looked at.
@@ -256,6 +259,7 @@ impl<'a> Runner<'a> {
             renames_seen: 0,
             has_looked: false,
             segment_bytes_max: 0,
+            prefix_at_first: None,
             end_at_first: None,
             memory_at_first: 0,
             acknowledged_in_op: (false, false),
