@@ -60,7 +60,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("codec", &["types"]),
     ("lock_file", &["names"]),
     ("failure", &["error"]),
-    ("place", &["clock", "error", "names"]),
+    ("place", &["clock", "error", "failure", "names"]),
     ("log", &["codec", "error", "failure", "names", "options", "place"]),
     ("manifest", &["codec", "error", "failure", "log", "names", "place"]),
     ("store", &["clock", "codec", "error", "options", "sync", "types"]),

@@ -190,6 +190,7 @@ pub const NAMES: &[&str] = &[
     "pipeline/twice-the-batch-unsynced",
     "place/displaced",
     "place/forked",
+    "place/removed-in-the-middle-of-a-step",
     "queue/behind-others",
     "queue/closed-when-submitted",
     "queue/closed-while-waiting",

@@ -16,6 +16,7 @@ use runstone_vfs::{Access, FileId, FileKind, Stat, Vfs, VfsFile};
 
 use crate::clock::Entropy;
 use crate::error::{Error, Result};
+use crate::failure::WriteFailure;
 use crate::names::{OwnName, StoreId};
 
 /// Where a store lives, and what it draws from the world.
@@ -115,6 +116,26 @@ impl Place {
         planted!(OwnerNotChecked => return Ok(()));
         let any = planted!(LockOnlyLookedFor).then(|| self.stat(OwnName::Lock).ok()).flatten();
         self.check_file(OwnName::Lock, any.map_or(self.lock, |found| found.id))
+    }
+
+    /// A step that failed since a name is gone, or the directory that held it: if the store was
+    /// removed in its middle, that is what is said, and not which call met it first.
+    pub(crate) fn blamed(&self, failure: WriteFailure) -> WriteFailure {
+        let (WriteFailure::Full(Error::Io { source, .. })
+        | WriteFailure::Failed(Error::Io { source, .. })) = &failure
+        else {
+            return failure;
+        };
+        if !is_gone(source) || planted!(RemovalBlamedOnTheCall) {
+            return failure;
+        }
+        match self.check_owner() {
+            Err(displaced @ Error::Displaced { .. }) => {
+                sometimes!("place/removed-in-the-middle-of-a-step");
+                WriteFailure::Failed(displaced)
+            }
+            Ok(()) | Err(_) => failure,
+        }
     }
 
     pub(crate) fn displaced(&self, what: impl Into<String>) -> Error {

@@ -308,6 +308,8 @@ bugs! {
         "A whole record that a full disk refused stays in the file if it cannot be cut off."
     R113 ZerosLeftBehind
         "Zeros that were written ahead until the disk was full are forgotten."
+    R114 RemovalBlamedOnTheCall
+        "A store that is removed in the middle of a step says which call met it, not that it was removed."
     R121 SecondReaderRefused
         "A reader takes the lock of a writer."
     R122 TakenTemporaryRefused

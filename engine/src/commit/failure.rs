@@ -19,7 +19,7 @@ impl Pipeline {
         mark: usize,
         failure: WriteFailure,
     ) -> Error {
-        match failure {
+        match self.place.blamed(failure) {
             WriteFailure::Full(error) => {
                 sometimes!("failure/undone-by-full-disk");
                 // Neither record nor version stays; what was published before does.
@@ -54,7 +54,7 @@ impl Pipeline {
 
     /// A full disk is an error to report; any other failure poisons.
     pub(crate) fn guard(&self, outcome: std::result::Result<(), WriteFailure>) -> Result<()> {
-        match outcome {
+        match outcome.map_err(|failure| self.place.blamed(failure)) {
             Ok(()) => Ok(()),
             Err(WriteFailure::Full(error)) => {
                 self.attest_later();

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::SimVfs;
 use super::dir::{At, Body, NameChange, Place};
+use super::outside::NameEvent;
 use super::state::Disk;
 
 impl Disk {
@@ -33,32 +34,69 @@ impl Disk {
     }
 }
 
+impl Disk {
+    fn happen(&mut self, event: &NameEvent) -> io::Result<()> {
+        match event {
+            NameEvent::Move { from, to } => {
+                let (from_dir, from_name, node) = self.entry(from)?;
+                let node = node.ok_or(io::ErrorKind::NotFound)?;
+                let (to_dir, to_name, taken) = self.entry(to)?;
+                if taken.is_some() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                let seq = self.next_seq();
+                let effects = vec![(from_dir, from_name, None), (to_dir, to_name, Some(node))];
+                self.tree.change(seq, NameChange::Rename, effects)
+            }
+            NameEvent::Remove(path) => {
+                let (dir, name, node) = self.entry(path)?;
+                self.remove_entry(dir, name, node.ok_or(io::ErrorKind::NotFound)?)?;
+                self.tree.sweep();
+                Ok(())
+            }
+        }
+    }
+
+    /// What another program does before the call of this number, if it is due.
+    pub(super) fn happen_before(&mut self, call: u64) {
+        if let Some((_, event)) = self.happens.take_if(|(due, _)| *due <= call) {
+            // A name that is not there any more leaves nothing to do.
+            let _done = self.happen(&event);
+        }
+    }
+}
+
 impl SimVfs {
+    /// Does this to a name now. What is open stays open.
+    ///
+    /// Errors: `NotFound`, and `AlreadyExists` for a new name that is taken.
+    pub fn happen(&self, event: &NameEvent) -> io::Result<()> {
+        self.disk().happen(event)
+    }
+
+    /// Does this to a name before one of the next calls: between two of an operation.
+    pub fn happen_after(&self, calls: u64, event: NameEvent) {
+        let mut disk = self.disk();
+        disk.happens = Some((disk.calls.saturating_add(calls), event));
+    }
+
+    /// What was to be done before a call that has not come; it will not be done any more.
+    pub fn has_not_happened(&self) -> Option<NameEvent> {
+        self.disk().happens.take().map(|(_, event)| event)
+    }
+
     /// Renames a directory or a file; what is open in it stays open.
     ///
     /// Errors: `NotFound`, and `AlreadyExists` for a new name that is taken.
     pub fn move_dir(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
-        let (from_dir, from_name, node) = disk.entry(from)?;
-        let node = node.ok_or(io::ErrorKind::NotFound)?;
-        let (to_dir, to_name, taken) = disk.entry(to)?;
-        if taken.is_some() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let seq = disk.next_seq();
-        let effects = vec![(from_dir, from_name, None), (to_dir, to_name, Some(node))];
-        disk.tree.change(seq, NameChange::Rename, effects)
+        self.happen(&NameEvent::Move { from: from.to_owned(), to: to.to_owned() })
     }
 
     /// Removes a directory with all that it holds; what is open stays open.
     ///
     /// Error: `NotFound`.
     pub fn remove_tree(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
-        let (dir, name, node) = disk.entry(path)?;
-        disk.remove_entry(dir, name, node.ok_or(io::ErrorKind::NotFound)?)?;
-        disk.tree.sweep();
-        Ok(())
+        self.happen(&NameEvent::Remove(path.to_owned()))
     }
 
     /// Which process calls from now on: directories that another has opened are inherited.

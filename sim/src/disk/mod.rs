@@ -90,6 +90,7 @@ mod lock;
 mod moments;
 mod names;
 mod observe;
+mod outside;
 mod plan;
 mod report;
 mod rot;
@@ -113,6 +114,7 @@ pub use faults::{
 pub use ledger::{Happened, Hazard, NTH_MAX, Site, Sites, Watch};
 pub use moments::{ImageChange, Moment, MomentAt};
 pub use observe::NodeName;
+pub use outside::NameEvent;
 pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};
 pub use rot::Rot;
 pub use state::{Hang, is_simulated_crash};

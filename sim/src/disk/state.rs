@@ -19,6 +19,7 @@ use super::faults::{FailedSync, Fault, FaultKind, FaultPlan, Faults, Stats, Verd
 use super::ledger::{Hazard, Ledger};
 use super::lock::Locks;
 use super::moments::{MomentAt, Recorder};
+use super::outside::NameEvent;
 use super::report::{CrashKind, CrashPoint, CrashReport, When};
 use super::trace::{Call, Trace};
 use super::undecided::Undecided;
@@ -88,6 +89,8 @@ pub(super) struct Disk {
     pub(super) armed: Option<(CrashPoint, CrashKind)>,
     /// A crash at a rare call, and how many of those are served before.
     pub(super) armed_at_rare: Option<(u64, When, CrashKind)>,
+    /// What another program does to a name before the call of this number.
+    pub(super) happens: Option<(u64, NameEvent)>,
     pub(super) report: Option<CrashReport>,
     /// The device has given up (rule F3).
     pub(super) read_only: bool,
@@ -129,6 +132,7 @@ impl Disk {
             crashed: false,
             armed: None,
             armed_at_rare: None,
+            happens: None,
             report: None,
             read_only: false,
             failed_syncs: Vec::new(),
@@ -183,6 +187,7 @@ impl Disk {
             return Err(simulated_crash());
         }
         let index = self.calls;
+        self.happen_before(index);
         self.calls += 1;
         *self.stats.calls.entry(call.kind).or_default() += 1;
         self.trace.call(&call);

@@ -6,6 +6,7 @@
 //! changed by a byte; a handle that has lost its directory says so at the next sync at the latest;
 //! and the rightful owner shows everything that was acknowledged and durable, and nothing else.
 
+mod busy;
 pub mod event;
 mod trip;
 
@@ -17,13 +18,14 @@ use std::sync::Arc;
 use runstone::{Builder, Database, Error, Level, Limits, Options, WriteOptions};
 use runstone_vfs::{Access, Vfs, write_all_at};
 
+use self::busy::Busy;
 use self::event::Event;
 use self::trip::{MANIFEST, Shown, Trip, changing_calls, lock, must, same, same_files, shown};
 use super::case::{CaseOptions, run_id};
 use super::runner::Runner;
 use super::verdict::Checked;
 use super::world::{DIR, SimClock, SimEntropy};
-use crate::disk::{CallKind, CrashKind, FaultKind, FaultMode, FaultPlan, Odds, SimVfs};
+use crate::disk::{CallKind, CrashKind, FaultKind, FaultMode, FaultPlan, NameEvent, Odds, SimVfs};
 use crate::rng::Rng;
 
 impl Runner<'_> {
@@ -51,6 +53,7 @@ impl Runner<'_> {
             },
             clock: Arc::new(SimClock::new(self.now_ms())),
             entropy: Arc::new(SimEntropy::new(Rng::from_seed(rng.next_u64()))),
+            late: (twist >> 5 & 1 == 1).then(|| rng.below(CALLS_LATE)),
             twist,
             end,
         };
@@ -66,9 +69,14 @@ struct Excursion {
     options: Options,
     clock: Arc<SimClock>,
     entropy: Arc<SimEntropy>,
+    /// Among how many more calls of a busy owner the event happens; `None` for one at rest.
+    late: Option<u64>,
     twist: u8,
     end: Option<CrashKind>,
 }
+
+/// An event comes at the latest behind so many calls of a busy owner.
+const CALLS_LATE: u64 = 90;
 
 /// The run that excursions write to; no case names it.
 const RUN: u8 = 250;
@@ -124,6 +132,31 @@ impl Excursion {
         must("flush", db.flush())?;
         must("maintain", db.maintain())?;
         Ok(())
+    }
+
+    /// Lets it happen: to an owner at rest, or between two calls of one that is busy.
+    fn strike(&self, db: &Database, event: NameEvent) -> Trip<Busy> {
+        let mut busy = Busy::promised(db.storage().version());
+        match self.late {
+            None => self.outside(|disk| disk.happen(&event))?,
+            Some(calls) => {
+                self.disk.happen_after(calls, event);
+                busy.work(db, self.twist);
+                if let Some(event) = self.disk.has_not_happened() {
+                    self.outside(|disk| disk.happen(&event))?;
+                }
+            }
+        }
+        Ok(busy)
+    }
+
+    /// If it is to be: some of what it was told waits in memory, or for a sync.
+    fn be_busy(&self, db: &Database) -> Trip {
+        let mut busy = Busy::default();
+        if self.late.is_some() {
+            busy.work(db, self.twist);
+        }
+        busy.is_whole()
     }
 
     /// What stands in a directory and below.
@@ -193,7 +226,9 @@ impl Excursion {
 
     fn moved(&self, from: &str, to: &str, store: &str) -> Trip {
         let db = self.owner(DIR)?;
-        self.outside(|disk| disk.move_dir(Path::new(from), Path::new(to)))?;
+        let moved = NameEvent::Move { from: from.into(), to: to.into() };
+        // Whatever the owner was doing goes on where it was.
+        self.strike(&db, moved)?.is_whole()?;
         match self.twist % 3 {
             0 => {
                 self.open(DIR).and_then(|db| self.work_and_close(&db))?;
@@ -224,7 +259,7 @@ impl Excursion {
 
     fn removed(&self) -> Trip {
         let db = self.owner(DIR)?;
-        self.outside(|disk| disk.remove_tree(Path::new(DIR)))?;
+        self.strike(&db, NameEvent::Remove(DIR.into()))?.is_whole_or_displaced()?;
         if self.twist(6) {
             self.outside(|disk| disk.create_dir(Path::new(DIR)))?;
         }
@@ -240,9 +275,13 @@ impl Excursion {
     fn lock_removed(&self) -> Trip {
         let db = self.owner(DIR)?;
         let durable = shown(&db)?;
-        self.outside(|disk| disk.remove(&lock()))?;
+        let busy = self.strike(&db, NameEvent::Remove(lock()))?;
+        busy.is_whole_or_displaced()?;
         let second = self.open(DIR)?;
-        same("what the second owner shows", &shown(&second)?, &durable)?;
+        match self.late {
+            None => same("what the second owner shows", &shown(&second)?, &durable)?,
+            Some(_) => busy.is_prefix(&shown(&second)?)?,
+        }
         if self.twist(6) {
             self.work(&second, 30)?;
         }
@@ -264,7 +303,8 @@ impl Excursion {
     fn lock_moved(&self) -> Trip {
         let db = self.owner(DIR)?;
         let durable = shown(&db)?;
-        self.outside(|disk| disk.move_dir(&lock(), Path::new("/lock")))?;
+        let moved = NameEvent::Move { from: lock(), to: "/lock".into() };
+        self.strike(&db, moved)?.is_whole_or_displaced()?;
         let strict = WriteOptions { durability: Some(Level::Strict) };
         let lost = db.put_with(run_id(RUN), "lost", 1, None, strict);
         if !matches!(lost, Err(Error::Displaced { .. })) {
@@ -285,6 +325,7 @@ impl Excursion {
     fn manifest_replaced(&self) -> Trip {
         let db = self.owner(DIR)?;
         self.open("/other").and_then(|db| self.work_and_close(&db))?;
+        self.be_busy(&db)?;
         let name = Path::new(DIR).join(MANIFEST);
         let other = self.disk.read_whole(&Path::new("/other").join(MANIFEST), false);
         let other = other.ok_or(("harness", "another store has no manifest".to_owned()))?;
@@ -314,6 +355,7 @@ impl Excursion {
             let (stem, number) = name.rsplit_once('-')?;
             Some((number.parse::<u64>().ok()?, stem.to_owned()))
         };
+        self.be_busy(&db)?;
         let newest = self.below(DIR).into_keys().filter_map(own).max();
         let (number, stem) = newest.ok_or(("harness", "a store without a log".to_owned()))?;
         let mut taken = Vec::new();
