@@ -242,6 +242,8 @@ bugs! {
         "What is said not to exist, since it has expired, does not count as shown."
     R73 ShownAtAPinForgotten
         "What has expired for a read of a snapshot does not count as shown."
+    R74 ShownReplaced
+        "Of what was shown as expired only the last counts, not the latest."
     R75 ReadOnlySessionLogsNoFloor
         "A close of a session that wrote nothing logs no time for what it has shown as expired."
     R76 ClockAheadUnreported

@@ -232,6 +232,7 @@ impl UnifiedStore {
     /// A reader is told that what expired then has expired: from the next flush on, that stays so
     /// ([`UnifiedStore::shown_ms`]). Most reads raise nothing, and then write nothing.
     fn note_shown(&self, expired_ms: u64) {
+        planted!(ShownReplaced => self.replace_shown(expired_ms));
         if expired_ms > self.inner.shown_ms.load(Ordering::Acquire) {
             sometimes!("store/shown-as-expired");
             self.inner.shown_ms.fetch_max(expired_ms, Ordering::AcqRel);

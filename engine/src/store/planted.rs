@@ -37,3 +37,12 @@ impl Pin {
         ReadPoint { now_ms: self.store.inner.clock.now_ms(), ..self.point }
     }
 }
+
+impl super::UnifiedStore {
+    /// Only what was shown last counts.
+    pub(super) fn replace_shown(&self, expired_ms: u64) {
+        if expired_ms > 0 {
+            self.inner.shown_ms.store(expired_ms, crate::sync::Ordering::Release);
+        }
+    }
+}

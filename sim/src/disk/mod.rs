@@ -422,10 +422,20 @@ impl SimVfs {
 
     /// One file as reads see it, or as it is if nothing more than what was promised survives.
     pub(crate) fn read_whole(&self, path: &Path, durable: bool) -> Option<Vec<u8>> {
+        self.with_file(path, durable, <[u8]>::to_vec)
+    }
+
+    /// The same, without a copy.
+    pub(crate) fn with_file<T>(
+        &self,
+        path: &Path,
+        durable: bool,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
         let disk = self.disk();
         let id = disk.tree.lookup(path, durable)?;
         let file = disk.tree.file(id).ok()?;
-        Some(if durable { file.durable.clone() } else { file.live.clone() })
+        Some(look(if durable { &file.durable } else { &file.live }))
     }
 
     /// A digest of every name and every byte that reads see.

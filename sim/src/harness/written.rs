@@ -43,6 +43,33 @@ struct Segment {
     torn: u64,
 }
 
+impl Segment {
+    fn read(bytes: &[u8], entry: &[u8]) -> Option<Self> {
+        let mut seal = Hasher::new();
+        seal.update(bytes.get(16..48)?);
+        let seal = seal.finalize();
+        let attested = number::<8>(entry, 24)?;
+        let open = number::<4>(entry, 32)? == 1;
+        // A closed one counts as far as it is attested.
+        let counts = if open { bytes.len() } else { usize::try_from(attested).ok()? };
+        let bytes = bytes.get(..counts)?;
+        let (mut at, mut records, mut synced) = (FIRST_RECORD, Vec::new(), 0);
+        while let Some(record) = whole_record(bytes, at, seal) {
+            synced = record.synced.max(synced);
+            let offset = at as u64;
+            at += record.length;
+            records.push((offset, record));
+        }
+        // Zeros are looked through eight at a time: most of what is behind was written ahead.
+        let mut behind = bytes.get(at..).unwrap_or_default();
+        while let Some((rest, [0, 0, 0, 0, 0, 0, 0, 0])) = behind.split_last_chunk::<8>() {
+            behind = rest;
+        }
+        let torn = behind.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        Some(Segment { attested, open, end: at as u64, records, synced, torn })
+    }
+}
+
 /// A whole record, and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
@@ -110,7 +137,11 @@ impl<'a> Written<'a> {
     }
 
     fn read(&self, name: &str) -> Option<Vec<u8>> {
-        self.disk.read_whole(&self.dir.join(name), self.durable)
+        self.read_as(name, <[u8]>::to_vec)
+    }
+
+    fn read_as<T>(&self, name: &str, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.disk.with_file(&self.dir.join(name), self.durable, look)
     }
 
     /// The name of the file of an entry.
@@ -120,27 +151,7 @@ impl<'a> Written<'a> {
 
     /// Reads one segment that the manifest names.
     fn segment(&self, entry: &Entry) -> Option<Segment> {
-        let bytes = self.read(&self.file_name(entry)?)?;
-        let entry = &entry.fields;
-        let mut seal = Hasher::new();
-        seal.update(bytes.get(16..32)?);
-        seal.update(bytes.get(32..48)?);
-        let seal = seal.finalize();
-        let attested = number::<8>(entry, 24)?;
-        let open = number::<4>(entry, 32)? == 1;
-        // A closed one counts as far as it is attested.
-        let counts = if open { bytes.len() } else { usize::try_from(attested).ok()? };
-        let bytes = bytes.get(..counts)?;
-        let (mut at, mut records, mut synced) = (FIRST_RECORD, Vec::new(), 0);
-        while let Some(record) = whole_record(bytes, at, seal) {
-            synced = record.synced.max(synced);
-            let offset = at as u64;
-            at += record.length;
-            records.push((offset, record));
-        }
-        let behind = bytes.get(at..).unwrap_or_default();
-        let torn = behind.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-        Some(Segment { attested, open, end: at as u64, records, synced, torn })
+        self.read_as(&self.file_name(entry)?, |bytes| Segment::read(bytes, &entry.fields))?
     }
 
     /// The manifest's entries, in order; none if there is no manifest.

@@ -153,12 +153,15 @@ impl Workload {
             let (value, ttl_ms) = (self.value(rng), Some(ttl_ms));
             let change = ChangeSpec::Put { run, key, value, ttl_ms };
             ops.push_back(Op::Write { change, level: self.level(rng) });
+            // The log may know a time at which the first has expired, and the second has not.
+            let passes_ms = 8;
+            ops.extend(rng.coin().then_some(Op::Clock { wall_ms: 0, passes_ms }));
         }
         ops.push_back(pick(rng, &[Stop::Flush, Stop::Flush, Stop::Reopen]).op());
         ops.push_back(Op::Clock { wall_ms: 0, passes_ms: 30 });
         // The later one first, as often as not.
         let [first, second] = if rng.coin() { keys } else { [keys[1], keys[0]] };
-        for key in [first, second].into_iter().take(pick(rng, &[1, 2])) {
+        for key in [first, second].into_iter().take(pick(rng, &[1, 2, 2])) {
             match rng.below(6) {
                 0 => ops.push_back(Op::List { run, key, len: byte(rng, 3), ends: 1 }),
                 1 => {
