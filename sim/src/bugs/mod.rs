@@ -51,7 +51,7 @@ impl Plan {
     /// A look at each bug, for every change of the simulator.
     pub const QUICK: Plan = Plan {
         searches: 2,
-        seeds_max: 4000,
+        seeds_max: 2000,
         misses_max: 1,
         weak_searches: 0,
         weak_seeds_max: 0,
