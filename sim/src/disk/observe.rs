@@ -1,12 +1,14 @@
-//! Looking at the disk by the numbers of its files, as `stat` would: for a recorder and for the
-//! statement of the legal states. Changes nothing, and draws nothing.
+//! Looking at the disk from outside: its content, and the numbers of its files, for a recorder,
+//! an oracle and the statement of the legal states. Changes nothing, and draws nothing.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::SimVfs;
 use super::call::CallKind;
-use super::dir::{At, ROOT};
+use super::dir::{At, Place, ROOT};
 use super::faults::{FailedSync, Injected};
+use super::inode::FileNode;
 
 /// A name: its directory's number, its text, its own number, and the content of a file.
 pub type NodeName = (u64, String, u64, Option<Vec<u8>>);
@@ -62,5 +64,77 @@ impl SimVfs {
             }
         }
         (ROOT, names)
+    }
+}
+
+/// Looking at the disk from outside.
+impl SimVfs {
+    /// Every file as reads see it, by absolute path.
+    pub fn live_image(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.image(false)
+    }
+
+    /// Every file as it is if nothing more than what was promised survives.
+    pub fn durable_image(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.image(true)
+    }
+
+    /// One file as reads see it, or as it is if nothing more than what was promised survives.
+    pub(crate) fn read_whole(&self, path: &Path, durable: bool) -> Option<Vec<u8>> {
+        self.with_file(path, durable, <[u8]>::to_vec)
+    }
+
+    /// The same, without a copy.
+    pub(crate) fn with_file<T>(
+        &self,
+        path: &Path,
+        durable: bool,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let disk = self.disk();
+        let id = disk.tree.lookup(path, durable)?;
+        let file = disk.tree.file(id).ok()?;
+        Some(look(if durable { &file.durable } else { &file.live }))
+    }
+
+    /// A digest of every name and every byte that reads see.
+    pub(crate) fn state_digest(&self) -> u64 {
+        let disk = self.disk();
+        let mut digest = crate::digest::Digest::new();
+        for (path, id) in disk.tree.paths(false) {
+            digest.bytes(path.as_os_str().as_encoded_bytes());
+            match disk.tree.file(id) {
+                Ok(file) => digest.bytes(&file.live),
+                Err(_) => digest.u8(1),
+            }
+        }
+        digest.value()
+    }
+
+    fn image(&self, durable: bool) -> BTreeMap<PathBuf, Vec<u8>> {
+        let disk = self.disk();
+        let mut image = BTreeMap::new();
+        for (path, id) in disk.tree.paths(durable) {
+            if let Ok(file) = disk.tree.file(id) {
+                let content = if durable { &file.durable } else { &file.live };
+                image.insert(path, content.clone());
+            }
+        }
+        image
+    }
+
+    /// Whether the file or directory of this path, its names up to the root, and for a file
+    /// all of its content, survive any crash.
+    pub fn is_durable(&self, path: &Path) -> bool {
+        let disk = self.disk();
+        let Ok(id) = disk.tree.find(At::root(path)) else { return false };
+        let path = Path::new("/").join(path);
+        let is_named = id == ROOT || disk.tree.paths(true).contains(&(path.clone(), id));
+        let may_change = |part: &Path| match disk.tree.locate(At::root(part)) {
+            Ok(Place::Entry { dir, name, .. }) => disk.tree.has_pending(dir, &name),
+            _ => false,
+        };
+        let content = disk.tree.file(id);
+        is_named && !path.ancestors().any(may_change) && content.map_or(true, FileNode::is_clean)
     }
 }
