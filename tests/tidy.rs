@@ -14,7 +14,7 @@ mod docs;
 mod imports;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use imports::{Sources, circles};
 
