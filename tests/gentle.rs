@@ -11,7 +11,7 @@ use std::io;
 use common::refusing::{Rules, refusing};
 use common::{DIR, MODES, NO_TAGS, State, World, image, memory_of, run, segments, state};
 use runstone::vfs::MemVfs;
-use runstone::{Database, DurabilityMode, Error};
+use runstone::{Database, DurabilityMode, Error, Preallocation};
 
 /// The codes, and whether they pass by themselves.
 const CODES: [(&str, i32, bool); 7] = [
@@ -248,6 +248,7 @@ fn c06_a_rotation_and_a_close_whose_cut_finds_no_room_are_tried_again() {
             let world = world.with(|options| {
                 options.segment_bytes = 600;
                 options.preallocate_bytes = 512;
+                options.preallocation = Preallocation::Zeros;
             });
             let db = world.open();
             db.begin_run(run(1), NO_TAGS).unwrap();

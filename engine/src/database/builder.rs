@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use runstone_vfs::{LockKind, OsVfs, Vfs, VfsLock};
+use runstone_vfs::{FileSystem, LockKind, OsVfs, Vfs, VfsLock};
 
 use super::entrance::{self, Permits};
 #[cfg(feature = "planted")]
@@ -27,6 +27,7 @@ use crate::manifest::in_force::InForce;
 use crate::names::{LOCK, OwnName, StoreId};
 use crate::options::{DurabilityMode, Options};
 use crate::place::Place;
+use crate::preallocation::Preallocation;
 use crate::recovery::listing::Listing;
 use crate::recovery::{self, Replay, Started};
 use crate::shell::{Shell, SystemClock, SystemEntropy};
@@ -118,12 +119,13 @@ impl Builder {
     ///
     /// Errors: those of [`Database::open`], and [`Error::InvalidArgument`] for options that
     /// contradict each other.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+    pub fn open(mut self, path: impl AsRef<Path>) -> Result<Database> {
         phase!(Opening);
         self.options.validate()?;
         let path = path.as_ref();
         let start = self.clock.monotonic();
-        let steps = &self.options.steps;
+        let given = self.options.clone();
+        let steps = &given.steps;
 
         // 1. The directory and the lock, before anything is read.
         let permits = Permits {
@@ -131,6 +133,12 @@ impl Builder {
             among_others: self.options.create_among_others,
         };
         let dir = entrance::enter(&*self.vfs, path, permits)?;
+        let file_system = dir.file_system();
+        self.options.preallocation = match self.options.preallocate_bytes {
+            0 => Preallocation::Off,
+            _ if planted!(FileSystemNotAsked) => self.options.preallocation.on(FileSystem::Ext),
+            _ => self.options.preallocation.on(file_system),
+        };
         let held = entrance::lock_for_writing(&*dir, path, permits, steps.read_bytes)?;
         let lock = held.lock;
         let place = Arc::new(self.place(dir, path, &*lock)?);
@@ -144,6 +152,8 @@ impl Builder {
         let mut report = RecoveryReport {
             clean: found.as_ref().is_none_or(|(manifest, _)| manifest.clean),
             created: found.is_none(),
+            file_system,
+            preallocation: self.options.preallocation,
             ..RecoveryReport::default()
         };
         let mut replay = match &found {
@@ -243,7 +253,7 @@ impl Builder {
         let pipeline = Arc::new(Pipeline {
             place: Arc::clone(&place),
             policy: self.options.policy(),
-            options: self.options.clone(),
+            options: self.options,
             queue: Queue::default(),
             writer: WriterLock::new(Writer::new(journal, replay.last_version, replay.last_time_ms)),
             gate,
@@ -255,7 +265,7 @@ impl Builder {
             schedule: Schedule::default(),
             memory_at_opening: store.memory_bytes() + replay.runs.memory_bytes(),
         });
-        let shell = match self.options.background {
+        let shell = match given.background {
             false => None,
             true => Some(
                 Shell::start(Arc::clone(&pipeline))
@@ -266,7 +276,7 @@ impl Builder {
         tracing::info!(?report, dir = %path.display(), "opened");
         Ok(Database {
             core: Arc::new(Core {
-                options: self.options,
+                options: given,
                 place,
                 store,
                 runs: replay.runs,
@@ -289,6 +299,7 @@ impl Builder {
         let start = self.clock.monotonic();
         let none = Permits { create: false, among_others: false };
         let dir = entrance::enter(&*self.vfs, path, none)?;
+        let file_system = dir.file_system();
         let steps = &self.options.steps;
         let alone = planted!(SecondReaderRefused);
         let kind = if alone { LockKind::Exclusive } else { LockKind::Shared };
@@ -309,6 +320,8 @@ impl Builder {
         let mut report = RecoveryReport {
             foreign_files: foreign,
             clean: manifest.clean,
+            file_system,
+            preallocation: Preallocation::Off,
             ..RecoveryReport::default()
         };
         let clock = EngineClock::new(Arc::clone(&self.clock), replay.last_time_ms);
