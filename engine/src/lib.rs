@@ -90,6 +90,7 @@ mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod home;
 mod kv;
 mod lock_file;
 mod log;

@@ -237,6 +237,7 @@ impl Builder {
         };
         let store =
             UnifiedStore::new(memtable, replay.last_version, clock, place.clone(), &self.options);
+        let runs = replay.runs.at_home(place.clone());
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
         // found again: it is not appended to, or old records would follow new ones.
@@ -259,11 +260,11 @@ impl Builder {
             gate,
             health: Health::default(),
             store: store.clone(),
-            runs: replay.runs.clone(),
+            runs: runs.clone(),
             bell: Bell::default(),
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),
-            memory_at_opening: store.memory_bytes() + replay.runs.memory_bytes(),
+            memory_at_opening: store.memory_bytes() + runs.memory_bytes(),
         });
         let shell = match given.background {
             false => None,
@@ -279,7 +280,7 @@ impl Builder {
                 options: given,
                 place,
                 store,
-                runs: replay.runs,
+                runs,
                 pipeline: Some(pipeline),
                 report,
                 closed: AtomicBool::new(false),
@@ -330,12 +331,13 @@ impl Builder {
         let memtable = std::mem::take(&mut replay.memtable);
         let store =
             UnifiedStore::new(memtable, replay.last_version, clock, place.clone(), &self.options);
+        let runs = replay.runs.at_home(place.clone());
         Ok(Database {
             core: Arc::new(Core {
                 options: self.options,
                 place,
                 store,
-                runs: replay.runs,
+                runs,
                 pipeline: None,
                 report,
                 closed: AtomicBool::new(false),
