@@ -8,7 +8,7 @@
 mod common;
 
 use common::{MODES, NO_TAGS, World, run, state};
-use runstone::{Database, Error, WriteBatch, WriteOptions};
+use runstone::{Database, Error, Preallocation, WriteBatch, WriteOptions};
 use runstone_sim::disk::{CallKind, CrashKind, DiskConfig, Fault, FaultKind, SimVfs, SyncFlavour};
 
 const FLAVOURS: [SyncFlavour; 4] =
@@ -144,6 +144,7 @@ fn whichever_sync_write_or_rename_of_a_session_fails_nothing_durable_is_lost() {
                 let world = World::new(disk.clone()).with(|options| {
                     options.segment_bytes = 512;
                     options.preallocate_bytes = 128;
+                    options.preallocation = Preallocation::Zeros;
                 });
                 let db = world.open();
                 db.close().unwrap();

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use common::{NO_TAGS, run, state};
 use fork::{ProcessFork, Signal};
-use runstone::{Database, DurabilityMode, Error, WriteBatch, WriteOptions};
+use runstone::{
+    Database, DurabilityMode, Error, Key, Namespace, RunFilter, WriteBatch, WriteOptions,
+};
 
 const DIR_VAR: &str = "RUNSTONE_TEST_FORKED_DIR";
 
@@ -98,8 +100,23 @@ fn batch() -> WriteBatch {
     batch
 }
 
+/// What has no error to answer with answers as an empty store does.
+fn figures(db: &Database) -> String {
+    let (store, runs) = (db.storage(), db.run_tracker());
+    let counts = [store.key_count(), store.superseded_key_count(), runs.count()];
+    let found = (runs.get(&run(1)), runs.get_active(&run(1)), runs.change_count(&run(1)));
+    let active = (runs.is_active(&run(1)), runs.active_count(), runs.list_active().len());
+    let is_empty = counts == [0; 3]
+        && store.memory_bytes() == 0
+        && found == (None, None, None)
+        && active == (false, 0, 0)
+        && store.version() > 0;
+    if is_empty { String::new() } else { format!("figures: {counts:?} {found:?} {active:?}\n") }
+}
+
 /// Whatever does not answer that it was forked.
 fn use_as_a_child(db: &Database) -> String {
+    let key = Key::new_kv(Namespace::default_for(run(1)), "1");
     let (scan, snapshot) = (db.scan_prefix(run(1), "").map(|_| ()), db.snapshot().map(|_| ()));
     [
         told("put", db.put(run(1), "k", 1)),
@@ -111,6 +128,8 @@ fn use_as_a_child(db: &Database) -> String {
         told("get", db.get(run(1), "k")),
         told("list", db.list(run(1), "")),
         told("get_run", db.get_run(run(1))),
+        told("storage.get", db.storage().get(&key)),
+        figures(db),
         told("scan_prefix", scan),
         told("snapshot", snapshot),
         told("tick", db.tick()),
@@ -141,6 +160,8 @@ fn every_call_in_a_child_answers_so_and_its_drops_change_neither_the_files_nor_t
             db.put(run(1), "behind the flush", 1).unwrap();
             let ticket = db.submit(batch(), WriteOptions::default()).unwrap();
             let (snapshot, scan) = (db.snapshot().unwrap(), db.scan_prefix(run(1), "").unwrap());
+            let mut listing = db.runs(RunFilter::default()).unwrap();
+            let (store, tracker) = (db.storage().clone(), db.run_tracker().clone());
             // The background thread may commit what was submitted; then it is quiet.
             let committed = db.flush();
             let before = files(dir);
@@ -152,6 +173,9 @@ fn every_call_in_a_child_answers_so_and_its_drops_change_neither_the_files_nor_t
                 said += &told("wait", ticket.wait());
                 said += &told("a snapshot's get", snapshot.get(run(1), "1"));
                 said += &told("a scan", scan.next().unwrap_or(Err(Error::Closed)));
+                said += if listing.next().is_some() { "a listing goes on\n" } else { "" };
+                let (keys, runs) = (store.key_count(), tracker.count());
+                said += if keys + runs > 0 { "clones of before show something\n" } else { "" };
                 drop((scan, snapshot));
                 drop(db);
                 said + "done"

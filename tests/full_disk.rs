@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{DIR, MODES, NO_TAGS, START_MS, World, image, run, segments, state};
-use runstone::{Database, DurabilityMode, Error, Level, WriteBatch, WriteOptions};
+use runstone::{Database, DurabilityMode, Error, Level, Preallocation, WriteBatch, WriteOptions};
 use runstone_sim::disk::{CallKind, CrashKind, CrashModel, DiskConfig, Fault, FaultKind, SimVfs};
 
 fn disk() -> SimVfs {
@@ -110,11 +110,11 @@ fn every_member_of_a_group_gets_the_same_retryable_error_and_the_refused_ones_to
 
 #[test]
 fn preallocation_on_a_full_disk_is_retryable_too() {
-    for zero_fill in [false, true] {
+    for preallocation in [Preallocation::Reserved, Preallocation::Zeros] {
         let disk = disk();
         let world = World::new(disk.clone()).with(|options| {
             options.preallocate_bytes = 16 << 10;
-            options.zero_fill = zero_fill;
+            options.preallocation = preallocation;
         });
         let db = world.open();
         db.begin_run(run(1), NO_TAGS).unwrap();
@@ -131,11 +131,11 @@ fn preallocation_on_a_full_disk_is_retryable_too() {
 /// As many commits fit as without, and nothing else is refused for it either.
 #[test]
 fn c06_room_that_cannot_be_reserved_ahead_refuses_nothing_that_fits() {
-    let puts = |preallocate_bytes, zero_fill| {
+    let puts = |preallocate_bytes, preallocation| {
         let disk = disk();
         let world = World::new(disk.clone()).with(|options| {
             options.preallocate_bytes = preallocate_bytes;
-            options.zero_fill = zero_fill;
+            options.preallocation = preallocation;
         });
         let db = world.open();
         fill_up(&disk, 3_000);
@@ -155,10 +155,10 @@ fn c06_room_that_cannot_be_reserved_ahead_refuses_nothing_that_fits() {
         assert_eq!(state(&db), live);
         fit
     };
-    let expected = puts(0, false);
+    let expected = puts(0, Preallocation::Auto);
     assert!(expected > 10, "{expected}");
-    for zero_fill in [false, true] {
-        assert_eq!(puts(16 << 10, zero_fill), expected, "zeros: {zero_fill}");
+    for preallocation in [Preallocation::Reserved, Preallocation::Zeros] {
+        assert_eq!(puts(16 << 10, preallocation), expected, "{preallocation:?}");
     }
 }
 

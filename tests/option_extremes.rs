@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{NO_TAGS, World, run};
 use runstone::vfs::MemVfs;
-use runstone::{DurabilityMode, Error, Level, Options, WriteBatch, WriteOptions};
+use runstone::{DurabilityMode, Error, Level, Options, Preallocation, WriteBatch, WriteOptions};
 
 type Set = fn(&mut Options, u64);
 
@@ -76,7 +76,7 @@ const OTHERS: [&str; 8] = [
     "durability",
     "limits",
     "steps",
-    "zero_fill",
+    "preallocation",
     "pad_to_sector",
     "create_among_others",
     "create_if_missing",
@@ -107,8 +107,10 @@ fn every_number_among_the_options_is_tried() {
         let line = line.trim_start();
         let line = line.strip_prefix("pub ").unwrap_or(line);
         let (name, kind) = line.strip_suffix(',')?.split_once(": ")?;
-        let is_field =
-            matches!(kind, "u64" | "usize" | "bool" | "DurabilityMode" | "Limits" | "Steps");
+        let is_field = matches!(
+            kind,
+            "u64" | "usize" | "bool" | "DurabilityMode" | "Limits" | "Steps" | "Preallocation"
+        );
         (is_field && name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()))
             .then(|| name.to_owned())
     };
@@ -126,6 +128,7 @@ fn small(background: bool) -> Options {
         memtable_bytes_max: 8 << 20,
         segment_bytes: 4096,
         preallocate_bytes: 4096,
+        preallocation: Preallocation::Zeros,
         background,
         limits: common::small_limits(),
         ..Options::default()

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::refusing::refusing;
 use common::{DIR, NO_TAGS, World, image, long_name, memory_of, own_path, put_file, run, state};
 use runstone::vfs::{Access, MemVfs};
-use runstone::{Database, Entropy, Error, WriteBatch, WriteOptions};
+use runstone::{Database, Entropy, Error, Preallocation, WriteBatch, WriteOptions};
 
 /// Entropy that can run dry.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ fn a_file_system_that_cannot_preallocate_is_asked_once_a_segment_and_written_all
     let (world, rules) = refusing(MemVfs::new());
     let world = world.with(|options| {
         options.preallocate_bytes = 4096;
-        options.zero_fill = false;
+        options.preallocation = Preallocation::Reserved;
         options.segment_bytes = 2048;
     });
     rules.refuse("allocate", "", io::ErrorKind::Unsupported);
@@ -127,7 +127,7 @@ fn a_preallocation_that_fails_poisons_as_a_failed_write_does() {
     let (world, rules) = refusing(MemVfs::new());
     let world = world.with(|options| {
         options.preallocate_bytes = 4096;
-        options.zero_fill = false;
+        options.preallocation = Preallocation::Reserved;
     });
     let db = world.open();
     db.begin_run(run(1), NO_TAGS).unwrap();

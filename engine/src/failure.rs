@@ -38,6 +38,15 @@ impl WriteFailure {
         }
     }
 
+    /// Of a sync of the log: one that failed has poisoned, and so has another owner. Where only the
+    /// look at the owner failed, all is as before.
+    pub(crate) fn of_a_sync(error: Error) -> Self {
+        match error {
+            Error::Io { .. } => WriteFailure::Full(error),
+            _ => WriteFailure::Failed(error),
+        }
+    }
+
     /// Of a write to a file: a full disk is one, and anything else may have left anything.
     pub(crate) fn of_a_write(action: &'static str, path: PathBuf, error: io::Error) -> Self {
         let is_full = is_disk_full(&error);

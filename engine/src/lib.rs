@@ -90,6 +90,7 @@ mod failure;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod home;
 mod kv;
 mod lock_file;
 mod log;
@@ -101,6 +102,7 @@ mod options;
 mod place;
 #[cfg(feature = "planted")]
 pub mod planted;
+mod preallocation;
 mod recovery;
 mod runs;
 mod shell;
@@ -115,6 +117,7 @@ pub use database::{Builder, Database, MaintainReport, RecoveryReport, Scan, Snap
 pub use error::{Error, Result};
 pub use kv::{KVBatch, KVScan, KVStore};
 pub use options::{DurabilityMode, Level, Limits, Options, Steps, WriteOptions};
+pub use preallocation::Preallocation;
 pub use runs::{RunFilter, RunIter, RunTracker};
 pub use runstone_vfs as vfs;
 pub use store::UnifiedStore;

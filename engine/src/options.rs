@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::preallocation::Preallocation;
 
 /// When a commit is acknowledged, for the whole database.
 ///
@@ -206,13 +207,12 @@ pub struct Options {
     /// A log segment is ended when the next record would pass this size. A larger record
     /// gets a segment of its own.
     pub segment_bytes: u64,
-    /// The log file is extended by this much ahead of the records; 0 switches it off. A sync
-    /// that need not change the file's size is cheaper. Where there is no room for it,
-    /// the records are written alone.
+    /// The log file is extended by this much ahead of the records; 0 switches it off. Where there
+    /// is no room for it, the records are written alone.
     pub preallocate_bytes: u64,
-    /// Fills the preallocated range with zeros instead of only reserving it: dearer once,
-    /// cheaper at each sync on file systems that track unwritten extents.
-    pub zero_fill: bool,
+    /// What it is extended with: where a file is overwritten in place, a sync that changes neither
+    /// its size nor its places is cheaper. By default the file system decides.
+    pub preallocation: Preallocation,
     /// Pads each group to 512-byte sectors, so that no append ever touches a sector that
     /// holds durable records. Costs space; survives a disk that ruins the sector it writes. A
     /// segment that was not padded before is not appended to.
@@ -272,7 +272,7 @@ impl Default for Options {
             steps: Steps::default(),
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,
-            zero_fill: true,
+            preallocation: Preallocation::Auto,
             pad_to_sector: false,
             memtable_bytes_max: 1 << 30,
             log_buffer_bytes_max: 1 << 20,

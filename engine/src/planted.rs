@@ -324,6 +324,10 @@ bugs! {
         "Any file of the lock's name is taken for the one that is locked."
     R126 ManifestOnlyLookedAt
         "A manifest that somebody has written into is taken for the one in force."
+    R140 FileSystemNotAsked
+        "Auto writes zeros ahead on every file system."
+    R141 ZerosThoughOff
+        "Zeros are written ahead also where nothing was chosen."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

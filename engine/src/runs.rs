@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use crate::codec::body::RunBegin;
 use crate::error::{Error, Result};
+use crate::home::Home;
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 use crate::types::{RunId, RunMetadataEntry, RunStatus, Timestamp};
 
@@ -101,6 +102,10 @@ struct Inner {
 /// [`Database::begin_run`](crate::Database::begin_run) and
 /// [`Database::end_run`](crate::Database::end_run).
 ///
+/// In a forked child of the process that opened the database it shows no runs, as if there were
+/// none: its lock may be held for ever by a thread that the child does not have.
+/// [`Database::get_run`](crate::Database::get_run) says that the child is one.
+///
 /// ```
 /// use runstone::{Database, RunId};
 /// let db = Database::in_memory()?;
@@ -113,6 +118,8 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 pub struct RunTracker {
     inner: Arc<Inner>,
+    /// `None` until the database is open.
+    home: Option<Arc<dyn Home>>,
 }
 
 /// A change of the runs, ready to be applied.
@@ -129,6 +136,19 @@ impl RunTracker {
         Self::default()
     }
 
+    /// The same runs, of the process whose memory that is.
+    pub(crate) fn at_home(&self, home: Arc<dyn Home>) -> Self {
+        RunTracker { home: Some(home), ..self.clone() }
+    }
+
+    /// Reads the runs that are shown; in a forked child there are none.
+    fn show<T>(&self, read: impl FnOnce(&Runs) -> T) -> Option<T> {
+        match self.home.as_ref().is_some_and(|home| home.is_inherited()) {
+            true => None,
+            false => Some(read(&self.inner.runs.read())),
+        }
+    }
+
     /// The record of a run, if it is active.
     #[must_use]
     pub fn get_active(&self, run: &RunId) -> Option<RunMetadataEntry> {
@@ -138,42 +158,38 @@ impl RunTracker {
     /// The record of a run, whatever its status.
     #[must_use]
     pub fn get(&self, run: &RunId) -> Option<RunMetadataEntry> {
-        self.inner.runs.read().all.get(run).map(|found| found.entry(*run))
+        self.show(|runs| runs.all.get(run).map(|found| found.entry(*run)))?
     }
 
     /// The active runs, in the order of their ids.
     #[must_use]
     pub fn list_active(&self) -> Vec<RunId> {
-        self.inner.runs.read().active.iter().copied().collect()
+        self.show(|runs| runs.active.iter().copied().collect()).unwrap_or_default()
     }
 
     /// Whether the run is active.
     #[must_use]
     pub fn is_active(&self, run: &RunId) -> bool {
-        self.inner.runs.read().active.contains(run)
+        self.show(|runs| runs.active.contains(run)).unwrap_or_default()
     }
 
     /// How many runs are active.
     #[must_use]
     pub fn active_count(&self) -> usize {
-        self.inner.runs.read().active.len()
+        self.show(|runs| runs.active.len()).unwrap_or_default()
     }
 
     /// How many runs there are, whatever their status.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.inner.runs.read().all.len()
+        self.show(|runs| runs.all.len()).unwrap_or_default()
     }
 
     /// How many changes the run has had, its begin and end included; kept, not counted.
     #[must_use]
     pub fn change_count(&self, run: &RunId) -> Option<u64> {
-        self.inner
-            .runs
-            .read()
-            .all
-            .get(run)
-            .map(|found| found.counters.changes.load(Ordering::Acquire))
+        let changes = |found: &Run| found.counters.changes.load(Ordering::Acquire);
+        self.show(|runs| runs.all.get(run).map(changes))?
     }
 
     /// The memory that the records take, in bytes.
@@ -291,7 +307,7 @@ impl RunFilter {
 
 /// A lazy listing of runs; see [`Database::runs`](crate::Database::runs).
 ///
-/// Each run is shown as it stands when the listing reaches it.
+/// Each run is shown as it stands when the listing reaches it. In a forked child it has ended.
 #[derive(Debug)]
 pub struct RunIter {
     tracker: RunTracker,
@@ -308,16 +324,19 @@ impl Iterator for RunIter {
     fn next(&mut self) -> Option<Self::Item> {
         while self.buffer.is_empty() && !self.exhausted {
             sometimes!("runs/second-chunk", self.from != Bound::Unbounded);
-            let runs = self.tracker.inner.runs.read();
-            let range = runs.all.range((self.from, Bound::Unbounded));
-            let mut visited = 0;
-            for (id, run) in range.take(self.step_runs) {
-                visited += 1;
-                self.from = Bound::Excluded(*id);
-                if self.filter.passes(run) {
-                    self.buffer.push_back(run.entry(*id));
+            let RunIter { tracker, filter, from, buffer, step_runs, .. } = self;
+            let visited = tracker.show(|runs| {
+                let range = runs.all.range((*from, Bound::Unbounded));
+                let mut visited = 0;
+                for (id, run) in range.take(*step_runs) {
+                    visited += 1;
+                    *from = Bound::Excluded(*id);
+                    if filter.passes(run) {
+                        buffer.push_back(run.entry(*id));
+                    }
                 }
-            }
+                visited
+            })?;
             self.exhausted = visited < self.step_runs;
         }
         self.buffer.pop_front()

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use file::{RecordedFile, RecordedLock};
-use runstone_vfs::{Access, DirEntry, LockKind, Stat, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{Access, DirEntry, FileSystem, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
 use crate::disk::{FaultKind, SimVfs, is_simulated_crash};
 use crate::legal::{Event, Image, Ino, Name, Synced};
@@ -324,6 +324,10 @@ impl Vfs for Recorder {
 
     fn is_inherited(&self) -> bool {
         self.inner.is_inherited()
+    }
+
+    fn file_system(&self) -> FileSystem {
+        self.inner.file_system()
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use runstone::{Clock, Database, DurabilityMode, Entropy, Error, Options, RunId};
+use runstone::{Clock, Database, DurabilityMode, Entropy, Error, Options, Preallocation, RunId};
 use runstone_sim::disk::{CallKind, CrashKind, Fault, FaultKind, SimVfs, SyncFlavour};
 
 /// What the file system makes of a sync that fails.
@@ -84,6 +84,7 @@ impl World {
             background: false,
             segment_bytes: 512,
             preallocate_bytes: 128,
+            preallocation: Preallocation::Zeros,
             ..Options::default()
         };
         World { disk: SimVfs::new(seed), entropy: Arc::new(Counted(AtomicU64::new(1))), options }
@@ -381,7 +382,7 @@ fn commits_after_a_cut_back_whose_sync_failed_do_not_vanish() {
                 DurabilityMode::Batched { interval_ms: 3_600_000, batch_size: 1_000_000 };
             world.options.segment_bytes = 64 << 10;
             // The first write is that of the record.
-            world.options.zero_fill = false;
+            world.options.preallocation = Preallocation::Reserved;
             let db = world.try_open().unwrap();
             let no_tags: [(&str, &str); 0] = [];
             db.begin_run(run(), no_tags).unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use runstone::vfs::{
-    Access, DirEntry, FileId, HoldsFile, LockKind, MemVfs, Stat, Vfs, VfsFile, VfsLock,
+    Access, DirEntry, FileId, FileSystem, HoldsFile, LockKind, MemVfs, Stat, Vfs, VfsFile, VfsLock,
 };
 
 use super::World;
@@ -129,6 +129,10 @@ impl Vfs for Refusing {
 
     fn is_inherited(&self) -> bool {
         self.inner.is_inherited()
+    }
+
+    fn file_system(&self) -> FileSystem {
+        self.inner.file_system()
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use runstone::vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
+use runstone::vfs::{Access, DirEntry, FileId, FileSystem, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
 /// What was seen, and whether syncs are held back.
 #[derive(Debug, Default)]
@@ -114,6 +114,10 @@ impl Vfs for SpyVfs {
 
     fn is_inherited(&self) -> bool {
         self.inner.is_inherited()
+    }
+
+    fn file_system(&self) -> FileSystem {
+        self.inner.file_system()
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

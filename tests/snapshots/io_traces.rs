@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use runstone::{Database, DurabilityMode, Options, WriteBatch, WriteOptions};
+use runstone::{Database, DurabilityMode, Options, Preallocation, WriteBatch, WriteOptions};
 use runstone_sim::disk::CrashKind;
 use runstone_vfs::{Access, Vfs, write_all_at};
 
@@ -143,8 +143,9 @@ fn an_ordinary_life_makes_the_documented_calls() {
 #[test]
 fn preallocation_writes_zeros_ahead_and_a_close_cuts_them_off() {
     let names = ["io_preallocated_strict", "io_preallocated_batched", "io_preallocated_async"];
-    each_mode(names, "with preallocate_bytes 1024 and zero_fill", |s| {
+    each_mode(names, "with preallocate_bytes 1024 of zeros", |s| {
         s.options.preallocate_bytes = 1024;
+        s.options.preallocation = Preallocation::Zeros;
         let db = s.open();
         s.step("begin run 1", |_| db.begin_run(run(1), [("", ""); 0]).unwrap());
         s.step("one put: it fits", |_| db.put(run(1), "key", "value").unwrap());

@@ -6,7 +6,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use runstone_vfs::{Access, DirEntry, FileId, HoldsFile, LockKind, Stat, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{
+    Access, DirEntry, FileId, FileSystem, HoldsFile, LockKind, Stat, Vfs, VfsFile, VfsLock,
+};
 
 use crate::fixture::OWN_PREFIX;
 
@@ -87,6 +89,10 @@ impl Vfs for Recorder {
 
     fn is_inherited(&self) -> bool {
         self.inner.is_inherited()
+    }
+
+    fn file_system(&self) -> FileSystem {
+        self.inner.file_system()
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

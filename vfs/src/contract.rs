@@ -150,6 +150,7 @@ define_checks! { $
     dirs::open_dir_takes_only_a_directory,
     dirs::names_in_an_open_directory_are_those_of_its_path,
     dirs::the_directory_above_is_two_dots,
+    dirs::a_directory_tells_one_file_system_whatever_becomes_of_it,
     dirs::a_directory_that_was_removed_holds_no_names,
     dirs::stat_tells_kind_and_identity,
     dirs::an_identity_follows_the_file_and_not_its_name,

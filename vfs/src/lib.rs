@@ -70,6 +70,7 @@
 #[cfg(feature = "contract")]
 pub mod contract;
 mod errors;
+mod file_system;
 mod fork;
 mod mem;
 mod os;
@@ -82,6 +83,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use errors::{DiskFull, disk_full_cause, is_disk_full, is_out_of_files, may_pass};
+pub use file_system::FileSystem;
 pub use mem::MemVfs;
 pub use os::OsVfs;
 pub use whole::{read_full_at, write_all_at, write_all_vectored_at};
@@ -251,6 +253,12 @@ pub trait Vfs: Send + Sync + Debug {
     /// from it: such a child has a copy of everything in memory, and no right to what it stands
     /// for. Costs no system call.
     fn is_inherited(&self) -> bool;
+
+    /// Which file system the directory lies on that this value stands for; of one that stands for
+    /// no directory in particular, and where the system does not tell, [`FileSystem::Unknown`].
+    ///
+    /// For advice only: whatever the answer, every method keeps its promise.
+    fn file_system(&self) -> FileSystem;
 
     /// Opens an existing file.
     ///

@@ -21,7 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fork::Birth;
-use crate::{Access, DirEntry, FileId, FileKind, LockKind, Stat, Vfs, VfsFile, VfsLock};
+use crate::{
+    Access, DirEntry, FileId, FileKind, FileSystem, LockKind, Stat, Vfs, VfsFile, VfsLock,
+};
 use file::{Inode, MemFile, MemLock};
 use space::Space;
 use tree::{At, ROOT, Tree};
@@ -138,6 +140,10 @@ impl Vfs for MemVfs {
 
     fn is_inherited(&self) -> bool {
         self.birth.is_inherited()
+    }
+
+    fn file_system(&self) -> FileSystem {
+        FileSystem::Memory
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

@@ -15,6 +15,7 @@
 //! | `write_vectored_at` | `pwritev` | `pwritev` | first slice (FreeBSD: `pwritev`) | first slice |
 //! | `allocate` | `fallocate` | `Unsupported` | `Unsupported` | `Unsupported` |
 //! | `lock` | `flock` | `flock` | `flock` | `LockFileEx` |
+//! | `file_system` | `fstatfs` | `Unknown` | `Unknown` | `Unknown` |
 //!
 //! The standard library's `sync_data` and `sync_all` both ask for `F_FULLFSYNC` on Apple (read
 //! in its source: `sys/fs/unix.rs`, `os_datasync` and `os_fsync`), so the drive's own cache is
@@ -52,7 +53,9 @@ use at::Names;
 use by_path::Names;
 
 use crate::fork::Birth;
-use crate::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock, check_range};
+use crate::{
+    Access, DirEntry, FileId, FileSystem, LockKind, Stat, Vfs, VfsFile, VfsLock, check_range,
+};
 
 /// How often, and after which pause, a lock is tried again that seems to be held: a process that
 /// another thread starts just now has a copy of every descriptor until its `exec` closes it.
@@ -133,6 +136,10 @@ impl Vfs for OsVfs {
 
     fn is_inherited(&self) -> bool {
         self.birth.as_ref().is_some_and(Birth::is_inherited)
+    }
+
+    fn file_system(&self) -> FileSystem {
+        self.names.file_system()
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

@@ -93,7 +93,7 @@ fn the_same_numbers_give_the_same_calls_for_ever() {
 /// The calibration: a disk with one planted defect must be told from a sound one.
 #[test]
 fn a_planted_defect_is_found() {
-    use runstone_vfs::{Access, DirEntry, LockKind, Stat, VfsFile, VfsLock};
+    use runstone_vfs::{Access, DirEntry, FileSystem, LockKind, Stat, VfsFile, VfsLock};
     use std::io;
     use std::sync::Arc;
 
@@ -110,6 +110,10 @@ fn a_planted_defect_is_found() {
         }
         fn is_inherited(&self) -> bool {
             self.0.is_inherited()
+        }
+
+        fn file_system(&self) -> FileSystem {
+            self.0.file_system()
         }
         fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
             self.0.open(path, access)

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use runstone::Options;
 use runstone::vfs::{OsVfs, Vfs, VfsFile, write_all_at};
+use runstone::{Options, Preallocation};
 
 use super::harness::{RECORD_BYTES, Tried};
 
@@ -19,19 +19,20 @@ pub(crate) struct RawLog {
     position: u64,
     allocated: u64,
     step: u64,
-    zero_fill: bool,
+    ahead: Preallocation,
 }
 
 impl RawLog {
     /// A log that has had its first record and preallocation, as a database with a run has.
     pub(crate) fn create(path: &Path) -> Tried<Self> {
         let options = Options::default();
+        let vfs = OsVfs::new().open_dir(path.parent().unwrap_or(Path::new(".")))?;
         let mut log = RawLog {
-            file: OsVfs::new().create(path)?,
+            file: vfs.create(Path::new(path.file_name().ok_or("a path without a name")?))?,
             position: 0,
             allocated: 0,
             step: options.preallocate_bytes,
-            zero_fill: options.zero_fill,
+            ahead: options.preallocation.on(vfs.file_system()),
         };
         log.append(&[0xa5; RECORD_BYTES])?;
         log.sync()?;
@@ -45,9 +46,9 @@ impl RawLog {
     /// One write, and a preallocation now and then.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Tried<()> {
         let end = self.position + bytes.len() as u64;
-        if end > self.allocated && self.step > 0 {
+        if end > self.allocated && self.step > 0 && self.ahead != Preallocation::Off {
             let target = end + self.step;
-            if self.zero_fill {
+            if self.ahead == Preallocation::Zeros {
                 for at in (end..target).step_by(ZEROS.len()) {
                     let len = usize::try_from(target - at)?.min(ZEROS.len());
                     write_all_at(&*self.file, ZEROS.get(..len).unwrap_or_default(), at)?;

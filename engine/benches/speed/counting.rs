@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use runstone::vfs::{Access, DirEntry, FileId, LockKind, OsVfs, Stat, Vfs, VfsFile, VfsLock};
+use runstone::vfs::{
+    Access, DirEntry, FileId, FileSystem, LockKind, OsVfs, Stat, Vfs, VfsFile, VfsLock,
+};
 
 /// Passes every call on to the real file system.
 #[derive(Clone, Debug)]
@@ -48,6 +50,10 @@ impl Vfs for CountingVfs {
 
     fn is_inherited(&self) -> bool {
         self.inner.is_inherited()
+    }
+
+    fn file_system(&self) -> FileSystem {
+        self.inner.file_system()
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

@@ -117,7 +117,8 @@ impl SyncGate {
     /// Syncs, unless the point lies in an older segment (which was synced when it ended).
     ///
     /// Errors: [`Error::Poisoned`], if this sync or an earlier one failed; [`Error::Displaced`] if
-    /// the directory is another's.
+    /// the directory is another's; [`Error::Io`] if it cannot be told whose it is. The last poisons
+    /// nothing and marks nothing as synced: the sync did its work, and may be asked for again.
     pub(crate) fn sync(&self, point: &SyncPoint, health: &Health) -> Result<()> {
         let gate = self.segment.lock();
         let current = *gate;
@@ -137,9 +138,16 @@ impl SyncGate {
         }
         // What a second owner could not know of is not durable: it reads the log once, when it
         // has the lock. Asked behind the write, the answer covers it.
-        if let Err(lost) = point.place.check_owner() {
-            sometimes!("gate/not-the-owner");
-            return Err(health.poison(&lost));
+        match point.place.check_owner() {
+            Ok(()) => {}
+            Err(lost @ Error::Displaced { .. }) => {
+                sometimes!("gate/not-the-owner");
+                return Err(health.poison(&lost));
+            }
+            Err(unseen) => {
+                sometimes!("gate/owner-not-seen");
+                return Err(unseen);
+            }
         }
         self.note_synced(point);
         drop(gate);

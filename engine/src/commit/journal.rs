@@ -104,7 +104,7 @@ impl Journal {
         sometimes!("journal/full-disk-cut-back");
         gate.sync(&self.sync_point(batched), health)
             .inspect_err(|_| sometimes!("journal/cut-back-sync-failed"))
-            .map_err(WriteFailure::Failed)?;
+            .map_err(WriteFailure::of_a_sync)?;
         self.writer.note_cut_synced();
         Ok(())
     }
@@ -205,7 +205,7 @@ impl Journal {
             self.write_buffer(gate, health, batched, ALL_PUBLISHED)?;
             self.writer.trim()?;
             if !planted!(RotationWithoutSync) {
-                gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+                gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::of_a_sync)?;
             }
             self.ended = true;
         }
@@ -306,7 +306,7 @@ impl Journal {
         let syncs_late = planted!(AttestedBeforeSynced);
         planted!(CloseIgnoresFailedSync => drop(self.writer.file().sync()));
         if !planted!(CloseWithoutSync | CloseIgnoresFailedSync) && !syncs_late {
-            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::of_a_sync)?;
         }
         // 2. The manifest: clean, with that length.
         let mut next = self.manifest.clone();
@@ -316,7 +316,7 @@ impl Journal {
         }
         self.replace(next).inspect_err(|_| sometimes!("journal/close-manifest-failed"))?;
         if syncs_late {
-            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::Failed)?;
+            gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::of_a_sync)?;
         }
         self.session_begun = false;
         sometimes!("journal/closed");

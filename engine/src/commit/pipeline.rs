@@ -440,6 +440,9 @@ impl Pipeline {
         writer.dirty = !planted!(SyncCountsAsFlush) || level < Level::Strict;
         if level == Level::Strict && !planted!(AcknowledgedBeforeDurable) {
             let point = writer.journal.sync_point(writer.batched);
+            // Here a look at the owner that fails poisons, too: the records are in the file, their
+            // callers are told that nobody knows, and to cut them off would be to write to what may
+            // be another's.
             self.gate.sync(&point, &self.health).map_err(WriteFailure::Failed)?;
             self.note_synced();
             return Ok(());

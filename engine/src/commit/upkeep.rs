@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::gate::SyncPoint;
 use super::lead::Lead;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
@@ -44,7 +45,7 @@ impl Pipeline {
         let asked = self.gate.take_asked();
         if let Some(point) = asked.filter(|point| point.batched > self.gate.synced_batched()) {
             sometimes!("upkeep/full-batch-synced");
-            self.gate.sync(&point, &self.health)?;
+            self.sync_now(&point)?;
             if !planted!(BatchSyncUnattested) {
                 self.schedule.note_synced(self.store.clock().monotonic());
             }
@@ -114,11 +115,24 @@ impl Pipeline {
         let point = writer.journal.sync_point(writer.batched);
         self.schedule.clear_sync();
         drop(writer);
-        self.gate
-            .sync(&point, &self.health)
-            .inspect_err(|_| sometimes!("upkeep/background-sync-failed"))?;
+        self.sync_now(&point).inspect_err(|_| sometimes!("upkeep/background-sync-failed"))?;
         self.schedule.note_synced(self.store.clock().monotonic());
         Ok(self.writer.lock_for_upkeep())
+    }
+
+    /// Syncs what is published; where nobody can tell whose the directory is, once more after the
+    /// interval.
+    fn sync_now(&self, point: &SyncPoint) -> Result<()> {
+        let synced = self.gate.sync(point, &self.health);
+        if synced.is_err() && !self.health.is_poisoned() {
+            sometimes!("upkeep/sync-tried-again-later");
+            let now = self.store.clock().monotonic();
+            let due = || now.saturating_add(self.policy.async_interval);
+            if self.schedule.want_sync(Level::Async, due) {
+                self.bell.ring();
+            }
+        }
+        synced
     }
 
     /// After a sync and a while without commits: a record that attests the sync, so that the

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use runstone_vfs::{LockKind, OsVfs, Vfs, VfsLock};
+use runstone_vfs::{FileSystem, LockKind, OsVfs, Vfs, VfsLock};
 
 use super::entrance::{self, Permits};
 #[cfg(feature = "planted")]
@@ -27,6 +27,7 @@ use crate::manifest::in_force::InForce;
 use crate::names::{LOCK, OwnName, StoreId};
 use crate::options::{DurabilityMode, Options};
 use crate::place::Place;
+use crate::preallocation::Preallocation;
 use crate::recovery::listing::Listing;
 use crate::recovery::{self, Replay, Started};
 use crate::shell::{Shell, SystemClock, SystemEntropy};
@@ -118,12 +119,13 @@ impl Builder {
     ///
     /// Errors: those of [`Database::open`], and [`Error::InvalidArgument`] for options that
     /// contradict each other.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+    pub fn open(mut self, path: impl AsRef<Path>) -> Result<Database> {
         phase!(Opening);
         self.options.validate()?;
         let path = path.as_ref();
         let start = self.clock.monotonic();
-        let steps = &self.options.steps;
+        let given = self.options.clone();
+        let steps = &given.steps;
 
         // 1. The directory and the lock, before anything is read.
         let permits = Permits {
@@ -131,6 +133,12 @@ impl Builder {
             among_others: self.options.create_among_others,
         };
         let dir = entrance::enter(&*self.vfs, path, permits)?;
+        let file_system = dir.file_system();
+        self.options.preallocation = match self.options.preallocate_bytes {
+            0 => Preallocation::Off,
+            _ if planted!(FileSystemNotAsked) => self.options.preallocation.on(FileSystem::Ext),
+            _ => self.options.preallocation.on(file_system),
+        };
         let held = entrance::lock_for_writing(&*dir, path, permits, steps.read_bytes)?;
         let lock = held.lock;
         let place = Arc::new(self.place(dir, path, &*lock)?);
@@ -144,6 +152,8 @@ impl Builder {
         let mut report = RecoveryReport {
             clean: found.as_ref().is_none_or(|(manifest, _)| manifest.clean),
             created: found.is_none(),
+            file_system,
+            preallocation: self.options.preallocation,
             ..RecoveryReport::default()
         };
         let mut replay = match &found {
@@ -228,6 +238,7 @@ impl Builder {
         };
         let store =
             UnifiedStore::new(memtable, replay.last_version, clock, place.clone(), &self.options);
+        let runs = replay.runs.at_home(place.clone());
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
         // found again: it is not appended to, or old records would follow new ones.
@@ -244,19 +255,19 @@ impl Builder {
         let pipeline = Arc::new(Pipeline {
             place: Arc::clone(&place),
             policy: self.options.policy(),
-            options: self.options.clone(),
+            options: self.options,
             queue: Queue::default(),
             writer: WriterLock::new(Writer::new(journal, replay.last_version, replay.last_time_ms)),
             gate,
             health: Health::default(),
             store: store.clone(),
-            runs: replay.runs.clone(),
+            runs: runs.clone(),
             bell: Bell::default(),
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),
-            memory_at_opening: store.memory_bytes() + replay.runs.memory_bytes(),
+            memory_at_opening: store.memory_bytes() + runs.memory_bytes(),
         });
-        let shell = match self.options.background {
+        let shell = match given.background {
             false => None,
             true => Some(
                 Shell::start(Arc::clone(&pipeline))
@@ -267,10 +278,10 @@ impl Builder {
         tracing::info!(?report, dir = %path.display(), "opened");
         Ok(Database {
             core: Arc::new(Core {
-                options: self.options,
+                options: given,
                 place,
                 store,
-                runs: replay.runs,
+                runs,
                 pipeline: Some(pipeline),
                 report,
                 closed: AtomicBool::new(false),
@@ -290,6 +301,7 @@ impl Builder {
         let start = self.clock.monotonic();
         let none = Permits { create: false, among_others: false };
         let dir = entrance::enter(&*self.vfs, path, none)?;
+        let file_system = dir.file_system();
         let steps = &self.options.steps;
         let alone = planted!(SecondReaderRefused);
         let kind = if alone { LockKind::Exclusive } else { LockKind::Shared };
@@ -310,6 +322,8 @@ impl Builder {
         let mut report = RecoveryReport {
             foreign_files: foreign,
             clean: manifest.clean,
+            file_system,
+            preallocation: Preallocation::Off,
             ..RecoveryReport::default()
         };
         let clock = EngineClock::new(Arc::clone(&self.clock), replay.last_time_ms);
@@ -318,12 +332,13 @@ impl Builder {
         let memtable = std::mem::take(&mut replay.memtable);
         let store =
             UnifiedStore::new(memtable, replay.last_version, clock, place.clone(), &self.options);
+        let runs = replay.runs.at_home(place.clone());
         Ok(Database {
             core: Arc::new(Core {
                 options: self.options,
                 place,
                 store,
-                runs: replay.runs,
+                runs,
                 pipeline: None,
                 report,
                 closed: AtomicBool::new(false),

@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use runstone_vfs::VfsLock;
+use runstone_vfs::{FileSystem, VfsLock};
 
 pub use builder::Builder;
 pub use ops::Ticket;
@@ -29,6 +29,7 @@ pub use crate::commit::upkeep::MaintainReport;
 use crate::error::{Error, Result};
 use crate::options::{DurabilityMode, Options};
 use crate::place::Place;
+use crate::preallocation::Preallocation;
 use crate::runs::RunTracker;
 use crate::shell::Shell;
 use crate::store::UnifiedStore;
@@ -70,6 +71,11 @@ pub struct RecoveryReport {
     /// not. A session with a clock that was far ahead, or a clock that was set back since, leaves
     /// it so: what expires lives longer by as much. `docs/durability.md`, at C11, says what to do.
     pub clock_ahead_ms: Option<u64>,
+    /// The file system of the directory, as far as the system tells.
+    pub file_system: FileSystem,
+    /// What the log is extended with ahead of its records, by the options and the file system;
+    /// never [`Preallocation::Auto`], and [`Preallocation::Off`] if opened read-only.
+    pub preallocation: Preallocation,
     /// How long the opening took.
     pub elapsed: Duration,
 }

@@ -4,11 +4,12 @@ use std::ops::{Bound, RangeBounds};
 
 use super::scan::{Scan, bounds, prefix_bounds, user_key};
 use crate::error::{Error, Result};
+use crate::home::Home;
 use crate::place::Place;
 use crate::runs::RunTracker;
 use crate::store::Pin;
 use crate::store::RangeIter;
-use crate::store::pins::{Home, ReadPoint};
+use crate::store::pins::ReadPoint;
 use crate::sync::Arc;
 use crate::types::{PhysicalKey, RunId, Timestamp, Value, VersionedValue};
 

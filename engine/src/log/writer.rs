@@ -20,6 +20,7 @@ use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::error::Error;
 use crate::failure::WriteFailure;
 use crate::options::Options;
+use crate::preallocation::Preallocation;
 
 /// Sectors are this long.
 pub(super) const SECTOR_BYTES: u64 = 512;
@@ -76,8 +77,7 @@ pub(super) enum Behind {
 struct Preallocate {
     bytes: u64,
     segment_bytes: u64,
-    zero_fill: bool,
-    unsupported: bool,
+    with: Preallocation,
     /// Not before the log reaches this far, since there was no room for it.
     not_before: u64,
     padded: bool,
@@ -106,8 +106,7 @@ impl LogWriter {
             preallocate: Preallocate {
                 bytes: options.preallocate_bytes,
                 segment_bytes: options.segment_bytes,
-                zero_fill: options.zero_fill,
-                unsupported: false,
+                with: options.preallocation,
                 not_before: 0,
                 padded: options.pad_to_sector,
             },
@@ -316,24 +315,27 @@ impl LogWriter {
     /// Makes the file reach `end`, and some way further, if there is room for that.
     fn preallocate_to(&mut self, end: u64) -> std::io::Result<()> {
         let plan = self.preallocate;
-        if end <= self.allocated || plan.bytes == 0 || plan.unsupported || end < plan.not_before {
+        if end <= self.allocated || plan.bytes == 0 || end < plan.not_before {
             return Ok(());
         }
         let target = end.saturating_add(plan.bytes).min(plan.segment_bytes).max(end);
-        let reserved = match plan.zero_fill {
-            true => self.write_zeros(end, target),
-            false => self.file.allocate(self.allocated, target - self.allocated),
+        let reserves = plan.with == Preallocation::Reserved;
+        let reserved = match plan.with {
+            Preallocation::Zeros => self.write_zeros(end, target),
+            Preallocation::Reserved => self.file.allocate(self.allocated, target - self.allocated),
+            _ if planted!(ZerosThoughOff) => self.write_zeros(end, target),
+            Preallocation::Auto | Preallocation::Off => return Ok(()),
         };
         match reserved {
             Ok(()) => {
-                sometimes!("writer/zeros-written-ahead", plan.zero_fill);
-                sometimes!("writer/allocated-ahead", !plan.zero_fill);
+                sometimes!("writer/zeros-written-ahead", !reserves);
+                sometimes!("writer/allocated-ahead", reserves);
                 self.allocated = target;
                 Ok(())
             }
-            Err(e) if e.kind() == std::io::ErrorKind::Unsupported && !plan.zero_fill => {
+            Err(e) if e.kind() == std::io::ErrorKind::Unsupported && reserves => {
                 sometimes!("writer/no-preallocation");
-                self.preallocate.unsupported = true;
+                self.preallocate.with = Preallocation::Off;
                 Ok(())
             }
             Err(e) if is_disk_full(&e) && !planted!(PreallocationRefuses) => {
@@ -411,12 +413,12 @@ mod tests {
     fn a_file_reaches_ahead_of_its_records_but_not_beyond_the_segment_for_it() {
         let header = SegmentHeader { store_id: [1; 16], salt: [2; 16], number: 1, epoch: 1 };
         let head = RecordHead { kind: RecordKind::Commit, version: 1, time_ms: 1, synced: 0 };
-        for zero_fill in [true, false] {
+        for preallocation in [Preallocation::Zeros, Preallocation::Reserved] {
             let path = Path::new("/000001.log");
             let file = MemVfs::new().create(path).unwrap();
             let (preallocate_bytes, segment_bytes) = (200_000, 400_000);
             let options =
-                Options { preallocate_bytes, segment_bytes, zero_fill, ..Options::default() };
+                Options { preallocate_bytes, segment_bytes, preallocation, ..Options::default() };
             let at = SEGMENT_HEADER_BYTES;
             let mut writer = LogWriter::new(Arc::clone(&file), path, &header, at, at, &options);
             for (bytes, expected) in [
@@ -427,7 +429,7 @@ mod tests {
             ] {
                 writer.append(head, |out| out.resize(out.len() + bytes - RECORD_HEAD_BYTES, 7));
                 writer.write_buffer(0).map_err(|_| "a failed write").unwrap();
-                assert_eq!(file.len().unwrap(), expected, "zeros: {zero_fill}");
+                assert_eq!(file.len().unwrap(), expected, "{preallocation:?}");
             }
         }
     }

@@ -22,12 +22,13 @@ use std::ops::Bound;
 
 pub(crate) use iter::RangeIter;
 use memtable::Memtable;
-use pins::{Home, Pins, ReadPoint};
+use pins::{Pins, ReadPoint};
 use version::Version;
 
 use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
 use crate::error::{Error, Result};
+use crate::home::Home;
 use crate::options::{Options, Steps};
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 use crate::types::{Key, PhysicalKey, Timestamp, Value, VersionedValue};
@@ -55,6 +56,10 @@ impl Applying<'_> {
 /// The published data of all runs. Clones share it.
 ///
 /// Public to read; every change goes through the log, by [`Database`](crate::Database).
+///
+/// In a forked child of the process that opened the database there is nothing to read: any lock may
+/// be held for ever by a thread that the child does not have. There [`UnifiedStore::get`] is
+/// [`Error::Forked`], the counts are 0, and [`UnifiedStore::version`] is that of the fork.
 #[derive(Clone, Debug)]
 pub struct UnifiedStore {
     inner: Arc<Inner>,
@@ -105,12 +110,20 @@ impl UnifiedStore {
     /// The memory that keys and values take, in bytes, with their places in the maps.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.settled(Memtable::bytes)
+        self.figure(Memtable::bytes)
     }
 
     /// The same, or a little more, at the cost of one load.
     pub(crate) fn memory_bytes_max(&self) -> u64 {
         self.inner.bytes.load(Ordering::Acquire)
+    }
+
+    /// A figure of the memtable; that of an empty one in a forked child.
+    fn figure<T: Default>(&self, read: impl FnOnce(&Memtable) -> T) -> T {
+        match self.inner.pins.is_inherited() {
+            true => T::default(),
+            false => self.settled(read),
+        }
     }
 
     /// Reads the memtable when nothing in it is fresh.
@@ -131,14 +144,14 @@ impl UnifiedStore {
     /// freed.
     #[must_use]
     pub fn key_count(&self) -> usize {
-        self.settled(Memtable::len)
+        self.figure(Memtable::len)
     }
 
     /// The number of keys that hold superseded versions, which snapshots still see or which
     /// maintenance has not yet freed.
     #[must_use]
     pub fn superseded_key_count(&self) -> usize {
-        self.settled(Memtable::garbage_len)
+        self.figure(Memtable::garbage_len)
     }
 
     /// The engine's time now: it never goes backwards, whatever the wall clock does.
@@ -150,7 +163,7 @@ impl UnifiedStore {
     /// The newest published version of a key, if it is there and has not expired.
     ///
     /// The key's namespace is not compared: a run belongs to one namespace, and the run id
-    /// says which. Errors: none as yet.
+    /// says which. Error: [`Error::Forked`].
     ///
     /// ```
     /// use runstone::{Database, Key, Namespace, RunId, Value};
@@ -163,6 +176,9 @@ impl UnifiedStore {
     /// # Ok::<(), runstone::Error>(())
     /// ```
     pub fn get(&self, key: &Key) -> Result<Option<VersionedValue>> {
+        if self.inner.pins.is_inherited() {
+            return Err(Error::Forked);
+        }
         self.read(&PhysicalKey::new(key.run(), key.type_tag(), key.user_key()), None)
     }
 

@@ -6,14 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::home::Home;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
-
-/// Whose the memory is.
-pub(crate) trait Home: Send + Sync + std::fmt::Debug {
-    /// Whether it is a copy, in a child of the process that made it: there any lock in it may be
-    /// held by a thread that the child does not have.
-    fn is_inherited(&self) -> bool;
-}
 
 /// What a reader sees: everything up to a version, at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +36,11 @@ impl Pins {
         Pins { home: Some(home), ..Pins::default() }
     }
 
+    /// Whether this is a copy in a forked child; see [`Home`].
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| home.is_inherited())
+    }
+
     /// Registers a point, unless there are `max`; the number gives it back to
     /// [`Pins::remove`].
     ///
@@ -60,7 +59,7 @@ impl Pins {
     }
 
     pub(crate) fn remove(&self, point: ReadPoint, id: u64) {
-        if self.home.as_ref().is_some_and(|home| home.is_inherited()) {
+        if self.is_inherited() {
             return;
         }
         let mut points = self.points.lock();

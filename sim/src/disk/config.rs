@@ -3,8 +3,11 @@
 //! What the disk does *by itself* (crash states, background writeback, evictions, listing
 //! order) is here. What *fails* is in [`FaultPlan`](super::FaultPlan).
 
+mod file_system;
+
 use std::collections::BTreeMap;
 
+use runstone_vfs::FileSystem;
 use serde::{Deserialize, Serialize};
 
 use crate::rng::Rng;
@@ -160,6 +163,9 @@ pub struct DiskConfig {
     /// On a full disk a file cannot be made shorter either, as where that is written elsewhere
     /// first (copy on write).
     pub cut_needs_room: bool,
+    /// What the disk says it is. It behaves the same, whatever it says.
+    #[serde(with = "file_system")]
+    pub file_system: FileSystem,
 }
 
 impl Default for DiskConfig {
@@ -202,6 +208,7 @@ impl Default for DiskConfig {
             file_bytes_max: 256 << 20,
             no_preallocation: false,
             cut_needs_room: false,
+            file_system: FileSystem::Unknown,
         }
     }
 }
@@ -234,6 +241,7 @@ impl DiskConfig {
             file_bytes_max: 256 << 20,
             no_preallocation: false,
             cut_needs_room: false,
+            file_system: FileSystem::Unknown,
         }
     }
 

@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
 
-use runstone_vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{Access, DirEntry, FileId, FileSystem, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
 use super::SimVfs;
 use super::call::CallKind;
@@ -179,6 +179,11 @@ macro_rules! names_are_calls {
 
             fn is_inherited(&self) -> bool {
                 $is_inherited(self)
+            }
+
+            /// No call: whoever has opened the directory knows it.
+            fn file_system(&self) -> FileSystem {
+                self.names().vfs.disk().config.file_system
             }
 
             fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

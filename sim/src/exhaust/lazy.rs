@@ -15,7 +15,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use runstone_vfs::{Access, DirEntry, FileId, HoldsFile, LockKind, Stat, Vfs, VfsFile, VfsLock};
+use runstone_vfs::{
+    Access, DirEntry, FileId, FileSystem, HoldsFile, LockKind, Stat, Vfs, VfsFile, VfsLock,
+};
 
 use crate::digest::Digest;
 use crate::disk::{Odometer, SimVfs};
@@ -238,6 +240,10 @@ impl Vfs for LazyVfs {
 
     fn is_inherited(&self) -> bool {
         self.dir.is_inherited()
+    }
+
+    fn file_system(&self) -> FileSystem {
+        self.dir.file_system()
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

@@ -173,6 +173,7 @@ impl Setting {
             segment_bytes: if self == Setting::Rotating { 512 } else { 64 << 10 },
             preallocate_bytes: if self == Setting::Preallocated { 1024 } else { 0 },
             zero_fill: false,
+            by_file_system: false,
             pad_to_sector: self == Setting::Padded,
             memtable_bytes_max: CaseOptions::AMPLE_MEMTABLE,
             log_buffer_bytes_max: 1 << 20,

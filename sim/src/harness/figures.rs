@@ -101,6 +101,7 @@ impl Runner<'_> {
         if self.turn % ONE_IN != 7 {
             return Ok(());
         }
+        self.nothing_stands_ahead_in_vain()?;
         let db = self.db()?;
         let outcome = self.runs_are_counted(db).and_then(|()| self.keys_are_counted(db));
         self.require("figures", outcome)

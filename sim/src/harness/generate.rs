@@ -6,6 +6,8 @@
 
 mod breadth;
 
+use runstone_vfs::FileSystem;
+
 use super::around::event::EVENTS;
 use super::case::{CALLS_BEHIND, Case, CaseOptions, LimitSpec, NestedCrash, Op, RARE_CALLS, World};
 use super::steps::StepSpec;
@@ -20,6 +22,18 @@ use crate::rng::{Rng, Stream, Streams};
 pub const OPS: usize = 200;
 /// Crashes of a case, on average.
 pub const CRASHES: usize = 3;
+
+/// What the disks say they are: as many that write in place as others.
+const FILE_SYSTEMS: [FileSystem; 8] = [
+    FileSystem::Ext,
+    FileSystem::Ext,
+    FileSystem::Xfs,
+    FileSystem::Overlay,
+    FileSystem::Btrfs,
+    FileSystem::F2fs,
+    FileSystem::Tmpfs,
+    FileSystem::Unknown,
+];
 
 /// The case of a seed.
 pub fn generate(seed: u64) -> Case {
@@ -38,7 +52,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     };
     let world = world.unwrap_or(drawn);
     let mut chosen = options(&mut swarm);
-    let disk = disk(&mut swarm, world);
+    let mut disk = disk(&mut swarm, world);
     let faults = faults(&mut swarm, world);
     // What only openings ask for cannot fail anywhere else.
     let asks = faults.odds.contains_key(&CallKind::List);
@@ -59,7 +73,13 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     let faults_in_recovery = swarm.coin() || asks;
     let in_repairs = pick(&mut scheduling, &[0, 1, 3]);
     let mut wide = streams.named("breadth");
-    let later = breadth::broaden(&mut chosen, &mut ops, &mut wide, options);
+    let mut later = breadth::broaden(&mut chosen, &mut ops, &mut wide, options);
+    // Half of the seeds leave it to the file system what is written ahead.
+    let mut medium = streams.named("file system");
+    disk.file_system = pick(&mut medium, &FILE_SYSTEMS);
+    for options in later.iter_mut().chain([&mut chosen]) {
+        options.by_file_system = medium.coin();
+    }
     Case {
         seed,
         world,
@@ -92,6 +112,7 @@ fn options(rng: &mut Rng) -> CaseOptions {
         },
         preallocate_bytes: pick(rng, &[0, 512, 1000, 4096]),
         zero_fill: rng.coin(),
+        by_file_system: false,
         pad_to_sector: rng.coin(),
         memtable_bytes_max: if small_memtable {
             pick(rng, &[9_000, 12_000, 20_000])

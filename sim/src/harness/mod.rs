@@ -14,7 +14,7 @@
 //!   `views` (what readers see), `judge` (what a commit may come to), `promises` (what holds
 //!   from then on), `peek` (what a power cut would leave now), `stopping` (closing, crashing,
 //!   opening), `verify` (what an opening may show), `finish` (what holds at the end), `foreign`
-//!   (what must be left alone).
+//!   (what must be left alone), `ahead` (what the log is extended with).
 //! - [`around`]: what others do to the store's directory, on a copy of the disk.
 //! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
 //!   `failed_syncs` (which cells of the failed-sync matrix were reached).
@@ -24,6 +24,7 @@
 //! - [`shrink`]: the fewest operations and faults that still fail.
 //! - [`weak`]: weaker harnesses, to see what each idea of this one buys.
 
+mod ahead;
 pub mod around;
 pub mod case;
 mod decay;

@@ -2,7 +2,8 @@
 //!
 //! Invariant: options that were saved before one of them was a choice mean what they meant then.
 
-use runstone::{DurabilityMode, Level, Limits, Options};
+use runstone::vfs::FileSystem;
+use runstone::{DurabilityMode, Level, Limits, Options, Preallocation};
 use serde::{Deserialize, Serialize};
 
 use super::steps::StepSpec;
@@ -54,6 +55,9 @@ pub struct CaseOptions {
     pub preallocate_bytes: u64,
     /// Whether preallocation writes zeros.
     pub zero_fill: bool,
+    /// Whether the file system decides that, and whether there is any.
+    #[serde(default)]
+    pub by_file_system: bool,
     /// Whether groups are padded to sectors.
     pub pad_to_sector: bool,
     /// The memtable's budget; a small one refuses puts.
@@ -117,6 +121,17 @@ impl CaseOptions {
         if self.mode == 1 { self.batch_size } else { self.other_batch_size }
     }
 
+    /// What the log must be extended with on a file system, by the documented table.
+    pub fn ahead_on(&self, file_system: FileSystem) -> Preallocation {
+        use FileSystem::{Ext, Overlay, Xfs};
+        match (self.preallocate_bytes, self.by_file_system) {
+            (0, _) => Preallocation::Off,
+            (_, true) if matches!(file_system, Ext | Xfs | Overlay) => Preallocation::Zeros,
+            (_, true) => Preallocation::Off,
+            (_, false) => self.engine().preallocation,
+        }
+    }
+
     /// All options, for the engine.
     pub fn engine(&self) -> Options {
         Options {
@@ -134,7 +149,11 @@ impl CaseOptions {
             async_interval_ms: self.other_intervals_ms.1,
             segment_bytes: self.segment_bytes,
             preallocate_bytes: self.preallocate_bytes,
-            zero_fill: self.zero_fill,
+            preallocation: match (self.by_file_system, self.zero_fill) {
+                (true, _) => Preallocation::Auto,
+                (false, true) => Preallocation::Zeros,
+                (false, false) => Preallocation::Reserved,
+            },
             pad_to_sector: self.pad_to_sector,
             memtable_bytes_max: self.memtable_bytes_max,
             log_buffer_bytes_max: self.log_buffer_bytes_max,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use runstone::{Builder, Database, Error, Options};
+use runstone::{Builder, Database, Error, Options, Preallocation};
 use runstone_vfs::Vfs;
 
 use super::case::{ChangeSpec, World, run_id};
@@ -79,6 +79,7 @@ impl Runner<'_> {
         let found = self.found_in_files(Stopped::Clean);
         let outcome = match opened {
             Ok(db) => {
+                self.ahead_is_told(db.recovery_report(), Preallocation::Off)?;
                 if let Some(mut found) = found {
                     // It knows another clock.
                     found.clock_jump_ms = None;
@@ -150,6 +151,7 @@ impl Runner<'_> {
         match opened {
             Ok(db) => {
                 let found = db.recovery_report().unproven_commits;
+                self.ahead_is_told(db.recovery_report(), Preallocation::Off)?;
                 self.unproven = self.unproven_in_files(stopped);
                 if self.unproven.is_some_and(|unproven| unproven != found) {
                     let message = format!("{found} commits unproven, not {:?}", self.unproven);

@@ -162,6 +162,7 @@ impl Runner<'_> {
     ) -> Checked {
         self.require("report", Self::ahead_is_reported(db, self.clock.now().0))?;
         let report = db.recovery_report();
+        self.ahead_is_told(report, self.ahead_of(self.next_options()))?;
         if let Some(found) = self.found.take() {
             self.report_is_true(report, &found)?;
         }

@@ -293,6 +293,13 @@ impl<'a> Written<'a> {
         length.checked_sub(number::<8>(&entry.fields, 24)?)
     }
 
+    /// How many bytes the file of the last segment has behind its last whole record.
+    pub(crate) fn behind_records(&self) -> Option<u64> {
+        let entry = self.last_entry()?;
+        let length = self.read(&self.file_name(&entry)?)?.len() as u64;
+        length.checked_sub(self.segment(&entry)?.end)
+    }
+
     /// Where the last whole record of the last segment ends, and the name of its file.
     pub(crate) fn end(&self) -> Option<(u64, String)> {
         let entry = self.last_entry()?;

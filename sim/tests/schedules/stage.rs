@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use runstone::vfs::{Access, DirEntry, FileId, LockKind, Stat, Vfs, VfsFile, VfsLock};
+use runstone::vfs::{Access, DirEntry, FileId, FileSystem, LockKind, Stat, Vfs, VfsFile, VfsLock};
 use runstone::{Clock, Entropy};
 use runstone_sim::disk::{CallKind, Fault, SimVfs};
 use runstone_sim::rng::Rng;
@@ -103,6 +103,10 @@ impl Vfs for StageVfs {
     }
     fn is_inherited(&self) -> bool {
         self.dir.is_inherited()
+    }
+
+    fn file_system(&self) -> FileSystem {
+        self.dir.file_system()
     }
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         self.dir.open(path, access).map(|file| self.file(file))

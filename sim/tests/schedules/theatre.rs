@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use runstone::{Builder, Database, DurabilityMode, Error, NO_TAGS, Options};
+use runstone::{Builder, Database, DurabilityMode, Error, NO_TAGS, Options, Preallocation};
 use runstone_sim::disk::{
     CallKind, CrashKind, CrashPoint, DiskConfig, Fault, FaultKind, SimVfs, SyncFlavour, When,
 };
@@ -38,6 +38,7 @@ impl Stage {
             },
             segment_bytes: pick(tape, &[512, 1024, 1 << 20]),
             preallocate_bytes: pick(tape, &[0, 4096]),
+            preallocation: Preallocation::Zeros,
             pad_to_sector: tape.chance(1, 4),
             log_buffer_bytes_max: pick(tape, &[0, 1 << 16]),
             group_commits_max: small(tape),

@@ -54,6 +54,20 @@ pub(super) fn the_directory_above_is_two_dots(vfs: &dyn Vfs, dir: &Path) {
     assert_eq!(id(&*ok("open_dir of itself", opened.open_dir(Path::new(".")))), id(&*opened));
 }
 
+pub(super) fn a_directory_tells_one_file_system_whatever_becomes_of_it(vfs: &dyn Vfs, dir: &Path) {
+    let d = dir.join("d");
+    ok("create_dir", vfs.create_dir(&d));
+    let opened = ok("open_dir", vfs.open_dir(&d));
+    let told = opened.file_system();
+    assert_eq!(ok("open_dir", vfs.open_dir(dir)).file_system(), told, "the directory above");
+    ok("create_dir", opened.create_dir(Path::new("e")));
+    let inner = ok("open_dir", opened.open_dir(Path::new("e")));
+    assert_eq!(inner.file_system(), told, "a directory in it");
+    ok("remove_dir", opened.remove_dir(Path::new("e")));
+    ok("remove_dir", vfs.remove_dir(&d));
+    assert_eq!(opened.file_system(), told, "a directory that was removed");
+}
+
 /// Where names are resolved by path (not on Unix), a directory that is made anew is taken for it.
 pub(super) fn a_directory_that_was_removed_holds_no_names(vfs: &dyn Vfs, dir: &Path) {
     let (d, f) = (dir.join("d"), Path::new("f"));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::{Access, DirEntry, FileId, FileKind, Stat};
+use crate::{Access, DirEntry, FileId, FileKind, FileSystem, Stat};
 
 /// A directory that names are relative to.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,24 @@ impl Names {
     pub(super) fn open_dir(&self, path: &Path) -> io::Result<Self> {
         let dir = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         Ok(Names { dir: Some(Arc::new(dir)) })
+    }
+
+    /// The mark of the file system, which is 32 bits wide in a field whose width and sign differ.
+    /// An error of the question is an answer that is not known.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub(super) fn file_system(&self) -> FileSystem {
+        let Some(dir) = &self.dir else { return FileSystem::Unknown };
+        match retry_on_intr(|| rustix::fs::fstatfs(dir)) {
+            Ok(found) => FileSystem::from_linux_magic(found.f_type as u32),
+            Err(_) => FileSystem::Unknown,
+        }
+    }
+
+    /// Elsewhere there is no such mark.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) fn file_system(&self) -> FileSystem {
+        FileSystem::Unknown
     }
 
     /// Opens an existing file, and never a directory.
@@ -168,5 +186,61 @@ fn kind_of(found: FileType) -> FileKind {
         FileType::RegularFile => FileKind::File,
         FileType::Directory => FileKind::Dir,
         _ => FileKind::Other,
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test that fails says so
+
+    use super::*;
+
+    fn told(path: &Path) -> FileSystem {
+        Names::of_process().open_dir(path).unwrap().file_system()
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn mark(path: &Path) -> u32 {
+        rustix::fs::statfs(path).unwrap().f_type as u32
+    }
+
+    #[test]
+    fn a_directory_that_is_open_tells_the_file_system_that_statfs_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path(), Path::new("/"), Path::new("/dev/shm"), Path::new("/proc")] {
+            // Not every machine has all of them.
+            if path.is_dir() {
+                assert_eq!(told(path), FileSystem::from_linux_magic(mark(path)), "{path:?}");
+            }
+        }
+        // What a Linux kernel serves itself is no place for a store.
+        if mark(Path::new("/proc")) == 0x9fa0 {
+            assert_eq!(told(Path::new("/proc")), FileSystem::Unknown);
+        }
+        if mark(Path::new("/dev/shm")) == 0x0102_1994 {
+            assert_eq!(told(Path::new("/dev/shm")), FileSystem::Tmpfs);
+        }
+    }
+
+    #[test]
+    fn the_file_system_is_that_of_the_directory_and_not_of_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("d"), dir.path().join("e"));
+        std::fs::create_dir(&path).unwrap();
+        let opened = Names::of_process().open_dir(&path).unwrap();
+        let before = opened.file_system();
+        std::fs::rename(&path, moved).unwrap();
+        std::os::unix::fs::symlink("/proc", &path).unwrap();
+        assert_eq!(opened.file_system(), before);
+        assert_eq!(told(&path), FileSystem::from_linux_magic(mark(Path::new("/proc"))));
+    }
+
+    #[test]
+    fn what_stands_for_no_directory_or_cannot_be_asked_tells_nothing_and_fails_nothing() {
+        assert_eq!(Names::of_process().file_system(), FileSystem::Unknown);
+        // A descriptor that only names a place cannot be read, and is asked all the same.
+        let place = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let names = Names { dir: Some(Arc::new(place)) };
+        assert_eq!(names.file_system(), FileSystem::from_linux_magic(mark(Path::new("/"))));
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::id_of;
-use crate::{Access, DirEntry, FileKind, Stat};
+use crate::{Access, DirEntry, FileKind, FileSystem, Stat};
 
 /// A directory that names are relative to.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,11 @@ impl Names {
             true => Ok(Names { dir: Some(path) }),
             false => Err(io::ErrorKind::NotADirectory.into()),
         }
+    }
+
+    /// Nobody is asked.
+    pub(super) fn file_system(&self) -> FileSystem {
+        FileSystem::Unknown
     }
 
     /// Opens an existing file, and never a directory.
@@ -155,6 +160,7 @@ mod tests {
         let all = Names::of_process();
         all.create_dir(&temporary.path().join("d")).unwrap();
         let dir = all.open_dir(&temporary.path().join("d/../d")).unwrap();
+        assert_eq!(dir.file_system(), FileSystem::Unknown);
         let (a, b, sub) = (Path::new("a"), Path::new("b"), Path::new("sub"));
         let id = id_of(&dir.create(a).unwrap().metadata().unwrap());
         dir.rename(a, b).unwrap();

@@ -39,6 +39,7 @@ impl Shrinker<'_> {
             |case| case.options.other_intervals_ms = (100, 100),
             |case| case.options.diligent = false,
             |case| case.options.preallocate_bytes = 0,
+            |case| case.options.by_file_system = false,
             |case| case.options.zero_fill = false,
             |case| case.options.segment_bytes = 65_536,
             |case| case.options.pad_to_sector = false,
