@@ -174,11 +174,12 @@ impl WriteBatch {
 /// The one admission check: sizes, in every mode and for every way in. Returns the most bytes
 /// that the change takes in a record.
 pub(crate) fn check(change: &Change, limits: &Limits) -> Result<usize> {
+    let any_key_bytes = |key: &PhysicalKey| match key.user_key().len() {
+        0 => Err(Error::invalid("an empty key; keys have at least one byte")),
+        len => Ok(len),
+    };
     let key_bytes = |key: &PhysicalKey| {
-        let len = key.user_key().len();
-        if len == 0 {
-            return Err(Error::invalid("an empty key; keys have at least one byte"));
-        }
+        let len = any_key_bytes(key)?;
         limit("key bytes", limits.key_bytes_max, len).map(|()| len)
     };
     Ok(CHANGE_OVERHEAD_BYTES
@@ -188,7 +189,8 @@ pub(crate) fn check(change: &Change, limits: &Limits) -> Result<usize> {
                 limit("value bytes", limits.value_bytes_max, value.bytes().len())?;
                 key + value.bytes().len()
             }
-            Change::Delete { key } => key_bytes(key)?,
+            // A session with a larger limit may have put it: the way out stays open.
+            Change::Delete { key } => any_key_bytes(key)?,
             Change::EndRun { .. } => 0,
             Change::BeginRun { begin, .. } => {
                 let names = [
@@ -349,6 +351,10 @@ mod tests {
         assert!(try_put(10, 20).is_ok() && try_put(1, 0).is_ok());
         assert!(matches!(try_put(11, 0), Err(Error::LimitExceeded { what: "key bytes", .. })));
         assert!(matches!(try_put(1, 21), Err(Error::LimitExceeded { what: "value bytes", .. })));
+        // What a session with larger limits has put can be deleted.
+        let mut batch = WriteBatch::new();
+        batch.delete(run, vec![b'k'; 30]);
+        assert!(batch.into_changes(&limits).is_ok());
         assert!(matches!(try_put(0, 1), Err(Error::InvalidArgument { .. })));
         let mut two = WriteBatch::new();
         two.put(run, vec![b'k'; 10], vec![0; 20]).put(run, "x", 1);

@@ -294,6 +294,9 @@ impl Error {
                 let (path, full) = (path.display(), runstone_vfs::disk_full_cause(source));
                 let full = match full {
                     None => String::new(),
+                    Some(runstone_vfs::DiskFull::FileSize) => {
+                        "; a file met the largest size that the process may write".to_owned()
+                    }
                     Some(cause) => {
                         format!("; the disk was full, it met {}", full_text(cause, action).0)
                     }
@@ -363,6 +366,7 @@ fn advice(source: &io::Error) -> &'static str {
             "the file system can only be read: open the database read-only, or have it mounted for writing"
         }
         Kind::NotADirectory => "the path or a part of it is no directory: look whether it is right",
+        Kind::InvalidFilename => "a name in the path is too long: choose a shorter one",
         Kind::IsADirectory => "a directory has the name of a file of the store: move it away",
         Kind::Unsupported | Kind::InvalidInput => {
             "this file system cannot do that: keep the database on another"
@@ -375,7 +379,13 @@ fn advice(source: &io::Error) -> &'static str {
 }
 
 fn owner_text(owner: Option<u32>) -> String {
-    owner.map_or_else(|| "another open database".to_owned(), |id| format!("process {id}"))
+    match owner {
+        None => "another open database".to_owned(),
+        Some(id) if id == std::process::id() => {
+            "another open database of this process, or a child that it forked".to_owned()
+        }
+        Some(id) => format!("process {id}"),
+    }
 }
 
 fn memtable_full(used: u64, budget: u64, wanted: u64, reserve: bool) -> String {

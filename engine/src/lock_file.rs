@@ -54,6 +54,19 @@ pub(crate) fn read(file: &dyn VfsFile) -> std::io::Result<Option<StoreId>> {
     Ok(decode(bytes.get(..read).unwrap_or_default()))
 }
 
+/// Whether the file is not a lock file, nor what a crash leaves of one that is made: another
+/// program has a file of this name, or somebody has written into it.
+///
+/// Errors: the device's.
+pub(crate) fn is_foreign(file: &dyn VfsFile) -> std::io::Result<bool> {
+    let mut bytes = [0; LOCK_BYTES + 1];
+    let read = read_full_at(file, &mut bytes, 0)?;
+    let found = bytes.get(..read).unwrap_or_default();
+    let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    let is_begun = found.starts_with(LOCK_MAGIC) || LOCK_MAGIC.starts_with(found);
+    Ok(!is_begun && (found.len() > LOCK_BYTES || found.iter().all(is_text)))
+}
+
 /// Writes the id through the handle that holds the lock, durably as soon as its name is.
 ///
 /// Errors: the device's; a full disk.
@@ -65,7 +78,27 @@ pub(crate) fn write(file: &dyn VfsFile, id: &StoreId) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use runstone_vfs::{MemVfs, Vfs};
+
     use super::*;
+
+    #[test]
+    fn text_and_long_files_are_foreign_and_what_a_crash_leaves_is_not() {
+        let foreign = |content: &[u8]| {
+            let file = MemVfs::new().create(Path::new("f")).unwrap();
+            write_all_at(&*file, content, 0).unwrap();
+            is_foreign(&*file).unwrap()
+        };
+        let whole = encode(&[7; 16]);
+        for cut in 0..=whole.len() {
+            assert!(!foreign(&whole[..cut]), "cut at {cut}");
+        }
+        assert!(!foreign(&[0; 40]) && !foreign(&[0xA7; 40]));
+        assert!(foreign(b"4711\n") && foreign(b"{\"pid\": 4711}"));
+        assert!(foreign(&[0xA7; 41]) && foreign(&[0; 41]));
+    }
 
     #[test]
     fn a_lock_file_tells_its_id_and_any_flipped_bit_or_cut_of_it_none() {

@@ -18,6 +18,7 @@ use crate::clock::Entropy;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::names::{OwnName, StoreId};
+use crate::sync;
 
 /// Where a store lives, and what it draws from the world.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Place {
     path: Arc<Path>,
     /// The lock file that is held.
     lock: FileId,
+    /// The file of the manifest in force, once there is one. Held while another takes its name.
+    manifest: sync::Arc<sync::Mutex<Option<FileId>>>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -38,7 +41,7 @@ impl Place {
         lock: FileId,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Place { dir, path: path.into(), lock, entropy }
+        Place { dir, path: path.into(), lock, manifest: sync::Arc::default(), entropy }
     }
 
     /// The path of the directory, for messages.
@@ -116,6 +119,42 @@ impl Place {
         planted!(OwnerNotChecked => return Ok(()));
         let any = planted!(LockOnlyLookedFor).then(|| self.stat(OwnName::Lock).ok()).flatten();
         self.check_file(OwnName::Lock, any.map_or(self.lock, |found| found.id))
+    }
+
+    /// Whether the directory is still the store's: its lock, and the file of the manifest in force.
+    /// The content of the manifest is not looked at.
+    ///
+    /// Errors: as [`Place::check_file`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.check_owner()?;
+        planted!(ManifestLookedAtOnlyWhenReplaced => return Ok(()));
+        match *self.manifest.lock() {
+            Some(id) => self.check_file(OwnName::Manifest, id),
+            None => Ok(()),
+        }
+    }
+
+    /// The manifest in force is this file.
+    pub(crate) fn know_manifest(&self, id: FileId) {
+        *self.manifest.lock() = Some(id);
+    }
+
+    /// Gives a new manifest the name, atomically. Of a rename that failed, unless it was refused
+    /// before it changed anything, nobody knows which one has the name.
+    pub(crate) fn rename_manifest(
+        &self,
+        from: OwnName,
+        id: FileId,
+        is_refused: impl FnOnce(&io::Error) -> bool,
+    ) -> io::Result<()> {
+        let mut in_force = self.manifest.lock();
+        let renamed = self.rename(from, OwnName::Manifest);
+        match &renamed {
+            Ok(()) => *in_force = Some(id),
+            Err(error) if is_refused(error) => {}
+            Err(_) => *in_force = None,
+        }
+        renamed
     }
 
     /// A step that failed since a name is gone, or the directory that held it: if the store was

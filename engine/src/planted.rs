@@ -312,6 +312,8 @@ bugs! {
         "Zeros that were written ahead until the disk was full are forgotten."
     R114 RemovalBlamedOnTheCall
         "A store that is removed in the middle of a step says which call met it, not that it was removed."
+    R115 ManifestLookedAtOnlyWhenReplaced
+        "A manifest that somebody replaces while the store is open is not missed before the next one."
     R121 SecondReaderRefused
         "A reader takes the lock of a writer."
     R122 TakenTemporaryRefused

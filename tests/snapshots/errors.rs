@@ -286,7 +286,10 @@ fn damage(messages: &mut Messages) {
         let _first = other.open(options(STRICT));
         let db = other.builder(options(STRICT)).open(dir).unwrap();
         db.close().unwrap();
-        let mut bytes = other.disk.live_image()[&own_path("000001.log")].clone();
+        let is_log =
+            |path: &Path| path.starts_with(dir) && path.extension() == Some("log".as_ref());
+        let log = other.disk.live_image().into_iter().find(|(path, _)| is_log(path));
+        let (_, mut bytes) = log.unwrap();
         bytes.resize(world.file("000001.log").len(), 0);
         overwrite(world, "000001.log", 0, &bytes);
     });

@@ -137,8 +137,9 @@ impl SyncGate {
             return health.check();
         }
         // What a second owner could not know of is not durable: it reads the log once, when it
-        // has the lock. Asked behind the write, the answer covers it.
-        match point.place.check_owner() {
+        // has the lock; and what the manifest by its name does not lead to is lost to the next
+        // opening. Asked behind the write, the answer covers it.
+        match point.place.check() {
             Ok(()) => {}
             Err(lost @ Error::Displaced { .. }) => {
                 sometimes!("gate/not-the-owner");

@@ -11,7 +11,7 @@ use super::gate::{Health, SyncGate, SyncPoint};
 use crate::failure::WriteFailure;
 use crate::log::creation::{SegmentPlan, TAKEN_MAX, create_segment};
 use crate::log::writer::LogWriter;
-use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, replace};
+use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, check, replace};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::names::OwnName;
 use crate::options::Options;
@@ -200,7 +200,7 @@ impl Journal {
         sometimes!("journal/rotation-resumed", self.ended);
         // 1. Whose directory it is; then the old segment: all its records written, its length
         // exact, synced.
-        self.place.check_owner().map_err(WriteFailure::of_a_look)?;
+        self.check()?;
         if !self.ended {
             self.write_buffer(gate, health, batched, ALL_PUBLISHED)?;
             self.writer.trim()?;
@@ -292,15 +292,22 @@ impl Journal {
         self.ended
     }
 
-    /// The last step of a clean close: the log is written and synced; the manifest says so.
+    /// Whether the directory is still the store's, before a step writes anything.
+    ///
+    /// Errors: [`WriteFailure::Failed`] if it is not; [`WriteFailure::Full`] if it cannot be told.
+    pub(crate) fn check(&self) -> std::result::Result<(), WriteFailure> {
+        check(&self.place, Some(&self.in_force))
+    }
+
+    /// The last step of a clean close: the log is written and synced; the manifest says so. The
+    /// caller has [looked](Journal::check) whose directory it is.
     pub(crate) fn close(
         &mut self,
         gate: &SyncGate,
         health: &Health,
         batched: u64,
     ) -> std::result::Result<(), WriteFailure> {
-        // 1. Whose directory it is; then the log: written, cut to its length, synced.
-        self.place.check_owner().map_err(WriteFailure::of_a_look)?;
+        // 1. The log: written, cut to its length, synced.
         self.write_buffer(gate, health, batched, ALL_PUBLISHED)?;
         self.writer.trim().inspect_err(|_| sometimes!("journal/close-cut-failed"))?;
         let syncs_late = planted!(AttestedBeforeSynced);

@@ -249,6 +249,8 @@ impl Pipeline {
         self.prepare(&mut writer)?;
         // In the middle of a rotation that met a full disk, the floor ends it.
         sometimes!("upkeep/closed-in-the-middle-of-a-rotation", writer.journal.is_ended());
+        // Whose directory it is, before the first write.
+        self.guard(writer.journal.check())?;
         if writer.dirty || owes_floor {
             self.append_clock_floor(&mut writer)?;
         }

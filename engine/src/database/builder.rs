@@ -142,8 +142,7 @@ impl Builder {
         let held = entrance::lock_for_writing(&*dir, path, permits, steps.read_bytes)?;
         let lock = held.lock;
         let place = Arc::new(self.place(dir, path, &*lock)?);
-        // Somebody may have removed the file between its opening and the lock on it.
-        place.check_owner()?;
+        entrance::check_lock(&place)?;
 
         // 2. What is there. Reading changes nothing.
         let listing = Listing::read(&*place.dir, path)?;
@@ -189,6 +188,7 @@ impl Builder {
                 self.started(started, &mut orphans)
             }
             None => {
+                entrance::refuse_among_others(&place, &*lock, &listing, permits)?;
                 let id = entrance::prepare_creation(&place, &*lock)?;
                 self.remove_unfinished(&place, &listing, &id)?;
                 sometimes!("builder/created");
@@ -314,7 +314,7 @@ impl Builder {
         let Some((manifest, _)) = InForce::read(&place)? else {
             sometimes!("builder/nothing-to-read");
             listing.refuse_lost_manifest(&*place.dir, path, steps.read_bytes)?;
-            return Err(Error::NoStore { path: path.to_owned() });
+            return Err(listing.no_store(path));
         };
         let mut replay = recovery::replay(&place, &manifest, steps)?;
         let counts = |number| manifest.segments.iter().any(|segment| segment.number == number);
@@ -356,12 +356,13 @@ impl Builder {
     /// Why a directory without a lock file cannot be opened for reading.
     fn no_lock(&self, dir: &dyn Vfs, path: &Path) -> Error {
         match Listing::read(dir, path) {
-            Ok(listing) if listing.has_manifest => {
-                Error::io("locking", path.join(LOCK), io::ErrorKind::NotFound.into())
-            }
+            Ok(listing) if listing.has_manifest => Error::io("locking", path.join(LOCK), {
+                let what = "the store has lost it: open it once for writing, which makes it";
+                io::Error::new(io::ErrorKind::NotFound, what)
+            }),
             Ok(listing) => {
                 let lost = listing.refuse_lost_manifest(dir, path, self.options.steps.read_bytes);
-                lost.err().unwrap_or(Error::NoStore { path: path.to_owned() })
+                lost.err().unwrap_or_else(|| listing.no_store(path))
             }
             Err(error) => error,
         }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use runstone_vfs::{LockKind, Vfs, VfsLock};
+use runstone_vfs::{FileKind, LockKind, Vfs, VfsLock};
 
 use crate::error::{Error, Result};
 use crate::lock_file;
@@ -137,7 +137,7 @@ fn refuse_to_make(dir: &dyn Vfs, path: &Path, permits: Permits, step_bytes: u64)
     listing.refuse_lost_manifest(dir, path, step_bytes)?;
     if !permits.create {
         sometimes!("entrance/no-store-and-none-made");
-        return Err(Error::NoStore { path: path.to_owned() });
+        return Err(listing.no_store(path));
     }
     match listing.stranger() {
         Some(found) if !permits.among_others && !planted!(MadeAmongOthers) => {
@@ -146,6 +146,40 @@ fn refuse_to_make(dir: &dyn Vfs, path: &Path, permits: Permits, step_bytes: u64)
         }
         _ => Ok(()),
     }
+}
+
+/// The lock file that was opened is the file of that name, and no link to one elsewhere.
+///
+/// Errors: [`Error::NotAStore`] for what is no file; [`Error::Displaced`] for a file that was
+/// removed between its opening and the lock on it.
+pub(super) fn check_lock(place: &Place) -> Result<()> {
+    match place.stat(OwnName::Lock) {
+        Ok(found) if found.kind != FileKind::File => {
+            let found = format!("{LOCK}, which is a link or a special file");
+            Err(Error::NotAStore { path: place.dir_path().to_owned(), found })
+        }
+        _ => place.check_owner(),
+    }
+}
+
+/// A store is made where no files of others are, unless that was asked for; and never over a lock
+/// file that is not one.
+///
+/// Errors: [`Error::NotAStore`], [`Error::Io`].
+pub(super) fn refuse_among_others(
+    place: &Place,
+    lock: &dyn VfsLock,
+    listing: &Listing,
+    permits: Permits,
+) -> Result<()> {
+    let is_foreign = lock_file::is_foreign(lock.file());
+    let is_foreign = is_foreign.map_err(|e| Error::io("reading", place.path(OwnName::Lock), e))?;
+    let found = match listing.stranger() {
+        _ if is_foreign => format!("{LOCK}, which is another program's file"),
+        Some(found) if !permits.among_others && !planted!(MadeAmongOthers) => found.to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Error::NotAStore { path: place.dir_path().to_owned(), found })
 }
 
 /// Makes the directory durable for a store that is made in it, with its lock and all directories

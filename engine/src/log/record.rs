@@ -153,7 +153,7 @@ pub(crate) fn parse_head(
     let synced = le_u64(bytes, 24);
     if synced > offset {
         return Err(NotIntact::new(format!(
-            "a damaged record: it says that {synced} bytes were on the disk before it, at {offset}"
+            "a damaged record: it claims that {synced} bytes were synced before it, and begins at {offset}"
         )));
     }
     let head = RecordHead { kind, version: le_u64(bytes, 8), time_ms: le_u64(bytes, 16), synced };

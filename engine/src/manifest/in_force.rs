@@ -59,6 +59,7 @@ impl InForce {
             read_full_at(&*file, &mut bytes, 0).map_err(|e| Error::io("reading", &path, e))?;
         bytes.truncate(read);
         let manifest = Manifest::decode(&bytes, &path)?;
+        place.know_manifest(file.id().map_err(|e| Error::io("looking at", &path, e))?);
         Ok(Some((manifest, InForce { file, bytes: bytes.into(), is_synced: false })))
     }
 
@@ -123,7 +124,7 @@ pub(crate) fn replace(
     planted!(ManifestOverwritten => return overwrite(place, &manifest.encode()));
 
     // 1. Whose directory it is. Nothing was written yet.
-    check(place, old).map_err(WriteFailure::of_a_look)?;
+    check(place, old)?;
 
     // 2. Write the new manifest under a name of its own. A full disk here has changed nothing.
     let bytes: Arc<[u8]> = manifest.encode().into();
@@ -161,7 +162,11 @@ pub(crate) fn replace(
 
     // 5. Give the new one the name, atomically.
     planted!(ManifestUnlinkedBeforeRename => drop(place.remove(OwnName::Manifest)));
-    if let Err(e) = place.rename(temporary, OwnName::Manifest) {
+    let id = file.id().map_err(|e| {
+        let _removed = place.remove(temporary);
+        WriteFailure::Full(Error::io("looking at", place.path(temporary), e))
+    })?;
+    if let Err(e) = place.rename_manifest(temporary, id, is_refused) {
         sometimes!("manifest/rename-failed");
         let has_changed_nothing = is_refused(&e) || planted!(RenameErrorBelieved);
         let error = Error::io_or_full("renaming", place.path(temporary), e);
@@ -185,13 +190,16 @@ pub(crate) fn replace(
     Ok((InForce { file, bytes, is_synced: true }, stays.then_some(kept)))
 }
 
-/// Whether the directory is still the store's, and its manifest the one in force.
-fn check(place: &Place, old: Option<&InForce>) -> Result<()> {
-    place.check_owner()?;
-    match old {
+/// Whether the directory is still the store's, and its manifest the one in force, to the byte.
+///
+/// Errors: [`WriteFailure::Failed`] with [`Error::Displaced`]; [`WriteFailure::Full`] if it cannot
+/// be told.
+pub(crate) fn check(place: &Place, old: Option<&InForce>) -> std::result::Result<(), WriteFailure> {
+    let checked = place.check_owner().and_then(|()| match old {
         Some(old) if !planted!(ForeignManifestReplaced) => old.check(place),
         _ => Ok(()),
-    }
+    });
+    checked.map_err(WriteFailure::of_a_look)
 }
 
 /// Whether a rename was refused before it could change anything.

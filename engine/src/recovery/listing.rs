@@ -76,6 +76,15 @@ impl Listing {
         self.stranger.as_deref()
     }
 
+    /// Why there is nothing to open: [`Error::NotAStore`] where files of others are, in which a
+    /// store would not be made unasked; [`Error::NoStore`].
+    pub(crate) fn no_store(&self, path: &Path) -> Error {
+        match self.stranger() {
+            Some(found) => Error::NotAStore { path: path.to_owned(), found: found.to_owned() },
+            None => Error::NoStore { path: path.to_owned() },
+        }
+    }
+
     /// A number that no file bears, and none has borne as far as the manifest knows.
     pub(crate) fn next_number(&self, manifest: Option<&Manifest>) -> u64 {
         let borne = if planted!(RepairNotReentrant) { 0 } else { self.greatest };

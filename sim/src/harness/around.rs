@@ -340,12 +340,25 @@ impl Excursion {
                 file.sync()
             })?;
         }
-        let closed = db.close();
-        if !matches!(closed, Err(Error::Displaced { .. })) {
-            return Err(("owner", format!("a close over another manifest answered {closed:?}")));
+        let others = self.below(DIR);
+        match self.twist(6) {
+            true => self.is_displaced(&db)?,
+            // By its name it is the same file: only a close reads it again.
+            false => {
+                let closed = db.close();
+                if !matches!(closed, Err(Error::Displaced { .. })) {
+                    let message = format!("a close over another manifest answered {closed:?}");
+                    return Err(("owner", message));
+                }
+            }
         }
         drop(db);
-        same("the other manifest", &self.disk.read_whole(&name, false), &Some(other))
+        same("the other manifest", &self.disk.read_whole(&name, false), &Some(other))?;
+        match self.twist(6) {
+            true => Ok(()),
+            // Nothing is written before it is asked whose directory it is.
+            false => same_files(&self.below(DIR), &others),
+        }
     }
 
     fn names_taken(&self) -> Trip {

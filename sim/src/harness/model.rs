@@ -182,6 +182,8 @@ impl Model {
             len if len > limits.key_bytes => Err(Refusal::Limit),
             _ => Ok(()),
         };
+        // A session with a larger limit may have put what is deleted.
+        let check_deleted = |len: usize| if len == 0 { Err(Refusal::Invalid) } else { Ok(()) };
         let mut bytes = 0;
         for change in final_changes(changes) {
             bytes += 64;
@@ -196,7 +198,7 @@ impl Model {
                     bytes += key + size;
                 }
                 ChangeSpec::Delete { key, .. } | ChangeSpec::Tagged { key, value: None, .. } => {
-                    check_key(key_bytes(key).len())?;
+                    check_deleted(key_bytes(key).len())?;
                     bytes += key_bytes(key).len();
                 }
                 ChangeSpec::Tagged { key, value: Some(value), .. } => {

@@ -24,6 +24,14 @@ pub(super) struct Names {
     dir: Option<Arc<OwnedFd>>,
 }
 
+/// To the medium itself: `F_FULLFSYNC` on Apple, `fsync` elsewhere.
+fn sync_all(dir: &OwnedFd) -> rustix::io::Result<()> {
+    #[cfg(target_vendor = "apple")]
+    return rustix::fs::fcntl_fullfsync(dir);
+    #[cfg(not(target_vendor = "apple"))]
+    rustix::fs::fsync(dir)
+}
+
 impl Names {
     /// Relative to the working directory of the process.
     pub(super) const fn of_process() -> Self {
@@ -138,6 +146,10 @@ impl Names {
     }
 
     pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        // The directory itself is open already: that takes no descriptor and no permission more.
+        if let (Some(dir), true) = (&self.dir, path == Path::new(".")) {
+            return Ok(retry_on_intr(|| sync_all(dir))?);
+        }
         let dir = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         // `F_FULLFSYNC` on Apple, `fsync` elsewhere.
         File::from(dir).sync_all()
