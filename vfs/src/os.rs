@@ -31,6 +31,8 @@
 //! - Durable names on Windows: directories cannot be synced there, and the standard library's
 //!   rename does not ask to write through. What [`Vfs::sync_dir`] promises, NTFS's journal
 //!   gives on its own schedule. A lock there also keeps others from reading and writing.
+//! - Names of file systems on Apple and the BSDs, whose `statfs` has them: what would follow from
+//!   them was never measured.
 //!
 //! The contract suite was run on Linux only (ext4 and tmpfs). What stands here about Apple and
 //! Windows comes from documentation and the sources of the standard library.

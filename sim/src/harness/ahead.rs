@@ -32,7 +32,8 @@ impl Runner<'_> {
     /// Where nothing is to be written ahead, the last segment ends with its last record, if no
     /// fault has left anything behind it.
     pub(super) fn nothing_stands_ahead_in_vain(&self) -> Checked {
-        let is_disturbed = !self.disk.injected().is_empty() || self.may_be_full();
+        let is_disturbed =
+            !self.disk.injected().is_empty() || self.may_be_full() || self.disk.cut_is_owed();
         if self.ahead_of(self.options()) != Preallocation::Off || is_disturbed || !self.is_strict()
         {
             return Ok(());
