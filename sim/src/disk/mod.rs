@@ -85,6 +85,7 @@ mod faults;
 mod files;
 mod handle;
 mod inode;
+mod kind;
 mod ledger;
 mod lock;
 mod moments;
@@ -107,15 +108,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use call::CallKind;
 pub use config::{CrashModel, DiskConfig, NameModel, Odds};
 pub use enumerate::{Odometer, PowerCuts};
-pub use faults::{
-    FailedSync, Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour,
-};
+pub use faults::{FailedSync, Fault, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour};
+pub use kind::FaultKind;
 pub use ledger::{Happened, Hazard, NTH_MAX, Site, Sites, Watch};
 pub use moments::{ImageChange, Moment, MomentAt};
 pub use observe::NodeName;
 pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};
 pub use rot::Rot;
 pub use state::{Hang, is_simulated_crash};
+pub(crate) use trace::SeenCall;
 
 use dir::{At, Body, DirNode, Node, Place, ROOT, Tree};
 use inode::FileNode;
@@ -182,6 +183,7 @@ impl SimVfs {
         disk.faults.reseed(streams.stream(Stream::Faults));
         disk.generation += 1;
         disk.recorder = None;
+        disk.seen = None;
         disk.locks.clear();
         disk.ledger = ledger::Ledger::default();
         for node in disk.tree.nodes.values_mut() {
@@ -305,11 +307,6 @@ impl SimVfs {
     /// Stops (or resumes) faults. Listed ones still strike: they repeat what was drawn.
     pub fn enable_faults(&self, enabled: bool) {
         self.disk().faults.enabled = enabled;
-    }
-
-    /// Every fault so far, in order: [`FaultMode::Listed`] repeats them.
-    pub fn injected(&self) -> Vec<Injected> {
-        self.disk().faults.injected.clone()
     }
 
     /// Fills the disk up to, or frees it from, a capacity in bytes.

@@ -202,10 +202,7 @@ impl Runner<'_> {
     /// disk, a short or an interrupted call is, or the removal of what is left over.
     fn disk_answers(&self) -> bool {
         let harmless = |kind: FaultKind| {
-            matches!(
-                kind,
-                FaultKind::Interrupted | FaultKind::Short | FaultKind::NoSpace | FaultKind::Quota
-            )
+            matches!(kind, FaultKind::Interrupted | FaultKind::Short) || kind.is_full_disk()
         };
         let injected = self.disk.injected();
         let gave_up = injected.iter().any(|hit| hit.fault.kind == FaultKind::ReadOnly);
