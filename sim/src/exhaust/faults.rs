@@ -128,8 +128,10 @@ pub struct FaultSearch {
 /// A run without a fault: what its calls were.
 struct Base {
     case: Case,
-    /// The numbers of the calls that faults strike, and the calls.
+    /// The calls that may fail, and their numbers.
     calls: Vec<(u64, SeenCall)>,
+    /// How many of them come before those that faults strike.
+    before: usize,
     starts: Vec<u64>,
 }
 
@@ -141,7 +143,7 @@ impl FaultSearch {
         let mut search = FaultSearch { script, size, calls: 0 };
         for shift in 0..SHIFTS {
             let base = search.base(shift, (Temper::Mild, World::Strict), Cut::Nothing)?;
-            search.calls = search.calls.max(base.calls.len());
+            search.calls = search.calls.max(base.calls.len() - base.before);
         }
         Ok(search)
     }
@@ -171,9 +173,9 @@ impl FaultSearch {
             let (from, to) = (outcome.starts.get(op + 1), outcome.starts.get(op + 2));
             let (from, to) = (from.copied().unwrap_or(0), to.copied().unwrap_or(u64::MAX));
             let mut calls = (0..).zip(&outcome.calls);
-            let first = calls
+            let own = calls
                 .find(|(at, call)| (from..to).contains(at) && call.kind == kind && call.may_fail);
-            let Some((call, _)) = first else {
+            let Some((call, _)) = own else {
                 return Err(self.breach("harness", format!("no {kind:?} in operation {op}")));
             };
             let fault = crate::disk::Fault::new(FaultKind::Io).without_effect();
@@ -183,8 +185,9 @@ impl FaultSearch {
             first = call + 1;
         }
         let calls = (0..).zip(outcome.calls);
-        let calls = calls.filter(|(at, call)| *at >= first && call.may_fail).collect();
-        Ok(Base { case, calls, starts: outcome.starts })
+        let calls: Vec<(u64, SeenCall)> = calls.filter(|(_, call)| call.may_fail).collect();
+        let before = calls.partition_point(|(at, _)| *at < first);
+        Ok(Base { case, calls, before, starts: outcome.starts })
     }
 
     fn unharmed(&self, case: &Case) -> Checked<Outcome> {
@@ -226,7 +229,7 @@ impl FaultSearch {
             Box::new((breach, Box::new(base_case(&self.script, shift, mild.0, mild.1, nothing))))
         };
         let base = self.base(shift, mild, nothing).map_err(without_case)?;
-        let Some((_, call)) = base.calls.get(nth) else { return Ok(()) };
+        let Some((_, call)) = base.struck(nth) else { return Ok(()) };
         for strike in strikes(call) {
             report.strikes += 1;
             for (way, cut) in ways(self.size, strike) {
@@ -237,7 +240,7 @@ impl FaultSearch {
                     bases.insert(key, base);
                 }
                 let Some(base) = bases.get(&key) else { continue };
-                let Some((at, call)) = base.calls.get(nth) else { continue };
+                let Some((at, call)) = base.struck(nth) else { continue };
                 let case = continued(base.case.clone(), &base.starts, &base.calls, *at, way);
                 let control = controls.entry((temper, world, cut, way)).or_insert_with(|| {
                     report.controls += 1;
@@ -289,6 +292,11 @@ impl FaultSearch {
 }
 
 impl Base {
+    /// The `nth` call that faults strike.
+    fn struck(&self, nth: usize) -> Option<&(u64, SeenCall)> {
+        self.calls.get(self.before + nth)
+    }
+
     /// The operation of a call; -1 is the creation.
     fn op_of(&self, call: u64) -> i64 {
         let at = self.starts.iter().rposition(|start| *start <= call);
