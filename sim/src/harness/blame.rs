@@ -137,8 +137,11 @@ impl Runner<'_> {
             (Error::Io { .. }, Some(kind)) => {
                 !matches!(kind, FaultKind::Denied | FaultKind::Unwritable | FaultKind::ReadOnly)
             }
-            (Error::Io { .. }, None) => return Ok(()),
-            _ => false,
+            (
+                Error::OutcomeUnknown { .. } | Error::Poisoned { .. } | Error::Displaced { .. },
+                _,
+            ) => false,
+            _ => return Ok(()),
         };
         if error.is_retryable() != can_pass {
             let message = format!("{only:?} can pass: {can_pass}, and the answer was: {error}");

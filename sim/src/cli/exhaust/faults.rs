@@ -26,7 +26,17 @@ pub(super) fn run(args: &ExhaustArgs) -> CommandResult {
     args.plant.plant();
     let searches: Result<Vec<FaultSearch>, Breach> =
         fault_scripts(size).into_iter().map(|script| FaultSearch::new(script, size)).collect();
-    let searches = searches.map_err(|breach| breach.to_string())?;
+    let searches = match searches {
+        Ok(searches) => searches,
+        Err(breach) if args.json => {
+            out!("{}", serde_json::json!({ "breach": breach_json(&breach, None) }));
+            return Ok(verdict(true, false));
+        }
+        Err(breach) => {
+            out!("{breach}");
+            return Ok(verdict(true, false));
+        }
+    };
     let counts = searches.iter().enumerate();
     let all: Vec<(usize, usize)> =
         counts.flat_map(|(at, search)| (0..search.calls()).map(move |nth| (at, nth))).collect();
@@ -132,13 +142,17 @@ fn print_json(
             "kinds": kinds,
             "ways": ways,
             "digest": format!("{:016x}", report.digest),
-            "breach": breach.map(|(breach, _)| serde_json::json!({
-                "clause": breach.clause,
-                "workload": breach.workload,
-                "message": breach.message,
-                "path": breach.path,
-                "case": out,
-            })),
+            "breach": breach.map(|(breach, _)| breach_json(breach, Some(out))),
         })
     );
+}
+
+fn breach_json(breach: &Breach, case: Option<&Path>) -> serde_json::Value {
+    serde_json::json!({
+        "clause": breach.clause,
+        "workload": breach.workload,
+        "message": breach.message,
+        "path": breach.path,
+        "case": case,
+    })
 }
