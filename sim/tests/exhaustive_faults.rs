@@ -67,7 +67,7 @@ fn no_single_fault_at_a_call_of_a_rotation_breaks_the_contract_however_it_goes_o
 
 #[test]
 fn no_single_fault_in_a_recovery_breaks_the_contract_however_it_goes_on() {
-    let report = explored(&search("recovery from a kill (batched)"), 6);
+    let report = explored(&search("recovery from a kill (batched)"), 2);
     assert_clean(&report);
     assert!(report.kinds[&FaultKind::BadSectorOnce].refused > 0, "{:?}", report.kinds);
 }
@@ -95,8 +95,8 @@ mod calibration {
 
     /// The clause that a bug breaks in a script, and whether the case that shows it does so again.
     fn broken(bug: Bug, name: &str) -> Option<&'static str> {
-        let search = search(name);
         plant(Some(bug));
+        let search = search(name);
         let found = (0..search.calls()).find_map(|nth| search.explore(nth).breach);
         let again = found.as_ref().map(|(_, case)| {
             let text = serde_json::to_string(case).unwrap();

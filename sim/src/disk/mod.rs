@@ -51,7 +51,7 @@
 //! | N6 | parents are directories like any other | as N1, N3 |
 //! | F1 | a failed sync dooms what it would have covered | [`FaultPlan::flavours`], [`DiskConfig::evict_doomed`] |
 //! | F2 | errors reported once, late, or not to new handles; other flavours | [`FaultKind::SyncLate`], [`FaultKind::BackgroundFails`], [`DiskConfig::error_unseen_by_new_handles`], [`DiskConfig::reported_error_dooms`], [`DiskConfig::doom_next_write`] |
-//! | F3 | short, interrupted, full, quota, device errors, with or without effect; bad sectors; read-only | [`FaultPlan::odds`], [`FaultPlan::read_only_after_error`], [`SimVfs::set_capacity`], [`DiskConfig::cut_needs_room`] |
+//! | F3 | short, interrupted, full, quota, device errors, with or without effect; no descriptor, no permission; bad sectors; read-only | [`FaultPlan::odds`], [`FaultPlan::read_only_after_error`], [`SimVfs::set_capacity`], [`DiskConfig::cut_needs_room`] |
 //! | F4 | a sync lies (off) | [`FaultPlan::lying`] |
 //! | P | a killed process leaves everything visible, and still not durable | [`CrashKind::Process`] |
 //! | R | flipped bits, zeroed, swapped, old and misdirected sectors (on demand) | [`SimVfs::flip_bit`] and its neighbours, [`DiskConfig::sector_history`] |

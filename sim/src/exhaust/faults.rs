@@ -20,6 +20,7 @@ mod strike;
 mod way;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use script::{Script, scripts, scripts_in_all_settings};
 use strike::{Strike, Temper, strikes};
@@ -235,11 +236,12 @@ impl FaultSearch {
             for (way, cut) in ways(self.size, strike) {
                 let Strike { fault, temper, world } = strike;
                 let key = (temper, world, cut);
-                if !bases.contains_key(&key) {
-                    let base = self.base(shift, (temper, world), cut).map_err(without_case)?;
-                    bases.insert(key, base);
-                }
-                let Some(base) = bases.get(&key) else { continue };
+                let base = match bases.entry(key) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        new.insert(self.base(shift, (temper, world), cut).map_err(without_case)?)
+                    }
+                };
                 let Some((at, call)) = base.struck(nth) else { continue };
                 let case = continued(base.case.clone(), &base.starts, &base.calls, *at, way);
                 let control = controls.entry((temper, world, cut, way)).or_insert_with(|| {
