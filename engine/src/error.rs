@@ -248,7 +248,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::DiskFull { .. } | Error::MemtableFull { .. } | Error::Locked { .. } => true,
-            Error::Io { source, .. } => runstone_vfs::may_pass(source),
+            Error::Io { source, .. } => runstone_vfs::may_pass(source) || planted!(DeniedMayPass),
             _ => false,
         }
     }

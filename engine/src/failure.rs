@@ -34,6 +34,7 @@ impl WriteFailure {
     pub(crate) fn of_a_look(error: Error) -> Self {
         match error {
             Error::Displaced { .. } => WriteFailure::Failed(error),
+            _ if planted!(FailedLookPoisons) => WriteFailure::Failed(error),
             _ => WriteFailure::Full(error),
         }
     }

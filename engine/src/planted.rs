@@ -326,6 +326,16 @@ bugs! {
         "Any file of the lock's name is taken for the one that is locked."
     R126 ManifestOnlyLookedAt
         "A manifest that somebody has written into is taken for the one in force."
+    R130 RefusedFilePoisons
+        "A segment's file that could not be made ends all writing."
+    R131 DeniedMayPass
+        "An error that stays until somebody mends it counts as one that can pass."
+    R132 UnmeasuredUncut
+        "After a full disk nothing is cut off if the length of the log cannot be told."
+    R133 UnseenLeftoverForgotten
+        "A file that nothing names and that cannot be looked at counts as gone."
+    R134 FailedLookPoisons
+        "A look at the directory that fails before anything is written ends all writing."
     R140 FileSystemNotAsked
         "Auto writes zeros ahead on every file system."
     R141 ZerosThoughOff

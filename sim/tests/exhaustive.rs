@@ -61,6 +61,7 @@ fn no_crash_inside_a_recovery_breaks_the_contract_or_leads_elsewhere() {
     let torn = workload(Setting::Batched, Start::Created, &torn);
     let report = explored(&[creation, torn], &Bounds::default());
     assert_clean(&report);
+    println!("{} recoveries inside recoveries", report.levels[1].recoveries);
     assert!(report.levels[1].recoveries > 3000, "{:?}", report.levels);
 }
 

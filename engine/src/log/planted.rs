@@ -1,6 +1,7 @@
 //! Planted bugs of the log; compiled with the feature `planted` only.
 
 use std::io;
+use std::path::PathBuf;
 
 use runstone_vfs::is_disk_full;
 
@@ -37,6 +38,11 @@ impl LogWriter {
             outcome => self.conclude(outcome, 0),
         }
     }
+}
+
+/// A file that could not be made ends all writing.
+pub(super) fn poisons(path: PathBuf, error: io::Error) -> WriteFailure {
+    WriteFailure::Failed(Error::io("creating", path, error))
 }
 
 impl Seal {

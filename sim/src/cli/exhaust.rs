@@ -1,10 +1,14 @@
-//! `exhaust`: every small workload, every crash point, every legal disk state, on all cores.
+//! `exhaust`: every small workload, every crash point, every legal disk state, on all cores; or all
+//! rot of a small store; or every fault at every call.
 //!
 //! Which workloads there are, and what each comes to, depends on the bounds alone; threads only
 //! share the workloads out. A breach stops the search, with the first one by order of workload.
 #![allow(clippy::disallowed_methods)] // the shell of the simulator: threads, a clock, a bar
 
+mod faults;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -47,6 +51,13 @@ pub(crate) struct ExhaustArgs {
     /// All damage to a small store at rest, instead of crashes
     #[arg(long, conflicts_with_all = ["ops", "settings", "quick", "brute_force"])]
     rot: bool,
+    /// Every single fault at every call of small workloads, instead of crashes
+    #[arg(long, conflicts_with_all = ["ops", "settings", "deeper", "brute_force", "rot"])]
+    faults: bool,
+    /// With --faults, where the case of a breach is written; fault-breach.json by default. A file
+    /// that is no saved case is not replaced
+    #[arg(long, value_name = "FILE", requires = "faults")]
+    out: Option<PathBuf>,
     /// How many threads; all cores by default
     #[arg(long, value_parser = numbers::threads())]
     threads: Option<usize>,
@@ -120,7 +131,11 @@ fn share(
 }
 
 pub(crate) fn run(args: &ExhaustArgs) -> CommandResult {
-    if args.rot { rot(args) } else { crashes(args) }
+    match (args.rot, args.faults) {
+        (true, _) => rot(args),
+        (false, true) => faults::run(args),
+        (false, false) => crashes(args),
+    }
 }
 
 fn crashes(args: &ExhaustArgs) -> CommandResult {

@@ -78,7 +78,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Looks for the fewest operations and faults with which a seed still fails
     Shrink(shrink::ShrinkArgs),
-    /// Explores every legal crash state of every small workload, or all rot of a small store
+    /// Explores every legal crash state of every small workload, all rot of a small store, or every
+    /// fault at every call
     Exhaust(exhaust::ExhaustArgs),
     /// Writes one HTML page that shows a seed, or with --sweep a sweep
     Report(report::ReportArgs),

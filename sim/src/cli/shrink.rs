@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use runstone_sim::harness::Case;
 use runstone_sim::harness::shrink::{self, Shrunk, Size};
 
 use super::artefact::{Artefact, CASE, TEST, TEST_MARK};
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &ShrinkArgs) -> CommandResult {
     };
     let ended = ended_by(ending.was_asked_for(), is_over());
     let bug = plant.name();
-    case_file.write(&text(&shrunk, bug.as_deref())?)?;
+    case_file.write(&saved(&shrunk.case, bug.as_deref())?)?;
     test_file.write(&test(&shrunk, seed, bug.as_deref())?)?;
     let Size { ops, faults, .. } = Size::of(&shrunk.case);
     if args.json {
@@ -102,8 +103,8 @@ fn ended_by(interrupted: bool, is_over: bool) -> Option<&'static str> {
 }
 
 /// The case as JSON, one operation a line, with the bug that it needs.
-fn text(shrunk: &Shrunk, bug: Option<&str>) -> Result<String, String> {
-    let mut value = serde_json::to_value(&shrunk.case).map_err(|e| e.to_string())?;
+pub(super) fn saved(case: &Case, bug: Option<&str>) -> Result<String, String> {
+    let mut value = serde_json::to_value(case).map_err(|e| e.to_string())?;
     if let (Some(fields), Some(bug)) = (value.as_object_mut(), bug) {
         fields.insert(PLANTED.to_owned(), bug.into());
     }
@@ -154,7 +155,7 @@ fn {name}() {{
 }}
 "##,
         failure = shrunk.failure,
-        case = text(shrunk, bug)?,
+        case = saved(&shrunk.case, bug)?,
     ))
 }
 

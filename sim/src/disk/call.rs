@@ -64,6 +64,27 @@ impl CallKind {
         )
     }
 
+    /// Whether a call of this kind needs a descriptor.
+    pub fn opens(self) -> bool {
+        matches!(
+            self,
+            CallKind::Open | CallKind::Create | CallKind::List | CallKind::Lock | CallKind::OpenDir
+        )
+    }
+
+    /// Whether a call of this kind changes a name; a sync of a directory does not.
+    pub fn changes_a_name(self) -> bool {
+        matches!(
+            self,
+            CallKind::Create
+                | CallKind::Rename
+                | CallKind::Link
+                | CallKind::Remove
+                | CallKind::RemoveDir
+                | CallKind::CreateDir
+        )
+    }
+
     /// Whether a call of this kind can take more of the disk's room.
     pub fn takes_room(self) -> bool {
         matches!(

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::call::CallKind;
 use super::config::Odds;
+use super::kind::FaultKind;
+
 use crate::rng::Rng;
 
 /// What a failed sync leaves behind (rules F1, F2).
@@ -25,71 +27,6 @@ pub enum SyncFlavour {
     SizeKept,
     /// F1 switched off: nothing is doomed, and a later sync saves all. A kind disk.
     Harmless,
-}
-
-/// A fault, without its drawn details: what [`FaultPlan`] gives odds to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// `Interrupted`, without effect (reads and writes).
-    Interrupted,
-    /// Fewer bytes than asked for, at least one (reads and writes).
-    Short,
-    /// `StorageFull`. A write has perhaps written some bytes; a sync that fails with it is
-    /// a failed sync.
-    NoSpace,
-    /// `QuotaExceeded`, likewise.
-    Quota,
-    /// A device error, with or without effect. On a sync: a failed sync (F1).
-    Io,
-    /// The sectors of this read are unreadable once; on the next try they are not.
-    BadSectorOnce,
-    /// One sector of this read is unreadable until it is written again.
-    BadSectorForever,
-    /// F4 (world `lying`): the sync says Ok and does nothing; a later one saves all.
-    SyncLies,
-    /// F2 (world "late"): the sync fails, says Ok, and the next one of the file reports it.
-    SyncLate,
-    /// F2: after this write, background writeback of the file fails; the next sync reports
-    /// it, once.
-    BackgroundFails,
-    /// F3: the device gives up: from now on every change is `ReadOnlyFilesystem`.
-    ReadOnly,
-}
-
-impl FaultKind {
-    /// All kinds.
-    pub const ALL: [FaultKind; 11] = [
-        FaultKind::Interrupted,
-        FaultKind::Short,
-        FaultKind::NoSpace,
-        FaultKind::Quota,
-        FaultKind::Io,
-        FaultKind::BadSectorOnce,
-        FaultKind::BadSectorForever,
-        FaultKind::SyncLies,
-        FaultKind::SyncLate,
-        FaultKind::BackgroundFails,
-        FaultKind::ReadOnly,
-    ];
-
-    /// Whether the fault makes sense for calls of a kind.
-    pub fn suits(self, call: CallKind) -> bool {
-        let is_sync = matches!(call, CallKind::Sync | CallKind::SyncDir);
-        match self {
-            FaultKind::Interrupted | FaultKind::Short => {
-                matches!(call, CallKind::Read | CallKind::Write)
-            }
-            FaultKind::NoSpace | FaultKind::Quota => {
-                call.changes() && !matches!(call, CallKind::Remove | CallKind::RemoveDir)
-            }
-            FaultKind::Io => true,
-            FaultKind::BadSectorOnce | FaultKind::BadSectorForever => call == CallKind::Read,
-            FaultKind::SyncLies | FaultKind::SyncLate => is_sync,
-            FaultKind::BackgroundFails => call == CallKind::Write,
-            FaultKind::ReadOnly => call.changes(),
-        }
-    }
 }
 
 /// A fault with all that was drawn for it.
@@ -138,11 +75,17 @@ impl Fault {
             FaultKind::Interrupted => io::ErrorKind::Interrupted.into(),
             FaultKind::NoSpace => io::ErrorKind::StorageFull.into(),
             FaultKind::Quota => io::ErrorKind::QuotaExceeded.into(),
-            FaultKind::ReadOnly => io::ErrorKind::ReadOnlyFilesystem.into(),
+            FaultKind::ReadOnly | FaultKind::Unwritable => io::ErrorKind::ReadOnlyFilesystem.into(),
+            FaultKind::Denied => io::ErrorKind::PermissionDenied.into(),
+            FaultKind::FileSize => io::ErrorKind::FileTooLarge.into(),
+            FaultKind::OutOfFiles => io::Error::from_raw_os_error(OUT_OF_FILES),
             _ => io_error(),
         }
     }
 }
+
+/// What the operating system that this runs on calls too many open files.
+const OUT_OF_FILES: i32 = if cfg!(windows) { 4 } else { 24 };
 
 /// A device error.
 pub(super) fn io_error() -> io::Error {

@@ -4,8 +4,9 @@ use std::io;
 
 use runstone_vfs::check_range;
 
-use super::faults::{Fault, FaultKind, SyncFlavour, io_error};
+use super::faults::{Fault, SyncFlavour, io_error};
 use super::inode::{FileNode, SECTOR, at, sectors};
+use super::kind::FaultKind;
 use super::state::{Disk, Outcome, fail};
 
 impl Disk {
@@ -83,7 +84,7 @@ impl Disk {
         let (n, error) = match fault.map(|fault| (fault.kind, fault)) {
             Some((FaultKind::Interrupted, fault)) => return Err(fault.error()),
             Some((FaultKind::Short, fault)) => (fault.share(len, len.min(1), len), None),
-            Some((FaultKind::NoSpace | FaultKind::Quota, fault)) => {
+            Some((kind, fault)) if kind.is_full_disk() => {
                 (fault.share(len, 0, len.saturating_sub(1)), Some(fault.error()))
             }
             Some((FaultKind::Io, fault)) => (fault.share(len, 0, len), Some(fault.error())),

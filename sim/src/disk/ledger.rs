@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::call::CallKind;
-use super::faults::{FaultKind, Reach};
+use super::faults::Reach;
+use super::kind::FaultKind;
 use super::report::{CrashKind, When};
 
 /// What the ledger asks about the program.

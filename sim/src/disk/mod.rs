@@ -51,7 +51,7 @@
 //! | N6 | parents are directories like any other | as N1, N3 |
 //! | F1 | a failed sync dooms what it would have covered | [`FaultPlan::flavours`], [`DiskConfig::evict_doomed`] |
 //! | F2 | errors reported once, late, or not to new handles; other flavours | [`FaultKind::SyncLate`], [`FaultKind::BackgroundFails`], [`DiskConfig::error_unseen_by_new_handles`], [`DiskConfig::reported_error_dooms`], [`DiskConfig::doom_next_write`] |
-//! | F3 | short, interrupted, full, quota, device errors, with or without effect; bad sectors; read-only | [`FaultPlan::odds`], [`FaultPlan::read_only_after_error`], [`SimVfs::set_capacity`], [`DiskConfig::cut_needs_room`] |
+//! | F3 | short, interrupted, full, quota, device errors, with or without effect; no descriptor, no permission; bad sectors; read-only | [`FaultPlan::odds`], [`FaultPlan::read_only_after_error`], [`SimVfs::set_capacity`], [`DiskConfig::cut_needs_room`] |
 //! | F4 | a sync lies (off) | [`FaultPlan::lying`] |
 //! | P | a killed process leaves everything visible, and still not durable | [`CrashKind::Process`] |
 //! | R | flipped bits, zeroed, swapped, old and misdirected sectors (on demand) | [`SimVfs::flip_bit`] and its neighbours, [`DiskConfig::sector_history`] |
@@ -85,6 +85,7 @@ mod faults;
 mod files;
 mod handle;
 mod inode;
+mod kind;
 mod ledger;
 mod lock;
 mod moments;
@@ -108,9 +109,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use call::CallKind;
 pub use config::{CrashModel, DiskConfig, NameModel, Odds};
 pub use enumerate::{Odometer, PowerCuts};
-pub use faults::{
-    FailedSync, Fault, FaultKind, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour,
-};
+pub use faults::{FailedSync, Fault, FaultMode, FaultPlan, Injected, Reach, Stats, SyncFlavour};
+pub use kind::FaultKind;
 pub use ledger::{Happened, Hazard, NTH_MAX, Site, Sites, Watch};
 pub use moments::{ImageChange, Moment, MomentAt};
 pub use observe::NodeName;
@@ -118,6 +118,7 @@ pub use outside::NameEvent;
 pub use report::{CrashKind, CrashPoint, CrashReport, FileLoss, LostWrite, When};
 pub use rot::Rot;
 pub use state::{Hang, is_simulated_crash};
+pub(crate) use trace::SeenCall;
 
 use dir::{Body, DirNode, Node, ROOT, Tree};
 use inode::FileNode;
@@ -184,6 +185,7 @@ impl SimVfs {
         disk.faults.reseed(streams.stream(Stream::Faults));
         disk.generation += 1;
         disk.recorder = None;
+        disk.seen = None;
         disk.locks.clear();
         disk.ledger = ledger::Ledger::default();
         for node in disk.tree.nodes.values_mut() {
@@ -307,11 +309,6 @@ impl SimVfs {
     /// Stops (or resumes) faults. Listed ones still strike: they repeat what was drawn.
     pub fn enable_faults(&self, enabled: bool) {
         self.disk().faults.enabled = enabled;
-    }
-
-    /// Every fault so far, in order: [`FaultMode::Listed`] repeats them.
-    pub fn injected(&self) -> Vec<Injected> {
-        self.disk().faults.injected.clone()
     }
 
     /// Fills the disk up to, or frees it from, a capacity in bytes.

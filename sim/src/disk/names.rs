@@ -5,8 +5,9 @@ use runstone_vfs::{Access, DirEntry, FileId, FileKind, LockKind, Stat};
 use std::io;
 
 use super::dir::{At, Body, DirNode, NameChange, Place};
-use super::faults::{Fault, FaultKind, SyncFlavour, io_error};
+use super::faults::{Fault, SyncFlavour, io_error};
 use super::inode::FileNode;
+use super::kind::FaultKind;
 use super::state::{Disk, Outcome, fail};
 
 impl Disk {

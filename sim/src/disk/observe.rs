@@ -9,6 +9,7 @@ use super::call::CallKind;
 use super::dir::{At, Place, ROOT};
 use super::faults::{FailedSync, Injected};
 use super::inode::FileNode;
+use super::trace::SeenCall;
 
 /// A name: its directory's number, its text, its own number, and the content of a file.
 pub type NodeName = (u64, String, u64, Option<Vec<u8>>);
@@ -28,6 +29,26 @@ impl SimVfs {
     /// How many calls of this kind there were.
     pub(crate) fn calls_of(&self, kind: CallKind) -> u64 {
         self.disk().stats.calls.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// Whether the call of this number failed directly behind the sync of a file.
+    pub(crate) fn failed_behind_sync(&self, call: u64) -> bool {
+        self.disk().failed_behind_sync.contains(&call)
+    }
+
+    /// Keeps every call from now on.
+    pub(crate) fn keep_calls(&self) {
+        self.disk().seen = Some(Vec::new());
+    }
+
+    /// The calls that were kept.
+    pub(crate) fn take_calls(&self) -> Vec<SeenCall> {
+        self.disk().seen.take().unwrap_or_default()
+    }
+
+    /// Every fault so far, in order: [`FaultMode::Listed`](super::FaultMode::Listed) repeats them.
+    pub fn injected(&self) -> Vec<Injected> {
+        self.disk().faults.injected.clone()
     }
 
     /// Every fault but the first `from` of [`SimVfs::injected`].

@@ -15,13 +15,14 @@ use runstone_vfs::is_disk_full;
 use super::call::CallKind;
 use super::config::DiskConfig;
 use super::dir::Tree;
-use super::faults::{FailedSync, Fault, FaultKind, FaultPlan, Faults, Stats, Verdict};
+use super::faults::{FailedSync, Fault, FaultPlan, Faults, Stats, Verdict};
+use super::kind::FaultKind;
 use super::ledger::{Hazard, Ledger};
 use super::lock::Locks;
 use super::moments::{MomentAt, Recorder};
 use super::outside::NameEvent;
 use super::report::{CrashKind, CrashPoint, CrashReport, When};
-use super::trace::{Call, Trace};
+use super::trace::{Call, SeenCall, Trace};
 use super::undecided::Undecided;
 use crate::rng::Rng;
 
@@ -110,6 +111,12 @@ pub(super) struct Disk {
     pub(super) full_refusals: u64,
     /// The last change of a size was refused by a full disk.
     pub(super) cut_is_owed: bool,
+    /// The call before this one was the sync of a file.
+    pub(super) is_behind_sync: bool,
+    /// The numbers of the calls that failed directly behind the sync of a file.
+    pub(super) failed_behind_sync: Vec<u64>,
+    /// Every call, if it was asked for.
+    pub(super) seen: Option<Vec<SeenCall>>,
 }
 
 impl Disk {
@@ -143,6 +150,9 @@ impl Disk {
             zeros_to: None,
             full_refusals: 0,
             cut_is_owed: false,
+            is_behind_sync: false,
+            failed_behind_sync: Vec::new(),
+            seen: None,
         }
     }
 
@@ -192,6 +202,7 @@ impl Disk {
         *self.stats.calls.entry(call.kind).or_default() += 1;
         self.trace.call(&call);
         self.ledger.begin(call.kind, call.path);
+        self.note_seen(&call);
         self.count_rare(index, call.kind);
         if let Some((point, kind)) = self.armed.filter(|(point, _)| point.call == index) {
             match (point.when, kind) {
@@ -208,6 +219,10 @@ impl Disk {
         let result = self.perform(index, call.kind, run);
         self.count_refusal(call.kind, result.as_ref().err());
         self.note_failed_sync(index, &call);
+        let is_behind = std::mem::replace(&mut self.is_behind_sync, call.kind == CallKind::Sync);
+        if is_behind && result.is_err() {
+            self.failed_behind_sync.push(index);
+        }
         let seen = result.as_ref().map(|(_, number)| *number);
         self.trace.result(index, &call, seen);
         self.note(MomentAt::Call(index));
@@ -264,6 +279,14 @@ impl Disk {
             if result.as_ref().is_err_and(is_full) {
                 self.ledger.note(Hazard::DiskFull, true);
             }
+        }
+    }
+
+    /// Keeps a call, if it was asked for.
+    fn note_seen(&mut self, call: &Call<'_>) {
+        let may_fail = self.faults.enabled && self.ledger.watch.is_some();
+        if let Some(seen) = &mut self.seen {
+            seen.push(SeenCall { kind: call.kind, path: call.path.to_owned(), may_fail });
         }
     }
 

@@ -18,6 +18,16 @@ pub(super) struct Call<'a> {
     pub(super) len: u64,
 }
 
+/// A call that was served, for whoever wants to know which there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SeenCall {
+    pub(crate) kind: CallKind,
+    /// The path that was given, or under which the handle was opened.
+    pub(crate) path: String,
+    /// Whether a fault may strike it: faults are enabled, and it is not the harness's own.
+    pub(crate) may_fail: bool,
+}
+
 impl<'a> Call<'a> {
     pub(super) fn named(kind: CallKind, path: &'a str) -> Call<'a> {
         Call { kind, path, more: "", pos: 0, len: 0 }

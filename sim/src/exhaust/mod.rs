@@ -12,6 +12,7 @@
 //! - `explore`: the search; `check`: the clauses of the contract, with the harness's model and
 //!   oracle.
 //! - [`rot`]: all damage to a small store.
+//! - [`faults`]: every single fault at every call, judged by the whole harness.
 //!
 //! What is enumerated, why the pruning is sound, and the figures: `docs/exhaustive.md`.
 //!
@@ -21,6 +22,7 @@
 
 mod check;
 mod explore;
+pub mod faults;
 mod lazy;
 pub mod rot;
 mod session;

@@ -222,11 +222,10 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
         7 => {
             let odds = pick(rng, &[Odds::one_in(10), Odds::one_in(60)]);
             for call in [CallKind::Write, CallKind::Allocate, CallKind::Create] {
-                plan = plan.with(call, FaultKind::NoSpace, odds).with(
-                    call,
-                    FaultKind::Quota,
-                    Odds::one_in(300),
-                );
+                plan = plan
+                    .with(call, FaultKind::NoSpace, odds)
+                    .with(call, FaultKind::Quota, Odds::one_in(300))
+                    .with(call, FaultKind::FileSize, Odds::one_in(300));
             }
             // What such a disk leaves behind may not let itself be removed at once.
             if rng.coin() {
@@ -240,6 +239,17 @@ fn faults(rng: &mut Rng, world: World) -> FaultPlan {
                 plan = plan.with(call, FaultKind::Io, odds);
             }
             plan = plan.with(CallKind::Read, FaultKind::BadSectorOnce, odds);
+            // What needs a descriptor, and what may not be opened or made.
+            for call in [CallKind::Open, CallKind::Create, CallKind::List, CallKind::Lock] {
+                plan = plan.with(call, FaultKind::OutOfFiles, odds).with(
+                    call,
+                    FaultKind::Denied,
+                    Odds::one_in(40),
+                );
+            }
+            for call in [CallKind::Create, CallKind::Rename, CallKind::Remove] {
+                plan = plan.with(call, FaultKind::Unwritable, Odds::one_in(40));
+            }
         }
         // Short, interrupted and failing reads and writes.
         _ => {

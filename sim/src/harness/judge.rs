@@ -70,6 +70,7 @@ impl Runner<'_> {
                 self.expect_fault("C6", &error, crashed)
             }
             Error::DiskFull { .. } if self.may_be_full() => {
+                self.was_told(&error)?;
                 self.needed_the_room(&error)?;
                 self.commit_met_full_disk();
                 self.remember_undone(changes);
@@ -78,6 +79,7 @@ impl Runner<'_> {
             // It met the crash before it had written anything.
             Error::Io { .. } if crashed => Ok(()),
             Error::Io { .. } if self.met_a_refusal() => {
+                self.was_told(&error)?;
                 self.commit_was_refused();
                 self.remember_undone(changes);
                 Ok(())
@@ -117,19 +119,6 @@ impl Runner<'_> {
             }
         }
         self.undone = Some((version, branch));
-    }
-
-    pub(super) fn expect_fault(
-        &self,
-        clause: &'static str,
-        error: &Error,
-        crashed: bool,
-    ) -> Checked {
-        // A failure of an earlier session may be reported only now.
-        if crashed || self.faults_since_open() || !self.disk.injected().is_empty() {
-            return Ok(());
-        }
-        self.fail(clause, format!("nothing had failed, but: {error}"))
     }
 
     pub(super) fn acknowledge(
@@ -197,12 +186,14 @@ impl Runner<'_> {
         match outcome {
             Ok(()) => Ok(()),
             Err(error @ Error::DiskFull { .. }) if self.may_be_full() => {
+                self.was_told(&error)?;
                 self.needed_the_room(&error)?;
                 self.disk_was_full();
                 Ok(())
             }
             Err(Error::Io { .. }) if self.disk.is_crashed() => Ok(()),
-            Err(Error::Io { .. }) if self.met_a_refusal() => {
+            Err(error @ Error::Io { .. }) if self.met_a_refusal() => {
+                self.was_told(&error)?;
                 self.was_refused();
                 Ok(())
             }

@@ -15,6 +15,7 @@
 //!   from then on), `peek` (what a power cut would leave now), `stopping` (closing, crashing,
 //!   opening), `verify` (what an opening may show), `finish` (what holds at the end), `foreign`
 //!   (what must be left alone), `ahead` (what the log is extended with).
+//! - `blame`: which failure an error is blamed on.
 //! - [`around`]: what others do to the store's directory, on a copy of the disk.
 //! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
 //!   `failed_syncs` (which cells of the failed-sync matrix were reached).
@@ -26,6 +27,7 @@
 
 mod ahead;
 pub mod around;
+mod blame;
 pub mod case;
 mod decay;
 mod failed_syncs;

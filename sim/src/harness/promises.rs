@@ -203,10 +203,7 @@ impl Runner<'_> {
     /// disk, a short or an interrupted call is, or the removal of what is left over.
     fn disk_answers(&self) -> bool {
         let harmless = |kind: FaultKind| {
-            matches!(
-                kind,
-                FaultKind::Interrupted | FaultKind::Short | FaultKind::NoSpace | FaultKind::Quota
-            )
+            matches!(kind, FaultKind::Interrupted | FaultKind::Short) || kind.is_full_disk()
         };
         let injected = self.disk.injected();
         let gave_up = injected.iter().any(|hit| hit.fault.kind == FaultKind::ReadOnly);
@@ -436,7 +433,8 @@ impl Runner<'_> {
             return self.fail("C11", message);
         }
         // What cannot be read when the store is opened may be another store's.
-        let unread = self.disk.injected().iter().any(|hit| !hit.kind.changes());
+        let is_read = |kind: CallKind| !kind.changes() && kind != CallKind::Stat;
+        let unread = self.disk.injected().iter().any(|hit| is_read(hit.kind));
         if !self.is_strict() || unread {
             return Ok(());
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use runstone::{Database, Error, Level, Snapshot, Ticket};
+use runstone::{Database, Level, Snapshot, Ticket};
 
 use super::case::{Case, CaseOptions, ChangeSpec, NestedCrash, Op, World};
 use super::failed_syncs::FailedSyncs;
@@ -21,7 +21,7 @@ use super::verdict::{Checked, Failure, Stop, Stopped};
 use super::watch::Watch;
 use super::world::{SimClock, SimEntropy};
 use crate::digest::Digest;
-use crate::disk::{CallKind, CrashKind, FaultKind, FaultPlan, SimVfs, Sites, Stats};
+use crate::disk::{CallKind, CrashKind, FaultKind, FaultPlan, SeenCall, SimVfs, Sites, Stats};
 use crate::rng::{Stream, Streams};
 
 /// The wall clock at the beginning, in milliseconds.
@@ -50,6 +50,11 @@ pub struct Outcome {
     pub failed_syncs: BTreeMap<String, u64>,
     /// Images of the disk that were checked against the statement of the legal states.
     pub images: u64,
+    /// Errors that were told and had their reason: after which all was as before, and after which
+    /// nothing more was written.
+    pub told: (u64, u64),
+    /// Every call, if they were kept.
+    pub(crate) calls: Vec<SeenCall>,
     /// Operations that were done.
     pub ops: u64,
     /// Openings that returned.
@@ -75,6 +80,13 @@ pub fn run_seed(seed: u64) -> Outcome {
 /// Runs a case; `trace` keeps a readable trace.
 pub fn run(case: &Case, trace: bool) -> Outcome {
     Runner::new(case, trace).finish_run()
+}
+
+/// Runs a case, and keeps its calls.
+pub(crate) fn run_keeping_calls(case: &Case) -> Outcome {
+    let runner = Runner::new(case, false);
+    runner.disk.keep_calls();
+    runner.finish_run()
 }
 
 /// Runs a case with fewer calls to the disk than any may make, and gives up, with no failure,
@@ -202,6 +214,7 @@ pub(super) struct Runner<'a> {
     pub(super) has_crashed: bool,
     pub(super) recoveries: u64,
     pub(super) refusals: u64,
+    pub(super) told: (u64, u64),
     pub(super) crashes: BTreeMap<String, u64>,
     pub(super) last_crash: Option<String>,
     pub(super) digest: Digest,
@@ -284,6 +297,7 @@ impl<'a> Runner<'a> {
             has_crashed: false,
             recoveries: 0,
             refusals: 0,
+            told: (0, 0),
             crashes: BTreeMap::new(),
             last_crash: None,
             digest: Digest::new(),
@@ -315,6 +329,8 @@ impl<'a> Runner<'a> {
             last_crash: self.last_crash,
             failed_syncs: self.failed_syncs.counts,
             images: self.watch.map_or(0, |watch| watch.images),
+            told: self.told,
+            calls: self.disk.take_calls(),
             ops: self.ops,
             openings: self.openings,
             refusals: self.refusals,
@@ -439,35 +455,6 @@ impl<'a> Runner<'a> {
         // A device that gave up in an earlier session refuses every change since.
         let gave_up = injected.iter().any(|hit| hit.fault.kind == FaultKind::ReadOnly);
         injected.len() > self.faults_before || gave_up || self.disk.config().capacity.is_some()
-    }
-
-    pub(super) fn may_be_full(&self) -> bool {
-        self.disk.config().capacity.is_some()
-            || self
-                .disk
-                .injected()
-                .iter()
-                .any(|hit| matches!(hit.fault.kind, FaultKind::NoSpace | FaultKind::Quota))
-    }
-
-    /// C6: what could not be reserved ahead is no reason to refuse what would fit.
-    pub(super) fn needed_the_room(&self, error: &Error) -> Checked {
-        match self.disk.full_refusals() > self.refusals_before_op {
-            true => Ok(()),
-            false => self.fail("C6", format!("refused for what it only reserves: {error}")),
-        }
-    }
-
-    /// Whether a call of this operation was refused before it could change anything that counts:
-    /// a file that could not be made, found or looked at.
-    pub(super) fn met_a_refusal(&self) -> bool {
-        let injected = self.disk.injected();
-        let gave_up = injected.iter().any(|hit| hit.fault.kind == FaultKind::ReadOnly);
-        let hits = injected.get(self.faults_before_op..).unwrap_or_default();
-        let harmless = |kind: CallKind| {
-            !kind.changes() || matches!(kind, CallKind::Create | CallKind::Link | CallKind::Rename)
-        };
-        gave_up || hits.iter().any(|hit| harmless(hit.kind))
     }
 
     pub(super) fn now_ms(&self) -> u64 {

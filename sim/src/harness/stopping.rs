@@ -53,11 +53,14 @@ impl Runner<'_> {
             }
             Err(_) if self.disk.is_crashed() => Ok(()),
             // Nothing was closed; the disk is freed, and it goes on.
-            Err(Error::DiskFull { .. }) if self.may_be_full() => {
+            Err(error @ Error::DiskFull { .. }) if self.may_be_full() => {
+                self.was_told(&error)?;
+                self.needed_the_room(&error)?;
                 self.disk_was_full();
                 Ok(())
             }
-            Err(Error::Io { .. }) if self.met_a_refusal() => {
+            Err(error @ Error::Io { .. }) if self.met_a_refusal() => {
+                self.was_told(&error)?;
                 self.was_refused();
                 Ok(())
             }
@@ -354,6 +357,7 @@ impl Runner<'_> {
             if let Some(nested) = self.nested.pop_front() {
                 self.arm_crash(nested.after_calls, nested.when, nested.kind);
             }
+            let hits_before = self.disk.injected().len();
             let opened = self.builder().open(DIR);
             if self.disk.is_crashed() {
                 drop(opened);
@@ -371,9 +375,7 @@ impl Runner<'_> {
                 Err(error) => error,
             };
             self.say(|| format!("      open: {error}"));
-            // A failure of before may be reported only now.
-            let had_fault =
-                !self.disk.injected().is_empty() || self.disk.config().capacity.is_some();
+            let may_fail = self.may_refuse_to_open(&error, hits_before)?;
             match error {
                 Error::Corruption { .. }
                 | Error::UnsupportedFormat { .. }
@@ -383,7 +385,7 @@ impl Runner<'_> {
                     self.refusals += 1;
                     return Err(Stop::Refused);
                 }
-                Error::Io { .. } | Error::DiskFull { .. } if had_fault && tries < 16 => {
+                Error::Io { .. } | Error::DiskFull { .. } if may_fail && tries < 16 => {
                     // A failed opening may have made writes that a later sync cannot save.
                     if stopped == Stopped::Clean {
                         stopped = Stopped::Process;
