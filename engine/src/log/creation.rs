@@ -130,7 +130,7 @@ fn create_file(
                 sometimes!("creation/not-created");
                 // A device's error may come behind the deed.
                 left.push(name);
-                planted!(RefusedFilePoisons => return Err(super::planted::poisons(place.path(name), e)));
+                planted!(RefusedFilePoisons => return super::planted::poisons(place, name, e));
                 return Err(WriteFailure::Full(Error::io_or_full("creating", place.path(name), e)));
             }
         }

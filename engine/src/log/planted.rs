@@ -1,7 +1,6 @@
 //! Planted bugs of the log; compiled with the feature `planted` only.
 
 use std::io;
-use std::path::PathBuf;
 
 use runstone_vfs::is_disk_full;
 
@@ -9,6 +8,8 @@ use super::record::Seal;
 use super::writer::{LogWriter, SECTOR_BYTES};
 use crate::error::Error;
 use crate::failure::WriteFailure;
+use crate::names::OwnName;
+use crate::place::Place;
 
 impl LogWriter {
     /// A failed write is taken for one that succeeded.
@@ -41,8 +42,12 @@ impl LogWriter {
 }
 
 /// A file that could not be made ends all writing.
-pub(super) fn poisons(path: PathBuf, error: io::Error) -> WriteFailure {
-    WriteFailure::Failed(Error::io("creating", path, error))
+pub(super) fn poisons<T>(
+    place: &Place,
+    name: OwnName,
+    error: io::Error,
+) -> Result<T, WriteFailure> {
+    Err(WriteFailure::Failed(Error::io("creating", place.path(name), error)))
 }
 
 impl Seal {
