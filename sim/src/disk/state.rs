@@ -111,7 +111,7 @@ pub(super) struct Disk {
     pub(super) full_refusals: u64,
     /// The last change of a size was refused by a full disk.
     pub(super) cut_is_owed: bool,
-    /// The call before this one was the sync of a file.
+    /// The call before this one was the sync of a file, or one of the looks at names behind it.
     pub(super) is_behind_sync: bool,
     /// The numbers of the calls that failed directly behind the sync of a file.
     pub(super) failed_behind_sync: Vec<u64>,
@@ -219,7 +219,9 @@ impl Disk {
         let result = self.perform(index, call.kind, run);
         self.count_refusal(call.kind, result.as_ref().err());
         self.note_failed_sync(index, &call);
-        let is_behind = std::mem::replace(&mut self.is_behind_sync, call.kind == CallKind::Sync);
+        let is_behind = self.is_behind_sync;
+        self.is_behind_sync =
+            call.kind == CallKind::Sync || is_behind && call.kind == CallKind::Stat;
         if is_behind && result.is_err() {
             self.failed_behind_sync.push(index);
         }
