@@ -40,7 +40,7 @@ impl Busy {
         let told = |call, outcome: Result<(), Error>| outcome.map_err(|error| (call, error));
         self.keep(db);
         for n in 0..14u8 {
-            let level = match (n + twist) % 4 {
+            let level = match n.wrapping_add(twist) % 4 {
                 0 => Level::Strict,
                 1 => Level::Batched,
                 _ => Level::Async,
@@ -50,7 +50,7 @@ impl Busy {
             let version = db.put_with(run_id(RUN), [150, n], value, None, options);
             let version = version.map_err(|error| ("put", error))?;
             self.keep(db);
-            match (n + twist) % 8 {
+            match n.wrapping_add(twist) % 8 {
                 0 | 4 => self.promised = version,
                 2 => {
                     told("flush", db.flush())?;
