@@ -82,7 +82,7 @@ fn numbered(id: StoreId, number: u64, kind: &str) -> String {
     name.push_str(PREFIX);
     name.extend(id.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
     // The digits of a number can be written to a string.
-    let _ = write!(name, "-{number:06}.{kind}");
+    let _written = write!(name, "-{number:06}.{kind}");
     name
 }
 
