@@ -4,7 +4,7 @@
 //! script -> base run: its calls -> for each call, each fault that it can meet,
 //!                                  each way to go on: a case -> harness -> contract
 //! ```
-//! - [`script`]: the workloads. [`strike`]: what can strike a call. [`way`]: how it goes on.
+//! - `script`: the workloads. `strike`: what can strike a call. `way`: how it goes on.
 //!
 //! Every run is a [`Case`], judged by the harness's own model and oracle; a breach is a saved case.
 //!
