@@ -54,7 +54,7 @@ impl Runner<'_> {
             },
             clock: Arc::new(SimClock::new(self.now_ms())),
             entropy: Arc::new(SimEntropy::new(Rng::from_seed(rng.next_u64()))),
-            late: (twist >> 5 & 1 == 1).then(|| rng.below(CALLS_LATE)),
+            late: (twist >> 4 & 3 == 3).then(|| rng.below(CALLS_LATE)),
             twist,
             end,
         };
@@ -306,10 +306,17 @@ impl Excursion {
         let durable = shown(&db)?;
         let moved = NameEvent::Move { from: lock(), to: "/lock".into() };
         self.strike(&db, moved)?.is_whole_or_displaced()?;
+        // Another file of its name, which nobody has locked yet, is as bad as none.
+        if self.twist(6) {
+            self.put_file(&lock(), &[])?;
+        }
         let strict = WriteOptions { durability: Some(Level::Strict) };
         let lost = db.put_with(run_id(RUN), "lost", 1, None, strict);
         if !matches!(lost, Err(Error::Displaced { .. })) {
             return Err(("owner", format!("without its lock a put answered {lost:?}")));
+        }
+        if self.twist(6) {
+            self.outside(|disk| disk.remove(&lock()))?;
         }
         self.outside(|disk| disk.move_dir(Path::new("/lock"), &lock()))?;
         self.is_displaced(&db)?;

@@ -168,7 +168,7 @@ impl Workload {
                     let (from, to, bounds, ends) = (key, key, 4, 0);
                     ops.push_back(Op::Range { run, from, to, bounds, ends });
                 }
-                2 => {
+                2 | 3 => {
                     // Of four at most, the newest is the first or the second that is left.
                     ops.extend([const { Op::DropSnapshot { slot: 0 } }; 3]);
                     ops.push_back(Op::Snapshot);
