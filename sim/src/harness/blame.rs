@@ -11,7 +11,7 @@ use super::verdict::Checked;
 use crate::disk::{CallKind, FaultKind, Injected};
 
 /// Failures that are told later than they happen, or for ever.
-fn lasts(hit: &Injected) -> bool {
+pub(super) fn lasts(hit: &Injected) -> bool {
     matches!(
         hit.fault.kind,
         FaultKind::BackgroundFails

@@ -15,7 +15,7 @@ use super::runner::Runner;
 use super::verdict::{Checked, Stopped};
 use super::world::DIR;
 use super::written::{MANIFEST, NOTE_BYTES_MAX, Written};
-use crate::disk::{CallKind, FaultKind};
+use crate::disk::{CallKind, FaultKind, Injected};
 
 /// The least that a commit takes in the log's buffer.
 const RECORD_BYTES_MIN: u64 = 40;
@@ -136,10 +136,13 @@ impl Runner<'_> {
         if !self.pads() || self.disk.cut_is_owed() {
             return Ok(());
         }
-        // A write that failed may have left a record without what pads it; nothing follows it.
+        // A write that the device broke off may have left a record without what pads it. That ends
+        // all writing: nothing follows it. What is short, or interrupted, is continued.
         let injected = self.disk.injected();
         let here = injected.get(self.faults_before..).unwrap_or_default();
-        if here.iter().any(|hit| hit.kind == CallKind::Write && !hit.fault.kind.is_full_disk()) {
+        let is_broken_off =
+            |hit: &Injected| hit.kind == CallKind::Write && hit.fault.kind == FaultKind::Io;
+        if here.iter().any(is_broken_off) {
             return Ok(());
         }
         let first = self.end_at_first.as_ref().filter(|(end, _)| !end.is_multiple_of(512));

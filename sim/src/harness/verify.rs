@@ -2,12 +2,13 @@
 
 use runstone::{Database, Level};
 
+use super::blame::lasts;
 use super::case::run_id;
 use super::model::Model;
 use super::oracle;
 use super::runner::Runner;
 use super::verdict::{Checked, Stopped};
-use crate::disk::{CallKind, FaultKind};
+use crate::disk::{CallKind, Injected};
 
 impl Runner<'_> {
     /// Checks what an opening shows, and makes it the truth.
@@ -129,15 +130,8 @@ impl Runner<'_> {
 
     /// Whether the operating system may have dropped what it had taken.
     pub(super) fn lost_writes_possible(&self) -> bool {
-        self.disk.injected().iter().any(|hit| {
-            matches!(
-                hit.fault.kind,
-                FaultKind::BackgroundFails
-                    | FaultKind::SyncLate
-                    | FaultKind::SyncLies
-                    | FaultKind::ReadOnly
-            ) || matches!(hit.kind, CallKind::Sync | CallKind::SyncDir)
-        })
+        let is_sync = |hit: &Injected| matches!(hit.kind, CallKind::Sync | CallKind::SyncDir);
+        self.disk.injected().iter().any(|hit| lasts(hit) || is_sync(hit))
     }
 
     /// C11: time is at least that of every recovered commit, and of the last flush.
