@@ -440,7 +440,7 @@ fn a_tail_that_looks_like_records_without_end_is_refused_and_not_searched_for_ev
     let mut head = [0u8; 40];
     head[4..8].copy_from_slice(&(512u32 << 10).to_le_bytes());
     head[8..16].copy_from_slice(&(version + 1).to_le_bytes());
-    head[24..32].copy_from_slice(&(torn_at + 8).to_le_bytes());
+    head[24..28].copy_from_slice(&u32::try_from(torn_at + 8).unwrap().to_le_bytes());
     head[32] = 1;
     bytes.extend(head.repeat((1 << 20) / head.len()));
     let error = world.on_disk(memory_of(&files)).try_open().unwrap_err();

@@ -15,7 +15,7 @@ use runstone_vfs::{MemVfs, Vfs, write_all_at};
 use crate::codec::body;
 use crate::codec::change::{self, Change};
 use crate::codec::value::Stored;
-use crate::log::record::{RecordHead, RecordKind, Seal, parse_head};
+use crate::log::record::{End, RecordHead, RecordKind, Seal, parse_head};
 use crate::log::scan::{Next, SegmentScan};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::manifest::{Manifest, SegmentEntry};
@@ -166,7 +166,9 @@ fn record(bytes: &[u8]) -> Option<Vec<u8>> {
     let seal = Seal::new(&STORE_ID, &SALT);
     let payload = seal.open(&raw, whole, offset).ok()?;
     let mut out = Vec::new();
-    seal.append(&mut out, offset, raw.head, |out| out.extend_from_slice(payload));
+    seal.append(&mut out, End { at: offset, link: raw.link }, raw.head, |out| {
+        out.extend_from_slice(payload)
+    });
     Some(out)
 }
 
@@ -262,18 +264,18 @@ fn sample_segment() -> Vec<u8> {
         (RecordKind::Commit, sample_changes()),
         (RecordKind::Padding, vec![0; 100]),
     ];
-    let mut synced = 0;
+    let (mut synced, mut end) = (0, header().end());
     for (version, (kind, payload)) in (1..).zip(kinds) {
-        let offset = out.len() as u64;
         let head = RecordHead { kind, version, time_ms: 5, synced };
-        seal.append(&mut out, offset, head, |out| out.extend_from_slice(&payload));
-        synced = offset;
+        synced = end.at;
+        end = seal.append(&mut out, end, head, |out| out.extend_from_slice(&payload));
     }
     out
 }
 
 fn sample_manifest() -> Manifest {
-    let entry = |number, open| SegmentEntry { number, salt: SALT, attested: 4096, open };
+    let attested = End { at: 4096, link: 5 };
+    let entry = |number, open| SegmentEntry { number, salt: SALT, attested, open };
     Manifest {
         store_id: STORE_ID,
         epoch: 3,

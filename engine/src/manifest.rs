@@ -18,7 +18,8 @@
 //!                 16  salt
 //!                  8  attested length: synced, with Ok, before this manifest was written
 //!                  4  1 if records may follow behind the attested length, else 0
-//!                  4  zeros
+//!                  4  link: the checksum of the last record below the attested length; where
+//!                     there is none, that of the segment's header
 //! ```
 //! Integers are little-endian.
 //!
@@ -32,7 +33,7 @@ use std::path::Path;
 
 use crate::codec::{Malformed, Reader};
 use crate::error::{Error, Result};
-use crate::log::record::checksums;
+use crate::log::record::{End, checksums};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, hex};
 
 /// The first bytes of every manifest.
@@ -48,7 +49,8 @@ const SEGMENT_ENTRY_BYTES: usize = 40;
 pub(crate) struct SegmentEntry {
     pub(crate) number: u64,
     pub(crate) salt: [u8; 16],
-    pub(crate) attested: u64,
+    /// How far it was synced, with Ok, and by the link which records those are.
+    pub(crate) attested: End,
     pub(crate) open: bool,
 }
 
@@ -74,9 +76,9 @@ impl Manifest {
         for segment in &self.segments {
             body.extend_from_slice(&segment.number.to_le_bytes());
             body.extend_from_slice(&segment.salt);
-            body.extend_from_slice(&segment.attested.to_le_bytes());
+            body.extend_from_slice(&segment.attested.at.to_le_bytes());
             body.extend_from_slice(&u32::from(segment.open).to_le_bytes());
-            body.extend_from_slice(&[0; 4]);
+            body.extend_from_slice(&segment.attested.link.to_le_bytes());
         }
         let mut out = Vec::new();
         out.extend_from_slice(MANIFEST_MAGIC);
@@ -173,14 +175,9 @@ impl Manifest {
         for _ in 0..count {
             let number = reader.u64("a segment number")?;
             let salt = reader.array("a salt")?;
-            let attested = reader.u64("an attested length")?;
+            let at = reader.u64("an attested length")?;
             let open = flag(reader.u32("an open flag")?)?;
-            if reader.u32("zeros")? != 0 {
-                return Err(Malformed::new(
-                    "zeros behind each log file in a manifest",
-                    "other bytes",
-                ));
-            }
+            let attested = End { at, link: reader.u32("a link")? };
             segments.push(SegmentEntry { number, salt, attested, open });
         }
         reader.finish("the end of the manifest")?;
@@ -207,7 +204,7 @@ impl Manifest {
                 "other files open",
             ));
         }
-        if self.segments.iter().any(|segment| segment.attested < SEGMENT_HEADER_BYTES) {
+        if self.segments.iter().any(|segment| segment.attested.at < SEGMENT_HEADER_BYTES) {
             return Err(Malformed::new(
                 "a manifest that vouches for at least the header of each log file",
                 "a shorter length",
@@ -230,14 +227,20 @@ mod tests {
     use super::*;
 
     fn sample() -> Manifest {
+        let attested = |at, link| End { at, link };
         Manifest {
             store_id: [7; 16],
             epoch: 5,
             next_file: 9,
             clean: true,
             segments: vec![
-                SegmentEntry { number: 2, salt: [1; 16], attested: 400, open: false },
-                SegmentEntry { number: 8, salt: [2; 16], attested: 72, open: true },
+                SegmentEntry { number: 2, salt: [1; 16], attested: attested(400, 3), open: false },
+                SegmentEntry {
+                    number: 8,
+                    salt: [2; 16],
+                    attested: attested(72, u32::MAX),
+                    open: true,
+                },
             ],
         }
     }
@@ -274,7 +277,7 @@ mod tests {
             |m| m.segments.reverse(),
             |m| m.next_file = 8,
             |m| m.segments[0].open = true,
-            |m| m.segments[1].attested = 71,
+            |m| m.segments[1].attested.at = 71,
         ];
         for (i, break_it) in breakers.iter().enumerate() {
             let mut manifest = sample();
@@ -306,11 +309,10 @@ mod tests {
     fn a_field_that_no_manifest_has_is_an_error_though_its_checksum_matches() {
         const ENTRY: usize = FRAME_BYTES + BODY_HEAD_BYTES;
         type Edit = fn(&mut Vec<u8>);
-        let edits: [(&str, Edit); 7] = [
+        let edits: [(&str, Edit); 6] = [
             ("a manifest of format 1", |bytes| bytes[8] = 0),
             ("a flag of 0 or 1", |bytes| bytes[FRAME_BYTES + 32] = 2),
             ("a flag of 0 or 1", |bytes| bytes[ENTRY + 32] = 7),
-            ("zeros behind each log file in a manifest", |bytes| bytes[ENTRY + 36] = 1),
             ("as many log files listed as there is room for", |bytes| bytes[FRAME_BYTES + 36] = 3),
             ("the end of the manifest", |bytes| bytes.push(0)),
             ("a number of segments", |bytes| bytes.truncate(FRAME_BYTES + 36)),

@@ -340,6 +340,10 @@ bugs! {
         "Auto writes zeros ahead on every file system."
     R141 ZerosThoughOff
         "Zeros are written ahead also where nothing was chosen."
+    R142 LinkNotChecked
+        "A record passes behind another one than it was written behind."
+    R143 AttestedLinkNotChecked
+        "Which records the manifest attests is not compared, only how far they reach."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -25,14 +25,14 @@ pub(crate) mod listing;
 use std::collections::VecDeque;
 use std::path::Path;
 
-use judge::{judge_stop, open_segment};
+use judge::{check_attested, judge_stop, open_segment};
 
 use crate::codec::change::{self, Change, NEVER};
 use crate::effect::effect;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::log::creation::{NewSegment, SegmentPlan, create_segment};
-use crate::log::record::{RecordHead, RecordKind};
+use crate::log::record::{End, RecordHead, RecordKind};
 use crate::log::scan::{Next, Record};
 use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, replace};
 use crate::manifest::{Manifest, SegmentEntry};
@@ -46,7 +46,7 @@ use crate::store::pins::Pins;
 /// A record behind the watermark, to be written again.
 #[derive(Debug)]
 pub(crate) struct TailRecord {
-    offset: u64,
+    before: End,
     head: RecordHead,
     payload: Vec<u8>,
 }
@@ -66,9 +66,9 @@ pub(crate) struct Replay {
     pub(crate) segments: u64,
     /// Where the last intact record of the last segment ends.
     #[cfg(feature = "planted")]
-    pub(crate) end: u64,
+    pub(crate) end: End,
     /// How far the open segment counts without its tail.
-    pub(crate) watermark: u64,
+    pub(crate) watermark: End,
     /// The records between watermark and end.
     pub(crate) tail: VecDeque<TailRecord>,
     /// How many commits and clock floors of the last segment lie below the watermark.
@@ -100,7 +100,7 @@ impl Replay {
             sometimes!("recovery/version-out-of-order");
             return Err(Error::corruption(
                 path,
-                record.offset,
+                record.before.at,
                 format_args!("record version {expected} at {} ms or later", self.last_time_ms),
                 format_args!("record version {version} at {time_ms} ms"),
             ));
@@ -123,7 +123,7 @@ impl Replay {
         }
         self.commits += 1;
         let changes = change::decode(record.payload)
-            .map_err(|m| Error::corruption(path, record.offset, m.expected, m.found))?;
+            .map_err(|m| Error::corruption(path, record.before.at, m.expected, m.found))?;
         let no_pins = Pins::default();
         sometimes!("recovery/batch-replayed", changes.len() > 1);
         let whole = changes.len();
@@ -165,6 +165,8 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
         let mut scan = open_segment(place, manifest, entry, steps.read_bytes)?;
         replay.segments += 1;
         replay.proven_in_last = 0;
+        let mut before = scan.read();
+        check_attested(before, before, entry, &path)?;
         loop {
             let next = match scan.next() {
                 Err(_) if planted!(ReadErrorEndsLog) => Next::End,
@@ -174,7 +176,10 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
                 Next::Record(record) => {
                     replay.apply(&record, &path)?;
                     replay.proven_in_last += u64::from(is_content(record.head.kind));
-                    replay.keep_tail(&record, entry.attested);
+                    replay.keep_tail(&record, entry.attested.at);
+                    let read = scan.read();
+                    check_attested(before, read, entry, &path)?;
+                    before = read;
                 }
                 Next::End => break,
                 Next::Stop(stop) => {
@@ -186,12 +191,12 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
                 }
             }
         }
-        let end = scan.position();
+        let end = scan.read();
         sometimes!("recovery/unclean-segment-read", entry.open && !manifest.clean);
         sometimes!("recovery/clean-segment-read", entry.open && manifest.clean);
         sometimes!("recovery/closed-segment-read", !entry.open);
         planted!(TailTrusted | AppendAfterTornTail | StaleRecordsBehindTail => replay.end = end);
-        replay.watermark = replay.tail.front().map_or(end, |record| record.offset);
+        replay.watermark = replay.tail.front().map_or(end, |record| record.before);
         let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).count();
         replay.proven_in_last -= tail as u64;
     }
@@ -207,14 +212,14 @@ impl Replay {
     /// to keep: they are read only as far as the manifest attests them.
     fn keep_tail(&mut self, record: &Record<'_>, attested: u64) {
         let proven = attested.max(record.head.synced);
-        while self.tail.front().is_some_and(|kept| kept.offset < proven) {
+        while self.tail.front().is_some_and(|kept| kept.before.at < proven) {
             sometimes!("recovery/tail-proven-by-later-record");
             self.tail.pop_front();
         }
-        if record.offset >= attested {
+        if record.before.at >= attested {
             sometimes!("recovery/tail-kept");
             self.tail.push_back(TailRecord {
-                offset: record.offset,
+                before: record.before,
                 head: record.head,
                 payload: record.payload.to_vec(),
             });
@@ -339,7 +344,7 @@ fn start(
     manifest.segments.push(SegmentEntry {
         number,
         salt: segment.header.salt,
-        attested: segment.length,
+        attested: segment.end,
         open: true,
     });
     manifest.next_file = number + 1 + NUMBERS_TAKEN;

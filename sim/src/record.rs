@@ -306,7 +306,6 @@ fn is_refusal(error: &io::Error) -> bool {
             | K::NotADirectory
             | K::IsADirectory
             | K::InvalidInput
-            | K::FileTooLarge
             | K::Interrupted
             | K::Unsupported
     )

@@ -196,6 +196,25 @@ fn a_failed_write_may_leave_a_record_without_its_padding() {
     case_passes(include_str!("cases/seed-20032874.json"));
 }
 
+/// The log of a session whose manifest was lost, since a sync had lied, came back in place of the
+/// one that was written over it, up to where that went on: a mixture of both.
+#[test]
+fn records_of_two_sessions_that_stood_at_the_same_place_are_not_mixed() {
+    case_passes(include_str!("cases/seed-100078020.json"));
+}
+
+/// The oracle was wrong: a write that meets the largest size of a file may have written a part.
+#[test]
+fn a_write_beyond_the_largest_size_may_leave_a_part_of_itself() {
+    case_passes(include_str!("cases/seed-100075008.json"));
+}
+
+/// Of runs of keys that became empty one behind the other, each second was passed over.
+#[test]
+fn keys_that_are_gone_side_by_side_are_released_in_one_round() {
+    case_passes(include_str!("cases/seed-100106552.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

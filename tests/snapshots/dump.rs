@@ -162,6 +162,10 @@ fn checksum(bytes: &[u8], computed: u32) -> String {
     format!("{computed:#010x}, as computed")
 }
 
+fn link(bytes: &[u8]) -> String {
+    format!("{:#010x}", number(bytes))
+}
+
 fn zeros(bytes: &[u8]) -> String {
     assert!(bytes.iter().all(|byte| *byte == 0), "zeros");
     String::new()
@@ -193,7 +197,7 @@ pub(crate) fn manifest(bytes: &[u8]) -> String {
         dump.listed(16, "salt", id);
         dump.listed(8, "attested length", decimal);
         dump.listed(4, "open", |b| if number(b) == 1 { "yes" } else { "no" }.to_owned());
-        dump.listed(4, "zeros", zeros);
+        dump.listed(4, "link", link);
     }
     dump.meets("engine/src/manifest.rs");
     assert_eq!(dump.position(), bytes.len(), "nothing behind the manifest");
@@ -259,7 +263,13 @@ pub(crate) fn record(segment: &[u8], (at, total): (usize, usize)) -> String {
     dump.fixed(4, "payload length", decimal);
     dump.fixed(8, "version", decimal);
     dump.fixed(8, "engine time", |b| format!("{} ms", number(b)));
-    dump.fixed(8, "synced offset", decimal);
+    dump.fixed(4, "synced offset", decimal);
+    let before = records(segment).into_iter().find(|(begin, length)| begin + length == at);
+    let checksum_at = before.map_or(64, |(begin, _)| begin);
+    dump.fixed(4, "link", |b| {
+        assert_eq!(b, &segment[checksum_at..checksum_at + 4], "the checksum before");
+        format!("{}, the checksum at {checksum_at}", link(b))
+    });
     dump.fixed(1, "kind", |_| name.to_owned());
     dump.meets("engine/src/log/record.rs");
     match kind {

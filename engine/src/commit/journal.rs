@@ -116,7 +116,7 @@ impl Journal {
             file: Arc::clone(self.writer.file()),
             path: Arc::clone(self.writer.path()),
             segment: self.writer.number(),
-            written: self.writer.written(),
+            written: self.writer.written().at,
             batched,
         }
     }
@@ -249,7 +249,7 @@ impl Journal {
         next.segments.push(SegmentEntry {
             number,
             salt: segment.header.salt,
-            attested: segment.length,
+            attested: segment.end,
             open: true,
         });
         if let Err(failure) = self.replace(next) {
@@ -269,11 +269,11 @@ impl Journal {
             segment.file,
             &segment.path,
             &segment.header,
-            segment.length,
-            segment.length,
+            segment.end,
+            segment.end.at,
             options,
         );
-        gate.switch_to(number, segment.length);
+        gate.switch_to(number, segment.end.at);
         sometimes!("journal/rotated");
         self.ended = false;
         Ok(())
@@ -282,7 +282,7 @@ impl Journal {
     /// Whether a record of at most `bytes` must go into a new segment.
     pub(crate) fn needs_rotation(&self, bytes: u64, options: &Options) -> bool {
         let ignores_buffer = planted!(RotationIgnoresBuffer);
-        let end = if ignores_buffer { self.writer.written() } else { self.writer.end() };
+        let end = if ignores_buffer { self.writer.written().at } else { self.writer.end() };
         self.ended || (!self.writer.is_empty() && end + bytes > options.segment_bytes)
     }
 

@@ -71,7 +71,8 @@ impl Writer {
 
     /// The head of the next record.
     pub(crate) fn head(&self, kind: RecordKind, synced: u64) -> RecordHead {
-        let synced = if planted!(UnsyncedAttested) { self.journal.log().written() } else { synced };
+        let synced =
+            if planted!(UnsyncedAttested) { self.journal.log().written().at } else { synced };
         RecordHead { kind, version: self.last_version, time_ms: self.last_time_ms, synced }
     }
 }

@@ -231,7 +231,7 @@ impl Builder {
         planted!(VersionResetOnOpen => replay.last_version = 0);
         let session_begun = !manifest.0.clean;
         let gate = SyncGate::default();
-        gate.switch_to(writer.number(), writer.written());
+        gate.switch_to(writer.number(), writer.written().at);
         let memtable = match report.created {
             true => Memtable::new(&manifest.0.store_id, &self.options.steps),
             false => std::mem::take(&mut replay.memtable),
@@ -387,8 +387,8 @@ impl Builder {
         orphans: &mut Vec<OwnName>,
     ) -> ((Manifest, InForce), LogWriter) {
         orphans.extend(left);
-        let NewSegment { file, path, header, length } = segment;
-        (manifest, LogWriter::new(file, &path, &header, length, length, &self.options))
+        let NewSegment { file, path, header, end } = segment;
+        (manifest, LogWriter::new(file, &path, &header, end, end.at, &self.options))
     }
 
     /// Removes what an unfinished creation left; no record was ever in it.

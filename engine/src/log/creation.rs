@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use runstone_vfs::{VfsFile, write_all_at};
 
-use super::record::{RecordHead, RecordKind};
+use super::record::{End, RecordHead, RecordKind};
 use super::segment::SegmentHeader;
 use super::writer::{SECTOR_BYTES, pad};
 use crate::error::Error;
@@ -26,8 +26,8 @@ pub(crate) struct NewSegment {
     pub(crate) file: Arc<dyn VfsFile>,
     pub(crate) path: PathBuf,
     pub(crate) header: SegmentHeader,
-    /// Its length: header and records.
-    pub(crate) length: u64,
+    /// Where its records end.
+    pub(crate) end: End,
 }
 
 /// What a new segment is to be.
@@ -73,7 +73,7 @@ pub(crate) fn create_segment<'a>(
     let failed = |path: &Path, e| WriteFailure::Failed(Error::io("syncing", path, e));
 
     // 2. Its content.
-    let (mut bytes, mut written) = (header.encode(), 0);
+    let (mut bytes, mut end, mut written) = (header.encode(), header.end(), 0);
     let mut content = Ok(());
     for (head, payload) in records {
         if bytes.len() >= step_bytes && content.is_ok() {
@@ -82,14 +82,13 @@ pub(crate) fn create_segment<'a>(
             written += bytes.len() as u64;
             bytes.clear();
         }
-        let (offset, head) = (written + bytes.len() as u64, RecordHead { synced: 0, ..head });
-        header.seal().append(&mut bytes, offset, head, |out| out.extend_from_slice(payload));
+        let head = RecordHead { synced: 0, ..head };
+        end = header.seal().append(&mut bytes, end, head, |out| out.extend_from_slice(payload));
     }
     if padded {
         sometimes!("creation/padded");
-        let end = written + bytes.len() as u64;
         let head = RecordHead { kind: RecordKind::Padding, version, time_ms, synced: 0 };
-        pad(header.seal(), &mut bytes, end, head);
+        end = pad(header.seal(), &mut bytes, end, head);
     }
     planted!(SegmentSyncedInPart => file.sync().map_err(|e| failed(&path, e))?);
     if let Err(e) = content.and_then(|()| write_all_at(&*file, &bytes, written)) {
@@ -105,7 +104,8 @@ pub(crate) fn create_segment<'a>(
         place.sync_names().map_err(|e| failed(place.dir_path(), e))?;
     }
     left.pop();
-    Ok(NewSegment { file, path, header, length: written + bytes.len() as u64 })
+    debug_assert_eq!(end.at, written + bytes.len() as u64);
+    Ok(NewSegment { file, path, header, end })
 }
 
 /// Makes an empty file of the first number, from this one on, whose name is not taken, be it by a

@@ -21,9 +21,10 @@ impl LogWriter {
     pub(super) fn go_on_behind(&mut self, outcome: io::Result<()>) -> Result<(), WriteFailure> {
         match outcome {
             Err(e) if is_disk_full(&e) => {
-                let length = self.file.len().unwrap_or(self.written);
-                self.written = self.written.max(length.next_multiple_of(8));
-                self.allocated = self.allocated.max(self.written);
+                let length = self.file.len().unwrap_or(self.written.at);
+                self.written.at = self.written.at.max(length.next_multiple_of(8));
+                self.allocated = self.allocated.max(self.written.at);
+                self.end.at = self.written.at + self.buffered();
                 Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
             }
             outcome => self.conclude(outcome, 0),

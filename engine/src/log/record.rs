@@ -7,8 +7,10 @@
 //!      4      4  payload length n
 //!      8      8  version: of this commit; of the last one before, in the other kinds
 //!     16      8  engine time, ms
-//!     24      8  synced offset: this file was synced up to here, with Ok, before this
+//!     24      4  synced offset: this file was synced up to here, with Ok, before this
 //!                record was written
+//!     28      4  link: the checksum of the record before this one in the segment, and in the
+//!                first one that of the header
 //!     32      1  kind: 1 commit, 2 watermark, 3 clock floor, 4 padding
 //!     33      n  payload: changes (codec/change.rs) in a commit, zeros in padding, else none
 //!   33+n   0..7  zeros, up to a multiple of 8
@@ -20,6 +22,15 @@
 //! (5) the checksum matches. The checksum is not chained to the record before, so that a
 //! record behind damage can be judged; offset and seal in it keep stale records, misdirected
 //! writes, and log bytes stored as a value from passing.
+//!
+//! An intact record **follows** another if its link is the other's checksum. A disk that says Ok
+//! to a sync and keeps nothing may show, where records were overwritten, the older ones, which are
+//! intact; but what was written behind the newer ones does not follow them. So the log is what
+//! follows from the header on, and the manifest names the link of what it attests; see
+//! `docs/decisions/0013-records-are-linked.md`.
+//!
+//! No segment reaches 4 GiB: it ends with the record that passes `segment_bytes`, which is at most
+//! 1 GiB, and no record is longer.
 
 use crc32fast::Hasher;
 
@@ -81,10 +92,21 @@ pub(crate) struct RecordHead {
     pub(crate) synced: u64,
 }
 
+/// Where records end, in a file or a buffer: the next one stands there, and follows the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The file offset.
+    pub(crate) at: u64,
+    /// The checksum of the last record; where there is none yet, that of the segment's header.
+    pub(crate) link: u32,
+}
+
 /// A record's fields as they stand on disk, believed only so far that its length is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawHead {
-    checksum: u32,
+    pub(crate) checksum: u32,
+    /// The checksum of the record that it follows.
+    pub(crate) link: u32,
     pub(crate) head: RecordHead,
     pub(crate) total_bytes: u64,
 }
@@ -150,14 +172,15 @@ pub(crate) fn parse_head(
             "a record of {total_bytes} bytes where the file has only {room} left"
         )));
     }
-    let synced = le_u64(bytes, 24);
+    let synced = u64::from(le_u32(bytes, 24));
     if synced > offset {
         return Err(NotIntact::new(format!(
             "a damaged record: it claims that {synced} bytes were synced before it, and begins at {offset}"
         )));
     }
     let head = RecordHead { kind, version: le_u64(bytes, 8), time_ms: le_u64(bytes, 16), synced };
-    Ok(RawHead { checksum: le_u32(bytes, 0), head, total_bytes })
+    let (checksum, link) = (le_u32(bytes, 0), le_u32(bytes, 28));
+    Ok(RawHead { checksum, link, head, total_bytes })
 }
 
 /// The seed of a segment's checksums: made from the store's id and the segment's salt.
@@ -179,21 +202,24 @@ impl Seal {
         hasher.finalize()
     }
 
-    /// Appends a record that will stand at file offset `offset`; `payload` appends the
-    /// payload's bytes. Returns the record's length.
+    /// Appends a record that will stand at `end`, and follows what ends there; `payload` appends
+    /// the payload's bytes. Returns where the record ends.
     pub(crate) fn append(
         self,
         out: &mut Vec<u8>,
-        offset: u64,
+        end: End,
         head: RecordHead,
         payload: impl FnOnce(&mut Vec<u8>),
-    ) -> u64 {
-        debug_assert!(offset.is_multiple_of(RECORD_ALIGN) && head.synced <= offset);
+    ) -> End {
+        debug_assert!(end.at.is_multiple_of(RECORD_ALIGN) && head.synced <= end.at);
         let start = out.len();
         let mut fixed = [0u8; RECORD_HEAD_BYTES];
         fixed[8..16].copy_from_slice(&head.version.to_le_bytes());
         fixed[16..24].copy_from_slice(&head.time_ms.to_le_bytes());
-        fixed[24..32].copy_from_slice(&head.synced.to_le_bytes());
+        // Of a longer segment less would be attested than could be, which is true as well.
+        let synced = u32::try_from(head.synced).unwrap_or(u32::MAX);
+        fixed[24..28].copy_from_slice(&synced.to_le_bytes());
+        fixed[28..32].copy_from_slice(&end.link.to_le_bytes());
         fixed[32] = head.kind.to_byte();
         out.extend_from_slice(&fixed);
         payload(out);
@@ -205,11 +231,11 @@ impl Seal {
         if let Some(field) = out.get_mut(start + 4..start + 8) {
             field.copy_from_slice(&length);
         }
-        let checksum = self.checksum(offset, out.get(start + 4..).unwrap_or_default());
+        let checksum = self.checksum(end.at, out.get(start + 4..).unwrap_or_default());
         if let Some(field) = out.get_mut(start..start + 4) {
             field.copy_from_slice(&checksum.to_le_bytes());
         }
-        (out.len() - start) as u64
+        End { at: end.at + (out.len() - start) as u64, link: checksum }
     }
 
     /// Judges a whole record (`raw.total_bytes` long) at `offset`; returns its payload.
@@ -268,7 +294,10 @@ mod tests {
         let mut out = Vec::new();
         let head =
             RecordHead { kind: RecordKind::Commit, version: 7, time_ms: 8, synced: OFFSET - 8 };
-        seal().append(&mut out, OFFSET, head, |out| out.extend_from_slice(payload));
+        let end = End { at: OFFSET, link: 9 };
+        let end = seal().append(&mut out, end, head, |out| out.extend_from_slice(payload));
+        assert_eq!(end.at, OFFSET + out.len() as u64);
+        assert_eq!(end.link, le_u32(&out, 0));
         out
     }
 

@@ -1,8 +1,8 @@
 //! Reading a segment, record by record.
 //!
 //! Invariants: a read error is an error, never the end of the log; nothing is skipped: the
-//! scan ends at the first record that is not intact, and says why; the buffer never holds
-//! more than one step of reading or one record, whichever is larger.
+//! scan ends at the first record that is not intact, or does not follow the one before, and says
+//! why; the buffer never holds more than one step of reading or one record, whichever is larger.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use runstone_vfs::{VfsFile, read_full_at};
 
 use super::record::{
-    NotIntact, RECORD_ALIGN, RECORD_BYTES_MIN, RecordHead, RecordKind, Seal, parse_head,
+    End, NotIntact, RECORD_ALIGN, RECORD_BYTES_MIN, RecordHead, RecordKind, Seal, parse_head,
 };
-use super::segment::{HEADER_LEN, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::segment::{HEADER_LEN, SegmentHeader};
 use crate::error::{Error, Result};
 
 /// How many times the segment's length the search for later records may checksum.
@@ -21,7 +21,8 @@ const SEARCH_WORK_FACTOR: u64 = 16;
 /// An intact record.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {
-    pub(crate) offset: u64,
+    /// Where the record before it ends, and it begins.
+    pub(crate) before: End,
     pub(crate) head: RecordHead,
     pub(crate) payload: &'a [u8],
     /// The whole record, as it stands on disk.
@@ -48,7 +49,8 @@ pub(crate) struct SegmentScan {
     seal: Seal,
     /// Where reading ends: the file's length, or the attested one.
     end: u64,
-    position: u64,
+    /// How far it has been read.
+    read: End,
     /// How much is read at once.
     step_bytes: u64,
     buffer: Vec<u8>,
@@ -84,9 +86,9 @@ impl SegmentScan {
             file,
             path: path.to_owned(),
             seal: header.seal(),
+            read: header.end(),
             header,
             end,
-            position: SEGMENT_HEADER_BYTES,
             step_bytes,
             buffer: Vec::new(),
             buffer_at: 0,
@@ -98,18 +100,24 @@ impl SegmentScan {
     }
 
     pub(crate) fn position(&self) -> u64 {
-        self.position
+        self.read.at
+    }
+
+    /// Where the last record that was passed ends.
+    pub(crate) fn read(&self) -> End {
+        self.read
     }
 
     pub(crate) fn file_end(&self) -> u64 {
         self.end
     }
 
-    /// Judges the record at the position; passes it if it is intact.
+    /// Judges the record at the position; passes it if it is intact and follows the one before.
     ///
     /// Error: [`Error::Io`].
     pub(crate) fn next(&mut self) -> Result<Next<'_>> {
-        let offset = self.position;
+        let before = self.read;
+        let offset = before.at;
         if offset == self.end {
             sometimes!("scan/end-as-attested");
             return Ok(Next::End);
@@ -134,14 +142,20 @@ impl SegmentScan {
                 sometimes!("scan/record-not-intact");
                 Ok(Next::Stop(stop))
             }
+            Ok(_payload) if raw.link != before.link && !planted!(LinkNotChecked) => {
+                sometimes!("scan/record-of-another-past");
+                Ok(Next::Stop(NotIntact::new(
+                    "a record that was written behind another one than the one before it",
+                )))
+            }
             Ok(_payload) => {
-                self.position = offset + raw.total_bytes;
+                self.read = End { at: offset + raw.total_bytes, link: raw.checksum };
                 let bytes = self.held(offset, raw.total_bytes);
                 let payload_end = super::record::RECORD_HEAD_BYTES
                     + u32::from_le_bytes(array4(bytes, 4)) as usize;
                 let payload =
                     bytes.get(super::record::RECORD_HEAD_BYTES..payload_end).unwrap_or_default();
-                Ok(Next::Record(Record { offset, head: raw.head, payload, bytes }))
+                Ok(Next::Record(Record { before, head: raw.head, payload, bytes }))
             }
         }
     }
@@ -154,7 +168,7 @@ impl SegmentScan {
     /// Errors: [`Error::Io`]; [`Error::Corruption`] if so many bytes look like records that
     /// the search would not end in reasonable time.
     pub(crate) fn find_proof_behind(&mut self, version_min: u64) -> Result<Option<(u64, u64)>> {
-        let torn_at = self.position;
+        let torn_at = self.read.at;
         self.find_behind(torn_at, |head| head.synced > torn_at && head.version >= version_min)
     }
 
@@ -210,14 +224,14 @@ impl SegmentScan {
                 return Ok(true);
             }
         }
-        Ok(self.find_behind(self.position, counts)?.is_some())
+        Ok(self.find_behind(self.read.at, counts)?.is_some())
     }
 
     /// How many bytes from the position on there are, up to the last that is not zero.
     ///
     /// Error: [`Error::Io`].
     pub(crate) fn bytes_behind(&mut self) -> Result<u64> {
-        let from = self.position;
+        let from = self.read.at;
         let (mut at, mut last) = (from, from);
         while at < self.end {
             let len = self.step_bytes.min(self.end - at);

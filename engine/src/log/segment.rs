@@ -18,7 +18,7 @@
 
 use std::path::Path;
 
-use super::record::{RECORD_ALIGN, Seal, checksums};
+use super::record::{End, RECORD_ALIGN, Seal, checksums};
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 
@@ -47,6 +47,14 @@ pub(crate) struct SegmentHeader {
 impl SegmentHeader {
     pub(crate) fn seal(&self) -> Seal {
         Seal::new(&self.store_id, &self.salt)
+    }
+
+    /// Where its records begin, and what the first of them follows.
+    pub(crate) fn end(&self) -> End {
+        let bytes = self.encode();
+        let checksum = bytes.get(CHECKSUM_AT..).and_then(|rest| rest.first_chunk());
+        let link = u32::from_le_bytes(checksum.copied().unwrap_or_default());
+        End { at: SEGMENT_HEADER_BYTES, link }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use runstone_vfs::{VfsFile, is_disk_full, read_full_at, write_all_at};
 
 use super::record::{
-    RECORD_BYTES_MIN, RECORD_HEAD_BYTES, RecordHead, RecordKind, Seal, parse_head,
+    End, RECORD_BYTES_MIN, RECORD_HEAD_BYTES, RecordHead, RecordKind, Seal, parse_head,
 };
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::error::Error;
@@ -27,12 +27,13 @@ pub(super) const SECTOR_BYTES: u64 = 512;
 /// How much is zeroed by one call.
 static ZERO_CHUNK: [u8; 64 << 10] = [0; 64 << 10];
 
-/// Appends to `out`, which ends at file offset `end`, a padding record up to a sector's end.
-pub(crate) fn pad(seal: Seal, out: &mut Vec<u8>, end: u64, head: RecordHead) {
-    let over = end % SECTOR_BYTES;
+/// Appends to `out`, which ends at `end` of the file, a padding record up to a sector's end.
+/// Returns where it ends.
+pub(crate) fn pad(seal: Seal, out: &mut Vec<u8>, end: End, head: RecordHead) -> End {
+    let over = end.at % SECTOR_BYTES;
     if over == 0 {
         sometimes!("writer/ends-at-a-sector");
-        return;
+        return end;
     }
     let mut gap = SECTOR_BYTES - over;
     if gap < RECORD_BYTES_MIN {
@@ -41,8 +42,9 @@ pub(crate) fn pad(seal: Seal, out: &mut Vec<u8>, end: u64, head: RecordHead) {
     }
     let payload = usize::try_from(gap).unwrap_or(0).saturating_sub(RECORD_HEAD_BYTES);
     let head = RecordHead { kind: RecordKind::Padding, ..head };
-    let length = seal.append(out, end, head, |out| out.resize(out.len() + payload, 0));
-    debug_assert!((end + length).is_multiple_of(SECTOR_BYTES));
+    let end = seal.append(out, end, head, |out| out.resize(out.len() + payload, 0));
+    debug_assert!(end.at.is_multiple_of(SECTOR_BYTES));
+    end
 }
 
 /// The segment that is appended to.
@@ -52,8 +54,10 @@ pub(crate) struct LogWriter {
     pub(super) path: Arc<Path>,
     number: u64,
     seal: Seal,
-    pub(super) written: u64,
+    pub(super) written: End,
     buffer: Vec<u8>,
+    /// Where the records in the buffer end.
+    pub(super) end: End,
     /// The file reaches at least this far, or less if a cut has failed.
     pub(super) allocated: u64,
     pub(super) behind: Behind,
@@ -89,7 +93,7 @@ impl LogWriter {
         file: Arc<dyn VfsFile>,
         path: &Path,
         header: &SegmentHeader,
-        written: u64,
+        written: End,
         allocated: u64,
         options: &Options,
     ) -> Self {
@@ -100,7 +104,8 @@ impl LogWriter {
             seal: header.seal(),
             written,
             buffer: Vec::new(),
-            allocated: allocated.max(written),
+            end: written,
+            allocated: allocated.max(written.at),
             behind: Behind::Clean,
             header_end: if options.pad_to_sector { SECTOR_BYTES } else { SEGMENT_HEADER_BYTES },
             preallocate: Preallocate {
@@ -126,13 +131,13 @@ impl LogWriter {
     }
 
     /// How far the operating system has the log.
-    pub(crate) fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> End {
         self.written
     }
 
     /// Where the next record will stand.
     pub(crate) fn end(&self) -> u64 {
-        self.written + self.buffer.len() as u64
+        self.end.at
     }
 
     /// The bytes that wait in memory.
@@ -169,19 +174,26 @@ impl LogWriter {
     /// Forgets the buffered records behind a mark.
     pub(crate) fn truncate_to(&mut self, mark: usize) {
         self.buffer.truncate(mark);
+        self.end = self.written;
+        // What stays is looked through for the last of its records: only a full disk comes here.
+        let mut rest = self.buffer.as_slice();
+        while let Ok(raw) = parse_head(rest, self.end.at, u64::MAX) {
+            self.end = End { at: self.end.at + raw.total_bytes, link: raw.checksum };
+            let length = usize::try_from(raw.total_bytes).unwrap_or(usize::MAX);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        debug_assert_eq!(self.end.at, self.written.at + self.buffer.len() as u64);
     }
 
     /// Appends a record to the buffer.
     pub(crate) fn append(&mut self, head: RecordHead, payload: impl FnOnce(&mut Vec<u8>)) {
-        let offset = self.end();
-        self.seal.append(&mut self.buffer, offset, head, payload);
+        self.end = self.seal.append(&mut self.buffer, self.end, head, payload);
     }
 
     /// Ends the buffered records at a sector, if the options ask for it.
     pub(crate) fn pad(&mut self, head: RecordHead) {
         if self.preallocate.padded {
-            let end = self.end();
-            pad(self.seal, &mut self.buffer, end, head);
+            self.end = pad(self.seal, &mut self.buffer, self.end, head);
         }
     }
 
@@ -197,7 +209,7 @@ impl LogWriter {
         }
         let outcome = self
             .preallocate_to(self.end())
-            .and_then(|()| write_all_at(&*self.file, &self.buffer, self.written));
+            .and_then(|()| write_all_at(&*self.file, &self.buffer, self.written.at));
         planted!(WriteErrorSwallowed => return self.swallow(outcome));
         planted!(AppendAfterFailedWrite => return self.go_on_behind(outcome));
         planted!(FailedWriteForgotten => return self.forget(outcome));
@@ -212,8 +224,8 @@ impl LogWriter {
     ) -> Result<(), WriteFailure> {
         match outcome {
             Ok(()) => {
-                self.written = self.end();
-                self.allocated = self.allocated.max(self.written);
+                self.written = self.end;
+                self.allocated = self.allocated.max(self.written.at);
                 self.buffer.clear();
                 Ok(())
             }
@@ -251,14 +263,14 @@ impl LogWriter {
     ///
     /// Errors: [`WriteFailure::Full`] if there is no room for that: it may be tried again.
     pub(crate) fn trim(&mut self) -> Result<(), WriteFailure> {
-        if self.allocated == self.written && self.behind != Behind::Part {
+        if self.allocated == self.written.at && self.behind != Behind::Part {
             return Ok(());
         }
-        self.file.set_len(self.written).map_err(|e| {
+        self.file.set_len(self.written.at).map_err(|e| {
             sometimes!("writer/no-room-for-a-cut", is_disk_full(&e));
             WriteFailure::of_a_write("truncating", self.path.to_path_buf(), e)
         })?;
-        self.allocated = self.written;
+        self.allocated = self.written.at;
         if self.behind == Behind::Part {
             sometimes!("writer/cut-at-last");
             self.behind = Behind::Cut;
@@ -269,11 +281,11 @@ impl LogWriter {
 
     /// After a full disk: removes what was written in part, however far that reached.
     fn cut_back(&mut self, refusable: usize) -> Result<(), WriteFailure> {
-        let unknown = if planted!(UnmeasuredUncut) { self.written } else { u64::MAX };
+        let unknown = if planted!(UnmeasuredUncut) { self.written.at } else { u64::MAX };
         let length = self.file.len().unwrap_or(unknown);
-        if length == self.written {
+        if length == self.written.at {
             sometimes!("writer/nothing-to-cut");
-            self.allocated = self.written;
+            self.allocated = length;
             return Ok(());
         }
         // Looked at before the cut, which may show its effect, and still not last.
@@ -298,7 +310,7 @@ impl LogWriter {
     fn holds_refused(&self, refusable: usize, file_length: u64) -> bool {
         planted!(WholeRecordLeft => return false);
         let refused = self.buffer.get(refusable..).unwrap_or_default();
-        let at = self.written.saturating_add(refusable as u64);
+        let at = self.written.at.saturating_add(refusable as u64);
         let Ok(head) = parse_head(refused, at, u64::MAX) else { return !refused.is_empty() };
         let length = usize::try_from(head.total_bytes).unwrap_or(usize::MAX);
         let Some(record) = refused.get(..length) else { return true };
@@ -388,7 +400,7 @@ mod tests {
     fn padded(end: u64) -> Option<(RecordHead, u64)> {
         let head = RecordHead { kind: RecordKind::Watermark, version: 3, time_ms: 4, synced: 5 };
         let (seal, mut out) = (Seal::new(&[1; 16], &[2; 16]), Vec::new());
-        pad(seal, &mut out, end, head);
+        pad(seal, &mut out, End { at: end, link: 5 }, head);
         if out.is_empty() {
             return None;
         }
@@ -421,7 +433,8 @@ mod tests {
             let options =
                 Options { preallocate_bytes, segment_bytes, preallocation, ..Options::default() };
             let at = SEGMENT_HEADER_BYTES;
-            let mut writer = LogWriter::new(Arc::clone(&file), path, &header, at, at, &options);
+            let mut writer =
+                LogWriter::new(Arc::clone(&file), path, &header, header.end(), at, &options);
             for (bytes, expected) in [
                 (40, at + 40 + 200_000),
                 (100_000, at + 40 + 200_000), // as far as it reaches already

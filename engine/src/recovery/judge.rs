@@ -8,7 +8,7 @@ use std::path::Path;
 use runstone_vfs::Access;
 
 use crate::error::{Error, Result};
-use crate::log::record::NotIntact;
+use crate::log::record::{End, NotIntact};
 use crate::log::scan::SegmentScan;
 use crate::log::segment::hex;
 use crate::manifest::{Manifest, SegmentEntry};
@@ -37,7 +37,7 @@ pub(super) fn open_segment(
         }
         Err(e) => return Err(Error::io("opening", path, e)),
     };
-    let end = (!entry.open || manifest.clean).then_some(entry.attested);
+    let end = (!entry.open || manifest.clean).then_some(entry.attested.at);
     let scan = SegmentScan::open(file, path, end, step_bytes)?;
     let header = scan.header();
     if header.store_id != manifest.store_id {
@@ -62,16 +62,46 @@ pub(super) fn open_segment(
             ),
         ));
     }
-    if scan.file_end() < entry.attested {
+    if scan.file_end() < entry.attested.at {
         sometimes!("recovery/segment-too-short");
         return Err(Error::corruption(
             path,
             scan.file_end(),
-            format_args!("at least the {} bytes that the manifest vouches for", entry.attested),
+            format_args!("at least the {} bytes that the manifest vouches for", entry.attested.at),
             format_args!("the end of the file after {} bytes", scan.file_end()),
         ));
     }
     Ok(scan)
+}
+
+/// Whether the records up to the attested length are those that the manifest was written behind;
+/// `before` and `read` are where the record that was read last begins and ends.
+pub(super) fn check_attested(
+    before: End,
+    read: End,
+    entry: &SegmentEntry,
+    path: &Path,
+) -> Result<()> {
+    let End { at, link } = entry.attested;
+    if read.at < at || before.at > at || (read.at > at && before.at == at) {
+        return Ok(());
+    }
+    if read == entry.attested || planted!(AttestedLinkNotChecked) {
+        return Ok(());
+    }
+    sometimes!("recovery/attested-records-are-others");
+    let found = match read.at == at {
+        true => format!("others, of which the last has {:08x}", read.link),
+        false => format!("others, of which one ends at {}", read.at),
+    };
+    Err(Error::corruption(
+        path,
+        before.at,
+        format_args!(
+            "the records up to {at} that the manifest vouches for, of which the last has the checksum {link:08x}"
+        ),
+        found,
+    ))
 }
 
 /// Whether a record that is not intact is the end of the log; otherwise the error.
@@ -85,7 +115,7 @@ pub(super) fn judge_stop(
     let at = scan.position();
     planted!(TornTailFatal => return Err(Error::corruption(path, at, "an intact record", stop.found)));
     planted!(DamagedHeadEndsLog => if !stop.found.contains("checksum") { return Ok(()) });
-    if at < entry.attested {
+    if at < entry.attested.at {
         planted!(LengthOnlyValidation => return Ok(()));
         sometimes!("recovery/damage-below-attested");
         return Err(Error::corruption(
@@ -93,7 +123,7 @@ pub(super) fn judge_stop(
             at,
             format_args!(
                 "an intact record, since the manifest vouches for the first {} bytes",
-                entry.attested
+                entry.attested.at
             ),
             stop.found,
         ));

@@ -9,7 +9,7 @@ use runstone_vfs::{MemVfs, Vfs};
 use super::*;
 use crate::clock::Entropy;
 use crate::codec::value::Stored;
-use crate::log::segment::SEGMENT_HEADER_BYTES;
+use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::names::LOCK;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
@@ -62,8 +62,13 @@ fn store(place: &Place, records: &[(RecordHead, Vec<u8>)]) -> Manifest {
     let records = records.iter().map(|(head, payload)| (*head, payload.as_slice()));
     let segment =
         create_segment(place, plan, records, &mut Vec::new()).map_err(Error::from).unwrap();
-    let entry = SegmentEntry { number: 1, salt: [7; 16], attested: segment.length, open: true };
+    let entry = SegmentEntry { number: 1, salt: [7; 16], attested: segment.end, open: true };
     Manifest { store_id: [3; 16], epoch: 1, next_file: 4, clean: true, segments: vec![entry] }
+}
+
+/// The header of the only segment of [`store`].
+fn header(manifest: &Manifest) -> SegmentHeader {
+    SegmentHeader { store_id: manifest.store_id, salt: [7; 16], number: 1, epoch: 1 }
 }
 
 /// Where the corruption is, what was expected and what was found.
@@ -96,7 +101,7 @@ fn intact_records_whose_versions_or_times_do_not_follow_each_other_are_corruptio
     ] {
         let place = place();
         let first = record(Commit, 1, 10, &delete());
-        let second_at = store(&place, std::slice::from_ref(&first)).segments[0].attested;
+        let second_at = store(&place, std::slice::from_ref(&first)).segments[0].attested.at;
         place.remove(OwnName::Segment([3; 16], 1)).unwrap();
         let payload = if kind == Commit { delete() } else { Vec::new() };
         let manifest = store(&place, &[first, record(kind, version, time_ms, &payload)]);
@@ -141,8 +146,8 @@ fn a_segment_shorter_than_the_manifest_attests_is_corruption_where_it_ends() {
     for clean in [true, false] {
         let place = place();
         let mut manifest = store(&place, &[record(RecordKind::Commit, 1, 1, &delete())]);
-        let end = manifest.segments[0].attested;
-        manifest.segments[0].attested += 8;
+        let end = manifest.segments[0].attested.at;
+        manifest.segments[0].attested.at += 8;
         manifest.clean = clean;
         let (offset, expected, _) = refused(&place, &manifest);
         assert_eq!(offset, end);
@@ -181,14 +186,14 @@ fn a_repair_makes_the_tail_durable_in_a_segment_of_the_next_epoch_and_then_names
     let place = place();
     let records = [record(RecordKind::Commit, 1, 10, &delete())];
     let mut found = store(&place, &records);
-    let whole = found.segments[0].attested;
+    let whole = found.segments[0].attested.at;
     found.clean = false;
-    found.segments[0].attested = SEGMENT_HEADER_BYTES;
+    found.segments[0].attested = header(&found).end();
     let tail = replay(&place, &found, &Steps::default()).unwrap();
-    assert_eq!((tail.watermark, tail.tail_commits()), (SEGMENT_HEADER_BYTES, 1));
+    assert_eq!((tail.watermark, tail.tail_commits()), (header(&found).end(), 1));
     let (next, segment) = repaired(&place, &found, &tail, &Options::default());
-    assert_eq!((segment.header.number, segment.header.epoch, segment.length), (5, 2, whole));
-    let entry = SegmentEntry { number: 5, salt: [7; 16], attested: whole, open: true };
+    assert_eq!((segment.header.number, segment.header.epoch, segment.end.at), (5, 2, whole));
+    let entry = SegmentEntry { number: 5, salt: [7; 16], attested: segment.end, open: true };
     let next_file = 6 + NUMBERS_TAKEN;
     let store_id = found.store_id;
     let expected = Manifest { store_id, epoch: 2, next_file, clean: false, segments: vec![entry] };
@@ -205,22 +210,22 @@ fn a_tail_of_several_steps_is_written_again_as_it_was() {
             let records: Vec<_> =
                 (1..=records).map(|n| record(RecordKind::Commit, n, n, &put(100_000))).collect();
             let mut found = store(&place, &records);
-            let whole = found.segments[0].attested;
+            let whole = found.segments[0].attested.at;
             found.clean = false;
-            found.segments[0].attested = SEGMENT_HEADER_BYTES;
+            found.segments[0].attested = header(&found).end();
             let tail = replay(&place, &found, &Steps::default()).unwrap();
             let mut options = Options { pad_to_sector: padded, ..Options::default() };
             options.steps.rewrite_bytes = step_bytes;
             let (next, segment) = repaired(&place, &found, &tail, &options);
             let end = if padded { whole.next_multiple_of(512) } else { whole };
-            assert_eq!(segment.length, end);
+            assert_eq!(segment.end.at, end);
             let again = replay(&place, &next, &Steps::default()).unwrap();
             let count = records.len() as u64;
             assert_eq!(
                 (again.commits, again.last_version, again.last_time_ms),
                 (count, count, count)
             );
-            assert_eq!((again.watermark, again.tail_commits()), (end, 0));
+            assert_eq!((again.watermark, again.tail_commits()), (segment.end, 0));
             let mut bytes = vec![0; usize::try_from(end).unwrap()];
             let read = runstone_vfs::read_full_at(&*segment.file, &mut bytes, 0).unwrap();
             assert_eq!((read as u64, segment.file.len().unwrap()), (end, end));
@@ -232,5 +237,41 @@ fn a_tail_of_several_steps_is_written_again_as_it_was() {
             written.iter().filter(|(count, as_padded, _)| (*count, *as_padded) == (3, padded));
         let first = same.next().unwrap();
         assert!(same.all(|other| other == first), "the steps leave no trace in the segment");
+    }
+}
+
+/// The manifest tells by the checksum of the last record which ones it was written behind, so that
+/// others of the same lengths, versions and times do not pass for them.
+#[test]
+fn records_that_are_not_those_which_the_manifest_attests_are_corruption() {
+    let records = |byte| {
+        let payload = |n: u8| {
+            let key = PhysicalKey::new(RunId::from_bytes([byte; 16]), TypeTag::KV, &[n]);
+            let mut payload = Vec::new();
+            change::encode(&mut payload, &[Change::Delete { key }]);
+            payload
+        };
+        (1..4).map(|n| record(RecordKind::Commit, n.into(), 1, &payload(n))).collect::<Vec<_>>()
+    };
+    for is_clean in [true, false] {
+        for count in 1..=3 {
+            let (own, other) = (place(), place());
+            let mut manifest = store(&own, &records(1)[..count]);
+            manifest.clean = is_clean;
+            assert!(replay(&own, &manifest, &Steps::default()).is_ok());
+            store(&other, &records(2)[..count]);
+            let (_, expected, found) = refused(&other, &manifest);
+            assert!(expected.contains("that the manifest vouches for"), "{expected}");
+            assert!(found.starts_with("others, of which the last has"), "{found}");
+        }
+        // No record ends where the manifest says that one does.
+        let own = place();
+        let mut manifest = store(&own, &records(1));
+        manifest.clean = is_clean;
+        manifest.segments[0].open = false;
+        manifest.segments[0].attested.at -= 8;
+        assert!(replay(&own, &manifest, &Steps::default()).is_err());
+        manifest.segments[0].open = true;
+        assert!(replay(&own, &manifest, &Steps::default()).is_err());
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path, PathBuf, is_separator};
 
 use super::inode::FileNode;
 
@@ -27,6 +27,13 @@ pub(super) struct DirNode {
     pub(super) synced: bool,
     /// The sync before was a failure that reported success; the next one reports it.
     pub(super) late_error: bool,
+}
+
+impl DirNode {
+    /// The names that calls see, or those that survive any crash.
+    fn entries(&self, durable: bool) -> &BTreeMap<String, u64> {
+        if durable { &self.durable } else { &self.live }
+    }
 }
 
 /// What a name can name.
@@ -186,6 +193,11 @@ impl Tree {
         if path.as_os_str().is_empty() || self.node(start)?.links == 0 {
             return Err(io::ErrorKind::NotFound.into());
         }
+        // Most paths are the name of a file in the directory of a store.
+        if let Some(name) = path.to_str().filter(|name| is_plain(name)) {
+            let node = self.dir(start)?.live.get(name).copied();
+            return Ok(Place::Entry { dir: start, name: name.to_owned(), node });
+        }
         let mut above = vec![];
         // The node so far, and the last name with the directory that it is in.
         let (mut here, mut last) = (Some(start), None);
@@ -229,11 +241,9 @@ impl Tree {
     /// What an absolute path leads to in the live or the durable tree.
     pub(super) fn lookup(&self, path: &Path, durable: bool) -> Option<u64> {
         let names = path.iter().filter_map(|part| part.to_str()).filter(|part| *part != "/");
-        names.into_iter().try_fold(ROOT, |id, name| {
-            let dir = self.dir(id).ok()?;
-            let entries = if durable { &dir.durable } else { &dir.live };
-            entries.get(name).copied()
-        })
+        names
+            .into_iter()
+            .try_fold(ROOT, |id, name| self.dir(id).ok()?.entries(durable).get(name).copied())
     }
 
     /// Adds a node without a name.
@@ -356,34 +366,60 @@ impl Tree {
         self.nodes.retain(|id, _| used.contains(id));
     }
 
-    /// Every path of the live or the durable tree, with its node.
+    /// Every path of the live or the durable tree, with its node, in the order of paths.
     pub(super) fn paths(&self, durable: bool) -> Vec<(PathBuf, u64)> {
         let mut paths = vec![];
-        let mut seen = BTreeSet::from([ROOT]);
-        let mut open = vec![(PathBuf::from("/"), ROOT)];
-        while let Some((path, id)) = open.pop() {
-            let Ok(dir) = self.dir(id) else { continue };
-            for (name, &child) in if durable { &dir.durable } else { &dir.live } {
-                let path = path.join(name);
+        self.walk(durable, ROOT, &mut String::from("/"), &mut BTreeSet::from([ROOT]), &mut paths);
+        paths
+    }
+
+    /// The paths below a directory: each name, and behind it what is below it.
+    fn walk(
+        &self,
+        durable: bool,
+        id: u64,
+        path: &mut String,
+        seen: &mut BTreeSet<u64>,
+        paths: &mut Vec<(PathBuf, u64)>,
+    ) {
+        let Ok(dir) = self.dir(id) else { return };
+        for (name, &child) in dir.entries(durable) {
+            let Some(node) = self.nodes.get(&child) else { continue };
+            let end = path.len();
+            if !path.ends_with('/') {
+                path.push('/');
+            }
+            path.push_str(name);
+            paths.push((PathBuf::from(path.as_str()), child));
+            if node.is_dir() && seen.insert(child) {
+                self.walk(durable, child, path, seen, paths);
+            }
+            path.truncate(end);
+        }
+    }
+
+    /// How many names of the durable tree lead to each node that one does; the root has one.
+    fn durable_links(&self) -> BTreeMap<u64, u64> {
+        let mut links = BTreeMap::from([(ROOT, 1)]);
+        let mut open = vec![ROOT];
+        while let Some(dir) = open.pop().and_then(|id| self.dir(id).ok()) {
+            for &child in dir.durable.values() {
                 let Some(node) = self.nodes.get(&child) else { continue };
-                if node.is_dir() && seen.insert(child) {
-                    open.push((path.clone(), child));
+                let count = links.entry(child).or_default();
+                *count += 1;
+                if node.is_dir() && *count == 1 {
+                    open.push(child);
                 }
-                paths.push((path, child));
             }
         }
-        paths.sort();
-        paths
+        links
     }
 
     /// Makes the durable tree the live one: what a restart after a power cut finds. Counts
     /// links anew, and forgets handles and unreachable nodes.
     pub(super) fn settle(&mut self) {
         self.ops.clear();
-        let mut links: BTreeMap<u64, u64> = BTreeMap::from([(ROOT, 1)]);
-        for (_, id) in self.paths(true) {
-            *links.entry(id).or_default() += 1;
-        }
+        let links = self.durable_links();
         self.nodes.retain(|id, _| links.contains_key(id));
         for (id, node) in &mut self.nodes {
             node.links = links.get(id).copied().unwrap_or(0);
@@ -395,6 +431,11 @@ impl Tree {
             }
         }
     }
+}
+
+/// Whether a path is one name, and leads nowhere else.
+fn is_plain(path: &str) -> bool {
+    !matches!(path, "" | "." | "..") && !path.bytes().any(|byte| is_separator(byte.into()))
 }
 
 /// Gives a name its value.

@@ -67,11 +67,14 @@ impl<'a> Names<'a> {
         match self.dir {
             None => text(path),
             Some(dir) if path == Path::new(".") => Cow::Owned(text(&dir.path).into_owned()),
-            // The path is given up, not copied.
-            Some(dir) => Cow::Owned(match dir.path.join(path).into_os_string().into_string() {
-                Ok(text) if MAIN_SEPARATOR == '/' => text,
-                Ok(text) => text.replace(MAIN_SEPARATOR, "/"),
-                Err(path) => text(Path::new(&path)).into_owned(),
+            Some(dir) => Cow::Owned(match path.to_str() {
+                // One allocation, of the right size.
+                Some(name) if MAIN_SEPARATOR == '/' && !name.starts_with('/') => {
+                    let dir = dir.path.to_string_lossy();
+                    let slash = if dir.ends_with('/') { "" } else { "/" };
+                    [&dir, slash, name].concat()
+                }
+                _ => text(&dir.path.join(path)).into_owned(),
             }),
         }
     }

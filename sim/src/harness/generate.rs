@@ -5,6 +5,7 @@
 //! consumer of one stream shifts no other.
 
 mod breadth;
+mod lives;
 
 use runstone_vfs::FileSystem;
 
@@ -80,7 +81,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     for options in later.iter_mut().chain([&mut chosen]) {
         options.by_file_system = medium.coin();
     }
-    Case {
+    let mut case = Case {
         seed,
         world,
         options: chosen,
@@ -93,7 +94,9 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
         poisoned_nested: nested(&mut scheduling, in_repairs),
         looks: true,
         ops,
-    }
+    };
+    lives::add(&mut case, &mut streams.named("lives"));
+    case
 }
 
 fn options(rng: &mut Rng) -> CaseOptions {

@@ -15,6 +15,8 @@ use crate::disk::SimVfs;
 
 /// Where the first record of a segment stands.
 const FIRST_RECORD: usize = 72;
+/// Where the checksum of its header stands.
+const HEADER_CHECKSUM: usize = 64;
 /// The kinds of records that are asked for.
 const COMMIT: u64 = 1;
 const CLOCK_FLOOR: u64 = 3;
@@ -54,7 +56,9 @@ impl Segment {
         let counts = if open { bytes.len() } else { usize::try_from(attested).ok()? };
         let bytes = bytes.get(..counts)?;
         let (mut at, mut records, mut synced) = (FIRST_RECORD, Vec::new(), 0);
-        while let Some(record) = whole_record(bytes, at, seal) {
+        let mut link = number::<4>(bytes, HEADER_CHECKSUM)?;
+        while let Some(record) = whole_record(bytes, at, seal).filter(|next| next.link == link) {
+            link = record.checksum;
             synced = record.synced.max(synced);
             let offset = at as u64;
             at += record.length;
@@ -338,6 +342,9 @@ struct Whole {
     version: u64,
     time_ms: u64,
     synced: u64,
+    /// Its checksum, and that of the record which it follows.
+    checksum: u64,
+    link: u64,
     is_commit: bool,
     is_floor: bool,
 }
@@ -351,11 +358,22 @@ fn whole_record(segment: &[u8], at: usize, seal: u32) -> Option<Whole> {
     let mut hasher = Hasher::new_with_initial(seal);
     hasher.update(&(at as u64).to_le_bytes());
     hasher.update(covered);
-    let matches = u64::from(hasher.finalize()) == number::<4>(rest, 0)?;
+    let checksum = number::<4>(rest, 0)?;
+    let matches = u64::from(hasher.finalize()) == checksum;
     let (version, time_ms) = (number::<8>(rest, 8)?, number::<8>(rest, 16)?);
-    let (synced, kind) = (number::<8>(rest, 24)?, number::<1>(rest, 32)?);
+    let (synced, link) = (number::<4>(rest, 24)?, number::<4>(rest, 28)?);
+    let kind = number::<1>(rest, 32)?;
     let (is_commit, is_floor) = (kind == COMMIT, kind == CLOCK_FLOOR);
-    matches.then_some(Whole { length, version, time_ms, synced, is_commit, is_floor })
+    matches.then_some(Whole {
+        length,
+        version,
+        time_ms,
+        synced,
+        checksum,
+        link,
+        is_commit,
+        is_floor,
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use runstone_vfs::{MemVfs, Vfs};
 
 use super::*;
+use crate::log::segment::SEGMENT_HEADER_BYTES;
 
 const HEADER: SegmentHeader =
     SegmentHeader { store_id: [1; 16], salt: [2; 16], number: 1, epoch: 1 };
@@ -70,11 +71,17 @@ fn scan_in_steps(behind: &[u8], step_bytes: u64) -> (SegmentScan, Arc<Watched>) 
 
 /// Records with payloads of these lengths, back to back behind the header.
 fn records(lengths: &[usize]) -> Vec<u8> {
+    behind(&mut HEADER.end(), 0xa5, lengths)
+}
+
+/// As [`records`], behind others, of payloads of this byte.
+fn behind(end: &mut End, byte: u8, lengths: &[usize]) -> Vec<u8> {
     let mut out = Vec::new();
     for (version, length) in (1..).zip(lengths) {
         let head = RecordHead { kind: RecordKind::Commit, version, time_ms: 1, synced: 0 };
-        let offset = SEGMENT_HEADER_BYTES + out.len() as u64;
-        HEADER.seal().append(&mut out, offset, head, |out| out.resize(out.len() + length, 0xa5));
+        *end = HEADER.seal().append(&mut out, *end, head, |out| {
+            out.resize(out.len() + length, byte);
+        });
     }
     out
 }
@@ -147,7 +154,8 @@ fn tail(total: usize, work: u64) -> Vec<u8> {
         };
         let payload = u32::try_from(length - 33).unwrap();
         tail[at + 4..at + 8].copy_from_slice(&payload.to_le_bytes());
-        tail[at + 24..at + 32].copy_from_slice(&(SEGMENT_HEADER_BYTES + 8).to_le_bytes());
+        let synced = u32::try_from(SEGMENT_HEADER_BYTES + 8).unwrap();
+        tail[at + 24..at + 28].copy_from_slice(&synced.to_le_bytes());
         tail[at + 32] = RecordKind::Commit.to_byte();
         rest -= length;
     }
@@ -188,7 +196,7 @@ fn the_length_of_a_step_changes_no_answer() {
         let mut found = Vec::new();
         let stop = loop {
             match scan.next().unwrap() {
-                Next::Record(record) => found.push((record.offset, record.bytes.to_vec())),
+                Next::Record(record) => found.push((record.before.at, record.bytes.to_vec())),
                 Next::End => break None,
                 Next::Stop(stop) => break Some(stop.found),
             }
@@ -197,9 +205,10 @@ fn the_length_of_a_step_changes_no_answer() {
         (found, stop, position, proof, scan.bytes_behind().unwrap())
     };
     let mut attested = whole.clone();
+    let mut end = HEADER.end();
+    behind(&mut end, 0xa5, &[0, 1, 700, 8, 300, 41, 0, 90]);
     let head = RecordHead { kind: RecordKind::Watermark, version: 9, time_ms: 1, synced: 1200 };
-    let offset = SEGMENT_HEADER_BYTES + whole.len() as u64;
-    HEADER.seal().append(&mut attested, offset, head, |_| {});
+    HEADER.seal().append(&mut attested, end, head, |_| {});
     let mut images = vec![whole.clone(), attested.clone()];
     for at in [5, 40, 100, 500, 800, 1_100, 1_190] {
         images.push(whole[..at].to_vec());
@@ -219,4 +228,37 @@ fn the_length_of_a_step_changes_no_answer() {
         }
     }
     assert!(proofs >= 3, "{proofs} images prove that what is damaged had been synced");
+}
+
+/// What a disk shows that kept nothing of a second life of a file although it said Ok: a record of
+/// the first in place of any of the second, of the same length and version.
+#[test]
+fn no_record_of_one_life_is_read_between_those_of_another() {
+    let lengths = [30, 7, 0, 300, 30];
+    let (first, second) =
+        (behind(&mut HEADER.end(), 1, &lengths), behind(&mut HEADER.end(), 2, &lengths));
+    let ends: Vec<usize> = lengths
+        .iter()
+        .scan(0, |end, length| {
+            *end += usize::try_from(super::super::record::record_bytes(*length as u64)).unwrap();
+            Some(*end)
+        })
+        .collect();
+    let begins = |i: usize| if i == 0 { 0 } else { ends[i - 1] };
+    for from in 0..lengths.len() {
+        for (to, end) in ends.iter().enumerate().skip(from) {
+            let mut mixed = second.clone();
+            let range = begins(from)..*end;
+            mixed[range.clone()].copy_from_slice(&first[range]);
+            let (mut scan, _watched) = scan(&mixed);
+            let mut read = Vec::new();
+            while let Next::Record(record) = scan.next().unwrap() {
+                read.extend_from_slice(record.bytes);
+            }
+            let is_of_one = first.starts_with(&read) || second.starts_with(&read);
+            assert!(is_of_one, "records {from} to {to} are of the first life");
+            let whole = from == 0 && to + 1 == lengths.len();
+            assert_eq!(read.len() == mixed.len(), whole, "records {from} to {to}");
+        }
+    }
 }
