@@ -338,6 +338,7 @@ fn full_text(cause: runstone_vfs::DiskFull, action: &str) -> (&'static str, &'st
     use runstone_vfs::DiskFull;
     let makes_a_name = matches!(action, "creating" | "linking" | "renaming");
     match cause {
+        DiskFull::Inodes => ("a lack of inodes", "remove files, of which there are too many,"),
         DiskFull::Quota => {
             ("the limit of a disk quota", "free space or files of its owner, or raise the quota,")
         }
@@ -358,6 +359,9 @@ fn advice(source: &io::Error) -> &'static str {
     }
     if runstone_vfs::is_out_of_files(source) {
         return "too many files are open: close some or raise the limit (ulimit -n), and try again";
+    }
+    if runstone_vfs::is_link_circle(source) {
+        return "symbolic links in the path lead in a circle: look where they lead";
     }
     match source.kind() {
         Kind::NotFound => "look whether the path is right, and who may have removed it",

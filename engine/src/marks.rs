@@ -275,6 +275,7 @@ pub const NAMES: &[&str] = &[
     "upkeep/commits-what-nobody-leads",
     "upkeep/expired-kept-for-a-pin",
     "upkeep/flush-for-a-floor-alone",
+    "upkeep/flush-without-a-floor",
     "upkeep/full-batch-synced",
     "upkeep/no-room-for-a-watermark",
     "upkeep/note-taken-back",

@@ -344,6 +344,8 @@ bugs! {
         "A record passes behind another one than it was written behind."
     R143 AttestedLinkNotChecked
         "Which records the manifest attests is not compared, only how far they reach."
+    R144 FullFlushPassedOver
+        "A flush on a full disk succeeds though commits wait in memory, or a floor is owed."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is not known is neither.
 
+use std::fmt;
 use std::io;
 
 /// Whether an error says that the disk is full, whatever of it is used up; see [`disk_full_cause`].
@@ -15,8 +16,11 @@ pub fn is_disk_full(error: &io::Error) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DiskFull {
-    /// `ENOSPC`: the file system has no space left, or no inode for another file.
+    /// `ENOSPC`: the file system has no space left; or no inode for another file, where it does
+    /// not tell.
     Space,
+    /// `ENOSPC` of a call that makes a name, on a file system that has no inode left.
+    Inodes,
     /// `EDQUOT`: the quota of a user, a group or a project, of space or of files.
     Quota,
     /// `EFBIG`: the largest size of one file, of this process (`ulimit -f`) or of the file system.
@@ -33,11 +37,40 @@ pub enum DiskFull {
 /// ```
 pub fn disk_full_cause(error: &io::Error) -> Option<DiskFull> {
     match error.kind() {
+        io::ErrorKind::StorageFull if is_lack_of_inodes(error) => Some(DiskFull::Inodes),
         io::ErrorKind::StorageFull => Some(DiskFull::Space),
         io::ErrorKind::QuotaExceeded => Some(DiskFull::Quota),
         io::ErrorKind::FileTooLarge => Some(DiskFull::FileSize),
         _ => None,
     }
+}
+
+/// For implementations: a full disk that has space left, but no inode for another file.
+///
+/// ```
+/// use runstone_vfs::{DiskFull, disk_full_cause, lack_of_inodes};
+/// assert_eq!(disk_full_cause(&lack_of_inodes()), Some(DiskFull::Inodes));
+/// ```
+pub fn lack_of_inodes() -> io::Error {
+    io::Error::new(io::ErrorKind::StorageFull, LackOfInodes)
+}
+
+/// What [`lack_of_inodes`] holds.
+#[derive(Clone, Copy, Debug)]
+struct LackOfInodes;
+
+impl fmt::Display for LackOfInodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no inode left on device")
+    }
+}
+
+impl std::error::Error for LackOfInodes {}
+
+/// Also where the error was given another context.
+fn is_lack_of_inodes(error: &io::Error) -> bool {
+    let Some(inner) = error.get_ref() else { return false };
+    inner.is::<LackOfInodes>() || inner.downcast_ref::<io::Error>().is_some_and(is_lack_of_inodes)
 }
 
 /// Whether an error can pass by itself, so that the same call may succeed later although nobody
@@ -100,6 +133,15 @@ const PASSING: [i32; 6] = [4, 21, 23, 32, 33, 1117];
 
 #[cfg(not(any(unix, windows)))]
 const PASSING: [i32; 0] = [];
+
+/// Whether an error says that the symbolic links of a path lead in a circle.
+pub fn is_link_circle(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let code = Some(rustix::io::Errno::LOOP.raw_os_error());
+    #[cfg(not(unix))]
+    let code = None;
+    code.is_some() && error.raw_os_error() == code
+}
 
 /// Whether an error says that there are too many open files, in this process or on this system.
 pub fn is_out_of_files(error: &io::Error) -> bool {

@@ -82,7 +82,10 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use errors::{DiskFull, disk_full_cause, is_disk_full, is_out_of_files, may_pass};
+pub use errors::{
+    DiskFull, disk_full_cause, is_disk_full, is_link_circle, is_out_of_files, lack_of_inodes,
+    may_pass,
+};
 pub use file_system::FileSystem;
 pub use mem::MemVfs;
 pub use os::OsVfs;

@@ -9,7 +9,7 @@ use super::gate::SyncPoint;
 use super::lead::Lead;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::log::record::{RECORD_BYTES_MIN, RecordKind};
 use crate::options::Level;
@@ -202,7 +202,8 @@ impl Pipeline {
     }
 
     /// Makes everything acknowledged so far durable, and what was shown as expired stay gone: for
-    /// the latter alone a session begins, if that is what it takes.
+    /// the latter alone a session begins, if that is what it takes. The time is logged beyond that,
+    /// if there is room.
     pub(crate) fn flush(&self) -> Result<()> {
         phase!(Flush);
         let mut writer = self.writer.lock_for_upkeep();
@@ -214,10 +215,25 @@ impl Pipeline {
         }
         sometimes!("upkeep/flush-for-a-floor-alone", !writer.dirty);
         self.prepare(&mut writer)?;
-        self.append_clock_floor(&mut writer)?;
+        let mut lacks_floor = false;
+        match self.append_clock_floor(&mut writer) {
+            Err(Error::DiskFull { .. }) if self.needs_no_floor(&writer, owes_floor) => {
+                sometimes!("upkeep/flush-without-a-floor");
+                lacks_floor = true;
+            }
+            logged => logged?,
+        }
         self.sync_all(&mut writer)?;
-        writer.dirty = false;
+        // The next flush tries again.
+        writer.dirty = lacks_floor;
         Ok(())
+    }
+
+    /// Whether a flush that met a full disk has promised all the same what it must: no commit waits
+    /// in memory, and nothing was shown as expired that the log does not know.
+    fn needs_no_floor(&self, writer: &Writer, owes_floor: bool) -> bool {
+        planted!(FullFlushPassedOver => return !self.health.is_poisoned());
+        !owes_floor && writer.journal.log().buffered() == 0 && !self.health.is_poisoned()
     }
 
     /// Ends the session: everything is written and synced, and the manifest says so.

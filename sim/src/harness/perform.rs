@@ -74,7 +74,7 @@ impl Runner<'_> {
                     self.nothing_waits("flush")?;
                     self.is_durable("flush")?;
                     self.log_ends_with_a_sector()?;
-                    self.floor_is_logged();
+                    self.floor_is_logged(self.disk.full_refusals() > self.refusals_before_op);
                     self.all_durable();
                     self.look_at("a flush")?;
                 }

@@ -36,11 +36,13 @@ impl Runner<'_> {
         self.full_at = None;
     }
 
-    /// C11: a flush, or a close with anything to write, has logged the engine's time; and in any
-    /// case one at which all has expired that was shown as expired before.
-    pub(super) fn floor_is_logged(&mut self) {
+    /// C11: a flush, or a close with anything to write, has logged the engine's time, but for a
+    /// flush that had no room for it; and in any case one at which all has expired that was shown
+    /// as expired before.
+    pub(super) fn floor_is_logged(&mut self, met_full_disk: bool) {
         let version = self.model.version();
         let known = match self.dirty {
+            true if met_full_disk => self.model.time_ms(),
             true => self.now_ms(),
             // What maintenance has logged is durable by now; what is to be cut off was not logged.
             false if self.looks() && !self.disk.cut_is_owed() => {
@@ -50,7 +52,7 @@ impl Runner<'_> {
         };
         let logged = known.max(self.shown_ms);
         self.time_floor = self.time_floor.max((logged, version));
-        self.dirty = false;
+        self.dirty &= met_full_disk;
     }
 
     /// C11: a reader was told that what expired then has expired.

@@ -38,7 +38,7 @@ impl Runner<'_> {
                 self.db = None;
                 self.nothing_waits("a close")?;
                 self.log_is_cut()?;
-                self.floor_is_logged();
+                self.floor_is_logged(false);
                 self.all_durable();
                 self.look_at_closed()?;
                 self.decays()?;
@@ -188,7 +188,7 @@ impl Runner<'_> {
         if faulty || self.faults_since_open() {
             return self.open(Stopped::Process);
         }
-        self.floor_is_logged();
+        self.floor_is_logged(false);
         self.all_durable();
         self.open(Stopped::Clean)
     }

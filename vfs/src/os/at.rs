@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::{Access, DirEntry, FileId, FileKind, FileSystem, Stat};
+use crate::{Access, DirEntry, FileId, FileKind, FileSystem, Stat, lack_of_inodes};
 
 /// A directory that names are relative to.
 #[derive(Clone, Debug, Default)]
@@ -90,19 +90,24 @@ impl Names {
 
     pub(super) fn create(&self, path: &Path) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-        Ok(self.open_at(path, flags, Mode::from_raw_mode(0o666))?.into())
+        let created = self.open_at(path, flags, Mode::from_raw_mode(0o666));
+        Ok(created.map_err(|errno| self.name_the_lack(errno))?.into())
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.refuse_directory(from)?;
-        retry_on_intr(|| rustix::fs::renameat(self.fd(), from, self.fd(), to))
-            .map_err(|errno| self.name_the_directory(errno, to))
+        retry_on_intr(|| rustix::fs::renameat(self.fd(), from, self.fd(), to)).map_err(|errno| {
+            match errno {
+                Errno::NOSPC => self.name_the_lack(errno),
+                _ => self.name_the_directory(errno, to),
+            }
+        })
     }
 
     pub(super) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.refuse_directory(from)?;
         let link = || rustix::fs::linkat(self.fd(), from, self.fd(), to, AtFlags::empty());
-        Ok(retry_on_intr(link)?)
+        retry_on_intr(link).map_err(|errno| self.name_the_lack(errno))
     }
 
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
@@ -116,7 +121,8 @@ impl Names {
 
     pub(super) fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mode = Mode::from_raw_mode(0o777);
-        Ok(retry_on_intr(|| rustix::fs::mkdirat(self.fd(), path, mode))?)
+        let made = retry_on_intr(|| rustix::fs::mkdirat(self.fd(), path, mode));
+        made.map_err(|errno| self.name_the_lack(errno))
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -174,6 +180,18 @@ impl Names {
         match self.is_directory(path)? {
             true => Err(io::ErrorKind::IsADirectory.into()),
             false => Ok(()),
+        }
+    }
+
+    /// Of a call that makes a name: whether the full disk lacks inodes. A file system that counts
+    /// none (btrfs) has no limit of them, and the directory itself tells of which one it is.
+    fn name_the_lack(&self, errno: Errno) -> io::Error {
+        let has_none = |found: &rustix::fs::StatVfs| found.f_files > 0 && found.f_favail == 0;
+        let is_full = errno == Errno::NOSPC;
+        let counted = self.dir.as_ref().filter(|_| is_full).map(|dir| rustix::fs::fstatvfs(dir));
+        match counted {
+            Some(Ok(found)) if has_none(&found) => lack_of_inodes(),
+            _ => errno.into(),
         }
     }
 
