@@ -27,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) dir: Arc<dyn Vfs>,
     /// As it was given, for messages.
     path: Arc<Path>,
+    /// The most bytes that this process may write of one file, as it was asked at the opening.
+    pub(crate) file_bytes_max: u64,
     /// The lock file that is held.
     lock: FileId,
     /// The file of the manifest in force, once there is one. Held while another takes its name.
@@ -41,7 +43,9 @@ impl Place {
         lock: FileId,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Place { dir, path: path.into(), lock, manifest: sync::Arc::default(), entropy }
+        let file_bytes_max = dir.file_bytes_max();
+        let (path, manifest) = (path.into(), sync::Arc::default());
+        Place { dir, path, file_bytes_max, lock, manifest, entropy }
     }
 
     /// The path of the directory, for messages.
@@ -52,6 +56,16 @@ impl Place {
     /// The path of a file, for messages.
     pub(crate) fn path(&self, name: OwnName) -> PathBuf {
         self.path.join(name.file_name())
+    }
+
+    /// Whether a file may become so long. Beyond it a call may end the process, so it is not made.
+    ///
+    /// Error: `FileTooLarge`.
+    pub(crate) fn check_length(&self, bytes: u64) -> io::Result<()> {
+        match bytes <= self.file_bytes_max || planted!(FileSizeNotChecked) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::FileTooLarge.into()),
+        }
     }
 
     pub(crate) fn open(&self, name: OwnName, access: Access) -> io::Result<Arc<dyn VfsFile>> {

@@ -346,6 +346,8 @@ bugs! {
         "Which records the manifest attests is not compared, only how far they reach."
     R144 FullFlushPassedOver
         "A flush on a full disk succeeds though commits wait in memory, or a floor is owed."
+    R145 FileSizeNotChecked
+        "What the process may write of a file is not asked before a write."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -329,6 +329,10 @@ impl Vfs for Recorder {
         self.inner.file_system()
     }
 
+    fn file_bytes_max(&self) -> u64 {
+        self.inner.file_bytes_max()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         self.handle(path, self.inner.open(path, access))
     }

@@ -263,6 +263,16 @@ pub trait Vfs: Send + Sync + Debug {
     /// For advice only: whatever the answer, every method keeps its promise.
     fn file_system(&self) -> FileSystem;
 
+    /// The most bytes that a file may have which the caller writes, by a limit of its process
+    /// (`ulimit -f`); [`FILE_BYTES_MAX`] where there is none, or the system does not tell.
+    ///
+    /// Beyond such a limit a call does not only fail: a process that does not ignore `SIGXFSZ` is
+    /// ended by it. So whoever writes asks before. The limit of a file system is not among it:
+    /// that is told by [`io::ErrorKind::FileTooLarge`] alone.
+    fn file_bytes_max(&self) -> u64 {
+        FILE_BYTES_MAX
+    }
+
     /// Opens an existing file.
     ///
     /// Errors: `NotFound`, `IsADirectory`, or the device's. Changes nothing on disk.

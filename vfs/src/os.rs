@@ -16,6 +16,7 @@
 //! | `allocate` | `fallocate` | `Unsupported` | `Unsupported` | `Unsupported` |
 //! | `lock` | `flock` | `flock` | `flock` | `LockFileEx` |
 //! | `file_system` | `fstatfs` | `Unknown` | `Unknown` | `Unknown` |
+//! | `file_bytes_max` | `getrlimit` | `getrlimit` | `getrlimit` | no limit |
 //!
 //! The standard library's `sync_data` and `sync_all` both ask for `F_FULLFSYNC` on Apple (read
 //! in its source: `sys/fs/unix.rs`, `os_datasync` and `os_fsync`), so the drive's own cache is
@@ -56,7 +57,8 @@ use by_path::Names;
 
 use crate::fork::Birth;
 use crate::{
-    Access, DirEntry, FileId, FileSystem, LockKind, Stat, Vfs, VfsFile, VfsLock, check_range,
+    Access, DirEntry, FILE_BYTES_MAX, FileId, FileSystem, LockKind, Stat, Vfs, VfsFile, VfsLock,
+    check_range,
 };
 
 /// How often, and after which pause, a lock is tried again that seems to be held: a process that
@@ -142,6 +144,14 @@ impl Vfs for OsVfs {
 
     fn file_system(&self) -> FileSystem {
         self.names.file_system()
+    }
+
+    fn file_bytes_max(&self) -> u64 {
+        #[cfg(unix)]
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        #[cfg(not(unix))]
+        let limit = None;
+        limit.map_or(FILE_BYTES_MAX, |limit: u64| limit.min(FILE_BYTES_MAX))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {

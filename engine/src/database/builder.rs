@@ -21,11 +21,11 @@ use crate::commit::writer::{Writer, WriterLock};
 use crate::error::{Error, Result};
 use crate::lock_file;
 use crate::log::creation::NewSegment;
-use crate::log::writer::LogWriter;
+use crate::log::writer::{LogWriter, PADDING_BYTES_MAX};
 use crate::manifest::Manifest;
 use crate::manifest::in_force::InForce;
 use crate::names::{LOCK, OwnName, StoreId};
-use crate::options::{DurabilityMode, Options};
+use crate::options::{DurabilityMode, Options, SEGMENT_BYTES_MIN};
 use crate::place::Place;
 use crate::preallocation::Preallocation;
 use crate::recovery::listing::Listing;
@@ -124,6 +124,7 @@ impl Builder {
         self.options.validate()?;
         let path = path.as_ref();
         let start = self.clock.monotonic();
+        self.keep_below_the_largest_size()?;
         let given = self.options.clone();
         let steps = &given.steps;
 
@@ -346,6 +347,25 @@ impl Builder {
                 shell: Mutex::new(None),
             }),
         })
+    }
+
+    /// A segment ends before the largest size of a file that this process may write (`ulimit -f`):
+    /// beyond it a write, and what is reserved ahead, would end the process.
+    ///
+    /// Error: [`Error::InvalidArgument`] if that is too little for any.
+    fn keep_below_the_largest_size(&mut self) -> Result<()> {
+        let max = self.vfs.file_bytes_max();
+        let room = max.saturating_sub(PADDING_BYTES_MAX);
+        if room < SEGMENT_BYTES_MIN {
+            return Err(Error::invalid(format!(
+                "this process may write only {max} bytes of a file (ulimit -f), too few for a log: raise the limit and open the database again, or open it read-only"
+            )));
+        }
+        sometimes!("builder/segments-end-at-the-largest-size", room < self.options.segment_bytes);
+        if !planted!(FileSizeNotChecked) {
+            self.options.segment_bytes = self.options.segment_bytes.min(room);
+        }
+        Ok(())
     }
 
     fn place(&self, dir: Arc<dyn Vfs>, path: &Path, lock: &dyn VfsLock) -> Result<Place> {

@@ -78,7 +78,7 @@ pub(crate) fn create_segment<'a>(
     for (head, payload) in records {
         if bytes.len() >= step_bytes && content.is_ok() {
             sometimes!("creation/large-tail");
-            content = write_all_at(&*file, &bytes, written);
+            content = write_at(place, &*file, &bytes, written);
             written += bytes.len() as u64;
             bytes.clear();
         }
@@ -91,7 +91,7 @@ pub(crate) fn create_segment<'a>(
         end = pad(header.seal(), &mut bytes, end, head);
     }
     planted!(SegmentSyncedInPart => file.sync().map_err(|e| failed(&path, e))?);
-    if let Err(e) = content.and_then(|()| write_all_at(&*file, &bytes, written)) {
+    if let Err(e) = content.and_then(|()| write_at(place, &*file, &bytes, written)) {
         sometimes!("creation/write-failed");
         return Err(WriteFailure::of_a_write("writing", path, e));
     }
@@ -106,6 +106,12 @@ pub(crate) fn create_segment<'a>(
     left.pop();
     debug_assert_eq!(end.at, written + bytes.len() as u64);
     Ok(NewSegment { file, path, header, end })
+}
+
+/// Writes what this process may write.
+fn write_at(place: &Place, file: &dyn VfsFile, bytes: &[u8], at: u64) -> io::Result<()> {
+    place.check_length(at + bytes.len() as u64)?;
+    write_all_at(file, bytes, at)
 }
 
 /// Makes an empty file of the first number, from this one on, whose name is not taken, be it by a

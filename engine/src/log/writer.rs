@@ -24,6 +24,8 @@ use crate::preallocation::Preallocation;
 
 /// Sectors are this long.
 pub(super) const SECTOR_BYTES: u64 = 512;
+/// The most that [`pad`] adds to a group.
+pub(crate) const PADDING_BYTES_MAX: u64 = 2 * SECTOR_BYTES;
 /// How much is zeroed by one call.
 static ZERO_CHUNK: [u8; 64 << 10] = [0; 64 << 10];
 

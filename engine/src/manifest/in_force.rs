@@ -128,6 +128,9 @@ pub(crate) fn replace(
 
     // 2. Write the new manifest under a name of its own. A full disk here has changed nothing.
     let bytes: Arc<[u8]> = manifest.encode().into();
+    place
+        .check_length(bytes.len() as u64)
+        .map_err(|e| WriteFailure::of_a_write("writing", place.path(temporary), e))?;
     let file = place.create(temporary).map_err(|e| {
         sometimes!("manifest/not-created");
         WriteFailure::Full(Error::io_or_full("creating", place.path(temporary), e))

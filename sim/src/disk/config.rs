@@ -155,8 +155,9 @@ pub struct DiskConfig {
     pub sector_history: u32,
     /// F3: how many bytes all files together may have.
     pub capacity: Option<u64>,
-    /// The largest size of a file; more is `FileTooLarge`. A limit of the simulator, whose
-    /// files have no holes.
+    /// The largest size of a file that the process may write, as `Vfs::file_bytes_max` tells; more
+    /// is `FileTooLarge`, and counts as the end of the process. At most what the simulator can
+    /// hold, whose files have no holes.
     pub file_bytes_max: u64,
     /// The file system cannot preallocate: `allocate` is `Unsupported`.
     pub no_preallocation: bool,

@@ -79,7 +79,7 @@ impl Disk {
         self.writes_zeros = is_ahead && bytes.iter().all(|byte| *byte == 0);
         self.zeros_to = None;
         if pos + len > self.config.file_bytes_max && len > 0 {
-            return fail(io::ErrorKind::FileTooLarge);
+            return self.ended_by_a_signal();
         }
         let (n, error) = match fault.map(|fault| (fault.kind, fault)) {
             Some((FaultKind::Interrupted, fault)) => return Err(fault.error()),
@@ -159,6 +159,12 @@ impl Disk {
         self.config.capacity.is_some_and(|capacity| self.used_bytes() >= capacity)
     }
 
+    /// A call beyond the largest size of a file: an error here, and the end of most processes.
+    fn ended_by_a_signal<T>(&mut self) -> Outcome<T> {
+        self.count("ended_by_a_signal", 1);
+        fail(io::ErrorKind::FileTooLarge)
+    }
+
     /// The bytes of all files that have a name or a handle.
     pub(super) fn used_bytes(&self) -> u64 {
         let held = self.tree.nodes.values().filter(|node| node.links > 0 || node.opens > 0);
@@ -168,7 +174,7 @@ impl Disk {
     pub(super) fn set_len(&mut self, node: u64, len: u64) -> Outcome<()> {
         check_range(0, len)?;
         if len > self.config.file_bytes_max {
-            return fail(io::ErrorKind::FileTooLarge);
+            return self.ended_by_a_signal();
         }
         let is_cut = len < self.tree.file(node)?.len();
         if is_cut && self.config.cut_needs_room && self.is_full() {
@@ -190,7 +196,7 @@ impl Disk {
         }
         let end = pos + len;
         if end > self.config.file_bytes_max {
-            return fail(io::ErrorKind::FileTooLarge);
+            return self.ended_by_a_signal();
         }
         if self.room_to(node, end)? < end {
             return fail(io::ErrorKind::StorageFull);

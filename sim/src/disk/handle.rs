@@ -189,6 +189,11 @@ macro_rules! names_are_calls {
                 self.names().vfs.disk().config.file_system
             }
 
+            /// No call: whoever writes knows it.
+            fn file_bytes_max(&self) -> u64 {
+                self.names().vfs.disk().config.file_bytes_max
+            }
+
             fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
                 let (names, more) =
                     (self.names(), if access == Access::Read { "read" } else { "" });

@@ -374,6 +374,11 @@ impl SimVfs {
         self.disk().refused.is_some()
     }
 
+    /// Whether a call went beyond the largest size of a file, which ends most processes.
+    pub(crate) fn has_passed_a_size(&self) -> bool {
+        self.disk().stats.events.contains_key("ended_by_a_signal")
+    }
+
     /// What happened so far.
     pub fn stats(&self) -> Stats {
         self.disk().stats.clone()

@@ -246,6 +246,10 @@ impl Vfs for LazyVfs {
         self.dir.file_system()
     }
 
+    fn file_bytes_max(&self) -> u64 {
+        self.dir.file_bytes_max()
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         self.enter("open", path, false)?;
         self.handle(path, self.dir.open(path, access))

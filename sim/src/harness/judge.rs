@@ -1,11 +1,15 @@
 //! The outcome of a commit, or of a step of upkeep: what it may be, and what it promises.
 
 use runstone::{Error, Level};
+use runstone_vfs::Vfs;
 
-use super::case::{ChangeSpec, key_bytes};
+use super::case::{ChangeSpec, LimitSpec, key_bytes};
 use super::model;
 use super::runner::{Pending, Runner};
 use super::verdict::Checked;
+
+/// What of a file that holds one record is not counted for its batch: at most this much.
+const AROUND_A_RECORD: usize = 2048;
 
 impl Runner<'_> {
     /// Judges the tickets that have their outcome, in the order of submission.
@@ -87,12 +91,22 @@ impl Runner<'_> {
             Error::MemtableFull { .. } if self.options().may_be_full() => {
                 self.has_no_reserve(changes)
             }
+            Error::InvalidArgument { .. } if self.fits_no_file(changes) => Ok(()),
             _ => match predicted {
                 Err(refusal) if refusal.matches(&error) => Ok(()),
                 Err(refusal) => self.fail("precondition", format!("{error}, not {refusal:?}")),
                 Ok(()) => self.fail("C6", format!("a commit failed without a reason: {error}")),
             },
         }
+    }
+
+    /// Whether the record of a commit, with what may be around it, may be too long for a file that
+    /// the process may write.
+    fn fits_no_file(&self, changes: &[ChangeSpec]) -> bool {
+        let max = usize::try_from(self.disk.file_bytes_max()).unwrap_or(usize::MAX);
+        let limits =
+            LimitSpec { batch_bytes: max.saturating_sub(AROUND_A_RECORD), ..self.options().limits };
+        self.model.check_door(changes, limits).is_err()
     }
 
     /// The time of the commits that are judged.

@@ -269,6 +269,9 @@ impl Runner<'_> {
         if self.poisoned {
             return self.leave_poisoned_or_crash();
         }
+        if self.disk.has_passed_a_size() {
+            return self.fail("C6", "a call beyond the largest size of a file ends the process");
+        }
         self.failed_syncs.after_op(&self.disk);
         self.is_within_its_memory()?;
         self.figures_are_true()?;

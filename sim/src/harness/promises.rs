@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use runstone::{Database, Level};
+use runstone_vfs::Vfs;
 
 use super::case::ChangeSpec;
 use super::oracle;
@@ -26,6 +27,11 @@ impl Runner<'_> {
     /// Whether the files may be looked at now, and hold what the contract says.
     pub(super) fn looks(&self) -> bool {
         self.case.looks && self.is_strict() && !self.disk.is_crashed()
+    }
+
+    /// Where a segment ends: before the largest size of a file, with what may pad it.
+    fn segment_bytes(&self) -> u64 {
+        self.options().segment_bytes.min(self.disk.file_bytes_max().saturating_sub(1024))
     }
 
     /// Everything published is durable (C1).
@@ -405,7 +411,7 @@ impl Runner<'_> {
         self.log_ends_with_a_sector()?;
         let files = self.files();
         let unproven = files.unproven().unwrap_or(0);
-        let room = files.room(self.options().segment_bytes);
+        let room = files.room(self.segment_bytes());
         if unproven > 0 && room.is_some_and(|room| room >= NOTE_BYTES_MAX) {
             let message = format!("nothing is due, and {unproven} commits are not attested");
             return self.fail("C5", message);
