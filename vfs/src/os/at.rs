@@ -188,7 +188,7 @@ impl Names {
     fn name_the_lack(&self, errno: Errno) -> io::Error {
         let has_none = |found: &rustix::fs::StatVfs| found.f_files > 0 && found.f_favail == 0;
         let is_full = errno == Errno::NOSPC;
-        let counted = self.dir.as_ref().filter(|_| is_full).map(|dir| rustix::fs::fstatvfs(dir));
+        let counted = self.dir.as_ref().filter(|_| is_full).map(rustix::fs::fstatvfs);
         match counted {
             Some(Ok(found)) if has_none(&found) => lack_of_inodes(),
             _ => errno.into(),
