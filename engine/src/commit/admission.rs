@@ -1,5 +1,5 @@
 //! The preconditions of a commit: the run exists and is active, or does not exist yet; there
-//! is room in memory.
+//! is room in memory, and in a file.
 //!
 //! Judged by the leader, in commit order, against published state plus every earlier commit
 //! of the same group. A refused commit takes no version and disturbs no other.
@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 use super::queue::Request;
 use crate::codec::change::Change;
 use crate::error::{Error, Result};
+use crate::log::creation::EMPTY_SEGMENT_BYTES_MAX;
+use crate::log::record::record_bytes;
+use crate::log::writer::PADDING_BYTES_MAX;
+use crate::place::Place;
 use crate::runs::RunTracker;
 use crate::types::{RunId, RunStatus};
 
@@ -50,6 +54,22 @@ impl Budget {
         let reserve = (self.max / 16).max(RESERVE_BYTES_MIN);
         self.max.max(self.at_opening).saturating_add(reserve)
     }
+}
+
+/// Whether a segment that this process may write can hold a commit.
+///
+/// Error: [`Error::InvalidArgument`]; nothing was written.
+pub(crate) fn fits_a_file(request: &Request, place: &Place) -> Result<()> {
+    let bytes = record_bytes(request.payload_bytes_max);
+    let around = EMPTY_SEGMENT_BYTES_MAX + PADDING_BYTES_MAX;
+    if place.check_length(bytes.saturating_add(around)).is_ok() {
+        return Ok(());
+    }
+    sometimes!("admission/too-long-for-this-process");
+    Err(Error::invalid(format!(
+        "a commit of {bytes} bytes does not fit into a file, of which this process may write only {} bytes (ulimit -f): write less at once, or raise the limit and open the database again",
+        place.file_bytes_max
+    )))
 }
 
 impl Overlay {

@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 
-use super::admission::{Budget, Overlay};
+use super::admission::{Budget, Overlay, fits_a_file};
 use super::gate::{Health, SyncGate};
 use super::group::{Accepted, Answers, Group};
 use super::journal::ALL_PUBLISHED;
@@ -24,9 +24,7 @@ use crate::commit::bell::Bell;
 use crate::effect::effect;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
-use crate::log::creation::EMPTY_SEGMENT_BYTES_MAX;
 use crate::log::record::{RecordKind, record_bytes};
-use crate::log::writer::PADDING_BYTES_MAX;
 use crate::options::{Level, Options, SyncPolicy};
 use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
@@ -296,7 +294,7 @@ impl Pipeline {
         budget: &mut Budget,
         collected: &mut bool,
     ) -> Result<()> {
-        self.check_length(request)?;
+        fits_a_file(request, &self.place)?;
         let verdict = overlay.admit(request, &self.runs, *budget);
         if matches!(verdict, Err(Error::MemtableFull { .. })) && !*collected {
             sometimes!("pipeline/memory-collected-for-room");
@@ -306,22 +304,6 @@ impl Pipeline {
             return overlay.admit(request, &self.runs, *budget);
         }
         verdict
-    }
-
-    /// Whether a segment that this process may write can hold the commit.
-    ///
-    /// Error: [`Error::InvalidArgument`]; nothing was written.
-    fn check_length(&self, request: &Request) -> Result<()> {
-        let bytes = record_bytes(request.payload_bytes_max);
-        let around = EMPTY_SEGMENT_BYTES_MAX + PADDING_BYTES_MAX;
-        if self.place.check_length(bytes.saturating_add(around)).is_ok() {
-            return Ok(());
-        }
-        sometimes!("pipeline/too-long-for-this-process");
-        Err(Error::invalid(format!(
-            "a commit of {bytes} bytes does not fit into a file, of which this process may write only {} bytes (ulimit -f): write less at once, or raise the limit and open the database again",
-            self.place.file_bytes_max
-        )))
     }
 
     /// Ends the group at a sector, if the options ask for it.
