@@ -99,7 +99,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     // Some processes may write short files only, and most values fit into them.
     let mut limits = streams.named("file size");
     if world == World::Strict && limits.chance(1, 12) {
-        case.disk.file_bytes_max = pick(&mut limits, &[10_000, 10_000, 30_000, 100_000]);
+        case.disk.file_bytes_max = pick(&mut limits, &[16_000, 16_000, 30_000, 100_000]);
     }
     case
 }

@@ -58,7 +58,8 @@ impl Runner<'_> {
         };
         let logged = known.max(self.shown_ms);
         self.time_floor = self.time_floor.max((logged, version));
-        self.dirty &= met_full_disk;
+        // Whether a later flush logs the time is then left to it.
+        self.dirty = false;
     }
 
     /// C11: a reader was told that what expired then has expired.
