@@ -215,6 +215,13 @@ fn keys_that_are_gone_side_by_side_are_released_in_one_round() {
     case_passes(include_str!("cases/seed-100106552.json"));
 }
 
+/// The oracle was wrong: reads through a snapshot ask for some keys only, and show of those alone
+/// that they have expired.
+#[test]
+fn what_nobody_has_asked_for_is_not_shown_as_expired() {
+    case_passes(include_str!("cases/seed-200260182.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {
