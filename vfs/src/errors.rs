@@ -242,6 +242,8 @@ mod tests {
             assert!(is_out_of_files(&errno.into()), "{errno}");
         }
         assert!(!is_out_of_files(&E::IO.into()) && !is_out_of_files(&Other.into()));
+        assert!(is_link_circle(&E::LOOP.into()));
+        assert!(!is_link_circle(&E::NOENT.into()) && !is_link_circle(&Other.into()));
         assert!(may_pass(&io::Error::other("of another file system")));
     }
 }

@@ -18,7 +18,6 @@ use crate::rng::Rng;
 const NEXT_MANIFEST: u32 = RARE_CALLS;
 /// A flush makes no more calls than this, and so does a close up to the sync of what it has cut.
 const FLUSH_CALLS: u32 = 8;
-const CUT_CALLS: u32 = 8;
 
 /// Puts two lives into the operations, perhaps.
 pub(super) fn add(case: &mut Case, rng: &mut Rng) {
@@ -82,7 +81,7 @@ fn block(rng: &mut Rng, is_attested: bool) -> Vec<Op> {
     block.extend([Op::Flush, crash(CrashKind::Power, Some(CrashModel::DropAll))]);
     // A session that only removes what is left over closes at the attested length; the cut is lost.
     block.push(Op::Maintain);
-    block.extend(lies(0..=CUT_CALLS));
+    block.extend(lies(0..=FLUSH_CALLS));
     block.push(Op::Reopen);
     // The second, at the same place.
     block.extend(life(LevelSpec::Async, key));
