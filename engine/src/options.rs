@@ -205,7 +205,8 @@ pub struct Options {
     /// How much is done in one step.
     pub steps: Steps,
     /// A log segment is ended when the next record would pass this size. A larger record
-    /// gets a segment of its own.
+    /// gets a segment of its own. Where this process may write shorter files only (`ulimit -f`, as
+    /// it is at the opening), a segment ends before that size, and a larger record is refused.
     pub segment_bytes: u64,
     /// The log file is extended by this much ahead of the records; 0 switches it off. Where there
     /// is no room for it, the records are written alone.

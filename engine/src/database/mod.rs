@@ -216,9 +216,10 @@ impl Database {
         &self.core.report
     }
 
-    /// Makes everything acknowledged so far durable, whatever its mode, and what has expired by
-    /// now stay gone. Writes nothing if since the last flush nothing was written, and nothing was
-    /// shown as expired. Read-only, it has nothing to do, and makes nothing stay gone.
+    /// Makes everything acknowledged so far durable, whatever its mode, and what was shown as
+    /// expired stay gone; also what has expired by now, unless a full disk has no room to log the
+    /// time. Writes nothing if since the last flush nothing was written, and nothing was shown as
+    /// expired. Read-only, it has nothing to do, and makes nothing stay gone.
     ///
     /// Errors: [`Error::DiskFull`] (try again), [`Error::Poisoned`], [`Error::Closed`].
     pub fn flush(&self) -> Result<()> {
