@@ -12,7 +12,7 @@ use crate::error::Error;
 pub(crate) enum WriteFailure {
     /// The disk is full, or a file could not be made, opened or looked at: everything is as
     /// before, and it may be tried again.
-    Full(Error),
+    Refused(Error),
     /// Anything else: what is on disk is unknown, or is not this store's any more. Nothing more may
     /// be written.
     Failed(Error),
@@ -23,10 +23,10 @@ impl WriteFailure {
     pub(crate) fn is_of_a_taken_name(&self) -> bool {
         planted!(TakenTemporaryRefused => return false);
         match self {
-            WriteFailure::Full(Error::Io { source, .. }) => {
+            WriteFailure::Refused(Error::Io { source, .. }) => {
                 source.kind() == io::ErrorKind::AlreadyExists
             }
-            WriteFailure::Full(_) | WriteFailure::Failed(_) => false,
+            WriteFailure::Refused(_) | WriteFailure::Failed(_) => false,
         }
     }
 
@@ -35,7 +35,7 @@ impl WriteFailure {
         match error {
             Error::Displaced { .. } => WriteFailure::Failed(error),
             _ if planted!(FailedLookPoisons) => WriteFailure::Failed(error),
-            _ => WriteFailure::Full(error),
+            _ => WriteFailure::Refused(error),
         }
     }
 
@@ -43,7 +43,7 @@ impl WriteFailure {
     /// look at the owner failed, all is as before.
     pub(crate) fn of_a_sync(error: Error) -> Self {
         match error {
-            Error::Io { .. } => WriteFailure::Full(error),
+            Error::Io { .. } => WriteFailure::Refused(error),
             _ => WriteFailure::Failed(error),
         }
     }
@@ -52,14 +52,14 @@ impl WriteFailure {
     pub(crate) fn of_a_write(action: &'static str, path: PathBuf, error: io::Error) -> Self {
         let is_full = is_disk_full(&error);
         let error = Error::io_or_full(action, path, error);
-        if is_full { WriteFailure::Full(error) } else { WriteFailure::Failed(error) }
+        if is_full { WriteFailure::Refused(error) } else { WriteFailure::Failed(error) }
     }
 }
 
 impl From<WriteFailure> for Error {
     fn from(failure: WriteFailure) -> Self {
         match failure {
-            WriteFailure::Full(error) | WriteFailure::Failed(error) => error,
+            WriteFailure::Refused(error) | WriteFailure::Failed(error) => error,
         }
     }
 }

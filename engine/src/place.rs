@@ -175,7 +175,7 @@ impl Place {
     /// A step that failed since a name is gone, or the directory that held it: if the store was
     /// removed in its middle, that is what is said, and not which call met it first.
     pub(crate) fn blamed(&self, failure: WriteFailure) -> WriteFailure {
-        let (WriteFailure::Full(Error::Io { source, .. })
+        let (WriteFailure::Refused(Error::Io { source, .. })
         | WriteFailure::Failed(Error::Io { source, .. })) = &failure
         else {
             return failure;

@@ -322,7 +322,7 @@ fn make_segment<'a>(
 ) -> Result<NewSegment> {
     let mut left = Vec::new();
     create_segment(place, plan, records, &mut left).map_err(|failure| {
-        if let WriteFailure::Full(_) = failure {
+        if let WriteFailure::Refused(_) = failure {
             for name in left {
                 let _removed = place.remove(name);
             }
@@ -352,7 +352,7 @@ fn start(
         Ok((in_force, left)) => Ok(Started { manifest: (manifest, in_force), segment, left }),
         Err(failure) => {
             sometimes!("recovery/manifest-failed", matches!(failure, WriteFailure::Failed(_)));
-            if let WriteFailure::Full(_) = failure {
+            if let WriteFailure::Refused(_) = failure {
                 sometimes!("recovery/manifest-met-full-disk");
                 // What cannot be removed now is removed by the opening that succeeds.
                 let _removed = place.remove(OwnName::Segment(manifest.store_id, number));

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub)] // each test binary uses its own share
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
 
+#[cfg(unix)]
+pub mod child;
 pub mod full;
 pub mod refusing;
 pub mod spy;

@@ -12,7 +12,7 @@ use runstone::{
     Database, DurabilityMode, Error, KVStore, Namespace, Options, RunOptions, RunStatus, TypeTag,
     WriteBatch,
 };
-use runstone_sim::disk::{CallKind, CrashKind, Fault, FaultKind};
+use runstone_sim::disk::{CallKind, CrashKind, DiskConfig, Fault, FaultKind};
 use runstone_vfs::{Access, Vfs, write_all_at};
 
 use crate::dump;
@@ -137,11 +137,30 @@ fn choose_a_place(messages: &mut Messages) {
     messages.add("open read-only what is an empty directory", reading("/empty"));
     world.disk.create(Path::new("/file")).unwrap();
     messages.add("open what is a file", world.builder(options(STRICT)).open("/file"));
-    // What no opening says as yet, in the words that it will have.
-    messages.add(
-        "open a directory of another program",
-        Err::<(), _>(Error::NotAStore { path: DIR.into(), found: "the file CURRENT".to_owned() }),
-    );
+    let open = |dir: &str| world.builder(options(STRICT)).open(dir);
+    world.disk.create_dir(Path::new("/leveldb")).unwrap();
+    world.disk.create(Path::new("/leveldb/CURRENT")).unwrap();
+    messages.add("open a directory of another program", open("/leveldb"));
+    world.disk.create_dir(Path::new("/lock")).unwrap();
+    let lock = world.disk.create(Path::new("/lock/runstone.lock")).unwrap();
+    write_all_at(&*lock, b"pid 17\n", 0).unwrap();
+    messages.add("open a directory in which a text has the name of the lock", open("/lock"));
+    world.disk.create_dir(Path::new("/dirs")).unwrap();
+    world.disk.create_dir(Path::new("/dirs/runstone.lock")).unwrap();
+    messages.add("open a directory in which a directory has the name of the lock", open("/dirs"));
+    world.disk.fail_nth(CallKind::OpenDir, 0, Fault::new(FaultKind::Denied));
+    messages.add("open a directory that this user may not open", open("/empty"));
+    let limited = |bytes: u64| {
+        let config = DiskConfig { file_bytes_max: bytes, ..world.disk.config() };
+        world.disk.set_config(config);
+    };
+    limited(300);
+    messages.add("open where the process may write no file of a useful size", open("/short"));
+    limited(8000);
+    let db = open("/short").unwrap();
+    db.begin_run(run(1), [("", ""); 0]).unwrap();
+    let large = db.put(run(1), "large", vec![0; 8000]);
+    messages.add("put what fits no file that the process may write", large);
 }
 
 fn retry_later(messages: &mut Messages) {
@@ -161,6 +180,14 @@ fn retry_later(messages: &mut Messages) {
     let fresh = world.builder(options(STRICT)).open("/new");
     messages.add("create a store on a full disk", fresh);
     world.disk.set_capacity(None);
+    world.disk.fail_nth(CallKind::Write, 0, Fault::new(FaultKind::FileSize));
+    messages.add("put beyond the largest size of a file", db.put(run(1), "k", 1));
+    world.disk.fail_nth(CallKind::Create, 0, Fault::new(FaultKind::OutOfFiles));
+    let large = db.put(run(1), "large", vec![0; 8000]);
+    messages.add("put, and the next segment needs a descriptor that is not there", large);
+    world.disk.fail_nth(CallKind::Create, 0, Fault::new(FaultKind::Denied));
+    let large = db.put(run(1), "large", vec![0; 8000]);
+    messages.add("put, and the next segment may not be made", large);
     db.close().unwrap();
 
     world.disk.fail_nth(CallKind::Read, 1, Fault::new(FaultKind::Io));
@@ -209,14 +236,11 @@ fn reopen(messages: &mut Messages) {
     let db = world.builder(options(STRICT)).open(DIR).unwrap();
     world.disk.fail_nth(CallKind::Rename, 0, Fault::new(FaultKind::Io));
     messages.add("put, and the manifest cannot be replaced", db.put(run(1), "k", 1));
-    // What nothing says as yet, in the words that it will have.
-    messages.add(
-        "put, and the directory is another",
-        Err::<(), _>(Error::Displaced {
-            dir: DIR.into(),
-            what: "its runstone.lock is another file".to_owned(),
-        }),
-    );
+    let (world, db) = two_runs();
+    world.disk.remove(&own_path("runstone.lock")).unwrap();
+    messages.add("put, and the lock was removed", db.put(run(1), "large", vec![0; 8000]));
+    messages.add("put again, after the lock was removed", db.put(run(1), "k", 1));
+    // A child answers so, and no child can tell it here.
     messages.add("put in a child of the process that opened", Err::<(), _>(Error::Forked));
 }
 
@@ -239,6 +263,19 @@ fn damaged(messages: &mut Messages, situation: &str, closed: bool, damage: impl 
     drop(db);
     damage(&world);
     messages.add(situation, world.builder(options(STRICT)).open(DIR));
+}
+
+/// Where the last record of a segment begins that was closed.
+fn last_record(log: &[u8]) -> usize {
+    let length = |at: usize| {
+        let payload = u32::from_le_bytes(log[at + 4..at + 8].try_into().unwrap()) as usize;
+        (33 + payload).next_multiple_of(8)
+    };
+    let mut at = 72;
+    while at + length(at) < log.len() {
+        at += length(at);
+    }
+    at
 }
 
 fn damage(messages: &mut Messages) {
@@ -301,6 +338,16 @@ fn damage(messages: &mut Messages) {
     });
     damaged(messages, "open; the log is zeros from the middle on", true, |world| {
         overwrite(world, "000001.log", 224, &vec![0; 544 - 224]);
+    });
+    // What a disk that lies about a sync can leave: the last record of another life.
+    damaged(messages, "open; the last record is not the one that was attested", true, |world| {
+        let mut log = world.file("000001.log");
+        let at = last_record(&log);
+        log[at + 16] ^= 1;
+        let seal = dump::crc32(0, &log[16..48]);
+        let checksum = dump::crc32(dump::crc32(seal, &(at as u64).to_le_bytes()), &log[at + 4..]);
+        log[at..at + 4].copy_from_slice(&checksum.to_le_bytes());
+        overwrite(world, "000001.log", 0, &log);
     });
     damaged(messages, "open; a bit of the log is flipped, after a kill", false, |world| {
         world.disk.flip_bit(&own_path("000001.log"), 250 * 8).unwrap();

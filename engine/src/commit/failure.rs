@@ -20,7 +20,7 @@ impl Pipeline {
         failure: WriteFailure,
     ) -> Error {
         match self.place.blamed(failure) {
-            WriteFailure::Full(error) => {
+            WriteFailure::Refused(error) => {
                 sometimes!("failure/undone-by-full-disk");
                 // Neither record nor version stays; what was published before does.
                 writer.journal.writer().truncate_to(mark);
@@ -56,7 +56,7 @@ impl Pipeline {
     pub(crate) fn guard(&self, outcome: std::result::Result<(), WriteFailure>) -> Result<()> {
         match outcome.map_err(|failure| self.place.blamed(failure)) {
             Ok(()) => Ok(()),
-            Err(WriteFailure::Full(error)) => {
+            Err(WriteFailure::Refused(error)) => {
                 self.attest_later();
                 Err(error)
             }

@@ -84,7 +84,7 @@ impl Journal {
             self.sync_cut(gate, health, batched)?;
         }
         let written = self.writer.write_buffer(refusable);
-        if let Err(WriteFailure::Full(_)) = &written {
+        if let Err(WriteFailure::Refused(_)) = &written {
             sometimes!("journal/full-disk");
             self.sync_cut(gate, health, batched)?;
         }
@@ -141,10 +141,10 @@ impl Journal {
                 Err(failure) => failure,
             };
             sometimes!("journal/manifest-failed", matches!(failure, WriteFailure::Failed(_)));
-            sometimes!("journal/manifest-full-disk", matches!(failure, WriteFailure::Full(_)));
+            sometimes!("journal/manifest-full-disk", matches!(failure, WriteFailure::Refused(_)));
             let id = next.store_id;
             let names = [number, number + 1].map(|number| OwnName::Temporary(id, number));
-            self.discard(matches!(failure, WriteFailure::Full(_)), &names);
+            self.discard(matches!(failure, WriteFailure::Refused(_)), &names);
             if !failure.is_of_a_taken_name() || passed_over == TAKEN_MAX {
                 return Err(failure);
             }
@@ -226,14 +226,14 @@ impl Journal {
         );
         sometimes!(
             "journal/rotation-segment-full-disk",
-            matches!(&segment, Err(WriteFailure::Full(_)))
+            matches!(&segment, Err(WriteFailure::Refused(_)))
         );
         sometimes!(
             "journal/rotation-segment-failed",
             matches!(&segment, Err(WriteFailure::Failed(_)))
         );
         let segment = segment.inspect_err(|failure| {
-            self.discard(matches!(failure, WriteFailure::Full(_)), &left);
+            self.discard(matches!(failure, WriteFailure::Refused(_)), &left);
         })?;
         // Those before it may be taken by what is not the store's.
         let number = segment.header.number;
@@ -253,7 +253,7 @@ impl Journal {
             open: true,
         });
         if let Err(failure) = self.replace(next) {
-            if matches!(failure, WriteFailure::Full(_)) {
+            if matches!(failure, WriteFailure::Refused(_)) {
                 sometimes!("journal/rotation-manifest-full-disk");
                 // No manifest that could come into force names it.
                 self.discard(true, &[name]);
@@ -294,7 +294,8 @@ impl Journal {
 
     /// Whether the directory is still the store's, before a step writes anything.
     ///
-    /// Errors: [`WriteFailure::Failed`] if it is not; [`WriteFailure::Full`] if it cannot be told.
+    /// Errors: [`WriteFailure::Failed`] if it is not; [`WriteFailure::Refused`] if that cannot be
+    /// told.
     pub(crate) fn check(&self) -> std::result::Result<(), WriteFailure> {
         check(&self.place, Some(&self.in_force))
     }

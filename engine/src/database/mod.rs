@@ -145,6 +145,9 @@ impl Database {
     /// From then on it is the directory that was opened, whatever becomes of its name: a changed
     /// working directory or a renamed parent leads no write into another.
     ///
+    /// A directory that is made for it is made in one that this user may read as well as write:
+    /// a name lasts only once the directory that holds it was synced, which takes opening it.
+    ///
     /// Errors: [`Error::Locked`] if it is open already; [`Error::NotAStore`] if it holds files of
     /// other programs and no store ([`Options::create_among_others`]); [`Error::Corruption`] if
     /// stored bytes were damaged; [`Error::UnsupportedFormat`]; [`Error::DiskFull`];

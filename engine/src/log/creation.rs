@@ -53,7 +53,7 @@ pub(crate) const EMPTY_SEGMENT_BYTES_MAX: u64 = SECTOR_BYTES;
 ///
 /// `left` gets the names that a failure may leave, and is as it was after a success.
 ///
-/// Errors: [`WriteFailure::Full`] if the disk is full or the file cannot be made; or
+/// Errors: [`WriteFailure::Refused`] if the disk is full or the file cannot be made; or
 /// [`WriteFailure::Failed`].
 pub(crate) fn create_segment<'a>(
     place: &Place,
@@ -62,7 +62,7 @@ pub(crate) fn create_segment<'a>(
     left: &mut Vec<OwnName>,
 ) -> std::result::Result<NewSegment, WriteFailure> {
     let SegmentPlan { store_id, epoch, last: (version, time_ms), padded, step_bytes, .. } = plan;
-    let salt = place.draw("drawing a salt for").map_err(WriteFailure::Full)?;
+    let salt = place.draw("drawing a salt for").map_err(WriteFailure::Refused)?;
 
     // 1. A file under a number that nothing bears.
     let (number, file) = create_file(place, store_id, plan.number, left)?;
@@ -137,7 +137,11 @@ fn create_file(
                 // A device's error may come behind the deed.
                 left.push(name);
                 planted!(RefusedFilePoisons => return super::planted::poisons(place, name, e));
-                return Err(WriteFailure::Full(Error::io_or_full("creating", place.path(name), e)));
+                return Err(WriteFailure::Refused(Error::io_or_full(
+                    "creating",
+                    place.path(name),
+                    e,
+                )));
             }
         }
     }

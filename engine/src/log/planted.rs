@@ -25,7 +25,7 @@ impl LogWriter {
                 self.written.at = self.written.at.max(length.next_multiple_of(8));
                 self.allocated = self.allocated.max(self.written.at);
                 self.end.at = self.written.at + self.buffered();
-                Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
+                Err(WriteFailure::Refused(Error::io_or_full("writing", &*self.path, e)))
             }
             outcome => self.conclude(outcome, 0),
         }
@@ -35,7 +35,7 @@ impl LogWriter {
     pub(super) fn forget(&mut self, outcome: io::Result<()>) -> Result<(), WriteFailure> {
         match outcome {
             Err(e) if !is_disk_full(&e) => {
-                Err(WriteFailure::Full(Error::DiskFull { what: e.to_string() }))
+                Err(WriteFailure::Refused(Error::DiskFull { what: e.to_string() }))
             }
             outcome => self.conclude(outcome, 0),
         }

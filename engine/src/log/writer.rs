@@ -235,7 +235,7 @@ impl LogWriter {
                 sometimes!("writer/full-disk");
                 self.cut_back(refusable)?;
                 planted!(BufferDroppedOnFullDisk => self.buffer.clear());
-                Err(WriteFailure::Full(Error::io_or_full("writing", &*self.path, e)))
+                Err(WriteFailure::Refused(Error::io_or_full("writing", &*self.path, e)))
             }
             Err(e) => {
                 sometimes!("writer/write-failed");
@@ -263,7 +263,7 @@ impl LogWriter {
 
     /// Cuts off what lies behind the last record. Durable with the next sync.
     ///
-    /// Errors: [`WriteFailure::Full`] if there is no room for that: it may be tried again.
+    /// Errors: [`WriteFailure::Refused`] if there is no room for that: it may be tried again.
     pub(crate) fn trim(&mut self) -> Result<(), WriteFailure> {
         if self.allocated == self.written.at && self.behind != Behind::Part {
             return Ok(());
@@ -295,12 +295,12 @@ impl LogWriter {
         self.behind = Behind::Part;
         match self.trim() {
             Ok(()) => Ok(()),
-            Err(WriteFailure::Full(_)) if !holds_refused => {
+            Err(WriteFailure::Refused(_)) if !holds_refused => {
                 sometimes!("writer/part-left-for-later");
                 planted!(CutForgotten => self.behind = Behind::Clean);
                 Ok(())
             }
-            Err(WriteFailure::Full(error) | WriteFailure::Failed(error)) => {
+            Err(WriteFailure::Refused(error) | WriteFailure::Failed(error)) => {
                 sometimes!("writer/not-cut");
                 Err(WriteFailure::Failed(error))
             }

@@ -109,7 +109,7 @@ pub(crate) type Replaced = (InForce, Option<OwnName>);
 /// opening made files before its own sync succeeded, a power cut could bring the old name
 /// back, on an inode that holds another file.
 ///
-/// Errors: [`WriteFailure::Full`]: nothing of the old manifest is touched, and it may be tried
+/// Errors: [`WriteFailure::Refused`]: nothing of the old manifest is touched, and it may be tried
 /// again under another number; [`WriteFailure::Failed`]: the old or the new one may be in force, or
 /// ([`Error::Displaced`]) the directory is another's.
 pub(crate) fn replace(
@@ -133,7 +133,7 @@ pub(crate) fn replace(
         .map_err(|e| WriteFailure::of_a_write("writing", place.path(temporary), e))?;
     let file = place.create(temporary).map_err(|e| {
         sometimes!("manifest/not-created");
-        WriteFailure::Full(Error::io_or_full("creating", place.path(temporary), e))
+        WriteFailure::Refused(Error::io_or_full("creating", place.path(temporary), e))
     })?;
     if let Err(e) = write_all_at(&*file, &bytes, 0) {
         sometimes!("manifest/write-failed");
@@ -159,7 +159,7 @@ pub(crate) fn replace(
         Err(e) => {
             sometimes!("manifest/link-failed");
             let _removed = place.remove(temporary);
-            return Err(WriteFailure::Full(Error::io_or_full("linking", place.path(kept), e)));
+            return Err(WriteFailure::Refused(Error::io_or_full("linking", place.path(kept), e)));
         }
     };
 
@@ -167,14 +167,14 @@ pub(crate) fn replace(
     planted!(ManifestUnlinkedBeforeRename => drop(place.remove(OwnName::Manifest)));
     let id = file.id().map_err(|e| {
         let _removed = place.remove(temporary);
-        WriteFailure::Full(Error::io("looking at", place.path(temporary), e))
+        WriteFailure::Refused(Error::io("looking at", place.path(temporary), e))
     })?;
     if let Err(e) = place.rename_manifest(temporary, id, is_refused) {
         sometimes!("manifest/rename-failed");
         let has_changed_nothing = is_refused(&e) || planted!(RenameErrorBelieved);
         let error = Error::io_or_full("renaming", place.path(temporary), e);
         return Err(match has_changed_nothing {
-            true => WriteFailure::Full(error),
+            true => WriteFailure::Refused(error),
             false => WriteFailure::Failed(error),
         });
     }
@@ -195,8 +195,8 @@ pub(crate) fn replace(
 
 /// Whether the directory is still the store's, and its manifest the one in force, to the byte.
 ///
-/// Errors: [`WriteFailure::Failed`] with [`Error::Displaced`]; [`WriteFailure::Full`] if it cannot
-/// be told.
+/// Errors: [`WriteFailure::Failed`] with [`Error::Displaced`]; [`WriteFailure::Refused`] if that
+/// cannot be told.
 pub(crate) fn check(place: &Place, old: Option<&InForce>) -> std::result::Result<(), WriteFailure> {
     let checked = place.check_owner().and_then(|()| match old {
         Some(old) if !planted!(ForeignManifestReplaced) => old.check(place),

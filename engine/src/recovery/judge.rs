@@ -91,8 +91,8 @@ pub(super) fn check_attested(
     }
     sometimes!("recovery/attested-records-are-others");
     let found = match read.at == at {
-        true => format!("others, of which the last has {:08x}", read.link),
-        false => format!("others, of which one ends at {}", read.at),
+        true => format!("other records, of which the last has {:08x}", read.link),
+        false => format!("other records, of which one ends at {}", read.at),
     };
     Err(Error::corruption(
         path,

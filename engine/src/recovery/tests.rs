@@ -262,7 +262,7 @@ fn records_that_are_not_those_which_the_manifest_attests_are_corruption() {
             store(&other, &records(2)[..count]);
             let (_, expected, found) = refused(&other, &manifest);
             assert!(expected.contains("that the manifest vouches for"), "{expected}");
-            assert!(found.starts_with("others, of which the last has"), "{found}");
+            assert!(found.starts_with("other records, of which the last has"), "{found}");
         }
         // No record ends where the manifest says that one does.
         let own = place();

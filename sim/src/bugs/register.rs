@@ -119,7 +119,7 @@ pub const ROWS: &[Row] = &[
         "a record of two incarnations of the log is accepted",
         "pebble PR 543",
         Standing::Impossible(
-            "a record is one piece under one checksum; records of two incarnations can mix",
+            "a record is one piece under one checksum, and names the one before it",
             Bug::StaleRecordsBehindTail,
         ),
     ),

@@ -179,7 +179,7 @@ impl SimVfs {
     /// other. Handles and locks stay with the original; unsynced changes are copied.
     #[must_use]
     pub fn fork(&self, seed: u64) -> SimVfs {
-        let mut disk = self.disk().clone();
+        let mut disk = self.disk().without_ledger();
         let streams = Streams::new(seed);
         disk.rng = streams.stream(Stream::Disk);
         disk.faults.reseed(streams.stream(Stream::Faults));
@@ -187,7 +187,6 @@ impl SimVfs {
         disk.recorder = None;
         disk.seen = None;
         disk.locks.clear();
-        disk.ledger = ledger::Ledger::default();
         for node in disk.tree.nodes.values_mut() {
             node.opens = 0;
         }

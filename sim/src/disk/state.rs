@@ -156,6 +156,14 @@ impl Disk {
         }
     }
 
+    /// A copy whose ledger is empty: of all that a disk keeps, that is the costliest to copy.
+    pub(super) fn without_ledger(&mut self) -> Disk {
+        let ledger = std::mem::take(&mut self.ledger);
+        let copy = self.clone();
+        self.ledger = ledger;
+        copy
+    }
+
     /// The number of the next change.
     pub(super) fn next_seq(&mut self) -> u64 {
         self.seq += 1;

@@ -167,6 +167,8 @@ impl Runner<'_> {
                 Ok(Some(db.storage().version()))
             }
             Err(Error::Io { .. } | Error::NoStore { .. }) if self.may_be_unreadable() => Ok(None),
+            // A creation among the files of others that was cut.
+            Err(Error::NotAStore { .. }) if self.openings == 0 => Ok(None),
             Err(_) if !self.is_strict() => Ok(None),
             Err(error) => self.fail("C5", format!("a read-only opening was refused: {error}")),
         }
@@ -368,6 +370,11 @@ impl Runner<'_> {
                     stopped = Stopped::Process;
                 }
                 self.disk.restart();
+                if self.openings == 0 {
+                    // What a creation that was cut has left is no store, or a whole one.
+                    self.look(stopped)?;
+                    self.faults_before_recovery();
+                }
                 continue;
             }
             let error = match opened {

@@ -55,7 +55,7 @@ impl Segment {
         // A closed one counts as far as it is attested.
         let counts = if open { bytes.len() } else { usize::try_from(attested).ok()? };
         let bytes = bytes.get(..counts)?;
-        let (mut at, mut records, mut synced) = (FIRST_RECORD, Vec::new(), 0);
+        let (mut at, mut records, mut synced) = (FIRST_RECORD, Vec::with_capacity(32), 0);
         let mut link = number::<4>(bytes, HEADER_CHECKSUM)?;
         while let Some(record) = whole_record(bytes, at, seal).filter(|next| next.link == link) {
             link = record.checksum;
@@ -318,12 +318,21 @@ impl<'a> Written<'a> {
 
 /// The name of the manifest's file.
 pub(crate) const MANIFEST: &str = "runstone.manifest";
+/// The least digits of a number in a name.
+const NUMBER_DIGITS: usize = 6;
 /// That of the lock file.
 pub(crate) const LOCK: &str = "runstone.lock";
 
 /// The name of a numbered file of the store of this id.
 pub(crate) fn numbered(id: &[u8], number: u64, kind: &str) -> String {
-    format!("{}{number:06}.{kind}", prefix(id))
+    let mut name = prefix(id);
+    // Asked for at every step: no formatting.
+    let number = number.to_string();
+    name.extend(std::iter::repeat_n('0', NUMBER_DIGITS.saturating_sub(number.len())));
+    name.push_str(&number);
+    name.push('.');
+    name.push_str(kind);
+    name
 }
 
 /// What the names of all numbered files of the store of this id begin with.

@@ -1,0 +1,158 @@
+//! Limits and permissions of the real operating system, met by a store on a real file system:
+//! what the simulator's faults stand for is what the system says.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that fails says so
+#![allow(clippy::disallowed_methods)] // a thread that gives up what root may do ends with it
+
+mod common;
+
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use common::child::{alone, in_child};
+use common::{NO_TAGS, run};
+use runstone::{Builder, Database, Error, Options};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+/// Segments of 8 KiB, and no threads.
+fn builder() -> Builder {
+    Database::builder().options(Options {
+        segment_bytes: 8192,
+        background: false,
+        ..Options::default()
+    })
+}
+
+fn limit(resource: Resource, soft: Option<u64>) {
+    let maximum = rustix::process::getrlimit(resource).maximum;
+    setrlimit(resource, Rlimit { current: soft.or(maximum), maximum }).unwrap();
+}
+
+/// As a user that may not pass by permissions, which root may; the process keeps its rights.
+fn as_anybody(test: impl FnOnce() + Send) {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            set_capabilities(None, sets).unwrap();
+            test();
+        });
+        thread.join().unwrap();
+    });
+}
+
+fn permit(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// The keys `0..n` of run 1 are there, and no more.
+fn holds(dir: &Path, n: usize) {
+    let db = builder().open(dir).unwrap();
+    assert_eq!(db.list(run(1), "").unwrap().len(), n);
+    db.close().unwrap();
+}
+
+#[test]
+fn c06_a_process_that_may_write_short_files_only_goes_on_and_is_not_ended_by_a_signal() {
+    let (store, _alone) = (tempfile::tempdir().unwrap(), alone());
+    let told = in_child(|| {
+        limit(Resource::Fsize, Some(20_000));
+        let options = Options { background: false, ..Options::default() };
+        let db = Database::builder().options(options).open(store.path()).unwrap();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        let large = db.put(run(1), "large", vec![7; 20_000]).unwrap_err();
+        for n in 0..100i64 {
+            db.put(run(1), format!("{n}"), vec![7; 1000]).unwrap();
+        }
+        db.close().unwrap();
+        large.to_string()
+    });
+    assert!(told.contains("may write only 20000 bytes (ulimit -f)"), "{told}");
+    let longest = fs::read_dir(store.path()).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        entry.metadata().unwrap().len()
+    });
+    assert!(longest.max().unwrap() <= 20_000);
+    holds(store.path(), 100);
+}
+
+#[test]
+fn c06_without_a_free_descriptor_a_commit_fails_and_with_one_again_the_store_goes_on() {
+    let (store, _alone) = (tempfile::tempdir().unwrap(), alone());
+    let told = in_child(|| {
+        let db = builder().open(store.path()).unwrap();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        // Those that are open stay open.
+        limit(Resource::Nofile, Some(0));
+        let mut written = 0;
+        let error = loop {
+            match db.put(run(1), format!("{written}"), vec![7; 1000]) {
+                Ok(_) => written += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(error.is_retryable(), "{error}");
+        limit(Resource::Nofile, None);
+        for n in written..20 {
+            db.put(run(1), format!("{n}"), vec![7; 1000]).unwrap();
+        }
+        db.close().unwrap();
+        error.to_string()
+    });
+    assert!(told.contains("raise the limit (ulimit -n)"), "{told}");
+    holds(store.path(), 20);
+}
+
+/// Its directory could not be synced, so that what is made there may be gone after a power cut.
+#[test]
+fn no_directory_is_made_in_one_that_may_be_written_and_not_read_and_one_that_is_there_is_used() {
+    let (above, _alone) = (tempfile::tempdir().unwrap(), alone());
+    let store = above.path().join("store");
+    permit(above.path(), 0o333);
+    as_anybody(|| {
+        let error = builder().open(&store).unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+        let Error::Io { path, source, .. } = error else { panic!("{error}") };
+        assert_eq!((&*path, source.kind()), (above.path(), ErrorKind::PermissionDenied));
+        fs::create_dir(&store).unwrap();
+        assert_eq!(fs::read_dir(&store).unwrap().count(), 0, "this is the first of the name");
+        let db = builder().open(&store).unwrap();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        db.close().unwrap();
+    });
+    permit(above.path(), 0o755);
+    holds(&store, 0);
+}
+
+#[test]
+fn c06_a_directory_that_may_only_be_read_fails_what_makes_a_file_until_it_may_be_written() {
+    let (store, _alone) = (tempfile::tempdir().unwrap(), alone());
+    let db = builder().open(store.path()).unwrap();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    as_anybody(|| {
+        permit(store.path(), 0o555);
+        let mut written = 0;
+        let error = loop {
+            match db.put(run(1), format!("{written}"), vec![7; 1000]) {
+                Ok(_) => written += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&error, Error::Io { source, .. }
+            if source.kind() == ErrorKind::PermissionDenied));
+        assert!(written > 0 && !error.is_retryable(), "{error}");
+        permit(store.path(), 0o755);
+        for n in written..20 {
+            db.put(run(1), format!("{n}"), vec![7; 1000]).unwrap();
+        }
+        db.close().unwrap();
+        permit(store.path(), 0o555);
+        let reader = builder().open_read_only(store.path()).unwrap();
+        assert_eq!(reader.list(run(1), "").unwrap().len(), 20);
+        permit(store.path(), 0o755);
+    });
+    holds(store.path(), 20);
+}
