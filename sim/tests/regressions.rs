@@ -222,6 +222,13 @@ fn what_nobody_has_asked_for_is_not_shown_as_expired() {
     case_passes(include_str!("cases/seed-200260182.json"));
 }
 
+/// The oracle was wrong: a misdirected write had put an older manifest, of a clean close, in the place
+/// of the newer one, and what stood behind its end was taken for proven.
+#[test]
+fn behind_the_end_that_a_clean_manifest_attests_no_record_counts() {
+    case_passes(include_str!("cases/seed-400158406.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

@@ -238,21 +238,29 @@ impl<'a> Written<'a> {
     /// manifest nor by a later record. `None` if there is none, or after a clean close.
     pub(crate) fn unproven(&self) -> Option<u64> {
         let last = self.segment(&self.last_entry()?)?;
-        let is_clean = number::<4>(&self.read(MANIFEST)?, 56)? == 1;
+        let is_clean = self.is_clean();
         let proven = last.attested.max(last.synced);
         let tail = last.records.iter().filter(|(at, record)| record.is_commit && *at >= proven);
         (last.open && !is_clean).then(|| tail.count() as u64)
     }
 
+    /// Whether the manifest says that the last session was closed: then nothing counts that it does
+    /// not attest.
+    fn is_clean(&self) -> bool {
+        self.read_as(MANIFEST, |bytes| number::<4>(bytes, 56)).flatten() == Some(1)
+    }
+
     /// Every whole record that counts, in order.
     pub(crate) fn records(&self) -> Vec<Placed> {
-        let mut all = Vec::new();
+        let (mut all, is_clean) = (Vec::new(), self.is_clean());
         for entry in self.entries() {
             let Some((segment, file)) = self.segment(&entry).zip(self.file_name(&entry)) else {
                 continue;
             };
             let Segment { open, attested, records, .. } = segment;
-            all.extend(records.into_iter().map(|(at, record)| Placed {
+            let counts = |at: u64| !is_clean || at < attested;
+            let records = records.into_iter().filter(|(at, _)| counts(*at));
+            all.extend(records.map(|(at, record)| Placed {
                 file: file.clone(),
                 open,
                 at,
@@ -268,8 +276,7 @@ impl<'a> Written<'a> {
 
     /// What an opening reads of the segments.
     pub(crate) fn replayed(&self) -> Replayed {
-        let manifest = self.read(MANIFEST).unwrap_or_default();
-        let is_clean = number::<4>(&manifest, 56) == Some(1);
+        let is_clean = self.is_clean();
         let mut replayed = Replayed::default();
         for segment in self.entries().iter().filter_map(|entry| self.segment(entry)) {
             replayed.segments += 1;
