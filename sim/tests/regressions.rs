@@ -222,8 +222,8 @@ fn what_nobody_has_asked_for_is_not_shown_as_expired() {
     case_passes(include_str!("cases/seed-200260182.json"));
 }
 
-/// The oracle was wrong: a misdirected write had put an older manifest, of a clean close, in the place
-/// of the newer one, and what stood behind its end was taken for proven.
+/// The oracle was wrong: a misdirected write had put an older manifest, of a clean close, in the
+/// place of the newer one, and what stood behind its end was taken for proven.
 #[test]
 fn behind_the_end_that_a_clean_manifest_attests_no_record_counts() {
     case_passes(include_str!("cases/seed-400158406.json"));
