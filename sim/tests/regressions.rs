@@ -229,6 +229,20 @@ fn behind_the_end_that_a_clean_manifest_attests_no_record_counts() {
     case_passes(include_str!("cases/seed-400158406.json"));
 }
 
+/// The oracle was wrong: a commit that a full disk had undone, and whose look at the owner met the
+/// crash, comes back if the sync of the cut had lied.
+#[test]
+fn a_commit_that_was_undone_before_a_crash_may_come_back_on_a_lying_disk() {
+    case_passes(include_str!("cases/seed-500389635.json"));
+}
+
+/// The simulator was wrong: a damage of a file whose name was not durable yet was drawn again, and
+/// not taken back.
+#[test]
+fn a_damage_that_only_readers_see_is_told() {
+    case_passes(include_str!("cases/seed-400395060.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

@@ -184,8 +184,12 @@ impl SimVfs {
         const TRIES: usize = 32;
         let mut done = vec![];
         for _ in 0..n {
-            let before = self.durable_image();
-            let changed = |rot: &Rot| self.apply_rot(rot).is_ok() && self.durable_image() != before;
+            // A name that is not durable leads to another file, or to none.
+            let (before, seen) = (self.durable_image(), self.live_image());
+            let changed = |rot: &Rot| {
+                self.apply_rot(rot).is_ok()
+                    && (self.durable_image() != before || self.live_image() != seen)
+            };
             done.extend((0..TRIES).map_while(|_| self.draw_rot(&before)).find(changed));
         }
         done

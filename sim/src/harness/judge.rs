@@ -80,8 +80,11 @@ impl Runner<'_> {
                 self.remember_undone(changes);
                 Ok(())
             }
-            // It met the crash before it had written anything.
-            Error::Io { .. } if crashed => Ok(()),
+            // It met the crash before it had written anything, or when that was cut off again.
+            Error::Io { .. } if crashed => {
+                self.remember_undone(changes);
+                Ok(())
+            }
             Error::Io { .. } if self.met_a_refusal() => {
                 self.was_told(&error)?;
                 self.commit_was_refused();
