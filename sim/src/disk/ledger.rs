@@ -60,19 +60,32 @@ pub struct Happened {
 /// What happened everywhere.
 pub type Sites = BTreeMap<Site, Happened>;
 
+/// A kind of call on a kind of file, in a phase of the program.
+type Cell = (u8, CallKind, u8);
+
 /// The ledger of one disk.
+///
+/// It is asked at every call, so what happened stands in a list, in the order in which it was
+/// first reached. The cell of a call is looked for among the few of its operation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     pub(super) watch: Option<Watch>,
-    pub(super) sites: Sites,
+    happened: Vec<(Site, Happened)>,
+    /// Where in that list the sites of a cell stand, the first call's first.
+    places: BTreeMap<Cell, [Option<usize>; NTH_MAX as usize]>,
     operation: u64,
-    /// How many calls of each site the operation has made.
-    made: BTreeMap<(u8, CallKind, u8), u8>,
-    /// Where the call that is being served stands.
-    at: Option<Site>,
+    /// How many calls of each cell the operation has made.
+    made: Vec<(Cell, u8)>,
+    /// Where in the list the call stands that is being served.
+    at: Option<usize>,
 }
 
 impl Ledger {
+    /// What happened everywhere.
+    pub(super) fn sites(&self) -> Sites {
+        self.happened.iter().cloned().collect()
+    }
+
     /// A call begins.
     pub(super) fn begin(&mut self, call: CallKind, path: &str) {
         let Some(watch) = self.watch else { return };
@@ -81,16 +94,33 @@ impl Ledger {
             self.operation = operation;
             self.made.clear();
         }
-        let made = self.made.entry((phase, call, file)).or_default();
-        *made = (*made + 1).min(NTH_MAX);
-        let place = Site { phase, call, file, nth: *made };
-        self.sites.entry(place).or_default().calls += 1;
-        self.at = Some(place);
+        let cell = (phase, call, file);
+        let nth = match self.made.iter_mut().find(|(made, _)| *made == cell) {
+            Some((_, nth)) => {
+                *nth = (*nth + 1).min(NTH_MAX);
+                *nth
+            }
+            None => {
+                self.made.push((cell, 1));
+                1
+            }
+        };
+        let Ledger { happened, places, .. } = self;
+        let places = places.entry(cell).or_default();
+        let Some(place) = places.get_mut(usize::from(nth) - 1) else { return };
+        let at = *place.get_or_insert_with(|| {
+            happened.push((Site { phase, call, file, nth }, Happened::default()));
+            happened.len() - 1
+        });
+        if let Some((_, happened)) = happened.get_mut(at) {
+            happened.calls += 1;
+        }
+        self.at = Some(at);
     }
 
     /// Something could have struck this call, or did.
     pub(super) fn note(&mut self, hazard: Hazard, struck: bool) {
-        let Some(happened) = self.at.and_then(|at| self.sites.get_mut(&at)) else { return };
+        let Some((_, happened)) = self.at.and_then(|at| self.happened.get_mut(at)) else { return };
         let reach = happened.hazards.entry(hazard).or_default();
         if struck { reach.injected += 1 } else { reach.reached += 1 }
     }

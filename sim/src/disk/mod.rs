@@ -357,7 +357,7 @@ impl SimVfs {
 
     /// The ledger so far; empty unless somebody [watches](SimVfs::watch).
     pub fn sites(&self) -> Sites {
-        self.disk().ledger.sites.clone()
+        self.disk().ledger.sites()
     }
 
     /// Serves at most this many calls, ever. The one beyond, and all that follow, are answered
