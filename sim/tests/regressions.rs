@@ -243,6 +243,13 @@ fn a_damage_that_only_readers_see_is_told() {
     case_passes(include_str!("cases/seed-400395060.json"));
 }
 
+/// The oracle was wrong: two histories showed the same, of which one holds a key that has expired
+/// and the other none; it counted the keys of the wrong one.
+#[test]
+fn of_histories_that_show_the_same_nobody_counts_what_is_held() {
+    case_passes(include_str!("cases/seed-400679406.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

@@ -102,6 +102,10 @@ impl Runner<'_> {
             return Ok(());
         }
         self.nothing_stands_ahead_in_vain()?;
+        // Where one of several histories came back that show the same, nobody knows what it holds.
+        if !self.is_strict() && !self.timelines.is_empty() {
+            return Ok(());
+        }
         let db = self.db()?;
         let outcome = self.runs_are_counted(db).and_then(|()| self.keys_are_counted(db));
         self.require("figures", outcome)
