@@ -8,6 +8,7 @@ mod common;
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -48,6 +49,23 @@ fn permit(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
+/// More keys than the first segment has room for.
+const KEYS: usize = 20;
+
+/// Puts keys of run 1, a kilobyte each.
+fn put(db: &Database, keys: Range<usize>) {
+    for n in keys {
+        db.put(run(1), format!("{n}"), vec![7; 1000]).unwrap();
+    }
+}
+
+/// The same from the first key on, until the next segment cannot be made: how many are there, and
+/// why there are no more.
+fn put_until_refused(db: &Database) -> (usize, Error) {
+    let refused = |n| Some((n, db.put(run(1), format!("{n}"), vec![7; 1000]).err()?));
+    (0..KEYS).find_map(refused).expect("the first segment ends before the last key")
+}
+
 /// The keys `0..n` of run 1 are there, and no more.
 fn holds(dir: &Path, n: usize) {
     let db = builder().open(dir).unwrap();
@@ -64,9 +82,7 @@ fn c06_a_process_that_may_write_short_files_only_goes_on_and_is_not_ended_by_a_s
         let db = Database::builder().options(options).open(store.path()).unwrap();
         db.begin_run(run(1), NO_TAGS).unwrap();
         let large = db.put(run(1), "large", vec![7; 20_000]).unwrap_err();
-        for n in 0..100i64 {
-            db.put(run(1), format!("{n}"), vec![7; 1000]).unwrap();
-        }
+        put(&db, 0..100);
         db.close().unwrap();
         large.to_string()
     });
@@ -87,23 +103,15 @@ fn c06_without_a_free_descriptor_a_commit_fails_and_with_one_again_the_store_goe
         db.begin_run(run(1), NO_TAGS).unwrap();
         // Those that are open stay open.
         limit(Resource::Nofile, Some(0));
-        let mut written = 0;
-        let error = loop {
-            match db.put(run(1), format!("{written}"), vec![7; 1000]) {
-                Ok(_) => written += 1,
-                Err(error) => break error,
-            }
-        };
+        let (written, error) = put_until_refused(&db);
         assert!(error.is_retryable(), "{error}");
         limit(Resource::Nofile, None);
-        for n in written..20 {
-            db.put(run(1), format!("{n}"), vec![7; 1000]).unwrap();
-        }
+        put(&db, written..KEYS);
         db.close().unwrap();
         error.to_string()
     });
     assert!(told.contains("raise the limit (ulimit -n)"), "{told}");
-    holds(store.path(), 20);
+    holds(store.path(), KEYS);
 }
 
 /// Its directory could not be synced, so that what is made there may be gone after a power cut.
@@ -134,25 +142,17 @@ fn c06_a_directory_that_may_only_be_read_fails_what_makes_a_file_until_it_may_be
     db.begin_run(run(1), NO_TAGS).unwrap();
     as_anybody(|| {
         permit(store.path(), 0o555);
-        let mut written = 0;
-        let error = loop {
-            match db.put(run(1), format!("{written}"), vec![7; 1000]) {
-                Ok(_) => written += 1,
-                Err(error) => break error,
-            }
-        };
+        let (written, error) = put_until_refused(&db);
         assert!(matches!(&error, Error::Io { source, .. }
             if source.kind() == ErrorKind::PermissionDenied));
         assert!(written > 0 && !error.is_retryable(), "{error}");
         permit(store.path(), 0o755);
-        for n in written..20 {
-            db.put(run(1), format!("{n}"), vec![7; 1000]).unwrap();
-        }
+        put(&db, written..KEYS);
         db.close().unwrap();
         permit(store.path(), 0o555);
         let reader = builder().open_read_only(store.path()).unwrap();
-        assert_eq!(reader.list(run(1), "").unwrap().len(), 20);
+        assert_eq!(reader.list(run(1), "").unwrap().len(), KEYS);
         permit(store.path(), 0o755);
     });
-    holds(store.path(), 20);
+    holds(store.path(), KEYS);
 }

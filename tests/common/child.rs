@@ -1,4 +1,7 @@
 //! A child of the test's process, forked.
+//!
+//! Invariants: a child ends without a destructor, so that nothing of the parent's is undone in it;
+//! one that hangs fails its test; tests that fork take turns with all others that hold a store.
 #![allow(clippy::disallowed_methods)] // tests fork, and wait for what they forked
 
 use std::io::{Read, Write};

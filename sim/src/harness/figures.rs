@@ -102,8 +102,8 @@ impl Runner<'_> {
             return Ok(());
         }
         self.nothing_stands_ahead_in_vain()?;
-        // Where one of several histories came back that show the same, nobody knows what it holds.
-        if !self.is_strict() && !self.timelines.is_empty() {
+        // Of several histories that showed the same nobody knows which one holds what.
+        if self.is_one_of_several {
             return Ok(());
         }
         let db = self.db()?;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 /// How many keys a store must hold, and may.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     /// Those that are visible, with the bytes of keys and values.
     pub(crate) visible: usize,

@@ -80,9 +80,11 @@ impl Runner<'_> {
                 self.remember_undone(changes);
                 Ok(())
             }
-            // It met the crash before it had written anything, or when that was cut off again.
+            // It met the crash before it had written anything, or when a full disk had undone that.
             Error::Io { .. } if crashed => {
-                self.remember_undone(changes);
+                if self.disk.full_refusals() > self.refusals_before_op {
+                    self.remember_undone(changes);
+                }
                 Ok(())
             }
             Error::Io { .. } if self.met_a_refusal() => {

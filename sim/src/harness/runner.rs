@@ -124,6 +124,8 @@ pub(super) struct Runner<'a> {
     pub(super) model: Model,
     /// Histories that a later crash replaced: a lying disk may bring one back.
     pub(super) timelines: Vec<Model>,
+    /// The history that came back showed what another shows that holds something else.
+    pub(super) is_one_of_several: bool,
     /// The history with the commits that a full disk has just undone, and where it branches.
     pub(super) undone: Option<(u64, Model)>,
     pub(super) pending: VecDeque<Pending>,
@@ -247,6 +249,7 @@ impl<'a> Runner<'a> {
             db: None,
             model: Model::default(),
             timelines: Vec::new(),
+            is_one_of_several: false,
             undone: None,
             pending: VecDeque::new(),
             unknown: Vec::new(),

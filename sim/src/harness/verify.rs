@@ -5,7 +5,7 @@ use runstone::{Database, Level};
 use super::blame::lasts;
 use super::case::run_id;
 use super::model::Model;
-use super::oracle;
+use super::oracle::{self, named_runs};
 use super::runner::Runner;
 use super::verdict::{Checked, Stopped};
 use crate::disk::{CallKind, Injected};
@@ -42,6 +42,7 @@ impl Runner<'_> {
             self.verify_report(db, &matched, stopped)?;
         }
         if !self.is_strict() {
+            self.is_one_of_several |= self.another_matches(db, now, &matched);
             // Its unknown commits may be on the disk as well.
             self.timelines.push(self.extended(0));
             // A session in which more is promised may follow.
@@ -78,6 +79,20 @@ impl Runner<'_> {
             }
         }
         self.fail("C2", first.unwrap_or_default())
+    }
+
+    /// Whether the database shows another history as well, which holds something else.
+    fn another_matches(&self, db: &Database, now: u64, matched: &Model) -> bool {
+        let version = matched.version();
+        let holds = |model: &Model| {
+            let changes = named_runs(model).into_iter().map(|run| model.change_count(run));
+            (model.held(now), changes.collect::<Vec<_>>())
+        };
+        let held = holds(matched);
+        self.candidates().filter(|other| other.version() >= version).any(|mut other| {
+            other.cut(version);
+            holds(&other) != held && oracle::compare(db, &other, now).is_ok()
+        })
     }
 
     /// The history with the unknown commits, but for those whose bit is set.
