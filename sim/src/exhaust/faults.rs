@@ -20,11 +20,10 @@ mod strike;
 mod way;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use script::{Script, scripts, scripts_in_all_settings};
 use strike::{Strike, Temper, strikes};
-use way::{Cut, SHIFTS, Way, base_case, continued, ways};
+use way::{Cut, SHIFTS, base_case, continued, cuts, ways};
 
 use super::{Breach, Checked};
 use crate::digest::Digest;
@@ -142,9 +141,11 @@ impl FaultSearch {
     /// Errors: it breaks the contract without any fault.
     pub fn new(script: Script, size: Size) -> Result<FaultSearch, Breach> {
         let mut search = FaultSearch { script, size, calls: 0 };
-        for shift in 0..SHIFTS {
-            let base = search.base(shift, (Temper::Mild, World::Strict), Cut::Nothing)?;
-            search.calls = search.calls.max(base.calls.len() - base.before);
+        for cut in cuts(size) {
+            for shift in 0..SHIFTS {
+                let base = search.base(shift, (Temper::Mild, World::Strict), cut)?;
+                search.calls = search.calls.max(base.calls.len() - base.before);
+            }
         }
         Ok(search)
     }
@@ -217,68 +218,74 @@ impl FaultSearch {
         report
     }
 
-    fn explore_into(
+    fn explore_into(&self, nth: usize, report: &mut FaultReport) -> Result<(), Found> {
+        for cut in cuts(self.size) {
+            for world in [World::Strict, World::Lying] {
+                for temper in [Temper::Mild, Temper::Harsh] {
+                    self.explore_base(nth, (temper, world), cut, report)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What strikes a call of one base run: after a power cut with another outcome a script makes
+    /// other calls.
+    fn explore_base(
         &self,
         nth: usize,
+        (temper, world): (Temper, World),
+        cut: Cut,
         report: &mut FaultReport,
-    ) -> Result<(), Box<(Breach, Box<Case>)>> {
-        let mut bases: BTreeMap<(Temper, World, Cut), Base> = BTreeMap::new();
-        let mut controls: BTreeMap<(Temper, World, Cut, Way), Outcome> = BTreeMap::new();
+    ) -> Result<(), Found> {
         let shift = nth % SHIFTS;
-        let (mild, nothing) = ((Temper::Mild, World::Strict), Cut::Nothing);
-        let without_case = |breach| {
-            Box::new((breach, Box::new(base_case(&self.script, shift, mild.0, mild.1, nothing))))
-        };
-        let base = self.base(shift, mild, nothing).map_err(without_case)?;
-        let Some((_, call)) = base.struck(nth) else { return Ok(()) };
-        for strike in strikes(call) {
-            report.strikes += 1;
-            for (way, cut) in ways(self.size, strike) {
-                let Strike { fault, temper, world } = strike;
-                let key = (temper, world, cut);
-                let base = match bases.entry(key) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => {
-                        new.insert(self.base(shift, (temper, world), cut).map_err(without_case)?)
-                    }
-                };
-                let Some((at, call)) = base.struck(nth) else { continue };
-                let case = continued(base.case.clone(), &base.starts, &base.calls, *at, way);
-                let control = controls.entry((temper, world, cut, way)).or_insert_with(|| {
-                    report.controls += 1;
-                    run(&case, false)
-                });
-                let found = |clause, message: String, case: &Case| {
-                    let step = [
-                        format!(
-                            "call {at} of operation {}: {} {}",
-                            base.op_of(*at),
-                            call.kind.name(),
-                            call.path
-                        ),
-                        format!("{fault:?}, {temper:?}, {world:?}"),
-                        format!("{way:?}, {cut:?}"),
-                    ];
-                    let breach = self.breach(clause, message);
-                    Box::new((Breach { path: step.to_vec(), ..breach }, Box::new(case.clone())))
-                };
-                if let Some(failure) = &control.failure {
-                    let message = format!("without the fault: {failure}");
-                    return Err(found(failure.clause, message, &case));
-                }
-                let struck = Injected { call: *at, kind: call.kind, fault };
-                let mut case = case;
+        let base = self.base(shift, (temper, world), cut).map_err(|breach| {
+            let case = base_case(&self.script, shift, temper, world, cut);
+            Box::new((breach, Box::new(case)))
+        })?;
+        let Some((at, call)) = base.struck(nth) else { return Ok(()) };
+        let of_base = |strike: &Strike| (strike.temper, strike.world) == (temper, world);
+        let strikes: Vec<Strike> = strikes(call).into_iter().filter(of_base).collect();
+        if cut == Cut::Nothing {
+            report.strikes += strikes.len() as u64;
+        }
+        for way in ways(cut).filter(|_| !strikes.is_empty()) {
+            let case = continued(base.case.clone(), &base.starts, &base.calls, *at, way);
+            let found = |clause, message: String, more: Option<Strike>, case: &Case| {
+                let (operation, fault) = (base.op_of(*at), more.map(|strike| strike.fault));
+                let step = [
+                    format!(
+                        "call {at} of operation {operation}: {} {}",
+                        call.kind.name(),
+                        call.path
+                    ),
+                    format!("{fault:?}, {temper:?}, {world:?}"),
+                    format!("{way:?}, {cut:?}"),
+                ];
+                let breach = self.breach(clause, message);
+                Box::new((Breach { path: step.to_vec(), ..breach }, Box::new(case.clone())))
+            };
+            report.controls += 1;
+            let control = run(&case, false);
+            if let Some(failure) = &control.failure {
+                let message = format!("without the fault: {failure}");
+                return Err(found(failure.clause, message, None, &case));
+            }
+            for strike in &strikes {
+                let fault = strike.fault;
+                let mut case = case.clone();
                 if let FaultMode::Listed(list) = &mut case.faults {
-                    list.push(struck);
+                    list.push(Injected { call: *at, kind: call.kind, fault });
                 }
                 let outcome = run(&case, false);
                 if let Some(failure) = &outcome.failure {
-                    return Err(found(failure.clause, failure.to_string(), &case));
+                    return Err(found(failure.clause, failure.to_string(), Some(*strike), &case));
                 }
                 if !outcome.injected.iter().any(|hit| hit.call == *at) {
-                    return Err(found("harness", "the fault has not struck".to_owned(), &case));
+                    let message = "the fault has not struck".to_owned();
+                    return Err(found("harness", message, Some(*strike), &case));
                 }
-                let tally = tally(&outcome, control);
+                let tally = tally(&outcome, &control);
                 report.kinds.entry(fault.kind).or_default().add(tally);
                 report.ways.entry(way.name()).or_default().add(tally);
                 let mut digest = Digest::new();
@@ -292,6 +299,9 @@ impl FaultSearch {
         Ok(())
     }
 }
+
+/// A breach, and the case that shows it.
+type Found = Box<(Breach, Box<Case>)>;
 
 impl Base {
     /// The `nth` call that faults strike.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Size;
 use super::script::{Script, little_more, more};
-use super::strike::{Strike, Temper};
+use super::strike::Temper;
 use crate::disk::{CrashKind, CrashModel, DiskConfig, FaultMode, NameModel, Odds, SeenCall, When};
 use crate::harness::case::NestedCrash;
 use crate::harness::{Case, Op, World};
@@ -72,19 +72,19 @@ impl Way {
     }
 }
 
-/// The ways to go on, with the power cuts that they are tried with.
-pub(super) fn ways(size: Size, _strike: Strike) -> Vec<(Way, Cut)> {
+/// The power cuts that are tried.
+pub(super) fn cuts(size: Size) -> Vec<Cut> {
     let mut cuts = vec![Cut::Nothing, Cut::Drawn(0)];
     if size == Size::Full {
         cuts.push(Cut::Everything);
         cuts.extend((1..DRAWN).map(Cut::Drawn));
     }
-    let mut all = Vec::new();
-    for way in Way::ALL {
-        let cuts = if way.cuts() { cuts.as_slice() } else { &[Cut::Nothing] };
-        all.extend(cuts.iter().map(|cut| (way, *cut)));
-    }
-    all
+    cuts
+}
+
+/// The ways to go on that are tried with a power cut; those without any with the first.
+pub(super) fn ways(cut: Cut) -> impl Iterator<Item = Way> {
+    Way::ALL.into_iter().filter(move |way| way.cuts() || cut == Cut::Nothing)
 }
 
 fn disk(script: &Script, temper: Temper, cut: Cut) -> DiskConfig {
