@@ -15,11 +15,13 @@ use runstone_vfs::{MemVfs, Vfs, write_all_at};
 use crate::codec::body;
 use crate::codec::change::{self, Change};
 use crate::codec::value::Stored;
-use crate::log::record::{End, RecordHead, RecordKind, Seal, parse_head};
+use crate::log::record::{End, RecordHead, RecordKind, parse_head};
 use crate::log::scan::{Next, SegmentScan};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::manifest::{Manifest, SegmentEntry};
+use crate::manifest::{Flushed, Manifest, SegmentEntry, TableEntry};
 use crate::options::Options;
+use crate::seal::Seal;
+use crate::table::fuzzing as table;
 use crate::types::{
     EventEntry, Namespace, PhysicalKey, RunId, RunMetadataEntry, RunStatus, StateMachineEntry,
     Timestamp, TraceEntry, TypeTag, Value,
@@ -51,11 +53,21 @@ pub enum Decoder {
     Manifest,
     /// A manifest whose checksum is made right first.
     ManifestBody,
+    /// The header of a table, with its checksum.
+    TableHeader,
+    /// The properties of a table.
+    TableProperties,
+    /// The index of a table.
+    TableIndex,
+    /// A data block of a table.
+    TableBlock,
+    /// A whole table, read in order and by each of its keys.
+    Table,
 }
 
 impl Decoder {
     /// All of them.
-    pub const ALL: [Decoder; 9] = [
+    pub const ALL: [Decoder; 14] = [
         Decoder::SegmentHeader,
         Decoder::Segment,
         Decoder::Record,
@@ -65,6 +77,11 @@ impl Decoder {
         Decoder::RunMetadata,
         Decoder::Manifest,
         Decoder::ManifestBody,
+        Decoder::TableHeader,
+        Decoder::TableProperties,
+        Decoder::TableIndex,
+        Decoder::TableBlock,
+        Decoder::Table,
     ];
 
     /// Decodes. What was accepted is returned as it would be written again.
@@ -110,6 +127,11 @@ impl Decoder {
                 right.get_mut(16..20)?.copy_from_slice(&checksum);
                 Manifest::decode(&right, file).ok().map(|found| found.encode())
             }
+            Decoder::TableHeader => table::header(bytes),
+            Decoder::TableProperties => table::properties(bytes),
+            Decoder::TableIndex => table::index(bytes),
+            Decoder::TableBlock => table::block(bytes),
+            Decoder::Table => table::whole(bytes),
         }
     }
 
@@ -128,6 +150,11 @@ impl Decoder {
             Decoder::RunBegin => vec![sample_begin()],
             Decoder::RunMetadata => vec![sample_metadata()],
             Decoder::Manifest | Decoder::ManifestBody => vec![sample_manifest().encode()],
+            Decoder::TableHeader => table::samples().header,
+            Decoder::TableProperties => table::samples().properties,
+            Decoder::TableIndex => table::samples().index,
+            Decoder::TableBlock => table::samples().block,
+            Decoder::Table => table::samples().whole,
         }
     }
 }
@@ -275,6 +302,7 @@ fn sample_segment() -> Vec<u8> {
 
 fn sample_manifest() -> Manifest {
     let attested = End { at: 4096, link: 5 };
+    let table = |number| TableEntry { number, salt: SALT, epoch: 2, file_bytes: 999, checksum: 8 };
     let entry = |number, open| SegmentEntry { number, salt: SALT, attested, open };
     Manifest {
         store_id: STORE_ID,
@@ -282,5 +310,7 @@ fn sample_manifest() -> Manifest {
         next_file: 9,
         clean: false,
         segments: vec![entry(1, false), entry(4, false), entry(7, true)],
+        flushed: Flushed { version: 12, time_ms: 34 },
+        tables: [3, 2].map(table).into(),
     }
 }

@@ -84,9 +84,11 @@ mod clock;
 mod codec;
 mod commit;
 mod database;
+mod durability;
 mod effect;
 mod error;
 mod failure;
+mod flush;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -105,9 +107,11 @@ pub mod planted;
 mod preallocation;
 mod recovery;
 mod runs;
+mod seal;
 mod shell;
 mod store;
 mod sync;
+mod table;
 mod types;
 
 pub use batch::{NO_TAGS, RunOptions, WriteBatch};

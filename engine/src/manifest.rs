@@ -1,4 +1,4 @@
-//! The manifest: which segments count, and how far.
+//! The manifest: which segments count and how far, and which tables.
 //!
 //! ```text
 //! offset  bytes  field
@@ -13,6 +13,10 @@
 //!                  8  next file number
 //!                  4  clean: 1 after a clean close, else 0
 //!                  4  number of segments
+//!                  8  version of the last commit that is in the tables; 0 if none is
+//!                  8  engine time, in milliseconds, that the log had reached by then
+//!                  4  number of tables
+//!                  4  zeros
 //!                 then for each segment, in the log's order:
 //!                  8  number
 //!                 16  salt
@@ -20,12 +24,20 @@
 //!                  4  1 if records may follow behind the attested length, else 0
 //!                  4  link: the checksum of the last record below the attested length; where
 //!                     there is none, that of the segment's header
+//!                 then for each table, the newest first:
+//!                  8  number
+//!                 16  salt
+//!                  8  epoch
+//!                  8  length of the file
+//!                  4  checksum of its footer
+//!                  4  zeros
 //! ```
 //! Integers are little-endian.
 //!
-//! Invariants: a segment counts if and only if the manifest names it, and the manifest names
-//! only files whose content and name had been synced, each with Ok, before. Numbers ascend.
-//! Only the last segment may be open. The file is replaced whole ([`in_force`]).
+//! Invariants: a segment or a table counts if and only if the manifest names it, and the manifest
+//! names only files whose content and name had been synced, each with Ok, before. Numbers ascend.
+//! Only the last segment may be open. The commits up to the flushed version are in the tables, and
+//! no segment is named that holds one of them. The file is replaced whole ([`in_force`]).
 
 pub(crate) mod in_force;
 
@@ -33,16 +45,18 @@ use std::path::Path;
 
 use crate::codec::{Malformed, Reader};
 use crate::error::{Error, Result};
-use crate::log::record::{End, checksums};
+use crate::log::record::End;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, hex};
+use crate::seal::checksums;
 
 /// The first bytes of every manifest.
 pub(crate) const MANIFEST_MAGIC: &[u8; 8] = b"RUNSTMAN";
 /// The newest manifest format.
 pub(crate) const MANIFEST_FORMAT: u32 = 1;
 const FRAME_BYTES: usize = 24;
-const BODY_HEAD_BYTES: usize = 40;
+const BODY_HEAD_BYTES: usize = 64;
 const SEGMENT_ENTRY_BYTES: usize = 40;
+const TABLE_ENTRY_BYTES: usize = 48;
 
 /// One segment, as the manifest names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +68,26 @@ pub(crate) struct SegmentEntry {
     pub(crate) open: bool,
 }
 
+/// One table, as the manifest names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableEntry {
+    pub(crate) number: u64,
+    pub(crate) salt: [u8; 16],
+    pub(crate) epoch: u64,
+    pub(crate) file_bytes: u64,
+    /// Of its footer, by which it is told from any other of the same name.
+    pub(crate) checksum: u32,
+}
+
+/// How far the tables reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flushed {
+    /// Of the last commit that is in them; 0 if none is.
+    pub(crate) version: u64,
+    /// The engine time that the log had reached by then.
+    pub(crate) time_ms: u64,
+}
+
 /// What the manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -62,9 +96,18 @@ pub(crate) struct Manifest {
     pub(crate) next_file: u64,
     pub(crate) clean: bool,
     pub(crate) segments: Vec<SegmentEntry>,
+    pub(crate) flushed: Flushed,
+    /// The newest first.
+    pub(crate) tables: Vec<TableEntry>,
 }
 
 impl Manifest {
+    /// Whether it names the file of this number.
+    pub(crate) fn names(&self, number: u64) -> bool {
+        self.segments.iter().any(|segment| segment.number == number)
+            || self.tables.iter().any(|table| table.number == number)
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         body.extend_from_slice(&self.store_id);
@@ -73,12 +116,25 @@ impl Manifest {
         body.extend_from_slice(&u32::from(self.clean).to_le_bytes());
         let count = u32::try_from(self.segments.len()).unwrap_or(u32::MAX);
         body.extend_from_slice(&count.to_le_bytes());
+        body.extend_from_slice(&self.flushed.version.to_le_bytes());
+        body.extend_from_slice(&self.flushed.time_ms.to_le_bytes());
+        let count = u32::try_from(self.tables.len()).unwrap_or(u32::MAX);
+        body.extend_from_slice(&count.to_le_bytes());
+        body.extend_from_slice(&[0; 4]);
         for segment in &self.segments {
             body.extend_from_slice(&segment.number.to_le_bytes());
             body.extend_from_slice(&segment.salt);
             body.extend_from_slice(&segment.attested.at.to_le_bytes());
             body.extend_from_slice(&u32::from(segment.open).to_le_bytes());
             body.extend_from_slice(&segment.attested.link.to_le_bytes());
+        }
+        for table in &self.tables {
+            body.extend_from_slice(&table.number.to_le_bytes());
+            body.extend_from_slice(&table.salt);
+            body.extend_from_slice(&table.epoch.to_le_bytes());
+            body.extend_from_slice(&table.file_bytes.to_le_bytes());
+            body.extend_from_slice(&table.checksum.to_le_bytes());
+            body.extend_from_slice(&[0; 4]);
         }
         let mut out = Vec::new();
         out.extend_from_slice(MANIFEST_MAGIC);
@@ -164,11 +220,21 @@ impl Manifest {
         let next_file = reader.u64("a file number")?;
         let clean = flag(reader.u32("a clean flag")?)?;
         let count = reader.u32("a number of segments")? as usize;
-        let room = body.len().saturating_sub(BODY_HEAD_BYTES) / SEGMENT_ENTRY_BYTES;
-        if count != room {
+        let flushed = Flushed {
+            version: reader.u64("a flushed version")?,
+            time_ms: reader.u64("a flushed time")?,
+        };
+        let table_count = reader.u32("a number of tables")? as usize;
+        zeros(reader.u32("zeros")?)?;
+        let room = body.len().saturating_sub(BODY_HEAD_BYTES);
+        let wanted = count
+            .checked_mul(SEGMENT_ENTRY_BYTES)
+            .zip(table_count.checked_mul(TABLE_ENTRY_BYTES))
+            .and_then(|(segments, tables)| segments.checked_add(tables));
+        if wanted != Some(room) {
             return Err(Malformed::new(
-                "as many log files listed as there is room for",
-                format!("{count} of them"),
+                "as many log files and tables listed as there is room for",
+                format!("{count} and {table_count} of them"),
             ));
         }
         let mut segments = Vec::with_capacity(count);
@@ -180,8 +246,17 @@ impl Manifest {
             let attested = End { at, link: reader.u32("a link")? };
             segments.push(SegmentEntry { number, salt, attested, open });
         }
+        let mut tables = Vec::with_capacity(table_count);
+        for _ in 0..table_count {
+            let number = reader.u64("a table number")?;
+            let salt = reader.array("a salt")?;
+            let (epoch, file_bytes) = (reader.u64("an epoch")?, reader.u64("a length")?);
+            let checksum = reader.u32("a checksum")?;
+            zeros(reader.u32("zeros")?)?;
+            tables.push(TableEntry { number, salt, epoch, file_bytes, checksum });
+        }
         reader.finish("the end of the manifest")?;
-        Ok(Manifest { store_id, epoch, next_file, clean, segments })
+        Ok(Manifest { store_id, epoch, next_file, clean, segments, flushed, tables })
     }
 
     /// What holds of every manifest, when it is written and when it is read.
@@ -210,7 +285,27 @@ impl Manifest {
                 "a shorter length",
             ));
         }
+        let newest_first = self.tables.windows(2).all(|pair| match pair {
+            [a, b] => a.number > b.number,
+            _ => true,
+        });
+        let first = self.tables.first();
+        let is_below = first.is_none_or(|first| first.number < self.next_file);
+        let is_told = (self.flushed == Flushed::default()) == self.tables.is_empty();
+        if !newest_first || !is_below || !is_told {
+            return Err(Malformed::new(
+                "a manifest whose tables are numbered downwards, and hold a version",
+                "other tables",
+            ));
+        }
         Ok(())
+    }
+}
+
+fn zeros(n: u32) -> std::result::Result<(), Malformed> {
+    match n {
+        0 => Ok(()),
+        other => Err(Malformed::new("zeros", other)),
     }
 }
 
@@ -242,7 +337,13 @@ mod tests {
                     open: true,
                 },
             ],
+            flushed: Flushed { version: 77, time_ms: 5_000 },
+            tables: [7, 5].map(table).into(),
         }
+    }
+
+    fn table(number: u64) -> TableEntry {
+        TableEntry { number, salt: [4; 16], epoch: 3, file_bytes: 900, checksum: 12 }
     }
 
     fn read(bytes: &[u8]) -> Result<Manifest> {
@@ -272,12 +373,16 @@ mod tests {
 
     #[test]
     fn a_manifest_that_breaks_an_invariant_is_an_error_though_its_checksum_matches() {
-        let breakers: [fn(&mut Manifest); 5] = [
+        let breakers: [fn(&mut Manifest); 9] = [
             |m| m.segments.clear(),
             |m| m.segments.reverse(),
             |m| m.next_file = 8,
             |m| m.segments[0].open = true,
             |m| m.segments[1].attested.at = 71,
+            |m| m.tables.reverse(),
+            |m| m.tables[0].number = 9,
+            |m| m.tables.clear(),
+            |m| m.flushed = Flushed::default(),
         ];
         for (i, break_it) in breakers.iter().enumerate() {
             let mut manifest = sample();
@@ -313,8 +418,10 @@ mod tests {
             ("a manifest of format 1", |bytes| bytes[8] = 0),
             ("a flag of 0 or 1", |bytes| bytes[FRAME_BYTES + 32] = 2),
             ("a flag of 0 or 1", |bytes| bytes[ENTRY + 32] = 7),
-            ("as many log files listed as there is room for", |bytes| bytes[FRAME_BYTES + 36] = 3),
-            ("the end of the manifest", |bytes| bytes.push(0)),
+            ("as many log files and tables listed as there is room for", |bytes| {
+                bytes[FRAME_BYTES + 36] = 3;
+            }),
+            ("as many log files and tables listed as there is room for", |bytes| bytes.push(0)),
             ("a number of segments", |bytes| bytes.truncate(FRAME_BYTES + 36)),
         ];
         for (what, edit) in edits {

@@ -42,11 +42,13 @@ pub enum Phase {
     Maintenance,
     /// A close.
     Close,
+    /// Keys are read from tables.
+    Lookup,
 }
 
 impl Phase {
     /// All phases, in their order.
-    pub const ALL: [Phase; 13] = [
+    pub const ALL: [Phase; 14] = [
         Phase::Outside,
         Phase::Opening,
         Phase::Replay,
@@ -60,6 +62,7 @@ impl Phase {
         Phase::Tick,
         Phase::Maintenance,
         Phase::Close,
+        Phase::Lookup,
     ];
 }
 
@@ -115,6 +118,13 @@ pub const NAMES: &[&str] = &[
     "failure/attested-later-for-a-full-disk",
     "failure/outcome-unknown",
     "failure/undone-by-full-disk",
+    "flush/another-table",
+    "flush/memtable-frozen",
+    "flush/name-taken",
+    "flush/table-installed",
+    "flush/table-missing",
+    "flush/table-not-written",
+    "flush/tried-again-later",
     "gate/asked-point-replaced",
     "gate/not-the-owner",
     "gate/owner-not-seen",
@@ -126,6 +136,7 @@ pub const NAMES: &[&str] = &[
     "gate/sync-failed",
     "iter/chunk-without-entries",
     "iter/ends-meet",
+    "iter/read-failed",
     "iter/second-chunk",
     "journal/close-cut-failed",
     "journal/close-manifest-failed",
@@ -133,6 +144,7 @@ pub const NAMES: &[&str] = &[
     "journal/cut-back-sync-failed",
     "journal/full-disk",
     "journal/full-disk-cut-back",
+    "journal/install-failed",
     "journal/leftover-removed",
     "journal/manifest-failed",
     "journal/manifest-full-disk",
@@ -219,7 +231,9 @@ pub const NAMES: &[&str] = &[
     "recovery/manifest-met-full-disk",
     "recovery/of-another-store",
     "recovery/orphan-segment",
+    "recovery/orphan-table",
     "recovery/orphan-temporary",
+    "recovery/over-tables",
     "recovery/padding-replayed",
     "recovery/repair-drops-empty-segment",
     "recovery/repair-with-tail",
@@ -230,6 +244,7 @@ pub const NAMES: &[&str] = &[
     "recovery/segment-too-short",
     "recovery/segment-without-manifest",
     "recovery/sync-met-full-disk",
+    "recovery/table-without-manifest",
     "recovery/tail-kept",
     "recovery/tail-proven-by-later-record",
     "recovery/time-of-a-note-kept",
@@ -242,6 +257,7 @@ pub const NAMES: &[&str] = &[
     "runs/another-run-is-hot",
     "runs/ended",
     "runs/not-found",
+    "runs/restored-from-a-table",
     "runs/second-chunk",
     "scan/buffer-refilled",
     "scan/bytes-behind-the-log",
@@ -265,6 +281,8 @@ pub const NAMES: &[&str] = &[
     "segment/header-cut-short",
     "segment/later-format",
     "store/read-at-a-pin",
+    "store/read-of-a-frozen-memtable",
+    "store/read-of-a-table",
     "store/reader-settles",
     "store/shown-as-expired",
     "upkeep/background-sync-failed",

@@ -5,6 +5,7 @@
 //! runstone.manifest          which segments count
 //! runstone-ID-000001.log     a log segment; numbers have at least six digits and are never reused
 //! runstone-ID-000002.tmp     a manifest that is being written, or the one of before
+//! runstone-ID-000003.table   a table
 //! ```
 //! ID is the store's, in 32 hexadecimal digits: whose a file is stands in its name, from its first
 //! moment on, whatever a crash leaves of its content. Anything else is foreign, and is never
@@ -21,6 +22,9 @@ pub(crate) const LOCK: &str = "runstone.lock";
 /// What all other names begin with.
 const PREFIX: &str = "runstone-";
 
+/// How many numbers are passed over, one after the other, whose names are taken.
+pub(crate) const TAKEN_MAX: u64 = 1000;
+
 /// The id of a store.
 pub(crate) type StoreId = [u8; 16];
 
@@ -31,13 +35,16 @@ pub(crate) enum OwnName {
     Lock,
     Segment(StoreId, u64),
     Temporary(StoreId, u64),
+    Table(StoreId, u64),
 }
 
 impl OwnName {
     /// The number in the name, if it has one.
     pub(crate) fn number(self) -> Option<u64> {
         match self {
-            OwnName::Segment(_, number) | OwnName::Temporary(_, number) => Some(number),
+            OwnName::Segment(_, number)
+            | OwnName::Temporary(_, number)
+            | OwnName::Table(_, number) => Some(number),
             OwnName::Manifest | OwnName::Lock => None,
         }
     }
@@ -48,6 +55,7 @@ impl OwnName {
             OwnName::Lock => LOCK.to_owned(),
             OwnName::Segment(id, number) => numbered(id, number, "log"),
             OwnName::Temporary(id, number) => numbered(id, number, "tmp"),
+            OwnName::Table(id, number) => numbered(id, number, "table"),
         }
     }
 
@@ -66,6 +74,7 @@ impl OwnName {
                 match kind {
                     "log" => OwnName::Segment(id, number),
                     "tmp" => OwnName::Temporary(id, number),
+                    "table" => OwnName::Table(id, number),
                     _ => return None,
                 }
             }
@@ -100,6 +109,7 @@ mod tests {
             OwnName::Segment([0; 16], 1_234_567),
             OwnName::Temporary(id, 999_999),
             OwnName::Temporary([0; 16], 1_000_000),
+            OwnName::Table(id, 3),
         ] {
             assert_eq!(OwnName::parse(OsStr::new(&own.file_name())), Some(own));
         }

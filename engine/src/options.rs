@@ -6,70 +6,9 @@
 
 use std::time::Duration;
 
+pub use crate::durability::{DurabilityMode, Level, WriteOptions};
 use crate::error::{Error, Result};
 use crate::preallocation::Preallocation;
-
-/// When a commit is acknowledged, for the whole database.
-///
-/// Whatever the mode, commits are ordered and encoded in one log, and what is recovered after
-/// a crash is a prefix of that order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DurabilityMode {
-    /// Acknowledged means synced: it survives a power cut.
-    #[default]
-    Strict,
-    /// Acknowledged means handed to the operating system: it survives the process. A power
-    /// cut loses at most `2 * batch_size` commits, none acknowledged longer ago than
-    /// `interval_ms` plus one sync.
-    Batched {
-        /// The longest wait for a sync, in milliseconds.
-        interval_ms: u64,
-        /// The number of unsynced commits that asks for a sync.
-        batch_size: u64,
-    },
-    /// Acknowledged means ordered in memory. Written and synced at the latest after
-    /// `interval_ms`.
-    Async {
-        /// The longest wait for a write and sync, in milliseconds.
-        interval_ms: u64,
-    },
-}
-
-impl DurabilityMode {
-    /// The level that commits have unless they ask for another.
-    #[must_use]
-    pub const fn level(self) -> Level {
-        match self {
-            DurabilityMode::Strict => Level::Strict,
-            DurabilityMode::Batched { .. } => Level::Batched,
-            DurabilityMode::Async { .. } => Level::Async,
-        }
-    }
-}
-
-/// The durability of one commit; the intervals and sizes are the database's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// As [`DurabilityMode::Async`].
-    Async,
-    /// As [`DurabilityMode::Batched`].
-    Batched,
-    /// As [`DurabilityMode::Strict`].
-    Strict,
-}
-
-/// Options of one write.
-///
-/// ```
-/// use runstone::{Level, WriteOptions};
-/// let durable = WriteOptions { durability: Some(Level::Strict) };
-/// assert_ne!(durable, WriteOptions::default());
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WriteOptions {
-    /// The durability of this write; `None` takes the database's.
-    pub durability: Option<Level>,
-}
 
 /// What is admitted at the door, the same in every durability mode. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +143,17 @@ pub struct Options {
     pub limits: Limits,
     /// How much is done in one step.
     pub steps: Steps,
+    /// A memtable of so many bytes is flushed to tables by maintenance, and the log of its commits
+    /// goes. Until tables are merged, what was superseded keeps its room in them; so by default
+    /// this is [`u64::MAX`], which means never.
+    pub flush_bytes: u64,
+    /// A table is ended before it is longer than this, unless one key alone makes it so.
+    pub table_bytes_max: u64,
+    /// A block of a table is ended when it has so many bytes, at most 16 KiB: what a get reads from
+    /// the disk.
+    pub block_bytes: usize,
+    /// A value of at least so many bytes stands in a table on its own: scans of keys pass it by.
+    pub extent_bytes_min: usize,
     /// A log segment is ended when the next record would pass this size. A larger record
     /// gets a segment of its own. Where this process may write shorter files only (`ulimit -f`, as
     /// it is at the opening), a segment ends before that size, and a larger record is refused.
@@ -271,6 +221,10 @@ impl Default for Options {
             durability: DurabilityMode::Strict,
             limits: Limits::default(),
             steps: Steps::default(),
+            flush_bytes: u64::MAX,
+            table_bytes_max: 32 << 20,
+            block_bytes: 4 << 10,
+            extent_bytes_min: 4 << 10,
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,
             preallocation: Preallocation::Auto,
@@ -298,6 +252,8 @@ impl Default for Options {
 pub(crate) const CHANGE_OVERHEAD_BYTES: usize = 64;
 /// The most bytes that any record may have: lengths on disk are checked against it.
 pub(crate) const RECORD_BYTES_MAX: u64 = 1 << 30;
+/// No block of a table is ended at a larger size: each of its entries begins below 64 KiB.
+pub(crate) const BLOCK_BYTES_MAX: usize = 16 << 10;
 /// No memtable's budget is larger: its slots are counted in 32 bits.
 pub(crate) const MEMTABLE_BYTES_LIMIT: u64 = 1 << 38;
 /// The smallest segment: a header and one small record.
@@ -341,6 +297,12 @@ impl Options {
                 run_bytes <= limits.batch_bytes_max,
                 "batch_bytes_max must hold the record of a run with tags_max tags, whose names and values have name_bytes_max bytes each, and four more such names",
             ),
+            (self.table_bytes_max >= 1, "table_bytes_max must be at least 1"),
+            (self.table_bytes_max <= RECORD_BYTES_MAX, "table_bytes_max must be at most 1 GiB"),
+            (self.flush_bytes >= 1, "flush_bytes must be at least 1"),
+            (self.block_bytes >= 1, "block_bytes must be at least 1"),
+            (self.block_bytes <= BLOCK_BYTES_MAX, "block_bytes must be at most 16 KiB"),
+            (self.extent_bytes_min >= 1, "extent_bytes_min must be at least 1"),
             (self.segment_bytes >= SEGMENT_BYTES_MIN, "segment_bytes must be at least 512"),
             (self.segment_bytes <= RECORD_BYTES_MAX, "segment_bytes must be at most 1 GiB"),
             (self.group_commits_max >= 1, "group_commits_max must be at least 1"),

@@ -348,6 +348,58 @@ bugs! {
         "A flush on a full disk succeeds though commits wait in memory, or a floor is owed."
     R145 FileSizeNotChecked
         "What the process may write of a file is not asked before a write."
+    R150 TableWithoutManifestIgnored
+        "A directory without a manifest in which there are tables is taken for empty."
+    R151 TableNotSynced
+        "The manifest names a table whose content was never synced."
+    R152 TableNamesNotSynced
+        "The manifest names tables whose names were never synced."
+    R153 SegmentsTrimmedFirst
+        "Segments are removed before the manifest is durable that names the tables of their commits."
+    R154 TombstoneOverTablesDropped
+        "A tombstone goes though an older version is in a table."
+    R155 TablesInWrongOrder
+        "An opening reads the oldest table first."
+    R156 ExpiryLostAtFlush
+        "What is in a table never expires."
+    R157 TimeLostAtFlush
+        "What is in a table does not know when it was committed."
+    R158 FilterMissesLastKey
+        "The filter of a table says no for its last key."
+    R159 RunsNotFlushed
+        "A flush leaves out the records of runs."
+    R160 FlushedAsOfInstall
+        "The manifest says that all is in tables that is committed by when it is written."
+    R161 TrimmedAsOfInstall
+        "All segments go that are ended by when the manifest is written, flushed or not."
+    R162 FrozenNotRead
+        "A get does not look into the memtable that is being flushed."
+    R163 OrphanTableKept
+        "A table that the manifest does not name stays for ever."
+    R164 TablesOfFailedEditDeleted
+        "A failed manifest takes its new tables with it, though it may be durable."
+    R165 BlockNotChecked
+        "The checksums of a table's parts are written and not compared."
+    R166 OnlyNewestFlushed
+        "A flush leaves out the versions that only a snapshot sees."
+    R167 WalkBeyondCut
+        "A walk over several levels goes on where one of them was read only so far."
+    R168 FlushedTimeForgotten
+        "A recovery forgets the engine time that the tables have reached."
+    R169 LastKeyNotRead
+        "The range of a table ends before its last key."
+    R170 BackwardStopsAtABlock
+        "A walk backwards over a table ends at the beginning of a block."
+    R171 TableIgnoresPin
+        "A walk of a snapshot sees what is newer in a table."
+    R172 ExpiredUncovers
+        "What has expired in memory is freed, and uncovers an older version in a table."
+    R173 TablesOfFailedFlushKept
+        "Tables of a flush that did not end are forgotten."
+    R174 SegmentsNotTrimmed
+        "Segments whose commits are in tables stay until the next opening."
+    R175 FrozenForgotten
+        "A memtable whose flush has failed is not flushed again."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -31,17 +31,20 @@ use crate::codec::change::{self, Change, NEVER};
 use crate::effect::effect;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
+use crate::flush;
 use crate::log::creation::{NewSegment, SegmentPlan, create_segment};
 use crate::log::record::{End, RecordHead, RecordKind};
 use crate::log::scan::{Next, Record};
 use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, replace};
-use crate::manifest::{Manifest, SegmentEntry};
+use crate::manifest::{Flushed, Manifest, SegmentEntry};
 use crate::names::{OwnName, StoreId};
 use crate::options::{Options, Steps};
 use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
+use crate::sync::Arc;
+use crate::table::reader::Table;
 
 /// A record behind the watermark, to be written again.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub(crate) struct TailRecord {
 /// What stood in the files.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
+    /// The newest first.
+    pub(crate) tables: Vec<Arc<Table>>,
     pub(crate) memtable: Memtable,
     pub(crate) runs: RunTracker,
     hot: HotRun,
@@ -158,8 +163,9 @@ fn is_content(kind: RecordKind) -> bool {
 /// [`Error::UnsupportedFormat`]; [`Error::Io`].
 pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Result<Replay> {
     phase!(Replay);
-    let memtable = Memtable::new(&manifest.store_id, steps);
-    let mut replay = Replay { memtable, ..Replay::default() };
+    let mut replay =
+        Replay { memtable: Memtable::new(&manifest.store_id, steps), ..Replay::default() };
+    replay.take_up_tables(place, manifest)?;
     for entry in &manifest.segments {
         let path = place.path(OwnName::Segment(manifest.store_id, entry.number));
         let mut scan = open_segment(place, manifest, entry, steps.read_bytes)?;
@@ -208,6 +214,27 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
 }
 
 impl Replay {
+    /// Goes on where the tables end.
+    fn take_up_tables(&mut self, place: &Place, manifest: &Manifest) -> Result<()> {
+        if manifest.tables.is_empty() {
+            return Ok(());
+        }
+        sometimes!("recovery/over-tables");
+        self.memtable = std::mem::take(&mut self.memtable).over_tables();
+        self.tables = flush::open_tables(place, manifest)?;
+        for (table, entry) in self.tables.iter().zip(&manifest.tables) {
+            let path = place.path(OwnName::Table(manifest.store_id, entry.number));
+            for run in flush::runs_of(table, &path)? {
+                self.runs.restore(run);
+            }
+        }
+        self.last_version = manifest.flushed.version;
+        self.last_time_ms =
+            if planted!(FlushedTimeForgotten) { 0 } else { manifest.flushed.time_ms };
+        self.content_time_ms = manifest.flushed.time_ms;
+        Ok(())
+    }
+
     /// Keeps a record of the open segment until a later one attests it. Of others there is none
     /// to keep: they are read only as far as the manifest attests them.
     fn keep_tail(&mut self, record: &Record<'_>, attested: u64) {
@@ -308,8 +335,15 @@ pub(crate) fn create(
         step_bytes: options.steps.rewrite_bytes,
     };
     let segment = make_segment(place, plan, std::iter::empty())?;
-    let manifest =
-        Manifest { store_id, epoch: 1, next_file: 0, clean: false, segments: Vec::new() };
+    let manifest = Manifest {
+        store_id,
+        epoch: 1,
+        next_file: 0,
+        clean: false,
+        segments: Vec::new(),
+        flushed: Flushed::default(),
+        tables: Vec::new(),
+    };
     start(place, None, manifest, segment)
 }
 

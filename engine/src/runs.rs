@@ -280,6 +280,58 @@ impl RunTracker {
     }
 }
 
+/// A run as a table holds it: its record, and how many changes it has had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SavedRun {
+    pub(crate) entry: RunMetadataEntry,
+    pub(crate) changes: u64,
+}
+
+impl RunTracker {
+    /// The runs that were changed behind a version, in the order of their ids.
+    pub(crate) fn save(&self, since: u64) -> Vec<SavedRun> {
+        let saved = |(run, found): (&RunId, &Run)| SavedRun {
+            entry: found.entry(*run),
+            changes: found.counters.changes.load(Ordering::Acquire),
+        };
+        let all = &self.inner.runs.read().all;
+        all.iter().map(saved).filter(|run| run.entry.last_version > since).collect()
+    }
+
+    /// Takes up a run that a table holds, unless a newer one does.
+    pub(crate) fn restore(&self, SavedRun { entry, changes }: SavedRun) {
+        let mut runs = self.inner.runs.write();
+        if runs.all.contains_key(&entry.run_id) {
+            return;
+        }
+        sometimes!("runs/restored-from-a-table");
+        let (run, is_active) = (entry.run_id, entry.status.is_active());
+        let begin = RunBegin {
+            namespace: entry.namespace,
+            parent: entry.parent_run_id,
+            forked_from: entry.forked_from,
+            retention: entry.retention,
+            tags: entry.tags,
+        };
+        self.inner.bytes.fetch_add(run_bytes(&begin), Ordering::AcqRel);
+        if is_active {
+            runs.active.insert(run);
+        }
+        let ended = entry.completed_at.map(|at| (entry.status, at.as_millis()));
+        let record = Run {
+            begin,
+            created_at_ms: entry.created_at.as_millis(),
+            first_version: entry.first_version,
+            counters: Arc::new(Counters {
+                last_version: AtomicU64::new(entry.last_version),
+                changes: AtomicU64::new(changes),
+            }),
+            end: ended.filter(|_| !is_active),
+        };
+        runs.all.insert(run, record);
+    }
+}
+
 /// Which runs a listing shows; each part that is set must hold.
 ///
 /// ```

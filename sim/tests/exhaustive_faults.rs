@@ -46,7 +46,7 @@ fn scripts_have_names_of_their_own_and_the_full_size_has_them_under_every_settin
     let (quick, full) = (names(Size::Quick), names(Size::Full));
     assert_eq!(quick.len(), fault_scripts(Size::Quick).len());
     assert_eq!(full.len(), fault_scripts(Size::Full).len());
-    assert!(quick.is_subset(&full) && full.len() == 7 * quick.len(), "{}", full.len());
+    assert!(quick.is_subset(&full) && full.len() == 8 * quick.len(), "{}", full.len());
 }
 
 #[test]

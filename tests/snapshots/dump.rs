@@ -16,12 +16,15 @@ pub(crate) struct Layout {
     listed: Vec<usize>,
 }
 
-/// Reads the layout table of a module.
-fn layout(module: &str) -> Layout {
+/// Reads a layout table of a module, the `nth` in its head.
+fn layout(module: &str, nth: usize) -> Layout {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
     let source = std::fs::read_to_string(&path).expect("the module is there");
     let head = source.lines().take_while(|line| line.starts_with("//!"));
-    let block = head.skip_while(|line| *line != "//! ```text").skip(1);
+    let blocks: Vec<&str> = head.collect();
+    let begins = blocks.iter().enumerate().filter(|(_, line)| **line == "//! ```text");
+    let begin = begins.map(|(at, _)| at).nth(nth).expect("so many tables");
+    let block = blocks.into_iter().skip(begin + 1);
     let mut layout = Layout { fixed: Vec::new(), listed: Vec::new() };
     for line in block.take_while(|line| *line != "//! ```") {
         let line = line.trim_start_matches("//!");
@@ -107,19 +110,23 @@ impl<'a> Dump<'a> {
 
     /// The fields so far are those of a module's head.
     pub(crate) fn meets(&mut self, module: &str) {
-        let expected = layout(module);
-        assert!(!expected.fixed.is_empty(), "{module} has a layout table");
+        self.meets_nth(module, 0);
+    }
+
+    /// As [`Dump::meets`], with the `nth` layout table.
+    pub(crate) fn meets_nth(&mut self, module: &str, nth: usize) {
+        let expected = layout(module, nth);
         assert_eq!(std::mem::take(&mut self.fixed), expected.fixed, "{module}: text and bytes");
         if !self.listed.is_empty() {
             assert_eq!(std::mem::take(&mut self.listed), expected.listed, "{module}: listed");
         }
     }
 
-    fn peek(&self, at: usize, len: usize) -> u64 {
+    pub(crate) fn peek(&self, at: usize, len: usize) -> u64 {
         number(&self.bytes[at..at + len])
     }
 
-    fn varint(&mut self, name: &str) -> usize {
+    pub(crate) fn varint(&mut self, name: &str) -> usize {
         let len = self.bytes[self.at..].iter().position(|b| b & 0x80 == 0).unwrap() + 1;
         let value = varint(&self.bytes[self.at..self.at + len]);
         self.field(len, name, |bytes| varint(bytes).to_string());
@@ -127,7 +134,7 @@ impl<'a> Dump<'a> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
@@ -140,15 +147,15 @@ pub(crate) fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte))
 }
 
-fn decimal(bytes: &[u8]) -> String {
+pub(crate) fn decimal(bytes: &[u8]) -> String {
     number(bytes).to_string()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(bytes))
 }
 
-fn id(bytes: &[u8]) -> String {
+pub(crate) fn id(bytes: &[u8]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}…", &hex[..8])
 }
@@ -157,7 +164,7 @@ fn nothing(_bytes: &[u8]) -> String {
     String::new()
 }
 
-fn checksum(bytes: &[u8], computed: u32) -> String {
+pub(crate) fn checksum(bytes: &[u8], computed: u32) -> String {
     assert_eq!(number(bytes), u64::from(computed), "the documented checksum");
     format!("{computed:#010x}, as computed")
 }
@@ -166,7 +173,7 @@ fn link(bytes: &[u8]) -> String {
     format!("{:#010x}", number(bytes))
 }
 
-fn zeros(bytes: &[u8]) -> String {
+pub(crate) fn zeros(bytes: &[u8]) -> String {
     assert!(bytes.iter().all(|byte| *byte == 0), "zeros");
     String::new()
 }
@@ -189,6 +196,11 @@ pub(crate) fn manifest(bytes: &[u8]) -> String {
     dump.listed(4, "clean", |b| if number(b) == 1 { "yes" } else { "no" }.to_owned());
     let count = dump.peek(dump.position(), 4);
     dump.listed(4, "segments", decimal);
+    dump.listed(8, "flushed version", decimal);
+    dump.listed(8, "flushed time", |b| format!("{} ms", number(b)));
+    let tables = dump.peek(dump.position(), 4);
+    dump.listed(4, "tables", decimal);
+    dump.listed(4, "zeros", zeros);
     let before_segments = dump.listed.clone();
     for n in 1..=count {
         dump.head(&format!("segment {n} of {count}"));
@@ -198,6 +210,20 @@ pub(crate) fn manifest(bytes: &[u8]) -> String {
         dump.listed(8, "attested length", decimal);
         dump.listed(4, "open", |b| if number(b) == 1 { "yes" } else { "no" }.to_owned());
         dump.listed(4, "link", link);
+    }
+    let before_tables = dump.listed.clone();
+    for n in 1..=tables {
+        dump.head(&format!("table {n} of {tables}"));
+        dump.listed.clone_from(&before_tables);
+        dump.listed(8, "number", |b| format!("runstone-ID-{:06}.table", number(b)));
+        dump.listed(16, "salt", id);
+        dump.listed(8, "epoch", decimal);
+        dump.listed(8, "file length", decimal);
+        dump.listed(4, "footer checksum", link);
+        dump.listed(4, "zeros", zeros);
+    }
+    if tables == 0 {
+        dump.listed.extend([8, 16, 8, 8, 4, 4]);
     }
     dump.meets("engine/src/manifest.rs");
     assert_eq!(dump.position(), bytes.len(), "nothing behind the manifest");
@@ -335,7 +361,7 @@ fn key(dump: &mut Dump<'_>) {
     dump.field(len, "key", text);
 }
 
-fn kind_name(kind: u8) -> &'static str {
+pub(crate) fn kind_name(kind: u8) -> &'static str {
     let names = [
         "?",
         "null",

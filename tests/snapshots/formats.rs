@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use runstone::{
-    Database, DurabilityMode, EventEntry, Namespace, RunOptions, RunStatus, StateMachineEntry,
-    Timestamp, TraceEntry, Value, WriteBatch,
+    Database, DurabilityMode, EventEntry, Namespace, Options, RunOptions, RunStatus,
+    StateMachineEntry, Timestamp, TraceEntry, Value, WriteBatch,
 };
 
 use crate::dump;
 use crate::fixture::{START_MS, World, options, run};
 use crate::settings::check;
+use crate::table_dump;
 
 const STRICT: DurabilityMode = DurabilityMode::Strict;
 
@@ -70,6 +71,43 @@ fn the_manifest_with_two_segments_reads_as_documented() {
     check!(
         "format_manifest_two_segments",
         "runstone.manifest after a rotation: the first segment ends at its attested length",
+        &dump::manifest(&world.file("runstone.manifest")),
+    );
+}
+
+/// Two runs; a key with a prefix in common, one that expires, one deleted, one large value.
+fn with_a_table() -> World {
+    let world = World::new();
+    let db = world.open(Options { flush_bytes: 1, extent_bytes_min: 300, ..options(STRICT) });
+    db.begin_run(run(1), [("task", "demo")]).unwrap();
+    db.begin_run(run(2), [("", ""); 0]).unwrap();
+    db.put(run(1), "step/1", "first").unwrap();
+    db.put_with_ttl(run(1), "step/2", 7, Some(Duration::from_secs(60))).unwrap();
+    db.maintain().unwrap();
+    // What is deleted now is in a table: it takes a tombstone.
+    db.delete(run(1), "step/1").unwrap();
+    db.put(run(1), "step/3", true).unwrap();
+    db.put(run(2), "large", vec![0; 300]).unwrap();
+    db.maintain().unwrap();
+    world
+}
+
+#[test]
+fn a_table_reads_as_documented() {
+    let world = with_a_table();
+    check!(
+        "format_table",
+        "The second table of a store: a tombstone, values, an extent, and a run's record",
+        &table_dump::table(&world.file("000013.table")),
+    );
+}
+
+#[test]
+fn the_manifest_with_tables_reads_as_documented() {
+    let world = with_a_table();
+    check!(
+        "format_manifest_tables",
+        "runstone.manifest after two flushes: the newest table first, and no segment before them",
         &dump::manifest(&world.file("runstone.manifest")),
     );
 }

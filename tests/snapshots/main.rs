@@ -17,3 +17,4 @@ mod io_traces;
 mod recorder;
 mod recovered;
 mod settings;
+mod table_dump;

@@ -62,6 +62,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Everything that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) fn array<const N: usize>(
         &mut self,
         what: &'static str,

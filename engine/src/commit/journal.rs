@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::gate::{Health, SyncGate, SyncPoint};
 use crate::failure::WriteFailure;
-use crate::log::creation::{SegmentPlan, TAKEN_MAX, create_segment};
+use crate::log::creation::{SegmentPlan, create_segment};
 use crate::log::writer::LogWriter;
 use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, check, replace};
-use crate::manifest::{Manifest, SegmentEntry};
-use crate::names::OwnName;
+use crate::manifest::{Flushed, Manifest, SegmentEntry, TableEntry};
+use crate::names::{OwnName, StoreId, TAKEN_MAX};
 use crate::options::Options;
 use crate::place::Place;
 
@@ -122,7 +122,7 @@ impl Journal {
     }
 
     /// Takes a number that no file has had.
-    fn take_number(&mut self) -> u64 {
+    pub(crate) fn take_number(&mut self) -> u64 {
         let number = self.manifest.next_file;
         self.manifest.next_file += 1;
         number
@@ -160,7 +160,7 @@ impl Journal {
     /// Files that a failed step may have left. After a full disk they are removed at once: the
     /// space is wanted back, and a step that is tried again and again must not fill memory with
     /// their names. After anything else the disk is left alone.
-    fn discard(&mut self, at_once: bool, names: &[OwnName]) {
+    pub(crate) fn discard(&mut self, at_once: bool, names: &[OwnName]) {
         for name in names {
             let removed = at_once.then(|| self.place.remove_left(*name));
             match removed {
@@ -276,6 +276,48 @@ impl Journal {
         gate.switch_to(number, segment.end.at);
         sometimes!("journal/rotated");
         self.ended = false;
+        Ok(())
+    }
+
+    pub(crate) fn store_id(&self) -> StoreId {
+        self.manifest.store_id
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.manifest.epoch
+    }
+
+    /// How far the tables reach.
+    pub(crate) fn flushed(&self) -> Flushed {
+        self.manifest.flushed
+    }
+
+    /// Names tables that were written and synced, and no longer the segments before `keep_from`,
+    /// whose commits are in them. Those are removed by maintenance. If it fails without poisoning,
+    /// the tables are removed: no manifest that could come into force names them.
+    pub(crate) fn install(
+        &mut self,
+        tables: &[TableEntry],
+        flushed: Flushed,
+        keep_from: u64,
+    ) -> std::result::Result<(), WriteFailure> {
+        let id = self.manifest.store_id;
+        let mut next = self.manifest.clone();
+        next.tables.splice(0..0, tables.iter().copied());
+        next.flushed = flushed;
+        let (gone, kept): (Vec<SegmentEntry>, _) =
+            next.segments.iter().partition(|segment| segment.number < keep_from);
+        next.segments = kept;
+        if let Err(failure) = self.replace(next) {
+            sometimes!("journal/install-failed");
+            let names: Vec<_> =
+                tables.iter().map(|table| OwnName::Table(id, table.number)).collect();
+            let at_once = matches!(failure, WriteFailure::Refused(_));
+            self.discard(at_once || planted!(TablesOfFailedEditDeleted), &names);
+            return Err(failure);
+        }
+        planted!(SegmentsNotTrimmed => return Ok(()));
+        self.orphans.extend(gone.iter().map(|segment| OwnName::Segment(id, segment.number)));
         Ok(())
     }
 

@@ -12,12 +12,15 @@
 //! - [`lead`]: which thread leads, and for how long.
 //! - [`pipeline`]: the leader's steps for one [`group`], in the order that the disk sees them.
 //! - `failure`: what is left when one of them fails.
+//! - [`flush`]: from a memtable to a table.
 //! - [`writer`]: what those steps change, under one lock.
 //! - [`upkeep`]: what is due without a commit; [`bell`]: what wakes the thread for it.
 
 pub(crate) mod admission;
 pub(crate) mod bell;
 mod failure;
+pub(crate) mod flush;
+mod frozen;
 pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod journal;

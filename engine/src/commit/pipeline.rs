@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 
 use super::admission::{Budget, Overlay, fits_a_file};
+use super::frozen::Frozen;
 use super::gate::{Health, SyncGate};
 use super::group::{Accepted, Answers, Group};
 use super::journal::ALL_PUBLISHED;
@@ -30,7 +31,7 @@ use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
 use crate::store::pins::ReadPoint;
 use crate::store::{Applying, UnifiedStore};
-use crate::sync::{Arc, AtomicBool, Ordering, yield_now};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, yield_now};
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};
 
 /// Everything of an open database that writes.
@@ -49,8 +50,9 @@ pub(crate) struct Pipeline {
     /// There is something that only maintenance can clear away.
     pub(crate) leftovers: AtomicBool,
     pub(crate) schedule: Schedule,
-    /// The memory in use when the store was opened.
     pub(crate) memory_at_opening: u64,
+    /// The memtable that is being flushed; held by whoever flushes.
+    pub(crate) frozen: Mutex<Option<Frozen>>,
 }
 
 impl Pipeline {

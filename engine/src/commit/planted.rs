@@ -64,4 +64,13 @@ impl Journal {
         let place = self.place();
         let _removed = place.remove(OwnName::Lock);
     }
+
+    /// Removes the segments before this one.
+    pub(super) fn trim_first(&self, keep_from: u64) {
+        let gone = self.manifest.segments.iter().filter(|segment| segment.number < keep_from);
+        for segment in gone {
+            let _removed =
+                self.place().remove(OwnName::Segment(self.manifest.store_id, segment.number));
+        }
+    }
 }

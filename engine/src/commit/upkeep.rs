@@ -284,6 +284,7 @@ impl Pipeline {
     pub(crate) fn maintain(&self) -> Result<MaintainReport> {
         phase!(Maintenance);
         let mut report = MaintainReport::default();
+        self.flush_memtable(false)?;
         let keys_max = self.options.steps.maintain_keys_max;
         let now_ms = self.store.clock().now_ms();
         if self.store.next_expiry_ms().is_some_and(|expiry| expiry <= now_ms) {
@@ -311,13 +312,15 @@ impl Pipeline {
         report.left += left;
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;
-        report.left += left;
+        report.left += left + usize::from(self.wants_flush());
         Ok(report)
     }
 
     /// Whether there is, or will be, something for maintenance to do.
     pub(crate) fn wants_maintenance(&self) -> bool {
-        self.store.wants_maintenance() || self.leftovers.load(Ordering::Relaxed)
+        self.store.wants_maintenance()
+            || self.leftovers.load(Ordering::Relaxed)
+            || self.wants_flush()
     }
 
     /// A record without a commit waits for a sync, as an asynchronous commit does.

@@ -201,7 +201,7 @@ impl Builder {
         // 4. What nothing names any more goes last, and only when this opening has replaced the
         // manifest: the one that was found may not be durable, and what it does not name may be
         // what keeps the inode of the one before it. Maintenance removes the rest.
-        let counts = |number| manifest.0.segments.iter().any(|segment| segment.number == number);
+        let counts = |number| manifest.0.names(number);
         let (found, foreign) = listing.judge(&place, &manifest.0.store_id, counts);
         report.foreign_files = foreign;
         for orphan in if report.created { Vec::new() } else { found } {
@@ -237,8 +237,14 @@ impl Builder {
             true => Memtable::new(&manifest.0.store_id, &self.options.steps),
             false => std::mem::take(&mut replay.memtable),
         };
-        let store =
-            UnifiedStore::new(memtable, replay.last_version, clock, place.clone(), &self.options);
+        let store = UnifiedStore::new(
+            memtable,
+            replay.tables.clone(),
+            replay.last_version,
+            clock,
+            place.clone(),
+            &self.options,
+        );
         let runs = replay.runs.at_home(place.clone());
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
@@ -267,6 +273,7 @@ impl Builder {
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),
             memory_at_opening: store.memory_bytes() + runs.memory_bytes(),
+            frozen: Mutex::default(),
         });
         let shell = match given.background {
             false => None,
@@ -318,7 +325,7 @@ impl Builder {
             return Err(listing.no_store(path));
         };
         let mut replay = recovery::replay(&place, &manifest, steps)?;
-        let counts = |number| manifest.segments.iter().any(|segment| segment.number == number);
+        let counts = |number| manifest.names(number);
         let (_, foreign) = listing.judge(&place, &manifest.store_id, counts);
         let mut report = RecoveryReport {
             foreign_files: foreign,
@@ -331,8 +338,14 @@ impl Builder {
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
         let memtable = std::mem::take(&mut replay.memtable);
-        let store =
-            UnifiedStore::new(memtable, replay.last_version, clock, place.clone(), &self.options);
+        let store = UnifiedStore::new(
+            memtable,
+            replay.tables.clone(),
+            replay.last_version,
+            clock,
+            place.clone(),
+            &self.options,
+        );
         let runs = replay.runs.at_home(place.clone());
         Ok(Database {
             core: Arc::new(Core {

@@ -268,6 +268,25 @@ impl Database {
         self.writing()?.maintain()
     }
 
+    /// Walks every byte of the tables: checksums, order, ranges, counts, filters against keys.
+    /// `tell` hears of each violation, an [`Error::Corruption`] with file and offset. Changes
+    /// nothing; commits and reads go on meanwhile. The log is checked by each opening.
+    ///
+    /// ```
+    /// use runstone::Database;
+    /// let db = Database::in_memory()?;
+    /// let mut violations = 0;
+    /// db.verify(|_| violations += 1)?;
+    /// assert_eq!(violations, 0);
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    ///
+    /// Errors: [`Error::Io`], and the walk ends there; [`Error::Closed`].
+    pub fn verify(&self, tell: impl FnMut(Error)) -> Result<()> {
+        self.check_open()?;
+        self.core.store.verify(tell)
+    }
+
     /// Errors: [`Error::Forked`], [`Error::Closed`].
     fn check_open(&self) -> Result<()> {
         self.core.place.check_process()?;

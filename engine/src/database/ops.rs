@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::options::WriteOptions;
 use crate::runs;
-use crate::store::memtable::{DELETE_BYTES_MAX, put_bytes_max};
+use crate::store::memtable::{delete_bytes_max, put_bytes_max};
 use crate::sync::Arc;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value, VersionedValue};
 
@@ -168,7 +168,7 @@ impl Database {
     /// Errors: those of [`Database::get`].
     pub fn exists(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = self.readable(run, key.as_ref())?;
-        Ok(self.core.store.contains(&key, None))
+        self.core.store.contains(&key, None)
     }
 
     /// The keys that begin with `prefix`, with their values, in byte order; all of the run
@@ -252,7 +252,8 @@ impl Database {
         want_previous: bool,
         options: WriteOptions,
     ) -> Request {
-        let (memory_bytes_max, may_use_reserve) = memory_of(changes.as_slice());
+        let over_tables = self.core.store.is_over_tables();
+        let (memory_bytes_max, may_use_reserve) = memory_of(changes.as_slice(), over_tables);
         Request {
             changes,
             level: options.durability.unwrap_or(self.core.options.durability.level()),
@@ -265,7 +266,7 @@ impl Database {
 }
 
 /// The most memory that changes can add, and whether they may use the reserve.
-fn memory_of(changes: &[Change]) -> (u64, bool) {
+fn memory_of(changes: &[Change], over_tables: bool) -> (u64, bool) {
     let mut bytes = 0;
     let mut may_use_reserve = true;
     for change in changes {
@@ -274,7 +275,7 @@ fn memory_of(changes: &[Change]) -> (u64, bool) {
                 may_use_reserve = false;
                 put_bytes_max(key, value, *expiry_ms != crate::codec::change::NEVER)
             }
-            Change::Delete { .. } => DELETE_BYTES_MAX,
+            Change::Delete { key } => delete_bytes_max(key, over_tables),
             Change::BeginRun { begin, .. } => {
                 may_use_reserve = false;
                 runs::run_bytes(begin)

@@ -81,7 +81,7 @@ impl Snapshot {
     /// Errors: those of [`Snapshot::get`].
     pub fn exists(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = self.readable(run, key.as_ref())?;
-        Ok(self.pin.store().contains(&key, Some(self.point())))
+        self.pin.store().contains(&key, Some(self.point()))
     }
 
     /// As [`Database::list`](crate::Database::list), at this moment.

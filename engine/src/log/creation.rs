@@ -14,11 +14,8 @@ use super::segment::SegmentHeader;
 use super::writer::{SECTOR_BYTES, pad};
 use crate::error::Error;
 use crate::failure::WriteFailure;
-use crate::names::{OwnName, StoreId};
+use crate::names::{OwnName, StoreId, TAKEN_MAX};
 use crate::place::Place;
-
-/// How many numbers are passed over, one after the other, whose names are taken.
-pub(crate) const TAKEN_MAX: u64 = 1000;
 
 /// A segment that exists, synced with its name, and that no manifest names yet.
 #[derive(Debug)]

@@ -4,12 +4,12 @@ use std::io;
 
 use runstone_vfs::is_disk_full;
 
-use super::record::Seal;
 use super::writer::{LogWriter, SECTOR_BYTES};
 use crate::error::Error;
 use crate::failure::WriteFailure;
 use crate::names::OwnName;
 use crate::place::Place;
+use crate::seal::Seal;
 
 impl LogWriter {
     /// A failed write is taken for one that succeeded.

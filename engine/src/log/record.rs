@@ -32,7 +32,7 @@
 //! No segment reaches 4 GiB: it ends with the record that passes `segment_bytes`, which is at most
 //! 1 GiB, and no record is longer.
 
-use crc32fast::Hasher;
+use crate::seal::{Seal, checksums};
 
 /// Bytes before the payload.
 pub(crate) const RECORD_HEAD_BYTES: usize = 33;
@@ -123,11 +123,6 @@ impl NotIntact {
     }
 }
 
-/// How a message names two checksums that should be one.
-pub(crate) fn checksums(stored: u32, computed: u32) -> String {
-    format!("their checksum is {computed:08x}, and {stored:08x} was stored with them")
-}
-
 fn le_u32(bytes: &[u8], at: usize) -> u32 {
     let mut array = [0; 4];
     if let Some(from) = bytes.get(at..at + 4) {
@@ -183,25 +178,7 @@ pub(crate) fn parse_head(
     Ok(RawHead { checksum, link, head, total_bytes })
 }
 
-/// The seed of a segment's checksums: made from the store's id and the segment's salt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seal(u32);
-
 impl Seal {
-    pub(crate) fn new(store_id: &[u8; 16], salt: &[u8; 16]) -> Self {
-        let mut hasher = Hasher::new();
-        hasher.update(store_id);
-        hasher.update(salt);
-        Seal(hasher.finalize())
-    }
-
-    pub(super) fn checksum(self, offset: u64, covered: &[u8]) -> u32 {
-        let mut hasher = Hasher::new_with_initial(self.0);
-        hasher.update(&offset.to_le_bytes());
-        hasher.update(covered);
-        hasher.finalize()
-    }
-
     /// Appends a record that will stand at `end`, and follows what ends there; `payload` appends
     /// the payload's bytes. Returns where the record ends.
     pub(crate) fn append(

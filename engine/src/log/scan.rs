@@ -10,10 +10,11 @@ use std::sync::Arc;
 use runstone_vfs::{VfsFile, read_full_at};
 
 use super::record::{
-    End, NotIntact, RECORD_ALIGN, RECORD_BYTES_MIN, RecordHead, RecordKind, Seal, parse_head,
+    End, NotIntact, RECORD_ALIGN, RECORD_BYTES_MIN, RecordHead, RecordKind, parse_head,
 };
 use super::segment::{HEADER_LEN, SegmentHeader};
 use crate::error::{Error, Result};
+use crate::seal::Seal;
 
 /// How many times the segment's length the search for later records may checksum.
 const SEARCH_WORK_FACTOR: u64 = 16;

@@ -18,9 +18,10 @@
 
 use std::path::Path;
 
-use super::record::{End, RECORD_ALIGN, Seal, checksums};
+use super::record::{End, RECORD_ALIGN};
 use crate::codec::Reader;
 use crate::error::{Error, Result};
+use crate::seal::{Seal, checksums};
 
 /// The first bytes of every segment.
 pub(crate) const SEGMENT_MAGIC: &[u8; 8] = b"RUNSTLOG";

@@ -13,14 +13,13 @@ use std::sync::Arc;
 
 use runstone_vfs::{VfsFile, is_disk_full, read_full_at, write_all_at};
 
-use super::record::{
-    End, RECORD_BYTES_MIN, RECORD_HEAD_BYTES, RecordHead, RecordKind, Seal, parse_head,
-};
+use super::record::{End, RECORD_BYTES_MIN, RECORD_HEAD_BYTES, RecordHead, RecordKind, parse_head};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::error::Error;
 use crate::failure::WriteFailure;
 use crate::options::Options;
 use crate::preallocation::Preallocation;
+use crate::seal::Seal;
 
 /// Sectors are this long.
 pub(super) const SECTOR_BYTES: u64 = 512;

@@ -91,8 +91,8 @@ impl Listing {
         manifest.map_or(1, |manifest| manifest.next_file).max(borne + 1)
     }
 
-    /// Refuses a directory without a manifest in which a log holds records, or may hold them:
-    /// the manifest was lost, and a new store would hide them.
+    /// Refuses a directory without a manifest in which there is a table, or a log that holds
+    /// records or may hold them: the manifest was lost, and a new store would hide them.
     ///
     /// Errors: [`Error::Corruption`], [`Error::UnsupportedFormat`], [`Error::Io`].
     pub(crate) fn refuse_lost_manifest(
@@ -102,29 +102,14 @@ impl Listing {
         step_bytes: u64,
     ) -> Result<()> {
         for own in &self.named {
-            let OwnName::Segment(..) = own else { continue };
-            sometimes!("recovery/segment-without-manifest");
-            let path = dir_path.join(own.file_name());
-            let file = dir
-                .open(Path::new(&own.file_name()), Access::Read)
-                .map_err(|e| Error::io("opening", &path, e))?;
-            let reason = match SegmentScan::open(Arc::clone(&file), &path, None, step_bytes) {
-                Ok(mut scan) => {
-                    let holds = scan.has_any_record()?;
-                    sometimes!("recovery/lost-manifest-refused", holds);
-                    holds.then_some("holds records")
+            let reason = match own {
+                OwnName::Segment(..) => holds_records(dir, dir_path, *own, step_bytes)?,
+                // No creation has made it.
+                OwnName::Table(..) if !planted!(TableWithoutManifestIgnored) => {
+                    sometimes!("recovery/table-without-manifest");
+                    Some("is a table")
                 }
-                // Without a header no record can be judged. But a creation that was cut short
-                // has left no more than a header: what is longer was a log.
-                Err(Error::Corruption { .. }) => {
-                    let length = file.len();
-                    let length =
-                        length.map_err(|e| Error::io("reading the length of", &path, e))?;
-                    sometimes!("recovery/unfinished-creation-without-header");
-                    (length > EMPTY_SEGMENT_BYTES_MAX)
-                        .then_some("is longer than a new log, and its header is damaged")
-                }
-                Err(error) => return Err(error),
+                _ => None,
             };
             if let Some(reason) = reason {
                 return Err(Error::corruption(
@@ -149,13 +134,21 @@ impl Listing {
         let (mut orphans, mut foreign) = (Vec::new(), self.foreign);
         for own in &self.named {
             match own {
-                OwnName::Segment(bears, _) | OwnName::Temporary(bears, _)
+                OwnName::Segment(bears, _)
+                | OwnName::Temporary(bears, _)
+                | OwnName::Table(bears, _)
                     if bears != id && !planted!(FileOfOtherStoreRemoved) =>
                 {
                     sometimes!("recovery/of-another-store");
                     foreign += 1;
                 }
                 OwnName::Segment(_, number) if counts(*number) && !is_forgotten(place, *own) => {}
+                OwnName::Table(_, number) if counts(*number) => {}
+                OwnName::Table(..) if planted!(OrphanTableKept) => {}
+                OwnName::Table(..) => {
+                    sometimes!("recovery/orphan-table");
+                    orphans.push(*own);
+                }
                 OwnName::Segment(..) => {
                     sometimes!("recovery/orphan-segment");
                     orphans.push(*own);
@@ -168,6 +161,38 @@ impl Listing {
             }
         }
         (orphans, foreign)
+    }
+}
+
+/// Why a segment may hold records; `None` if it holds none.
+///
+/// Errors: [`Error::UnsupportedFormat`], [`Error::Io`].
+fn holds_records(
+    dir: &dyn Vfs,
+    dir_path: &Path,
+    own: OwnName,
+    step_bytes: u64,
+) -> Result<Option<&'static str>> {
+    sometimes!("recovery/segment-without-manifest");
+    let path = dir_path.join(own.file_name());
+    let file = dir
+        .open(Path::new(&own.file_name()), Access::Read)
+        .map_err(|e| Error::io("opening", &path, e))?;
+    match SegmentScan::open(Arc::clone(&file), &path, None, step_bytes) {
+        Ok(mut scan) => {
+            let holds = scan.has_any_record()?;
+            sometimes!("recovery/lost-manifest-refused", holds);
+            Ok(holds.then_some("holds records"))
+        }
+        // Without a header no record can be judged. But a creation that was cut short has left no
+        // more than a header: what is longer was a log.
+        Err(Error::Corruption { .. }) => {
+            let length = file.len().map_err(|e| Error::io("reading the length of", &path, e))?;
+            sometimes!("recovery/unfinished-creation-without-header");
+            Ok((length > EMPTY_SEGMENT_BYTES_MAX)
+                .then_some("is longer than a new log, and its header is damaged"))
+        }
+        Err(error) => Err(error),
     }
 }
 

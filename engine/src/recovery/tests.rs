@@ -50,6 +50,19 @@ fn record(kind: RecordKind, version: u64, time_ms: u64, payload: &[u8]) -> (Reco
 }
 
 /// A segment with these records, and a manifest that names it and attests it whole.
+/// Without segments and tables.
+fn empty() -> Manifest {
+    Manifest {
+        store_id: [3; 16],
+        epoch: 1,
+        next_file: 0,
+        clean: false,
+        segments: Vec::new(),
+        flushed: Flushed::default(),
+        tables: Vec::new(),
+    }
+}
+
 fn store(place: &Place, records: &[(RecordHead, Vec<u8>)]) -> Manifest {
     let plan = SegmentPlan {
         store_id: [3; 16],
@@ -63,7 +76,14 @@ fn store(place: &Place, records: &[(RecordHead, Vec<u8>)]) -> Manifest {
     let segment =
         create_segment(place, plan, records, &mut Vec::new()).map_err(Error::from).unwrap();
     let entry = SegmentEntry { number: 1, salt: [7; 16], attested: segment.end, open: true };
-    Manifest { store_id: [3; 16], epoch: 1, next_file: 4, clean: true, segments: vec![entry] }
+    Manifest {
+        store_id: [3; 16],
+        epoch: 1,
+        next_file: 4,
+        clean: true,
+        segments: vec![entry],
+        ..empty()
+    }
 }
 
 /// The header of the only segment of [`store`].
@@ -196,7 +216,8 @@ fn a_repair_makes_the_tail_durable_in_a_segment_of_the_next_epoch_and_then_names
     let entry = SegmentEntry { number: 5, salt: [7; 16], attested: segment.end, open: true };
     let next_file = 6 + NUMBERS_TAKEN;
     let store_id = found.store_id;
-    let expected = Manifest { store_id, epoch: 2, next_file, clean: false, segments: vec![entry] };
+    let expected =
+        Manifest { store_id, epoch: 2, next_file, clean: false, segments: vec![entry], ..empty() };
     assert_eq!(next, expected, "the old segment held nothing below its watermark");
 }
 

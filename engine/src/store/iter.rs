@@ -62,7 +62,7 @@ impl RangeIter {
         let mut chunk = VecDeque::new();
         let bounds = (self.from.as_ref(), self.to.as_ref());
         let point = self.pin.point();
-        self.pin.store().walk(bounds, point, backward, |key, version| {
+        let walked = self.pin.store().walk(bounds, point, backward, |key, version| {
             visits += 1;
             if skips && !backward {
                 skips = false;
@@ -80,6 +80,11 @@ impl RangeIter {
             }
             more
         });
+        if let Err(error) = walked {
+            sometimes!("iter/read-failed");
+            chunk.push_back(Err(error));
+            last = None;
+        }
         sometimes!("iter/chunk-without-entries", last.is_some() && chunk.is_empty());
         planted!(EmptyChunkEndsScan => if chunk.is_empty() { last = None });
         match last {

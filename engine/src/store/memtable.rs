@@ -13,8 +13,9 @@
 //! 3. `bytes` is the memory that keys, values and their places take.
 //! 4. A fresh change is newer than every version under its key; it counts for the most memory
 //!    that it can take. What looks at more than one key settles them first.
-//! 5. There is no storage below as yet, so a tombstone that no pin needs is not kept: its key is
-//!    gone, and is released when a quarter of the keys are, or by maintenance.
+//! 5. With nothing below, a tombstone that no pin needs is not kept: its key is gone, and is
+//!    released when a quarter of the keys are, or by maintenance. Over tables each is kept, since
+//!    it hides what they hold.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -71,8 +72,11 @@ pub(crate) fn put_bytes_max(key: &PhysicalKey, value: &Stored, expires: bool) ->
     key_bytes(key) + heap(value.bytes().len()) + expiry + OLDER_BYTES
 }
 
-/// The most bytes that a delete can add: a tombstone over a version that a pin sees.
-pub(crate) const DELETE_BYTES_MAX: u64 = OLDER_BYTES;
+/// The most bytes that a delete can add: a tombstone over a version that a pin sees, or, over
+/// tables, under a key of its own.
+pub(crate) fn delete_bytes_max(key: &PhysicalKey, over_tables: bool) -> u64 {
+    OLDER_BYTES + if over_tables { key_bytes(key) } else { 0 }
+}
 
 impl Default for Memtable {
     fn default() -> Self {
@@ -93,6 +97,8 @@ pub(crate) struct Memtable {
     /// Keys whose chains hold superseded versions.
     garbage: VecDeque<Slot>,
     bytes: u64,
+    /// There is, or will be, something below: tombstones are kept.
+    over_tables: bool,
 }
 
 impl Memtable {
@@ -107,7 +113,14 @@ impl Memtable {
             expiries: BTreeSet::new(),
             garbage: VecDeque::new(),
             bytes: 0,
+            over_tables: false,
         }
+    }
+
+    /// The same, over tables.
+    pub(crate) fn over_tables(self) -> Self {
+        debug_assert!(self.entries.len() == 0 && self.is_settled());
+        Memtable { over_tables: !planted!(TombstoneOverTablesDropped), ..self }
     }
 
     /// The hash of a key, which the store's id varies.
@@ -165,12 +178,20 @@ impl Memtable {
 
     /// Sets or deletes a key. `new.version` is above every version in the table.
     pub(crate) fn apply(&mut self, key: PhysicalKey, new: Version, pins: &Pins) {
-        self.bytes += fresh_bytes(&key, &new);
+        self.bytes += self.fresh_bytes(&key, &new);
         self.fresh_hashes.push(self.entries.hash(&key));
         self.fresh.push(Fresh { key, version: new });
         if self.fresh.len() >= FRESH_MAX {
             sometimes!("memtable/fresh-changes-settled");
             self.settle(pins);
+        }
+    }
+
+    /// What a fresh change counts for: the most that it can add.
+    fn fresh_bytes(&self, key: &PhysicalKey, version: &Version) -> u64 {
+        match &version.value {
+            Some(value) => put_bytes_max(key, value, version.expiry_ms != NEVER),
+            None => delete_bytes_max(key, self.over_tables),
         }
     }
 
@@ -180,10 +201,12 @@ impl Memtable {
         let (mut fresh, mut hashes) =
             (std::mem::take(&mut self.fresh), std::mem::take(&mut self.fresh_hashes));
         for (Fresh { key, version }, hash) in fresh.drain(..).zip(hashes.drain(..)) {
-            self.bytes -= fresh_bytes(&key, &version);
+            self.bytes -= self.fresh_bytes(&key, &version);
             match self.entries.find(&key, hash) {
                 Some(slot) => self.supersede(slot, version, pins),
-                None if version.value.is_none() => sometimes!("memtable/delete-of-nothing"),
+                None if version.value.is_none() && !self.over_tables => {
+                    sometimes!("memtable/delete-of-nothing");
+                }
                 None => self.add(key, hash, version),
             }
         }
@@ -205,9 +228,11 @@ impl Memtable {
 
     /// Gives a key that is there a newer version.
     fn supersede(&mut self, slot: Slot, new: Version, pins: &Pins) {
+        let keeps = self.over_tables;
         let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { return };
         debug_assert!(chain.newest.version <= new.version);
-        let (was_gone, expiry_ms, version) = (chain.is_gone(), new.expiry_ms, new.version);
+        let was_gone = chain.is_gone() && !keeps;
+        let (expiry_ms, version) = (new.expiry_ms, new.version);
         self.bytes += value_bytes(&new);
         let old = std::mem::replace(&mut chain.newest, new);
         self.bytes -= value_bytes(&old);
@@ -227,7 +252,7 @@ impl Memtable {
             }
             older.insert(0, old);
         }
-        match (was_gone, chain.is_gone()) {
+        match (was_gone, chain.is_gone() && !keeps) {
             (false, true) => self.set_gone(slot),
             (true, false) => {
                 sometimes!("memtable/key-comes-back");
@@ -291,17 +316,41 @@ impl Memtable {
         mut visit: impl FnMut(&'a PhysicalKey, Option<&'a Version>) -> bool,
     ) -> u64 {
         let mut expired_ms = 0;
-        self.order.walk(&self.entries, bounds, backward, |slot| {
-            let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
-            match chain.at(point.version) {
-                Some(version) if !version.is_visible(point.now_ms) => {
-                    expired_ms = version.expired_ms().max(expired_ms);
-                    visit(key, None)
-                }
-                version => visit(key, version),
+        self.walk_versions(bounds, point.version, backward, |key, version| match version {
+            Some(version) if !version.is_visible(point.now_ms) => {
+                expired_ms = version.expired_ms().max(expired_ms);
+                visit(key, None)
             }
+            version => visit(key, version),
         });
         expired_ms
+    }
+
+    /// Every version of every key, in order, the newest of a key first, until `visit` says `false`.
+    /// What is not in order yet is left out.
+    pub(crate) fn versions(&self, mut visit: impl FnMut(&PhysicalKey, &Version) -> bool) {
+        debug_assert!(self.is_settled() && self.unordered_len() == 0);
+        self.order.walk(&self.entries, (Bound::Unbounded, Bound::Unbounded), false, |slot| {
+            let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
+            let older = chain.older.iter().flat_map(|older| older.iter());
+            let older = older.filter(|_| !planted!(OnlyNewestFlushed));
+            std::iter::once(&chain.newest).chain(older).all(|version| visit(key, version))
+        });
+    }
+
+    /// The version of each key between two bounds that is the newest at `version`, be it a
+    /// tombstone or expired; with every key that was passed on the way counted by `visit`.
+    pub(crate) fn walk_versions<'a>(
+        &'a self,
+        bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
+        version: u64,
+        backward: bool,
+        mut visit: impl FnMut(&'a PhysicalKey, Option<&'a Version>) -> bool,
+    ) {
+        self.order.walk(&self.entries, bounds, backward, |slot| {
+            let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
+            visit(key, chain.at(version))
+        });
     }
 
     /// Frees superseded versions that no pin sees any more, visiting at most `limit` keys, and
@@ -335,7 +384,7 @@ impl Memtable {
                 continue;
             }
             freed += 1;
-            if chain.is_gone() {
+            if chain.is_gone() && !self.over_tables {
                 self.set_gone(slot);
             }
         }
@@ -369,7 +418,7 @@ impl Memtable {
             // Older versions that a pin sees stay hidden behind it.
             chain.newest.value = None;
             chain.newest.expiry_ms = NEVER;
-            if chain.is_gone() {
+            if chain.is_gone() && (!self.over_tables || planted!(ExpiredUncovers)) {
                 self.set_gone(slot);
             }
         }
@@ -379,14 +428,6 @@ impl Memtable {
     /// How many versions have expired at `now_ms` and are still held.
     pub(crate) fn expired_len(&self, now_ms: u64) -> usize {
         self.expiries.iter().take_while(|(expiry, _)| *expiry <= now_ms).count()
-    }
-}
-
-/// What a fresh change counts for: the most that it can add.
-fn fresh_bytes(key: &PhysicalKey, version: &Version) -> u64 {
-    match &version.value {
-        Some(value) => put_bytes_max(key, value, version.expiry_ms != NEVER),
-        None => DELETE_BYTES_MAX,
     }
 }
 

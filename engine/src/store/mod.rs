@@ -1,7 +1,7 @@
 //! The storage: what is published, and who reads it at which point.
 //!
-//! [`UnifiedStore`] maps keys to versions, in order; today it is a memtable that recovery rebuilds
-//! from the log, later with sorted tables underneath. It knows neither log nor runs.
+//! [`UnifiedStore`] maps keys to versions, in order: a memtable that recovery rebuilds from the
+//! log, and sorted tables underneath. It knows neither log nor runs.
 //!
 //! Invariants: a group of commits is applied and published under one write lock, so readers
 //! see it whole or not at all; versions are published in order; a reader never waits for a
@@ -10,17 +10,18 @@
 mod entries;
 mod index;
 mod iter;
+pub(crate) mod levels;
 pub(crate) mod memtable;
 mod order;
 pub(crate) mod pins;
 #[cfg(feature = "planted")]
 mod planted;
 mod slab;
+mod through;
 pub(crate) mod version;
 
-use std::ops::Bound;
-
 pub(crate) use iter::RangeIter;
+use levels::{Below, Levels};
 use memtable::Memtable;
 use pins::{Pins, ReadPoint};
 use version::Version;
@@ -30,7 +31,8 @@ use crate::codec::change::NEVER;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::options::{Options, Steps};
-use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, RwLock};
+use crate::table::reader::Table;
 use crate::types::{Key, PhysicalKey, Timestamp, Value, VersionedValue};
 
 /// One change of the store, ready to be applied.
@@ -67,10 +69,11 @@ pub struct UnifiedStore {
 
 #[derive(Debug)]
 struct Inner {
-    memtable: RwLock<Memtable>,
-    /// Both are set under the memtable's lock, and may be read without it.
+    levels: RwLock<Levels>,
+    /// These are set under the memtable's lock, and may be read without it.
     published: AtomicU64,
     bytes: AtomicU64,
+    over_tables: AtomicBool,
     pins: Pins,
     pins_max: usize,
     steps: Steps,
@@ -82,16 +85,19 @@ struct Inner {
 impl UnifiedStore {
     pub(crate) fn new(
         memtable: Memtable,
+        tables: Vec<Arc<Table>>,
         published: u64,
         clock: EngineClock,
         home: Arc<dyn Home>,
         options: &Options,
     ) -> Self {
+        let below = Below { frozen: None, tables };
         UnifiedStore {
             inner: Arc::new(Inner {
                 published: AtomicU64::new(published),
                 bytes: AtomicU64::new(memtable.bytes()),
-                memtable: RwLock::new(memtable),
+                over_tables: AtomicBool::new(!below.is_empty()),
+                levels: RwLock::new(Levels { memtable, below: Arc::new(below) }),
                 pins: Pins::of(home),
                 pins_max: options.snapshots_max,
                 steps: options.steps,
@@ -128,12 +134,12 @@ impl UnifiedStore {
 
     /// Reads the memtable when nothing in it is fresh.
     fn settled<T>(&self, read: impl FnOnce(&Memtable) -> T) -> T {
-        let memtable = self.inner.memtable.read();
-        if memtable.is_settled() {
-            return read(&memtable);
+        let levels = self.inner.levels.read();
+        if levels.memtable.is_settled() {
+            return read(&levels.memtable);
         }
         sometimes!("store/reader-settles");
-        drop(memtable);
+        drop(levels);
         self.change(|memtable, pins| {
             memtable.settle(pins);
             read(memtable)
@@ -217,9 +223,43 @@ impl UnifiedStore {
         point: Option<ReadPoint>,
         make: impl FnOnce(&Version, Value) -> Result<T>,
     ) -> Result<Option<T>> {
-        let memtable = self.inner.memtable.read();
-        let version = memtable.newest_at(key, point.map_or(u64::MAX, |point| point.version));
-        let Some(version) = version else { return Ok(None) };
+        self.with_newest(
+            key,
+            point.map_or(u64::MAX, |point| point.version),
+            |version| match version {
+                Some(version) => self.show(key, version, point, make),
+                None => Ok(None),
+            },
+        )
+    }
+
+    /// Looks at the newest version of a key that is at most this one, be it a tombstone or expired.
+    ///
+    /// Errors: those of a read from tables.
+    fn with_newest<T>(
+        &self,
+        key: &PhysicalKey,
+        version: u64,
+        look: impl FnOnce(Option<&Version>) -> Result<T>,
+    ) -> Result<T> {
+        let levels = self.inner.levels.read();
+        let found = levels.memtable.newest_at(key, version);
+        if found.is_some() || levels.below.is_empty() {
+            return look(found);
+        }
+        let below = Arc::clone(&levels.below);
+        drop(levels);
+        look(below.newest_at(key, version)?.as_ref())
+    }
+
+    /// What a reader is shown of a version.
+    fn show<T>(
+        &self,
+        key: &PhysicalKey,
+        version: &Version,
+        point: Option<ReadPoint>,
+        make: impl FnOnce(&Version, Value) -> Result<T>,
+    ) -> Result<Option<T>> {
         if !self.is_visible(version, point) {
             if !planted!(ShownByGetForgotten) {
                 self.note_hidden(version, point);
@@ -265,20 +305,25 @@ impl UnifiedStore {
     /// be read, and show that, when the store has been closed.
     pub(crate) fn pins_may_show(&self, behind_ms: u64) -> bool {
         let pinned = self.inner.pins.latest_ms();
-        pinned.is_some_and(|pinned| self.settled(|m| m.expires_within(behind_ms, pinned)))
+        pinned.is_some_and(|pinned| {
+            self.settled(|memtable| memtable.expires_within(behind_ms, pinned))
+                || self.below().may_expire_within(behind_ms, pinned)
+        })
     }
 
     /// Whether a key is visible.
-    pub(crate) fn contains(&self, key: &PhysicalKey, point: Option<ReadPoint>) -> bool {
-        let memtable = self.inner.memtable.read();
+    ///
+    /// Errors: those of a read from tables.
+    pub(crate) fn contains(&self, key: &PhysicalKey, point: Option<ReadPoint>) -> Result<bool> {
         let pinned = point.filter(|_| !planted!(SnapshotReadsPresent));
-        let newest = memtable.newest_at(key, pinned.map_or(u64::MAX, |point| point.version));
-        let Some(version) = newest else { return false };
-        let is_visible = self.is_visible(version, point);
-        if !is_visible && !planted!(ShownByExistsForgotten) {
-            self.note_hidden(version, point);
-        }
-        is_visible
+        self.with_newest(key, pinned.map_or(u64::MAX, |point| point.version), |version| {
+            let Some(version) = version else { return Ok(false) };
+            let is_visible = self.is_visible(version, point);
+            if !is_visible && !planted!(ShownByExistsForgotten) {
+                self.note_hidden(version, point);
+            }
+            Ok(is_visible)
+        })
     }
 
     /// Pins the present: everything published so far, at this time.
@@ -287,7 +332,7 @@ impl UnifiedStore {
     pub(crate) fn pin(&self) -> Result<Pin> {
         // No group is half applied, and no version freed, while this lock is held.
         let early = planted!(SnapshotBeforeLock).then(|| self.version());
-        let _memtable = self.inner.memtable.read();
+        let _levels = self.inner.levels.read();
         let version = early.unwrap_or_else(|| self.version());
         self.pin_at(ReadPoint { version, now_ms: self.inner.clock.now_ms() })
     }
@@ -318,10 +363,15 @@ impl UnifiedStore {
 
     /// Changes the memtable, and accounts for it.
     fn change<T>(&self, change: impl FnOnce(&mut Memtable, &Pins) -> T) -> T {
-        let mut memtable = self.inner.memtable.write();
-        let outcome = change(&mut memtable, &self.inner.pins);
-        self.inner.bytes.store(memtable.bytes(), Ordering::Release);
+        let mut levels = self.inner.levels.write();
+        let outcome = change(&mut levels.memtable, &self.inner.pins);
+        self.note_bytes(&levels);
         outcome
+    }
+
+    fn note_bytes(&self, Levels { memtable, below }: &Levels) {
+        let frozen = below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
+        self.inner.bytes.store(memtable.bytes() + frozen, Ordering::Release);
     }
 
     /// Frees what superseded versions it can, visiting at most `limit` keys; returns how many
@@ -342,11 +392,11 @@ impl UnifiedStore {
 
     /// Whether there is, or will be, something to free.
     pub(crate) fn wants_maintenance(&self) -> bool {
-        self.inner.memtable.read().wants_maintenance()
+        self.inner.levels.read().memtable.wants_maintenance()
     }
 
     /// Readies walks over what is published so far, step by step, so that commits go on.
-    fn put_in_order(&self) {
+    pub(crate) fn put_in_order(&self) {
         let mut left = self.settled(Memtable::unordered_len);
         while left > 0 {
             let sorted = self.change(|memtable, pins| {
@@ -363,20 +413,6 @@ impl UnifiedStore {
     /// When the next version expires, in engine time.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
         self.settled(Memtable::next_expiry_ms)
-    }
-
-    /// Walks a range; see [`Memtable::walk`].
-    fn walk(
-        &self,
-        bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
-        point: ReadPoint,
-        backward: bool,
-        visit: impl FnMut(&PhysicalKey, Option<&Version>) -> bool,
-    ) {
-        let expired_ms = self.inner.memtable.read().walk(bounds, point, backward, visit);
-        if !planted!(ShownByScanForgotten) {
-            self.note_shown(expired_ms);
-        }
     }
 }
 

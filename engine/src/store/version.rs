@@ -1,6 +1,8 @@
 //! One version of a key, and all that there are of it.
 
 use crate::codec::value::Stored;
+use crate::table::block::Stamp;
+use crate::table::reader::Row;
 
 /// One version of a key; a tombstone if it has no value.
 #[derive(Clone, Debug)]
@@ -9,6 +11,12 @@ pub(crate) struct Version {
     pub(crate) time_ms: u64,
     pub(crate) expiry_ms: u64,
     pub(crate) value: Option<Stored>,
+}
+
+impl From<Row> for Version {
+    fn from(Row { stamp: Stamp { version, time_ms, expiry_ms }, value }: Row) -> Self {
+        Version { version, time_ms, expiry_ms, value }
+    }
 }
 
 impl Version {

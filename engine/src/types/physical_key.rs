@@ -38,6 +38,13 @@ impl PhysicalKey {
         Self::with_tag_byte(run, tag.to_byte(), user_key)
     }
 
+    /// A key of the space that is reserved for the engine: no program writes run id zero with a tag
+    /// from 128 on.
+    pub(crate) fn reserved(tag: u8, user_key: &[u8]) -> Self {
+        debug_assert!(tag >= 128, "programs write the others");
+        Self::from_parts(0, tag, &[], user_key)
+    }
+
     /// The lower bound of all keys behind every key of this run and tag.
     pub(crate) fn end_of(run: RunId, tag: TypeTag) -> Self {
         Self::with_tag_byte(run, tag.to_byte() + 1, &[])
@@ -87,6 +94,15 @@ impl PhysicalKey {
             run: u128::from_be_bytes(*run.as_bytes()),
             head: u64::from_be_bytes(head),
             user,
+        }
+    }
+
+    /// Of a run id as a number, and a user key in two parts.
+    pub(crate) fn from_parts(run: u128, tag: u8, prefix: &[u8], rest: &[u8]) -> Self {
+        let run = RunId::from_bytes(run.to_be_bytes());
+        match prefix {
+            [] => Self::with_tag_byte(run, tag, rest),
+            _ => Self::with_tag_byte(run, tag, &[prefix, rest].concat()),
         }
     }
 

@@ -29,7 +29,8 @@ pub(crate) struct ExhaustArgs {
     /// default
     #[arg(long, value_name = "N", value_parser = numbers::exhaust_ops())]
     ops: Option<usize>,
-    /// Only these settings of the engine: batched, async, strict, padded, rotating, preallocated
+    /// Only these settings of the engine: batched, async, strict, padded, rotating, preallocated,
+    /// flushing
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = setting)]
     settings: Vec<Setting>,
     /// How many crashes follow one another, each inside the recovery from the one before

@@ -99,6 +99,7 @@ mod scripted;
 mod state;
 mod trace;
 mod undecided;
+mod undisturbed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -328,6 +329,11 @@ impl SimVfs {
     /// The bytes in use, to set a capacity by.
     pub fn used_bytes(&self) -> u64 {
         self.disk().used_bytes()
+    }
+
+    /// Whether there is a sector that no read gets past.
+    pub fn has_bad_sectors(&self) -> bool {
+        !self.disk().bad_sectors.is_empty()
     }
 
     /// Makes the device refuse every change, or take them again.

@@ -42,6 +42,8 @@ impl std::error::Error for SimulatedCrash {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hang;
 
+/// Of the calls that nothing disturbs a program may make so many times more.
+const UNDISTURBED_SHARE: u64 = 16;
 /// How many calls beyond its last a program may make to notice that the disk is gone.
 const REFUSED_MAX: u64 = 10_000;
 
@@ -103,6 +105,10 @@ pub(super) struct Disk {
     pub(super) undecided: BTreeMap<u64, Undecided>,
     /// Notes what changes in the images, if it was asked to.
     pub(super) recorder: Option<Recorder>,
+    /// Calls are the harness's own: see [`super::undisturbed`].
+    pub(super) is_undisturbed: bool,
+    /// How many of them there were.
+    pub(super) calls_undisturbed: u64,
     /// The call that is being served writes zeros ahead of what it is about.
     pub(super) writes_zeros: bool,
     /// The last write was of such zeros, to this offset of this file.
@@ -146,6 +152,8 @@ impl Disk {
             bad_sectors: BTreeSet::new(),
             undecided: BTreeMap::new(),
             recorder: None,
+            is_undisturbed: false,
+            calls_undisturbed: 0,
             writes_zeros: false,
             zeros_to: None,
             full_refusals: 0,
@@ -209,9 +217,15 @@ impl Disk {
         self.calls += 1;
         *self.stats.calls.entry(call.kind).or_default() += 1;
         self.trace.call(&call);
-        self.ledger.begin(call.kind, call.path);
+        self.trace.is_quiet = self.is_undisturbed;
+        if self.is_undisturbed {
+            self.calls_undisturbed += 1;
+        } else {
+            self.ledger.begin(call.kind, call.path);
+        }
         self.note_seen(&call);
         self.count_rare(index, call.kind);
+        self.postpone(index);
         if let Some((point, kind)) = self.armed.filter(|(point, _)| point.call == index) {
             match (point.when, kind) {
                 (When::Before, _) => {}
@@ -239,9 +253,21 @@ impl Disk {
         result.map(|(value, _)| value)
     }
 
+    /// A crash that is due at a call that nothing disturbs strikes the next one.
+    fn postpone(&mut self, index: u64) {
+        if let Some((point, _)) = &mut self.armed
+            && self.is_undisturbed
+            && point.call == index
+        {
+            point.call += 1;
+        }
+    }
+
     /// Whether the program has made more calls than it may; counts this one then.
     fn is_exhausted(&mut self) -> bool {
-        if self.calls < self.calls_max {
+        // What the harness itself looks at is a multiple of what the program does.
+        let own = self.calls_undisturbed;
+        if self.calls - own < self.calls_max && own / UNDISTURBED_SHARE < self.calls_max {
             return false;
         }
         let refused = self.refused.get_or_insert_default();
@@ -255,7 +281,7 @@ impl Disk {
     /// Tells the ledger what could have struck a call, and what did.
     fn note_faults(&mut self, call: CallKind, verdict: Verdict, read_only: bool) {
         let Disk { ledger, faults, .. } = self;
-        if ledger.watch.is_none() {
+        if ledger.watch.is_none() || self.is_undisturbed {
             return;
         }
         for kind in faults.possible(call) {
@@ -294,7 +320,8 @@ impl Disk {
 
     /// Keeps a call, if it was asked for.
     fn note_seen(&mut self, call: &Call<'_>) {
-        let may_fail = self.faults.enabled && self.ledger.watch.is_some();
+        let is_watched = self.faults.enabled && self.ledger.watch.is_some();
+        let may_fail = is_watched && !self.is_undisturbed;
         if let Some(seen) = &mut self.seen {
             seen.push(SeenCall { kind: call.kind, path: call.path.to_owned(), may_fail });
         }
@@ -364,7 +391,10 @@ impl Disk {
     ) -> Outcome<T> {
         let is_sync = matches!(call, CallKind::Sync | CallKind::SyncDir);
         let read_only = self.read_only && call.changes();
-        let verdict = self.faults.decide(index, call, &mut self.stats);
+        let verdict = match self.is_undisturbed {
+            true => Verdict::default(),
+            false => self.faults.decide(index, call, &mut self.stats),
+        };
         self.note_faults(call, verdict, read_only);
         self.read_only |= verdict.then_read_only;
         let fault = match verdict {

@@ -41,6 +41,8 @@ pub(super) struct Trace {
     lines: VecDeque<String>,
     /// How many lines are kept; 0 keeps none and costs nothing.
     pub(super) lines_max: usize,
+    /// The call that is served gets no line.
+    pub(super) is_quiet: bool,
 }
 
 impl Trace {
@@ -64,7 +66,7 @@ impl Trace {
             }
             Err(error) => self.digest.u8(error_code(error)),
         }
-        if self.lines_max > 0 {
+        if self.lines_max > 0 && !self.is_quiet {
             let outcome = match result {
                 Ok(value) => format!("{value}"),
                 Err(error) => format!("error: {error}"),

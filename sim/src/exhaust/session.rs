@@ -277,6 +277,15 @@ impl Session {
                 self.time_floor = self.time_floor.max(self.model.time_ms());
                 Ok(())
             }
+            Step::Maintain => {
+                self.db()?.maintain().map_err(|e| Breach::new("maintain", e))?;
+                // What is in a table is durable.
+                if self.options.flushes() {
+                    self.all_durable();
+                    self.time_floor = self.time_floor.max(self.model.time_ms());
+                }
+                Ok(())
+            }
             Step::Clock { passes_ms } => {
                 self.clock.pass(*passes_ms, 0);
                 Ok(())

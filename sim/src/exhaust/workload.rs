@@ -39,10 +39,12 @@ pub enum Letter {
     Expire,
     /// Closes and opens again.
     Reopen,
+    /// A step of maintenance: where memtables are flushed, it flushes one.
+    Maintain,
 }
 
 impl Letter {
-    /// The alphabet.
+    /// The alphabet, but for what only some settings ask for.
     pub const ALL: [Letter; 11] = [
         Letter::Put,
         Letter::PutWide,
@@ -94,6 +96,7 @@ impl Letter {
                 vec![commit, Step::Clock { passes_ms: 1500 }]
             }
             Letter::Reopen => vec![Step::Close, Step::Open],
+            Letter::Maintain => vec![Step::Maintain],
         }
     }
 }
@@ -104,6 +107,7 @@ pub(super) enum Step {
     Open,
     Close,
     Flush,
+    Maintain,
     Commit { changes: Vec<ChangeSpec>, level: LevelSpec },
     Clock { passes_ms: u64 },
 }
@@ -134,18 +138,27 @@ pub enum Setting {
     Rotating,
     /// As `Batched`, with the log preallocated two sectors at a time.
     Preallocated,
+    /// As `Batched`, and each step of maintenance flushes the memtable to tables, of one key each.
+    Flushing,
 }
 
 impl Setting {
     /// All settings.
-    pub const ALL: [Setting; 6] = [
+    pub const ALL: [Setting; 7] = [
         Setting::Batched,
         Setting::Async,
         Setting::Strict,
         Setting::Padded,
         Setting::Rotating,
         Setting::Preallocated,
+        Setting::Flushing,
     ];
+
+    /// The alphabet of its workloads.
+    fn letters(self) -> Vec<Letter> {
+        let more = if self == Setting::Flushing { &[Letter::Maintain][..] } else { &[] };
+        [&Letter::ALL[..], more].concat()
+    }
 
     /// The name, as the command line takes it.
     pub fn name(self) -> &'static str {
@@ -156,6 +169,7 @@ impl Setting {
             Setting::Padded => "padded",
             Setting::Rotating => "rotating",
             Setting::Preallocated => "preallocated",
+            Setting::Flushing => "flushing",
         }
     }
 
@@ -176,6 +190,9 @@ impl Setting {
             by_file_system: false,
             pad_to_sector: self == Setting::Padded,
             memtable_bytes_max: CaseOptions::AMPLE_MEMTABLE,
+            flush_bytes: if self == Setting::Flushing { 1 } else { u64::MAX },
+            block_bytes: (4096, 4096),
+            table_bytes_max: if self == Setting::Flushing { 1 } else { 1 << 20 },
             log_buffer_bytes_max: 1 << 20,
             group_commits_max: 16,
             queue_commits_max: 16,
@@ -212,7 +229,10 @@ pub fn workloads(setting: Setting, ops_max: usize) -> Vec<Workload> {
     for _ in 0..ops_max {
         let longer = |letters: &Vec<Letter>| {
             let letters = letters.clone();
-            Letter::ALL.into_iter().map(move |letter| [letters.as_slice(), &[letter]].concat())
+            setting
+                .letters()
+                .into_iter()
+                .map(move |letter| [letters.as_slice(), &[letter]].concat())
         };
         longest = longest.iter().flat_map(longer).collect();
         for start in [Start::Created, Start::Reopened] {

@@ -49,6 +49,11 @@ impl Runner<'_> {
                 limits: Limits::default(),
                 memtable_bytes_max: CaseOptions::AMPLE_MEMTABLE,
                 segment_bytes: self.case.options.segment_bytes.min(2048),
+                // Half of them have tables, where the case has any.
+                flush_bytes: match twist >> 3 & 1 {
+                    0 => u64::MAX,
+                    _ => self.case.options.flush_bytes,
+                },
                 snapshots_max: Options::default().snapshots_max,
                 ..self.case.options.engine()
             },
@@ -372,7 +377,10 @@ impl Excursion {
     fn names_taken(&self) -> Trip {
         let db = self.owner(DIR)?;
         let own = |path: PathBuf| {
-            let name = path.file_name()?.to_str()?.strip_suffix(".log")?;
+            let (name, kind) = path.file_name()?.to_str()?.rsplit_once('.')?;
+            if !matches!(kind, "log" | "table") {
+                return None;
+            }
             let (stem, number) = name.rsplit_once('-')?;
             Some((number.parse::<u64>().ok()?, stem.to_owned()))
         };
@@ -381,9 +389,19 @@ impl Excursion {
         let (number, stem) = newest.ok_or(("harness", "a store without a log".to_owned()))?;
         let mut taken = Vec::new();
         for n in 1..4 + self.twist % 4 {
-            let kind = if self.twist(n % 8) { "log" } else { "tmp" };
+            let kind = match self.twist(n % 8) {
+                true => "log",
+                false if self.options.flush_bytes < u64::MAX && n % 2 == 0 => "table",
+                false => "tmp",
+            };
             taken.push(Path::new(DIR).join(format!("{stem}-{:06}.{kind}", number + u64::from(n))));
         }
+        // A flush makes its tables behind a segment and a manifest.
+        let far = if self.options.flush_bytes < u64::MAX { 4..16 } else { 0..0 };
+        let table = |n: u64| format!("{stem}-{:06}.table", number + n);
+        taken.extend(far.map(|n| Path::new(DIR).join(table(n))));
+        taken.sort_unstable();
+        taken.dedup();
         for dir in &taken {
             self.outside(|disk| disk.create_dir(dir))?;
         }

@@ -340,6 +340,19 @@ impl Op {
         matches!(self, Op::Around { .. })
     }
 
+    /// Whether it only reads keys.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Op::Get { .. }
+                | Op::List { .. }
+                | Op::Range { .. }
+                | Op::OpenScan { .. }
+                | Op::Advance { .. }
+                | Op::ReadSnapshot { .. }
+        )
+    }
+
     /// Whether it only prepares what the next operation meets.
     pub fn is_mere_note(&self) -> bool {
         matches!(self, Op::Fault { .. } | Op::Turn { .. })

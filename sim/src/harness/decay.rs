@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use runstone::{Database, Error};
+use runstone_vfs::Vfs;
 
 use super::case::World;
+use super::oracle;
 use super::runner::Runner;
 use super::verdict::Checked;
 use super::world::{DIR, SimClock, SimEntropy};
@@ -49,7 +51,44 @@ impl Runner<'_> {
             self.say(|| format!("      a copy rots: {rot:?}"));
             self.copy_is_judged(&copy, &sound, &rot, rng)?;
         }
-        Ok(())
+        self.copy_without_manifest()
+    }
+
+    /// C5: a store that has lost its manifest is refused, if a commit is in its files; in a share
+    /// of the rests.
+    fn copy_without_manifest(&self) -> Checked {
+        let seed = self.case.seed ^ self.disk.calls() << 8 ^ COPIES;
+        let rng = Streams::new(seed).named("a lost manifest");
+        let last_commit = self.files().last_commit();
+        if last_commit == 0 {
+            return Ok(());
+        }
+        let copy = self.disk.fork(seed);
+        copy.heal();
+        copy.disarm_crash();
+        if copy.remove(&path_of(MANIFEST)).is_err() {
+            return Ok(());
+        }
+        match self.open_copy(&copy, rng) {
+            Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => Ok(()),
+            Err(error) => {
+                self.fail("C5", format!("a lost manifest: no typed refusal, but {error}"))
+            }
+            Ok(db) => {
+                let version = db.storage().version();
+                let message = format!("a lost manifest: opened at {version}, not {last_commit}");
+                self.fail("C5", message)
+            }
+        }
+    }
+
+    fn open_copy(&self, copy: &SimVfs, rng: Rng) -> Result<Database, Error> {
+        Database::builder()
+            .options(self.next_options().engine())
+            .vfs(Arc::new(copy.clone()))
+            .clock(Arc::new(SimClock::new(self.clock.now().0)))
+            .entropy(Arc::new(SimEntropy::new(rng)))
+            .open(DIR)
     }
 
     /// C5: an opening of a damaged copy shows a history, no shorter than what is proven, or refuses
@@ -59,19 +98,16 @@ impl Runner<'_> {
         let manifest = path_of(MANIFEST);
         let is_as_it_was = self.content(MANIFEST) == copy.read_whole(&manifest, false);
         let (proven, time_ms) = self.proven(sound, copy);
-        let opened = Database::builder()
-            .options(self.next_options().engine())
-            .vfs(Arc::new(copy.clone()))
-            .clock(Arc::new(SimClock::new(self.clock.now().0)))
-            .entropy(Arc::new(SimEntropy::new(rng)))
-            .open(DIR);
-        let db = match opened {
+        let db = match self.open_copy(copy, rng) {
             Ok(db) => db,
             Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => return Ok(()),
             Err(error) => {
                 return self.fail("C5", format!("{rot:?}: no typed refusal, but {error}"));
             }
         };
+        if self.case.options.flushes() && oracle::corruption(&db).is_some() {
+            return Ok(());
+        }
         let (version, now) = (db.storage().version(), db.storage().now().as_millis());
         self.matching_history(&db, version, now)?;
         if !is_as_it_was {

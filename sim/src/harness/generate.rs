@@ -6,10 +6,11 @@
 
 mod breadth;
 mod lives;
+mod tables;
 
 use runstone_vfs::FileSystem;
 
-use super::around::event::EVENTS;
+use super::around::event::{EVENTS, Event};
 use super::case::{CALLS_BEHIND, Case, CaseOptions, LimitSpec, NestedCrash, Op, RARE_CALLS, World};
 use super::steps::StepSpec;
 use super::workload::{Workload, byte, pick};
@@ -21,6 +22,8 @@ use crate::rng::{Rng, Stream, Streams};
 
 /// Operations of a case.
 pub const OPS: usize = 200;
+/// The bits of a twist by which something happens to an owner that is busy.
+const LATE: u8 = 0x30;
 /// Crashes of a case, on average.
 pub const CRASHES: usize = 3;
 
@@ -95,11 +98,14 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
         looks: true,
         ops,
     };
-    lives::add(&mut case, &mut streams.named("lives"));
+    let has_lives = lives::add(&mut case, &mut streams.named("lives"));
     // Some processes may write short files only, and most values fit into them.
     let mut limits = streams.named("file size");
     if world == World::Strict && limits.chance(1, 12) {
         case.disk.file_bytes_max = pick(&mut limits, &[16_000, 16_000, 30_000, 100_000]);
+    }
+    if !has_lives {
+        tables::add(&mut case, &mut streams.named("tables"));
     }
     case
 }
@@ -127,6 +133,9 @@ fn options(rng: &mut Rng) -> CaseOptions {
         } else {
             CaseOptions::AMPLE_MEMTABLE
         },
+        flush_bytes: u64::MAX,
+        table_bytes_max: 1 << 20,
+        block_bytes: (4096, 4096),
         log_buffer_bytes_max: pick(rng, &[0, 300, 4096, 65_536]),
         group_commits_max: pick(
             rng,
@@ -374,5 +383,11 @@ fn add_excursions(ops: &mut Vec<Op>, rng: &mut Rng, world: World) {
         let twist = u8::try_from(rng.below(256)).unwrap_or(0);
         let end = pick(rng, &[None, Some(CrashKind::Process), Some(CrashKind::Power)]);
         ops.insert(at, Op::Around { event: pick(rng, &EVENTS), twist, end });
+    }
+    // Of what may happen this has the most moments at which it can.
+    if rng.chance(1, 3) {
+        let twist = u8::try_from(rng.below(256)).unwrap_or(0) | LATE;
+        let end = pick(rng, &[None, Some(CrashKind::Process)]);
+        ops.push(Op::Around { event: Event::Removed, twist, end });
     }
 }

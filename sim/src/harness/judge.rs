@@ -80,6 +80,13 @@ impl Runner<'_> {
                 self.remember_undone(changes);
                 Ok(())
             }
+            // What a delete was to return could not be read.
+            Error::Io { .. }
+                if matches!(changes, [ChangeSpec::Delete { .. }])
+                    && self.table_was_unreadable(&error.to_string()) =>
+            {
+                Ok(())
+            }
             // It met the crash before it had written anything, or when a full disk had undone that.
             Error::Io { .. } if crashed => {
                 if self.disk.full_refusals() > self.refusals_before_op {
@@ -207,13 +214,17 @@ impl Runner<'_> {
             Err(error @ Error::DiskFull { .. }) if self.may_be_full() => {
                 self.was_told(&error)?;
                 self.needed_the_room(&error)?;
-                self.disk_was_full();
+                self.upkeep_met_full_disk(&error);
                 Ok(())
             }
             Err(Error::Io { .. }) if self.disk.is_crashed() => Ok(()),
+            // A table is read back when it has been written.
+            Err(Error::Corruption { .. }) if !self.is_strict() && self.case.options.flushes() => {
+                Ok(())
+            }
             Err(error @ Error::Io { .. }) if self.met_a_refusal() => {
                 self.was_told(&error)?;
-                self.was_refused();
+                self.upkeep_was_refused(&error);
                 Ok(())
             }
             Err(error @ Error::Poisoned { .. }) => {

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{CrashKind, FaultKind, Hazard, NTH_MAX, Reach, Site, Sites, Watch, When};
 
 /// The kinds of files that are told apart.
-const FILES: [&str; 6] = ["directory", "lock", "manifest", "temporary", "segment", "other"];
+const FILES: [&str; 7] =
+    ["directory", "lock", "manifest", "temporary", "segment", "other", "table"];
 
 /// Tells a disk what the engine of this thread is about.
 pub(super) const WATCH: Watch = Watch { moment, file };
@@ -32,6 +33,7 @@ fn file(path: &str) -> u8 {
         "runstone.manifest" => 2,
         _ if name.ends_with(".tmp") => 3,
         _ if name.ends_with(".log") => 4,
+        _ if name.ends_with(".table") => 6,
         _ if name.contains('.') => 5,
         _ => 0,
     }

@@ -36,6 +36,7 @@ mod finish;
 mod foreign;
 mod foreign_left;
 mod found;
+mod full_disk;
 pub mod generate;
 mod guard;
 mod judge;

@@ -30,6 +30,10 @@ impl Default for LimitSpec {
     }
 }
 
+fn blocks() -> (usize, usize) {
+    (Options::default().block_bytes, Options::default().extent_bytes_min)
+}
+
 fn snapshots() -> usize {
     4096
 }
@@ -62,6 +66,15 @@ pub struct CaseOptions {
     pub pad_to_sector: bool,
     /// The memtable's budget; a small one refuses puts.
     pub memtable_bytes_max: u64,
+    /// A memtable of so many bytes is flushed.
+    #[serde(default = "never")]
+    pub flush_bytes: u64,
+    /// The most bytes of a table.
+    #[serde(default = "long")]
+    pub table_bytes_max: u64,
+    /// Bytes of a block of a table, and of a value that stands on its own.
+    #[serde(default = "blocks")]
+    pub block_bytes: (usize, usize),
     /// Bytes of asynchronous commits in memory.
     pub log_buffer_bytes_max: u64,
     /// Commits of a group.
@@ -91,6 +104,11 @@ impl CaseOptions {
     /// Whether the memtable may refuse a put.
     pub fn may_be_full(&self) -> bool {
         self.memtable_bytes_max < Self::AMPLE_MEMTABLE
+    }
+
+    /// Whether memtables are flushed to tables.
+    pub fn flushes(&self) -> bool {
+        self.flush_bytes < u64::MAX
     }
 
     /// The durability mode.
@@ -156,6 +174,10 @@ impl CaseOptions {
             },
             pad_to_sector: self.pad_to_sector,
             memtable_bytes_max: self.memtable_bytes_max,
+            flush_bytes: self.flush_bytes,
+            table_bytes_max: self.table_bytes_max,
+            block_bytes: self.block_bytes.0,
+            extent_bytes_min: self.block_bytes.1,
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,
@@ -166,6 +188,14 @@ impl CaseOptions {
             ..Options::default()
         }
     }
+}
+
+fn long() -> u64 {
+    1 << 20
+}
+
+fn never() -> u64 {
+    u64::MAX
 }
 
 fn other_batch() -> u64 {

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use runstone::{Database, KVStore, Key, Namespace, RunFilter, RunStatus, Value, VersionedValue};
+use runstone::{
+    Database, Error, KVStore, Key, Namespace, RunFilter, RunStatus, Value, VersionedValue,
+};
 
 use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::model::{Model, Revision};
-use super::written::{MANIFEST, numbered};
+use super::written::{MANIFEST, named, numbered};
 
 /// How many runs a case may name.
 pub(crate) const RUNS: u8 = 10;
@@ -34,6 +36,23 @@ pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), S
         compare_tagged(db, model, run, now_ms)?;
     }
     Ok(())
+}
+
+/// The first corruption that a read of all keys meets, each read in every way that takes a path of
+/// its own.
+pub(crate) fn corruption(db: &Database) -> Option<Error> {
+    let runs: Vec<_> = db.runs(RunFilter::default()).ok()?.map(|entry| entry.run_id).collect();
+    let mut errors = Vec::new();
+    for run in runs {
+        errors.extend(db.scan_prefix(run, "").into_iter().flatten().find_map(Result::err));
+        let gets = (0..KEYS).map(|key| db.get(run, key_bytes(key)));
+        errors.extend(gets.filter_map(Result::err));
+        let tagged = TAGS.into_iter().flat_map(|tag| (0..TAGGED_KEYS).map(move |key| (tag, key)));
+        let names =
+            tagged.map(|(tag, key)| Key::new(Namespace::default_for(run), tag, key_bytes(key)));
+        errors.extend(names.filter_map(|name| db.storage().get(&name).err()));
+    }
+    errors.into_iter().find(Error::is_corruption)
 }
 
 /// The keys of other kinds, which listings do not show.
@@ -209,12 +228,12 @@ pub(crate) fn compare_value_of(
     let versioned = db.get_versioned(id, &bytes);
     let plain = db.get(id, &bytes);
     if !model.knows_run(run) {
-        let all_refused = matches!(versioned, Err(runstone::Error::RunNotFound { .. }))
-            && matches!(plain, Err(runstone::Error::RunNotFound { .. }));
+        let all_refused = matches!(versioned, Err(Error::RunNotFound { .. }))
+            && matches!(plain, Err(Error::RunNotFound { .. }));
         return if all_refused { Ok(()) } else { Err(format!("{what}: read of an unknown run")) };
     }
     if bytes.is_empty() {
-        let refused = matches!(versioned, Err(runstone::Error::InvalidArgument { .. }));
+        let refused = matches!(versioned, Err(Error::InvalidArgument { .. }));
         return if refused { Ok(()) } else { Err(format!("{what}: an empty key was read")) };
     }
     let expected = model.get(run, &bytes, model.version(), now_ms);
@@ -228,7 +247,7 @@ pub(crate) fn compare_value_of(
     let same = match (&bytes, expected.and_then(|revision| revision.value.as_ref())) {
         (Ok(None), None) => true,
         (Ok(Some(found)), Some(Value::Bytes(expected))) => found == expected,
-        (Err(runstone::Error::WrongType { .. }), Some(value)) => !matches!(value, Value::Bytes(_)),
+        (Err(Error::WrongType { .. }), Some(value)) => !matches!(value, Value::Bytes(_)),
         _ => false,
     };
     if same { Ok(()) } else { Err(format!("{what}: the facade gave {bytes:?}")) }
@@ -245,8 +264,8 @@ pub(crate) fn compare_exists(
     let bytes = key_bytes(key);
     let expected = model.get(run, &bytes, model.version(), now_ms).is_some();
     match db.exists(run_id(run), &bytes) {
-        Err(runstone::Error::RunNotFound { .. }) if !model.knows_run(run) => Ok(()),
-        Err(runstone::Error::InvalidArgument { .. }) if bytes.is_empty() => Ok(()),
+        Err(Error::RunNotFound { .. }) if !model.knows_run(run) => Ok(()),
+        Err(Error::InvalidArgument { .. }) if bytes.is_empty() => Ok(()),
         Ok(found) if found == expected && model.knows_run(run) => Ok(()),
         found => {
             let key = bytes.escape_ascii();
@@ -272,12 +291,7 @@ pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<()
         return Err("there is no manifest".to_owned());
     };
     let store_id = manifest.get(24..40).ok_or("the manifest is short")?;
-    let named: Vec<u64> = manifest
-        .get(64..)
-        .unwrap_or_default()
-        .chunks_exact(40)
-        .map(|entry| u64::from_le_bytes(entry.first_chunk().copied().unwrap_or_default()))
-        .collect();
+    let named = named(manifest);
     // Whatever bears the store's id in its name is the store's.
     let prefix = numbered(store_id, 0, "");
     let prefix = prefix.trim_end_matches("000000.");
@@ -288,7 +302,7 @@ pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<()
             continue;
         };
         let is_named = digits.parse::<u64>().is_ok_and(|number| named.contains(&number));
-        if kind != "log" || !is_named {
+        if !matches!(kind, "log" | "table") || !is_named {
             return Err(format!("{name} is left, and the manifest names only {named:?}"));
         }
     }

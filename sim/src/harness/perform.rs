@@ -10,14 +10,38 @@ use super::case::{
 };
 use super::model::Model;
 use super::runner::{Pending, Runner};
-use super::verdict::Checked;
+use super::verdict::{Checked, Stop};
 use super::world::DIR;
 use super::{model, oracle};
-use crate::disk::{CrashKind, CrashPoint, Fault, When};
+use crate::disk::{CallKind, CrashKind, CrashPoint, Fault, Injected, When};
 
 impl Runner<'_> {
     pub(super) fn perform(&mut self, op: &Op) -> Checked {
         self.take_echoes(op);
+        if !op.only_reads() {
+            return self.carry_out(op);
+        }
+        let shown_ms = self.shown_ms;
+        match self.carry_out(op) {
+            Err(Stop::Failed(failure)) if self.table_was_unreadable(&failure.message) => {
+                // Nobody was told of what was not read.
+                self.shown_ms = shown_ms;
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether a message tells of a table that could not be read for a reason that the disk gave in
+    /// this operation.
+    pub(super) fn table_was_unreadable(&self, message: &str) -> bool {
+        let hits = self.disk.injected_since(self.faults_before_op);
+        let is_read = |hit: &Injected| hit.kind == CallKind::Read;
+        message.contains(".table")
+            && (self.disk.is_crashed() || hits.iter().any(is_read) || self.disk.has_bad_sectors())
+    }
+
+    fn carry_out(&mut self, op: &Op) -> Checked {
         match op {
             Op::Write { change, level } => self.write(*change, *level),
             Op::Remove { run, key } => {

@@ -419,7 +419,15 @@ impl<'a> Runner<'a> {
     }
 
     pub(super) fn fail<T>(&self, clause: &'static str, message: impl Into<String>) -> Checked<T> {
-        Err(Stop::Failed(Failure { clause, op: self.op, message: message.into() }))
+        let message = message.into();
+        // Where a disk may damage or lose what it has taken, a table that it has damaged ends the
+        // case as a refused opening does: nothing was served that is not so.
+        let tells = message.contains("corruption in") || message.contains("Corruption {");
+        let is_damaged = tells && message.contains(".table");
+        if is_damaged && !self.is_strict() && self.case.options.flushes() {
+            return Err(Stop::Refused);
+        }
+        Err(Stop::Failed(Failure { clause, op: self.op, message }))
     }
 
     pub(super) fn require(&self, clause: &'static str, outcome: Result<(), String>) -> Checked {

@@ -89,6 +89,7 @@ impl Runner<'_> {
                     self.report_is_true(db.recovery_report(), &found)?;
                 }
                 let now = db.storage().now().as_millis();
+                let _undisturbed = self.disk.undisturbed();
                 let same = oracle::compare(&db, &self.model, now);
                 let same = same.and_then(|()| self.time_stands(now));
                 let same = same.and_then(|()| Self::ahead_is_reported(&db, SET_BACK_MS));
@@ -246,7 +247,9 @@ impl Runner<'_> {
         {
             return self.fail("C6", format!("a poisoned database answered {refused:?}"));
         }
+        let undisturbed = self.disk.undisturbed();
         let outcome = oracle::compare(self.db()?, &self.model, self.now_ms());
+        drop(undisturbed);
         self.require("C6", outcome)?;
         let closed = self.db()?.close();
         if !self.is_end_of_writing(&closed) {

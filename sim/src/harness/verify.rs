@@ -7,7 +7,7 @@ use super::case::run_id;
 use super::model::Model;
 use super::oracle::{self, named_runs};
 use super::runner::Runner;
-use super::verdict::{Checked, Stopped};
+use super::verdict::{Checked, Stop, Stopped};
 use crate::disk::{CallKind, Injected};
 
 impl Runner<'_> {
@@ -18,6 +18,8 @@ impl Runner<'_> {
         stopped: Stopped,
         expected: Option<u64>,
     ) -> Checked {
+        let _undisturbed = self.disk.undisturbed();
+        self.is_readable(db)?;
         let version = db.storage().version();
         let now = db.storage().now().as_millis();
         self.digest.u64(version);
@@ -56,6 +58,18 @@ impl Runner<'_> {
         self.time_max = self.time_max.max(now);
         self.all_durable();
         Ok(())
+    }
+
+    /// Where a disk may lose or damage what it has taken, a table that cannot be read refuses the
+    /// store as an opening may.
+    fn is_readable(&mut self, db: &Database) -> Checked {
+        if self.is_strict() || !self.case.options.flushes() {
+            return Ok(());
+        }
+        let Some(error) = oracle::corruption(db) else { return Ok(()) };
+        self.say(|| format!("      read: {error}"));
+        self.refusals += 1;
+        Err(Stop::Refused)
     }
 
     /// C2, C3: the history that the database shows: a prefix of the commit order.

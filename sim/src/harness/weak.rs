@@ -106,8 +106,12 @@ impl Weak {
     }
 
     fn weaken_op(self, op: Op) -> Op {
-        let Op::Crash { after_calls, when, kind, nested, .. } = op else { return op };
         let kill = |kind| if self == Weak::ProcessKill { CrashKind::Process } else { kind };
+        if let Op::Around { event, twist, end } = op {
+            let end = end.filter(|_| self != Weak::CleanClose).map(kill);
+            return Op::Around { event, twist, end };
+        }
+        let Op::Crash { after_calls, when, kind, nested, .. } = op else { return op };
         match self {
             Weak::CleanClose => Op::Reopen,
             Weak::DropUnsynced => {

@@ -158,13 +158,20 @@ impl<'a> Written<'a> {
         self.read_as(&self.file_name(entry)?, |bytes| Segment::read(bytes, &entry.fields))?
     }
 
-    /// The manifest's entries, in order; none if there is no manifest.
+    /// The manifest's segments, in order; none if there is no manifest.
     fn entries(&self) -> Vec<Entry> {
         let manifest = self.read(MANIFEST).unwrap_or_default();
         let id =
             manifest.get(24..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
-        let (entries, _) = manifest.get(64..).unwrap_or_default().as_chunks();
-        entries.iter().map(|fields| Entry { id, fields: *fields }).collect()
+        let segments = segments(&manifest);
+        segments.iter().map(|fields| Entry { id, fields: *fields }).collect()
+    }
+
+    /// The last commit that is in a table, and the engine time, in milliseconds, that the log had
+    /// reached by then; zeros if there is none.
+    fn flushed(&self) -> (u64, u64) {
+        let fields = |bytes: &[u8]| number::<8>(bytes, 64).zip(number::<8>(bytes, 72));
+        self.read_as(MANIFEST, fields).flatten().unwrap_or_default()
     }
 
     fn last_entry(&self) -> Option<Entry> {
@@ -183,19 +190,20 @@ impl<'a> Written<'a> {
     /// manifest, or no commit.
     pub(crate) fn last_commit(&self) -> u64 {
         let last = self.last(|record| record.is_commit);
-        last.map_or(0, |record| record.version)
+        last.map_or(self.flushed().0, |record| record.version)
     }
 
     /// The greatest engine time, in milliseconds, that the segments know without the commits
     /// behind this version; 0 if they know none.
     pub(crate) fn time_ms(&self, version: u64) -> u64 {
         let last = self.last(|record| record.version <= version);
-        last.map_or(0, |record| record.time_ms)
+        last.map_or_else(|| self.flushed().1, |record| record.time_ms)
     }
 
     /// What of the promises stands in the files, each segment read once: see [`Kept`].
     pub(crate) fn kept(&self, version: u64) -> Kept {
-        let mut kept = Kept::default();
+        let mut kept =
+            Kept { last_commit: self.flushed().0, time_ms: self.flushed().1, ..Kept::default() };
         for entry in self.entries() {
             let Some(segment) = self.segment(&entry) else {
                 kept.attested_in_vain = kept.attested_in_vain.or_else(|| self.file_name(&entry));
@@ -277,7 +285,7 @@ impl<'a> Written<'a> {
     /// What an opening reads of the segments.
     pub(crate) fn replayed(&self) -> Replayed {
         let is_clean = self.is_clean();
-        let mut replayed = Replayed::default();
+        let mut replayed = Replayed { last_time_ms: self.flushed().1, ..Replayed::default() };
         for segment in self.entries().iter().filter_map(|entry| self.segment(entry)) {
             replayed.segments += 1;
             replayed.torn_bytes = if segment.open && !is_clean { segment.torn } else { 0 };
@@ -321,6 +329,22 @@ impl<'a> Written<'a> {
     pub(crate) fn room(&self, size: u64) -> Option<u64> {
         size.checked_sub(self.segment(&self.last_entry()?)?.end)
     }
+}
+
+/// The entries of the segments in a manifest.
+pub(crate) fn segments(manifest: &[u8]) -> &[[u8; 40]] {
+    let count = number::<4>(manifest, 60).and_then(|count| usize::try_from(count).ok());
+    let (entries, _) = manifest.get(88..).unwrap_or_default().as_chunks();
+    entries.get(..count.unwrap_or(0)).unwrap_or(entries)
+}
+
+/// The numbers of the files that a manifest names.
+pub(crate) fn named(manifest: &[u8]) -> Vec<u64> {
+    let segments = segments(manifest);
+    let tables = manifest.get(88 + 40 * segments.len()..).unwrap_or_default().as_chunks::<48>().0;
+    let first = |fields: &[u8]| number::<8>(fields, 0);
+    let segments = segments.iter().filter_map(|fields| first(fields));
+    segments.chain(tables.iter().filter_map(|fields| first(fields))).collect()
 }
 
 /// The name of the manifest's file.

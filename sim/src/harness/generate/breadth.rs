@@ -90,6 +90,8 @@ pub(super) fn broaden(
         .map(|_| CaseOptions {
             // No less than what may be held already.
             memtable_bytes_max: options.memtable_bytes_max,
+            flush_bytes: options.flush_bytes,
+            table_bytes_max: options.table_bytes_max,
             limits: pick(rng, &[options.limits, options.limits, tight_limits()]),
             snapshots_max: pick(rng, &[options.snapshots_max, 4096]),
             ..another(rng)

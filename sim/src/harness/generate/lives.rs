@@ -19,10 +19,10 @@ const NEXT_MANIFEST: u32 = RARE_CALLS;
 /// A flush makes no more calls than this, and so does a close up to the sync of what it has cut.
 const FLUSH_CALLS: u32 = 8;
 
-/// Puts two lives into the operations, perhaps.
-pub(super) fn add(case: &mut Case, rng: &mut Rng) {
+/// Puts two lives into the operations, perhaps; says whether it did.
+pub(super) fn add(case: &mut Case, rng: &mut Rng) -> bool {
     if case.world != World::Lying || !rng.chance(1, 2) {
-        return;
+        return false;
     }
     // The newer records are attested by a recovery, or else stand in sectors of their own.
     let is_attested = rng.chance(1, 3);
@@ -40,6 +40,7 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
         let at = rng.index(case.ops.len() + 1);
         case.ops.splice(at..at, block);
     }
+    true
 }
 
 /// The operations of two lives.

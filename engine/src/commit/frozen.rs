@@ -1,0 +1,18 @@
+//! A memtable between its last commit and its tables.
+//!
+//! Invariant: it holds just what stands in the segments before `keep_from`, and is not in a table.
+
+use crate::manifest::Flushed;
+use crate::runs::SavedRun;
+use crate::store::memtable::Memtable;
+use crate::sync::Arc;
+
+/// A memtable that is being flushed.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(super) memtable: Arc<Memtable>,
+    pub(super) runs: Vec<SavedRun>,
+    pub(super) flushed: Flushed,
+    /// The first segment that holds nothing of it.
+    pub(super) keep_from: u64,
+}

@@ -1,0 +1,193 @@
+//! What a read goes through: the memtable, one that is being flushed, and the tables.
+//!
+//! Invariants: of a key, what stands further up is newer; what is below never changes, so it is
+//! read without a lock; whoever looks at the memtable under its lock and takes what is below under
+//! the same lock sees one moment.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+use super::memtable::Memtable;
+use super::version::Version;
+use crate::error::Result;
+use crate::sync::Arc;
+use crate::table::cursor::Cursor;
+use crate::table::reader::Table;
+use crate::types::PhysicalKey;
+
+/// Two bounds of keys.
+pub(super) type Bounds<'a> = (Bound<&'a PhysicalKey>, Bound<&'a PhysicalKey>);
+
+/// Everything that is published, from the newest down.
+#[derive(Debug)]
+pub(super) struct Levels {
+    pub(super) memtable: Memtable,
+    pub(super) below: Arc<Below>,
+}
+
+/// What is below the memtable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Below {
+    /// The memtable that is being flushed: settled, and in order.
+    pub(crate) frozen: Option<Arc<Memtable>>,
+    /// The newest first.
+    pub(crate) tables: Vec<Arc<Table>>,
+}
+
+impl Below {
+    pub(super) fn is_empty(&self) -> bool {
+        self.frozen.is_none() && self.tables.is_empty()
+    }
+
+    /// Whether something may expire behind one time, and not behind another.
+    pub(super) fn may_expire_within(&self, behind_ms: u64, by_ms: u64) -> bool {
+        let frozen =
+            self.frozen.as_ref().is_some_and(|frozen| frozen.expires_within(behind_ms, by_ms));
+        let of_table = |table: &Arc<Table>| {
+            let (earliest, latest) = table.properties().expiries_ms;
+            earliest <= by_ms && latest > behind_ms
+        };
+        frozen || self.tables.iter().any(of_table)
+    }
+
+    /// The newest version of a key that is at most this one, be it a tombstone or expired.
+    ///
+    /// Errors: those of [`Table::get`].
+    pub(super) fn newest_at(&self, key: &PhysicalKey, version: u64) -> Result<Option<Version>> {
+        let frozen = self.frozen.as_ref().filter(|_| !planted!(FrozenNotRead));
+        if let Some(found) = frozen.and_then(|frozen| frozen.newest_at(key, version)) {
+            sometimes!("store/read-of-a-frozen-memtable");
+            return Ok(Some(found.clone()));
+        }
+        phase!(Lookup);
+        for table in &self.tables {
+            if let Some(row) = table.get(key, version)? {
+                sometimes!("store/read-of-a-table");
+                return Ok(Some(row.into()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The first keys of a range in one level, in the direction of a walk.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// Each with its newest version that is seen, be it a tombstone or expired.
+    pub(super) entries: VecDeque<(PhysicalKey, Version)>,
+    /// The last key that was passed, if there may be more behind it.
+    pub(super) cut: Option<PhysicalKey>,
+}
+
+impl Chunk {
+    /// Of a memtable that is in order.
+    pub(super) fn of_memtable(
+        memtable: &Memtable,
+        bounds: Bounds<'_>,
+        version: u64,
+        backward: bool,
+        keys_max: usize,
+    ) -> Self {
+        let (mut chunk, mut passed) = (Chunk::default(), 0);
+        memtable.walk_versions(bounds, version, backward, |key, found| {
+            chunk.entries.extend(found.map(|found| (key.clone(), found.clone())));
+            passed += 1;
+            if passed >= keys_max {
+                chunk.cut = Some(key.clone());
+            }
+            passed < keys_max
+        });
+        chunk
+    }
+
+    /// Of a table.
+    ///
+    /// Errors: those of its cursor.
+    pub(super) fn of_table(
+        table: &Table,
+        bounds: Bounds<'_>,
+        version: u64,
+        backward: bool,
+        keys_max: usize,
+    ) -> Result<Self> {
+        let mut chunk = Chunk::default();
+        let mut cursor = Cursor::new(table);
+        match (if backward { bounds.1 } else { bounds.0 }, backward) {
+            (Bound::Included(key), false) | (Bound::Excluded(key), true) => cursor.seek(key)?,
+            (Bound::Excluded(key), false) | (Bound::Included(key), true) => {
+                cursor.seek(&key.successor())?;
+            }
+            (Bound::Unbounded, false) => {}
+            (Bound::Unbounded, true) => cursor.seek_end()?,
+        }
+        let is_inside =
+            |key: &PhysicalKey| match (if backward { bounds.0 } else { bounds.1 }, backward) {
+                (Bound::Unbounded, _) => true,
+                (Bound::Included(end), false) => key <= end,
+                (Bound::Excluded(end), false) => key < end,
+                (Bound::Included(end), true) => key >= end,
+                (Bound::Excluded(end), true) => key > end,
+            };
+        let (mut last, mut passed) = (None, 0);
+        loop {
+            let entry = if backward { cursor.prev()? } else { cursor.next()? };
+            let Some(entry) = entry else { return Ok(chunk) };
+            let key = entry.key();
+            if !is_inside(&key) {
+                return Ok(chunk);
+            }
+            if last.as_ref() != Some(&key) {
+                if passed == keys_max {
+                    chunk.cut = last;
+                    return Ok(chunk);
+                }
+                passed += 1;
+                last = Some(key.clone());
+            }
+            if entry.version > version && !planted!(TableIgnoresPin) {
+                continue;
+            }
+            // Forwards the newest comes first, backwards it comes last.
+            let is_known = chunk.entries.back().is_some_and(|(known, _)| *known == key);
+            if is_known && !backward {
+                continue;
+            }
+            let row = table.row(&entry, 0)?;
+            if is_known {
+                chunk.entries.pop_back();
+            }
+            chunk.entries.push_back((key, row.into()));
+        }
+    }
+}
+
+/// Merges chunks, the newest level first: visits each key that all of them have reached, with its
+/// newest version, until `visit` says `false`. Returns the key behind which the next chunks begin;
+/// `None` if there are none, or nothing more was asked for.
+pub(super) fn merge(
+    mut chunks: Vec<Chunk>,
+    backward: bool,
+    mut visit: impl FnMut(&PhysicalKey, &Version) -> bool,
+) -> Option<PhysicalKey> {
+    let precedes = |a: &PhysicalKey, b: &PhysicalKey| if backward { a > b } else { a < b };
+    let cuts = chunks.iter().filter_map(|chunk| chunk.cut.clone());
+    let end = cuts.reduce(|a, b| if precedes(&b, &a) { b } else { a });
+    loop {
+        let first = chunks.iter().filter_map(|chunk| chunk.entries.front().map(|(key, _)| key));
+        let first = first.reduce(|a, b| if precedes(b, a) { b } else { a }).cloned();
+        let Some(first) = first else { return end };
+        if end.as_ref().is_some_and(|end| precedes(end, &first)) && !planted!(WalkBeyondCut) {
+            return end;
+        }
+        let mut newest = None;
+        for chunk in &mut chunks {
+            if chunk.entries.front().is_some_and(|(key, _)| *key == first) {
+                let entry = chunk.entries.pop_front();
+                newest = newest.or(entry);
+            }
+        }
+        if newest.is_some_and(|(key, version)| !visit(&key, &version)) {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! A data block: entries in order, and how one is found in it.
+//!
+//! ```text
+//! offset   bytes  field
+//!      0       2  number of entries n, at least 1
+//!      2       2  number of sections s, at least 1
+//!      4       8  the least version of an entry
+//!     12       8  the least engine time of one, in milliseconds
+//!     20    22*s  sections, each the entries of one run and type tag:
+//!                  16  run id
+//!                   1  type tag
+//!                   1  length of the prefix that its user keys share
+//!                   2  where that prefix stands, from the front of the block
+//!                   2  where the section ends: number of entries up to there
+//!  +22*s       n  the mark of each entry, a byte of its key's hash
+//!     +n     2*n  where each entry begins, from the front of the block
+//!   +2*n          prefixes
+//!                 entries:
+//!                   1  flags: 1 tombstone, 2 expires, 4 its value lies in an extent
+//!                      varint  length k of the user key behind the prefix
+//!                      varint  version, above the least
+//!                      varint  engine time, above the least
+//!                      varint  if it expires: by how much that is behind its time, modulo 2^64
+//!                   1  unless it is a tombstone: the kind of its value
+//!                      varint  of an extent: its offset in the file
+//!                      varint  of an extent: the length of the value
+//!                   k  the user key behind the prefix
+//!                      the value, up to the next entry, if there is one and it lies here
+//! ```
+//! Integers are little-endian, varints as in `codec`. Entries are in the order of their keys; those
+//! of one key stand together, the newest first, and may go on in the next block.
+//!
+//! A lookup compares marks, which lie side by side, and decodes only entries whose mark is the
+//! key's: one of 256 that are not, beside the one that is.
+//!
+//! Invariants: a reader never reads outside its bytes, whatever they are; what it cannot read is
+//! [`Malformed`]. An entry begins below 64 KiB, and only the last may end above.
+
+use std::cmp::Ordering;
+
+use super::hash::{KeyHasher, mark};
+use crate::codec::change::NEVER;
+use crate::codec::{Malformed, Reader};
+use crate::options::BLOCK_BYTES_MAX;
+use crate::types::PhysicalKey;
+
+/// Bytes before the sections.
+pub(super) const HEAD_BYTES: usize = 20;
+pub(super) const SECTION_BYTES: usize = 22;
+
+/// What an entry counts for beside key and value, until it is encoded.
+pub(super) const ENTRY_BYTES: usize = 15;
+/// By how much it can be longer than that.
+pub(super) const ENTRY_BYTES_MORE: usize = 33;
+
+// At the largest size at which a block is ended, with its fields at their longest, each entry
+// begins below 64 KiB.
+const _: () = assert!(BLOCK_BYTES_MAX + BLOCK_BYTES_MAX / ENTRY_BYTES * ENTRY_BYTES_MORE < 1 << 16);
+
+pub(super) const TOMBSTONE: u8 = 1;
+pub(super) const EXPIRES: u8 = 2;
+pub(super) const EXTENT: u8 = 4;
+
+/// What an entry says of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content<'a> {
+    /// There is nothing.
+    Tombstone,
+    /// A value, by its kind and bytes.
+    Value { kind: u8, bytes: &'a [u8] },
+    /// A value that lies in an extent of `length` bytes at `offset` of the file.
+    Extent { kind: u8, offset: u64, length: u64 },
+}
+
+/// One version of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) run: u128,
+    pub(crate) tag: u8,
+    /// The user key, in two parts.
+    pub(crate) user: (&'a [u8], &'a [u8]),
+    pub(crate) version: u64,
+    pub(crate) time_ms: u64,
+    /// [`NEVER`] if it does not expire.
+    pub(crate) expiry_ms: u64,
+    pub(crate) content: Content<'a>,
+}
+
+impl Entry<'_> {
+    /// Its key.
+    pub(crate) fn key(&self) -> PhysicalKey {
+        let (prefix, rest) = self.user;
+        PhysicalKey::from_parts(self.run, self.tag, prefix, rest)
+    }
+}
+
+fn cmp_user((prefix, rest): (&[u8], &[u8]), key: &[u8]) -> Ordering {
+    match key.split_at_checked(prefix.len()) {
+        Some((front, back)) => prefix.cmp(front).then_with(|| rest.cmp(back)),
+        // The key is shorter than the prefix.
+        None => prefix.cmp(key).then(Ordering::Greater),
+    }
+}
+
+/// Which version of a key, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) version: u64,
+    pub(crate) time_ms: u64,
+    /// [`NEVER`] if it does not expire.
+    pub(crate) expiry_ms: u64,
+}
+
+/// The entries of one run and type tag.
+#[derive(Clone, Copy, Debug)]
+struct Section<'a> {
+    run: u128,
+    tag: u8,
+    prefix: &'a [u8],
+    first: usize,
+    end: usize,
+}
+
+/// Where a section ends.
+fn section_end(fields: &[u8; SECTION_BYTES]) -> usize {
+    let [.., low, high] = *fields;
+    usize::from(u16::from_le_bytes([low, high]))
+}
+
+/// A block that is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block<'a> {
+    bytes: &'a [u8],
+    len: usize,
+    sections: &'a [[u8; SECTION_BYTES]],
+    marks: &'a [u8],
+    offsets: &'a [[u8; 2]],
+    version: u64,
+    time_ms: u64,
+}
+
+impl<'a> Block<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let len = usize::from(u16::from_le_bytes(reader.array("a number of entries")?));
+        let count = usize::from(u16::from_le_bytes(reader.array("a number of sections")?));
+        let version = reader.u64("the least version")?;
+        let time_ms = reader.u64("the least time")?;
+        let sections = reader.take(count * SECTION_BYTES, "the sections of a block")?;
+        let marks = reader.take(len, "a mark for each entry of a block")?;
+        let offsets = reader.take(2 * len, "an offset for each entry of a block")?;
+        let ((sections, _), (offsets, _)) = (sections.as_chunks(), offsets.as_chunks());
+        let block = Block { bytes, len, sections, marks, offsets, version, time_ms };
+        let is_whole = count > 0 && block.section(count - 1).is_some_and(|last| last.end == len);
+        if len == 0 || !is_whole {
+            return Err(Malformed::new("a block whose sections hold its entries", "other numbers"));
+        }
+        Ok(block)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn section(&self, nth: usize) -> Option<Section<'a>> {
+        let fields = self.sections.get(nth)?;
+        let before = nth.checked_sub(1).and_then(|before| self.sections.get(before));
+        let (run, rest) = fields.split_first_chunk::<16>()?;
+        let [tag, length, low, high, ..] = *rest else { return None };
+        let at = usize::from(u16::from_le_bytes([low, high]));
+        let prefix = self.bytes.get(at..at + usize::from(length))?;
+        let (first, end) = (before.map_or(0, section_end), section_end(fields));
+        Some(Section { run: u128::from_be_bytes(*run), tag, prefix, first, end })
+    }
+
+    /// The section of an entry.
+    fn section_of(&self, index: usize) -> Option<Section<'a>> {
+        self.section(self.sections.partition_point(|fields| section_end(fields) <= index))
+    }
+
+    /// The section of a run and tag; or else where its entries would stand.
+    fn section_with(&self, run: u128, tag: u8) -> Result<Section<'a>, usize> {
+        let nth = self.sections.partition_point(|fields| {
+            let (found, rest) = fields.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+            (u128::from_be_bytes(*found), rest.first().copied().unwrap_or(0)) < (run, tag)
+        });
+        match self.section(nth) {
+            Some(section) if (section.run, section.tag) == (run, tag) => Ok(section),
+            Some(section) => Err(section.first),
+            None => Err(self.len),
+        }
+    }
+
+    /// Where an entry begins and ends.
+    fn span(&self, index: usize) -> Result<&'a [u8], Malformed> {
+        let offset = |index: usize| self.offsets.get(index).copied().map(u16::from_le_bytes);
+        let from = offset(index).map(usize::from);
+        let to = offset(index + 1).map_or(self.bytes.len(), usize::from);
+        let span = from.and_then(|from| self.bytes.get(from..to));
+        span.ok_or_else(|| Malformed::new("an entry inside its block", "one outside"))
+    }
+
+    /// The entry of this number.
+    pub(super) fn entry(&self, index: usize) -> Result<Entry<'a>, Malformed> {
+        let section = self.section_of(index);
+        let section = section.ok_or_else(|| Malformed::new("an entry of a section", "none"))?;
+        self.entry_in(&section, index)
+    }
+
+    fn entry_in(&self, section: &Section<'a>, index: usize) -> Result<Entry<'a>, Malformed> {
+        let mut reader = Reader::new(self.span(index)?);
+        let flags = reader.u8("the flags of an entry")?;
+        let user_len = reader.varint("the length of a key")?;
+        let version = reader.varint("a version")?;
+        let time_ms = reader.varint("a time")?;
+        let stamp = self.version.checked_add(version).zip(self.time_ms.checked_add(time_ms));
+        let (version, time_ms) =
+            stamp.ok_or_else(|| Malformed::new("a version and a time", "more than 2^64"))?;
+        let expiry_ms = match flags & EXPIRES {
+            0 => NEVER,
+            _ => time_ms.wrapping_add(reader.varint("an expiry")?),
+        };
+        let content = match flags & !EXPIRES {
+            TOMBSTONE => Content::Tombstone,
+            0 => Content::Value { kind: reader.u8("a kind of value")?, bytes: &[] },
+            EXTENT => Content::Extent {
+                kind: reader.u8("a kind of value")?,
+                offset: reader.varint("the offset of an extent")?,
+                length: reader.varint("the length of an extent")?,
+            },
+            _ => return Err(Malformed::new("the flags of an entry", flags)),
+        };
+        let user_len = usize::try_from(user_len).unwrap_or(usize::MAX);
+        let rest = reader.take(user_len, "the key of an entry")?;
+        let left = reader.rest();
+        let content = match content {
+            Content::Value { kind, .. } => Content::Value { kind, bytes: left },
+            other if left.is_empty() => other,
+            _ => {
+                return Err(Malformed::new("the end of an entry", format!("{} bytes", left.len())));
+            }
+        };
+        let Section { run, tag, prefix, .. } = *section;
+        let user = (prefix, rest);
+        Ok(Entry { run, tag, user, version, time_ms, expiry_ms, content })
+    }
+
+    /// The newest entry of a key that is at most of this version, or where the block ends if all
+    /// that it holds of the key up to there are newer.
+    pub(super) fn find(
+        &self,
+        key: &PhysicalKey,
+        hash: u64,
+        version: u64,
+    ) -> Result<Found<'a>, Malformed> {
+        let ((run, _), tag, user) = (key.numbers(), key.tag_byte(), key.user_key());
+        let Ok(section) = self.section_with(run, tag) else { return Ok(Found::Nothing) };
+        let wanted = mark(hash);
+        let marks = self.marks.get(section.first..section.end).unwrap_or_default();
+        let mut newer = false;
+        for (index, _) in marks.iter().enumerate().filter(|(_, mark)| **mark == wanted) {
+            let entry = self.entry_in(&section, section.first + index)?;
+            if cmp_user(entry.user, user) == Ordering::Equal {
+                if entry.version <= version {
+                    return Ok(Found::Entry(entry));
+                }
+                newer = section.first + index + 1 == self.len;
+            }
+        }
+        Ok(if newer { Found::InTheNext } else { Found::Nothing })
+    }
+
+    /// Whether everything in it is as a writer makes it: each entry readable, in order, under its
+    /// mark. A lookup does without: it believes the checksum.
+    pub(super) fn check(&self, hasher: KeyHasher) -> Result<(), Malformed> {
+        let mut before: Option<(PhysicalKey, u64)> = None;
+        for index in 0..self.len {
+            let entry = self.entry(index)?;
+            let key = entry.key();
+            let is_in_order = before.is_none_or(|(last, version)| match last.cmp(&key) {
+                Ordering::Less => true,
+                Ordering::Equal => entry.version < version,
+                Ordering::Greater => false,
+            });
+            if !is_in_order {
+                return Err(Malformed::new("entries in order", format!("{key:?} out of it")));
+            }
+            if self.marks.get(index) != Some(&mark(hasher.hash(&key))) {
+                return Err(Malformed::new("the mark of a key", format!("another at {key:?}")));
+            }
+            before = Some((key, entry.version));
+        }
+        Ok(())
+    }
+
+    /// How many entries have a key below this one.
+    pub(super) fn lower_bound(&self, key: &PhysicalKey) -> Result<usize, Malformed> {
+        let ((run, _), tag, user) = (key.numbers(), key.tag_byte(), key.user_key());
+        let section = match self.section_with(run, tag) {
+            Ok(section) => section,
+            Err(at) => return Ok(at),
+        };
+        let (mut low, mut high) = (section.first, section.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let entry = self.entry_in(&section, middle)?;
+            match cmp_user(entry.user, user) {
+                Ordering::Less => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// What a block says of a key at a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    Entry(Entry<'a>),
+    /// Newer ones only, up to the block's end: the next block may go on.
+    InTheNext,
+    Nothing,
+}

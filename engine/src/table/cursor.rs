@@ -1,0 +1,117 @@
+//! A place between two entries of a table, from where it is read in both directions.
+//!
+//! Invariant: it holds one block, and reads one when it passes a border.
+
+use super::block::{Block, Entry};
+use super::reader::{Table, malformed};
+use crate::error::Result;
+use crate::types::PhysicalKey;
+
+/// A place between two entries.
+#[derive(Debug)]
+pub(crate) struct Cursor<'a> {
+    table: &'a Table,
+    /// The block that is read; `None` before the first move.
+    block: Option<Loaded>,
+    /// How many entries of it are before the place.
+    at: usize,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    nth: usize,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Cursor<'a> {
+    /// Before all entries.
+    pub(crate) fn new(table: &'a Table) -> Self {
+        Cursor { table, block: None, at: 0 }
+    }
+
+    /// Goes before the first entry whose key is at least this one; to the end if there is none.
+    ///
+    /// Errors: [`Error::Corruption`](crate::Error::Corruption), [`Error::Io`](crate::Error::Io).
+    pub(crate) fn seek(&mut self, key: &PhysicalKey) -> Result<()> {
+        let below = self.table.index()?.below(key);
+        self.load(below.saturating_sub(1))?;
+        if let Some(loaded) = &self.block {
+            let block = self.read(loaded)?;
+            self.at = block.lower_bound(key).map_err(self.malformed(loaded))?;
+        }
+        Ok(())
+    }
+
+    /// Goes behind all entries.
+    ///
+    /// Errors: as [`Cursor::seek`].
+    pub(crate) fn seek_end(&mut self) -> Result<()> {
+        self.load(self.table.index()?.len().saturating_sub(1))?;
+        self.at = self.len()?;
+        Ok(())
+    }
+
+    fn load(&mut self, nth: usize) -> Result<()> {
+        let index = self.table.index()?;
+        let (place, bytes) = self.table.block(&index, nth)?;
+        self.block = Some(Loaded { nth, offset: place.offset, bytes });
+        self.at = 0;
+        Ok(())
+    }
+
+    fn malformed(&self, loaded: &Loaded) -> impl FnOnce(crate::codec::Malformed) -> crate::Error {
+        malformed(self.table.path(), loaded.offset)
+    }
+
+    fn read<'b>(&self, loaded: &'b Loaded) -> Result<Block<'b>> {
+        Block::new(&loaded.bytes).map_err(self.malformed(loaded))
+    }
+
+    /// How many entries the block has.
+    fn len(&self) -> Result<usize> {
+        match &self.block {
+            Some(loaded) => Ok(self.read(loaded)?.len()),
+            None => Ok(0),
+        }
+    }
+
+    fn entry(&self, at: usize) -> Result<Option<Entry<'_>>> {
+        let Some(loaded) = &self.block else { return Ok(None) };
+        self.read(loaded)?.entry(at).map(Some).map_err(self.malformed(loaded))
+    }
+
+    /// The entry behind the place, which is passed.
+    ///
+    /// Errors: as [`Cursor::seek`].
+    pub(crate) fn next(&mut self) -> Result<Option<Entry<'_>>> {
+        if self.block.is_none() {
+            self.load(0)?;
+        }
+        if self.at >= self.len()? {
+            let next = self.block.as_ref().map_or(0, |loaded| loaded.nth + 1);
+            if next >= self.table.index()?.len() {
+                return Ok(None);
+            }
+            self.load(next)?;
+        }
+        self.at += 1;
+        self.entry(self.at - 1)
+    }
+
+    /// The entry before the place, which is passed.
+    ///
+    /// Errors: as [`Cursor::seek`].
+    pub(crate) fn prev(&mut self) -> Result<Option<Entry<'_>>> {
+        if self.at == 0 {
+            planted!(BackwardStopsAtABlock => return Ok(None));
+            let Some(nth) = self.block.as_ref().and_then(|loaded| loaded.nth.checked_sub(1)) else {
+                return Ok(None);
+            };
+            self.load(nth)?;
+            self.at = self.len()?;
+        }
+        self.at = self.at.saturating_sub(1);
+        self.entry(self.at)
+    }
+}

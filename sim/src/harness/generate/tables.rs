@@ -1,0 +1,146 @@
+//! Memtables that are flushed to tables: in half of the seeds of most worlds, at sizes that a few
+//! operations reach.
+//!
+//! A flush that fails leaves a memtable that is neither written to nor in a table; what is done
+//! before it is tried again shows in one seed of some thousand unless somebody sees to it.
+//!
+//! Invariant: it draws from a stream of its own.
+
+use super::super::case::{Case, ChangeSpec, LevelSpec, Op, RARE_CALLS, ValueSpec, World};
+use super::super::oracle::RUNS;
+use super::super::workload::{byte, pick};
+use crate::disk::{CrashKind, Fault, FaultKind, When};
+use crate::rng::Rng;
+
+/// In a case of more operations than this no memtable of one key is flushed: nothing merges tables,
+/// and every read looks at each.
+const OPS_FEW: usize = 150;
+/// A file that is long enough for the tables and the manifest of a case.
+const LONG_FILE: u64 = 100_000;
+/// The bytes of a value of which few make a memtable.
+const LARGE: u32 = 400;
+/// A batch of more changes than this is a flood.
+const FLOOD: usize = 30;
+
+/// Lets memtables be flushed, perhaps.
+pub(super) fn add(case: &mut Case, rng: &mut Rng) {
+    if !rng.coin() {
+        return;
+    }
+    case.options.flush_bytes = pick(rng, &[1, 1, 1000, 4000]);
+    case.options.table_bytes_max = pick(rng, &[600, 1500, 1 << 20]);
+    case.options.block_bytes = (pick(rng, &[1, 200, 4096]), pick(rng, &[1, 40, 300, 4096]));
+    if case.ops.len() > OPS_FEW {
+        case.options.flush_bytes = case.options.flush_bytes.max(1000);
+    }
+    let is_flood = |op: &Op| matches!(op, Op::Batch { changes, .. } if changes.len() > FLOOD);
+    if case.ops.iter().any(is_flood) {
+        case.options.table_bytes_max = 1 << 20;
+    }
+    // All versions of a key are in one table; and the manifest, which names each table, is a file,
+    // too.
+    if case.disk.file_bytes_max <= LONG_FILE {
+        case.disk.file_bytes_max = LONG_FILE;
+        case.options.flush_bytes = case.options.flush_bytes.max(4000);
+        case.options.table_bytes_max = 1 << 20;
+    }
+    for _ in 0..pick(rng, &[0, 1, 2, 3]) {
+        let flush_bytes = case.options.flush_bytes;
+        let late = match case.world {
+            World::Rot => whole(rng, flush_bytes),
+            _ => late(rng, flush_bytes),
+        };
+        let at = rng.index(case.ops.len() + 1);
+        case.ops.splice(at..at, late);
+    }
+}
+
+/// Something of what may come between a memtable and its tables.
+fn late(rng: &mut Rng, flush_bytes: u64) -> Vec<Op> {
+    let run = byte(rng, u64::from(RUNS));
+    let ops = fill(rng, run, flush_bytes);
+    if rng.chance(1, 3) { cut(rng, run, ops) } else { full(rng, run, ops) }
+}
+
+/// Commits that make a memtable large enough to be flushed.
+fn fill(rng: &mut Rng, run: u8, flush_bytes: u64) -> Vec<Op> {
+    let begin = ChangeSpec::Begin { run, parent: None, tags: 1 };
+    let begin = Op::Write { change: begin, level: LevelSpec::Default };
+    let count = match flush_bytes {
+        1 => pick(rng, &[1, 3]),
+        bytes => bytes / u64::from(LARGE) + 1,
+    };
+    let size = if flush_bytes == 1 { pick(rng, &[1, 60, LARGE]) } else { LARGE };
+    let puts = (0..count).map(|key| {
+        let value = ValueSpec { kind: 8, size, salt: u32::try_from(rng.below(1000)).unwrap_or(0) };
+        let key = u16::try_from(key).unwrap_or(0);
+        let change = ChangeSpec::Put { run, key, value, ttl_ms: None };
+        Op::Write { change, level: LevelSpec::Default }
+    });
+    std::iter::once(begin).chain(puts).collect()
+}
+
+/// A flush, and a store at rest of which all is in tables.
+fn whole(rng: &mut Rng, flush_bytes: u64) -> Vec<Op> {
+    let run = byte(rng, u64::from(RUNS));
+    let mut ops = fill(rng, run, flush_bytes);
+    ops.extend([Op::Maintain, Op::Maintain]);
+    // A close adds a record to the log.
+    let (kind, when) = (CrashKind::Process, When::Before);
+    ops.push(Op::Crash { after_calls: 0, when, kind, model: None, nested: vec![], rot: 0 });
+    ops
+}
+
+fn put(rng: &mut Rng, run: u8) -> Op {
+    let value = ValueSpec {
+        kind: 8,
+        size: pick(rng, &[1, 60, 400, 400]),
+        salt: u32::try_from(rng.below(1000)).unwrap_or(0),
+    };
+    let key = u16::try_from(rng.below(8)).unwrap_or(0);
+    let change = ChangeSpec::Put { run, key, value, ttl_ms: None };
+    Op::Write { change, level: LevelSpec::Default }
+}
+
+/// A flush in which the power goes, at one of the calls that make tables count, or soon behind it.
+fn cut(rng: &mut Rng, run: u8, mut ops: Vec<Op>) -> Vec<Op> {
+    let nth = u32::try_from(rng.range(4..=18)).unwrap_or(0);
+    let when = pick(rng, &[When::Before, When::Inside, When::After]);
+    ops.push(Op::Crash {
+        after_calls: RARE_CALLS + nth,
+        when,
+        kind: CrashKind::Power,
+        model: None,
+        nested: vec![],
+        rot: 0,
+    });
+    ops.push(Op::Maintain);
+    ops.extend((0..pick(rng, &[0, 1, 2])).map(|_| put(rng, run)));
+    ops
+}
+
+/// A flush that fails for want of room, commits that go on in other segments, and the flush again,
+/// as a rule with a crash behind it.
+fn full(rng: &mut Rng, run: u8, mut ops: Vec<Op>) -> Vec<Op> {
+    // A segment fits, and no table beside it; or neither does.
+    ops.push(Op::FillDisk { free: pick(rng, &[0, 150, 700, 700]) });
+    if rng.chance(1, 3) {
+        // Perhaps what is left of the table cannot be looked at.
+        let after_calls = u32::try_from(rng.below(40)).unwrap_or(0);
+        ops.push(Op::Fault { after_calls, fault: Fault::new(FaultKind::Io) });
+    }
+    ops.push(Op::Maintain);
+    ops.push(if rng.coin() { Op::FreeDisk } else { Op::FillDisk { free: 5000 } });
+    let count = pick(rng, &[0, 1, 2, 4]);
+    ops.extend((0..count).map(|_| put(rng, run)));
+    if rng.coin() {
+        ops.push(Op::Get { run, key: 0 });
+    }
+    ops.extend([Op::FreeDisk, Op::Maintain]);
+    if rng.chance(2, 3) {
+        let kind = if rng.coin() { CrashKind::Process } else { CrashKind::Power };
+        let (after_calls, when) = (pick(rng, &[0, 1, 4]), When::Before);
+        ops.push(Op::Crash { after_calls, when, kind, model: None, nested: vec![], rot: 0 });
+    }
+    ops
+}
