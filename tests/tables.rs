@@ -4,12 +4,14 @@
 
 mod common;
 
+use std::path::Path;
 use std::time::Duration;
 
-use common::{NO_TAGS, World, run, state};
-use runstone::{Database, DurabilityMode, Snapshot, WriteBatch};
-use runstone_sim::disk::{CrashKind, DiskConfig, SimVfs};
+use common::{DIR, NO_TAGS, World, run, state};
+use runstone::{Database, DurabilityMode, Error, Snapshot, WriteBatch};
+use runstone_sim::disk::{CallKind, CrashKind, DiskConfig, Fault, FaultKind, SimVfs};
 use runstone_sim::rng::Rng;
+use runstone_vfs::Vfs;
 
 /// Two worlds with the same clock: in one everything is flushed, in the other nothing.
 struct Twins {
@@ -195,4 +197,59 @@ fn behind_a_flush_an_opening_reads_only_what_came_after_it() {
     let db = world.open();
     assert_eq!(state(&db), live);
     assert_eq!((db.recovery_report().replayed_commits, db.recovery_report().segments), (1, 1));
+}
+
+fn tables(disk: &SimVfs) -> Vec<String> {
+    let mut names = disk.names_in(Path::new(DIR));
+    names.retain(|name| name.ends_with(".table"));
+    names
+}
+
+/// Found by a seed: the call that made the file of a table failed, and had made it.
+#[test]
+fn a_table_that_a_failed_call_has_made_all_the_same_is_removed() {
+    let disk = disk();
+    let world = World::new(disk.clone()).with(|options| options.flush_bytes = 1);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    db.put(run(1), "k", 0).unwrap();
+    // Behind the new segment and its manifest.
+    disk.fail_nth(CallKind::Create, 2, Fault::new(FaultKind::Io));
+    let refused = db.maintain().unwrap_err();
+    assert!(refused.to_string().contains(".table"), "{refused}");
+    assert_eq!(tables(&disk), [] as [&str; 0], "what the call had made is gone");
+    db.put(run(1), "k", 1).unwrap();
+    db.maintain().unwrap();
+    assert_eq!(tables(&disk).len(), 1, "the memtable was flushed by the next step");
+    assert!(db.exists(run(1), "k").unwrap());
+}
+
+/// Found by the exploration of rot: what has lost its manifest was taken for a directory in which
+/// there is no store, and a new one would have hidden the tables.
+#[test]
+fn tables_without_a_manifest_are_no_empty_directory() {
+    let disk = disk();
+    let world = World::new(disk.clone()).with(|options| options.flush_bytes = 1);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    db.put(run(1), "k", 1).unwrap();
+    db.maintain().unwrap();
+    // No record is left in the log: a close would add one.
+    disk.crash_now(CrashKind::Process);
+    drop(db);
+    disk.restart();
+    let named = tables(&disk);
+    disk.remove(&Path::new(DIR).join("runstone.manifest")).unwrap();
+    let is_refused = |outcome: Result<Database, Error>| match outcome {
+        Err(error) => assert!(error.is_corruption(), "{error}"),
+        Ok(_) => panic!("a store was made over tables"),
+    };
+    is_refused(world.try_open());
+    is_refused(world.try_read_only());
+    let logs = disk.names_in(Path::new(DIR)).into_iter().filter(|name| name.ends_with(".log"));
+    for log in logs {
+        disk.remove(&Path::new(DIR).join(log)).unwrap();
+    }
+    is_refused(world.try_open());
+    assert_eq!(tables(&disk), named, "nothing is lost");
 }

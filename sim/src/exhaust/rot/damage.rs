@@ -86,7 +86,8 @@ impl RotStore {
     }
 
     /// Of a plain store every bit is flipped. Of the others every bit of each record's head and
-    /// about each border of a sector, and one bit of every fourth byte elsewhere.
+    /// about each border of a sector, and one bit of every fourth byte elsewhere. (A test of the
+    /// engine flips every bit of a table.)
     fn flips(&self, path: &Path, bit: usize) -> bool {
         let byte = bit / 8;
         let is_near = |border: usize, span: usize| byte >= border && byte < border + span;
@@ -97,7 +98,7 @@ impl RotStore {
             Event::Synced { .. } => false,
         };
         self.kind == Kind::Plain
-            || !is_log(path)
+            || !(is_log(path) || is_table(path))
             || (byte.is_multiple_of(4) && bit % 8 == byte / 4 % 8)
             || byte.is_multiple_of(SECTOR)
             || byte % SECTOR == SECTOR - 1
@@ -111,7 +112,9 @@ impl RotStore {
         // One that a creation or a rotation has left.
         let stray = Path::new(DIR).join(numbered(&[0; 16], 0, "log"));
         let beside = logs().chain([stray]).map(Damage::GoneBeside);
-        [manifest].into_iter().chain(logs()).map(Damage::Gone).chain(beside).collect()
+        let tables = self.image.keys().filter(|path| is_table(path)).cloned();
+        let gone = [manifest].into_iter().chain(logs()).chain(tables);
+        gone.map(Damage::Gone).chain(beside).collect()
     }
 
     fn lost_tails(&self) -> Vec<Damage> {
@@ -176,6 +179,10 @@ impl RotStore {
         }
         image
     }
+}
+
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "table")
 }
 
 pub(super) fn is_log(path: &Path) -> bool {
