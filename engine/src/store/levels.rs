@@ -99,18 +99,33 @@ impl Chunk {
         });
         chunk
     }
+}
 
-    /// Of a table.
+/// The keys of a range in one table, one after the other in the direction of a walk.
+#[derive(Debug)]
+pub(super) struct TableWalk<'a> {
+    table: &'a Table,
+    cursor: Cursor<'a>,
+    /// Where the walk ends.
+    end: Bound<PhysicalKey>,
+    version: u64,
+    backward: bool,
+    /// The key that is next, with its newest version that is seen, be it a tombstone or expired.
+    head: Option<(PhysicalKey, Version)>,
+    /// Backwards: of the key behind that, the oldest version that is seen.
+    behind: Option<(PhysicalKey, Version)>,
+}
+
+impl<'a> TableWalk<'a> {
+    /// Before the first key of the range.
     ///
-    /// Errors: those of its cursor.
-    pub(super) fn of_table(
-        table: &Table,
+    /// Errors: those of [`Cursor::seek`].
+    pub(super) fn new(
+        table: &'a Table,
         bounds: Bounds<'_>,
         version: u64,
         backward: bool,
-        keys_max: usize,
     ) -> Result<Self> {
-        let mut chunk = Chunk::default();
         let mut cursor = Cursor::new(table);
         match (if backward { bounds.1 } else { bounds.0 }, backward) {
             (Bound::Included(key), false) | (Bound::Excluded(key), true) => cursor.seek(key)?,
@@ -120,74 +135,122 @@ impl Chunk {
             (Bound::Unbounded, false) => {}
             (Bound::Unbounded, true) => cursor.seek_end()?,
         }
-        let is_inside =
-            |key: &PhysicalKey| match (if backward { bounds.0 } else { bounds.1 }, backward) {
-                (Bound::Unbounded, _) => true,
-                (Bound::Included(end), false) => key <= end,
-                (Bound::Excluded(end), false) => key < end,
-                (Bound::Included(end), true) => key >= end,
-                (Bound::Excluded(end), true) => key > end,
-            };
-        let (mut last, mut passed) = (None, 0);
-        loop {
-            let entry = if backward { cursor.prev()? } else { cursor.next()? };
-            let Some(entry) = entry else { return Ok(chunk) };
-            let key = entry.key();
-            if !is_inside(&key) {
-                return Ok(chunk);
-            }
-            if last.as_ref() != Some(&key) {
-                if passed == keys_max {
-                    chunk.cut = last;
-                    return Ok(chunk);
-                }
-                passed += 1;
-                last = Some(key.clone());
-            }
-            if entry.version > version && !planted!(TableIgnoresPin) {
-                continue;
-            }
-            // Forwards the newest comes first, backwards it comes last.
-            let is_known = chunk.entries.back().is_some_and(|(known, _)| *known == key);
-            if is_known && !backward {
-                continue;
-            }
-            let row = table.row(&entry, 0)?;
-            if is_known {
-                chunk.entries.pop_back();
-            }
-            chunk.entries.push_back((key, row.into()));
+        let end = (if backward { bounds.0 } else { bounds.1 }).cloned();
+        let (head, behind) = (None, None);
+        let mut walk = TableWalk { table, cursor, end, version, backward, head, behind };
+        walk.advance()?;
+        Ok(walk)
+    }
+
+    fn is_inside(&self, key: &PhysicalKey) -> bool {
+        match (&self.end, self.backward) {
+            (Bound::Unbounded, _) => true,
+            (Bound::Included(end), false) => key <= end,
+            (Bound::Excluded(end), false) => key < end,
+            (Bound::Included(end), true) => key >= end,
+            (Bound::Excluded(end), true) => key > end,
         }
+    }
+
+    /// Takes the key that is next.
+    ///
+    /// Errors: those of [`Cursor::next`].
+    fn take(&mut self) -> Result<Option<(PhysicalKey, Version)>> {
+        let taken = self.head.take();
+        if let Some((key, _)) = &taken {
+            let key = key.clone();
+            self.pass(&key)?;
+        }
+        Ok(taken)
+    }
+
+    fn pass(&mut self, key: &PhysicalKey) -> Result<()> {
+        if self.backward { self.retreat() } else { self.advance_behind(Some(key)) }
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        if self.backward { self.retreat() } else { self.advance_behind(None) }
+    }
+
+    /// Forwards: the newest version of a key comes first; what is left of the one that was passed
+    /// is passed over.
+    fn advance_behind(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
+        while let Some(entry) = self.cursor.next()? {
+            if entry.version > self.version && !planted!(TableIgnoresPin) {
+                continue;
+            }
+            let key = entry.key();
+            if passed == Some(&key) {
+                continue;
+            }
+            let row = self.table.row(&entry, 0)?;
+            self.head = self.is_inside(&key).then(|| (key, row.into()));
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Backwards: the newest version of a key comes last.
+    fn retreat(&mut self) -> Result<()> {
+        self.head = self.behind.take();
+        while let Some(entry) = self.cursor.prev()? {
+            if entry.version > self.version && !planted!(TableIgnoresPin) {
+                continue;
+            }
+            let key = entry.key();
+            let row = self.table.row(&entry, 0)?;
+            if !self.is_inside(&key) {
+                return Ok(());
+            }
+            let found = (key, row.into());
+            if self.head.as_ref().is_some_and(|(head, _)| *head != found.0) {
+                self.behind = Some(found);
+                return Ok(());
+            }
+            self.head = Some(found);
+        }
+        Ok(())
     }
 }
 
-/// Merges chunks, the newest level first: visits each key that all of them have reached, with its
-/// newest version, until `visit` says `false`. Returns the key behind which the next chunks begin;
-/// `None` if there are none, or nothing more was asked for.
+/// Merges chunks and tables, the newest level first: visits each key that all of them have reached,
+/// with its newest version, until `visit` says `false`. Returns the key behind which the next
+/// chunks begin; `None` if there are none, or nothing more was asked for.
+///
+/// Errors: those of [`Cursor::next`].
 pub(super) fn merge(
-    mut chunks: Vec<Chunk>,
+    chunks: &mut [Chunk],
+    tables: &mut [TableWalk<'_>],
     backward: bool,
     mut visit: impl FnMut(&PhysicalKey, &Version) -> bool,
-) -> Option<PhysicalKey> {
+) -> Result<Option<PhysicalKey>> {
     let precedes = |a: &PhysicalKey, b: &PhysicalKey| if backward { a > b } else { a < b };
     let cuts = chunks.iter().filter_map(|chunk| chunk.cut.clone());
     let end = cuts.reduce(|a, b| if precedes(&b, &a) { b } else { a });
     loop {
-        let first = chunks.iter().filter_map(|chunk| chunk.entries.front().map(|(key, _)| key));
+        let of_chunks = chunks.iter().filter_map(|chunk| chunk.entries.front());
+        let of_tables = tables.iter().filter_map(|table| table.head.as_ref());
+        let first = of_chunks.chain(of_tables).map(|(key, _)| key);
         let first = first.reduce(|a, b| if precedes(b, a) { b } else { a }).cloned();
-        let Some(first) = first else { return end };
+        let Some(first) = first else { return Ok(end) };
         if end.as_ref().is_some_and(|end| precedes(end, &first)) && !planted!(WalkBeyondCut) {
-            return end;
+            return Ok(end);
         }
         let mut newest = None;
-        for chunk in &mut chunks {
+        for chunk in &mut *chunks {
             if chunk.entries.front().is_some_and(|(key, _)| *key == first) {
                 let entry = chunk.entries.pop_front();
                 newest = newest.or(entry);
             }
         }
+        for table in &mut *tables {
+            if table.head.as_ref().is_some_and(|(key, _)| *key == first) {
+                let entry = table.take()?;
+                newest = newest.or(entry);
+            }
+        }
         if newest.is_some_and(|(key, version)| !visit(&key, &version)) {
-            return None;
+            return Ok(None);
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::ops::Bound;
 
 use super::UnifiedStore;
-use super::levels::{Below, Bounds, Chunk, merge};
+use super::levels::{Below, Bounds, Chunk, TableWalk, merge};
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
 use super::version::Version;
@@ -91,7 +91,8 @@ impl UnifiedStore {
         walked
     }
 
-    /// The same over several levels, some keys of each at a time.
+    /// The same over several levels: some keys of memtables at a time, since nobody may wait long
+    /// for the lock, and the tables as they are for as long as they are.
     fn walk_levels(
         &self,
         bounds: Bounds<'_>,
@@ -104,30 +105,38 @@ impl UnifiedStore {
         let (version, keys_max) = (point.version, self.inner.steps.scan_entries_max);
         let (mut from, mut to) = (bounds.0.cloned(), bounds.1.cloned());
         loop {
+            let below = self.below();
             let bounds = (from.as_ref(), to.as_ref());
-            let of = |memtable: &Memtable| {
-                Chunk::of_memtable(memtable, bounds, version, backward, keys_max)
-            };
-            let (mut chunks, below) = {
-                let levels = self.inner.levels.read();
-                (vec![of(&levels.memtable)], Arc::clone(&levels.below))
-            };
-            chunks.extend(below.frozen.as_deref().map(of));
             let inside = |table: &&Arc<Table>| table.overlaps(bounds.0, bounds.1);
-            for table in below.tables.iter().filter(inside) {
-                chunks.push(Chunk::of_table(table, bounds, version, backward, keys_max)?);
-            }
-            let next = merge(chunks, backward, |key, version| {
-                let is_visible = version.is_visible(point.now_ms);
-                if !is_visible {
-                    *expired_ms = version.expired_ms().max(*expired_ms);
+            let walk = |table| TableWalk::new(table, bounds, version, backward);
+            let tables = below.tables.iter().filter(inside).map(|table| walk(table));
+            let mut tables = tables.collect::<Result<Vec<_>>>()?;
+            loop {
+                let bounds = (from.as_ref(), to.as_ref());
+                let of = |memtable: &Memtable| {
+                    Chunk::of_memtable(memtable, bounds, version, backward, keys_max)
+                };
+                let memtable = {
+                    let levels = self.inner.levels.read();
+                    if !Arc::ptr_eq(&levels.below, &below) {
+                        break;
+                    }
+                    of(&levels.memtable)
+                };
+                let mut chunks: Vec<Chunk> =
+                    std::iter::once(memtable).chain(below.frozen.as_deref().map(of)).collect();
+                let next = merge(&mut chunks, &mut tables, backward, |key, version| {
+                    let is_visible = version.is_visible(point.now_ms);
+                    if !is_visible {
+                        *expired_ms = version.expired_ms().max(*expired_ms);
+                    }
+                    visit(key, is_visible.then_some(version))
+                })?;
+                match next {
+                    None => return Ok(()),
+                    Some(last) if backward => to = Bound::Excluded(last),
+                    Some(last) => from = Bound::Excluded(last),
                 }
-                visit(key, is_visible.then_some(version))
-            });
-            match next {
-                None => return Ok(()),
-                Some(last) if backward => to = Bound::Excluded(last),
-                Some(last) => from = Bound::Excluded(last),
             }
         }
     }
