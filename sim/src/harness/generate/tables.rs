@@ -6,7 +6,9 @@
 //!
 //! Invariant: it draws from a stream of its own.
 
-use super::super::case::{Case, ChangeSpec, LevelSpec, Op, RARE_CALLS, ValueSpec, World};
+use super::super::case::{
+    CALLS_BEHIND, Case, ChangeSpec, LevelSpec, Op, RARE_CALLS, ValueSpec, World,
+};
 use super::super::oracle::RUNS;
 use super::super::workload::{byte, pick};
 use crate::disk::{CrashKind, Fault, FaultKind, When};
@@ -124,9 +126,11 @@ fn cut(rng: &mut Rng, run: u8, mut ops: Vec<Op>) -> Vec<Op> {
 fn full(rng: &mut Rng, run: u8, mut ops: Vec<Op>) -> Vec<Op> {
     // A segment fits, and no table beside it; or neither does.
     ops.push(Op::FillDisk { free: pick(rng, &[0, 150, 700, 700]) });
-    if rng.chance(1, 3) {
-        // Perhaps what is left of the table cannot be looked at.
-        let after_calls = u32::try_from(rng.below(40)).unwrap_or(0);
+    if rng.chance(1, 2) {
+        // What is left of the segment, or of the table, cannot be looked at: it is behind the call
+        // that makes it, or the write that finds no room.
+        let (nth, behind) = (pick(rng, &[0, 7, 7, 8]), pick(rng, &[1, 2, 3]));
+        let after_calls = RARE_CALLS + nth * CALLS_BEHIND + behind;
         ops.push(Op::Fault { after_calls, fault: Fault::new(FaultKind::Io) });
     }
     ops.push(Op::Maintain);
