@@ -216,11 +216,10 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
 impl Replay {
     /// Goes on where the tables end.
     fn take_up_tables(&mut self, place: &Place, manifest: &Manifest) -> Result<()> {
-        if manifest.tables.is_empty() {
-            return Ok(());
+        if !manifest.tables.is_empty() {
+            sometimes!("recovery/over-tables");
+            self.memtable = std::mem::take(&mut self.memtable).over_tables();
         }
-        sometimes!("recovery/over-tables");
-        self.memtable = std::mem::take(&mut self.memtable).over_tables();
         self.tables = flush::open_tables(place, manifest)?;
         for (table, entry) in self.tables.iter().zip(&manifest.tables) {
             let path = place.path(OwnName::Table(manifest.store_id, entry.number));
