@@ -240,7 +240,7 @@ fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<Ar
     let path = place.path(name);
     let file = match place.open(name, runstone_vfs::Access::Read) {
         Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
             sometimes!("flush/table-missing");
             let expected = "a table, which the manifest names";
             return Err(Error::corruption(path, 0, expected, "no such file"));

@@ -25,18 +25,16 @@ impl Pipeline {
         self.store.active_bytes() >= self.options.flush_bytes || self.frozen.lock().is_some()
     }
 
-    /// Flushes the memtable, if it is large enough or that was asked for. Returns whether it did.
+    /// Flushes the memtable, if it is large enough or a flush of it has failed.
     ///
     /// Errors: a full disk, or a file that cannot be made: everything is as before, and it is tried
     /// again; or that which poisoned.
-    pub(crate) fn flush_memtable(&self, asked: bool) -> Result<bool> {
+    pub(crate) fn flush_memtable(&self) -> Result<()> {
         phase!(Maintenance);
         let mut slot = self.frozen.lock();
         let frozen = match slot.take() {
             Some(frozen) => frozen,
-            None if !asked && self.store.active_bytes() < self.options.flush_bytes => {
-                return Ok(false);
-            }
+            None if self.store.active_bytes() < self.options.flush_bytes => return Ok(()),
             None => self.freeze()?,
         };
         let outcome = self.write_frozen(&frozen);
@@ -70,7 +68,7 @@ impl Pipeline {
     }
 
     /// Writes the table, and puts the manifest in force that names it.
-    fn write_frozen(&self, frozen: &Frozen) -> Result<bool> {
+    fn write_frozen(&self, frozen: &Frozen) -> Result<()> {
         let plan = {
             let writer = self.writer.lock_for_upkeep();
             self.health.check()?;
@@ -95,8 +93,7 @@ impl Pipeline {
             Ok(written) => written,
             Err(failure) => {
                 sometimes!("flush/table-not-written");
-                self.guard(Err(failure))?;
-                return Ok(false);
+                return self.guard(Err(failure));
             }
         };
         let (entries, tables): (Vec<_>, Vec<_>) = written.into_iter().rev().unzip();
@@ -111,6 +108,6 @@ impl Pipeline {
         sometimes!("flush/table-installed");
         self.store.flushed(tables);
         self.note_leftovers(&writer);
-        Ok(true)
+        Ok(())
     }
 }

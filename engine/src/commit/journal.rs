@@ -279,10 +279,12 @@ impl Journal {
         Ok(())
     }
 
+    /// Whose files these are.
     pub(crate) fn store_id(&self) -> StoreId {
         self.manifest.store_id
     }
 
+    /// That of this opening.
     pub(crate) fn epoch(&self) -> u64 {
         self.manifest.epoch
     }

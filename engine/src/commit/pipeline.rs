@@ -50,6 +50,7 @@ pub(crate) struct Pipeline {
     /// There is something that only maintenance can clear away.
     pub(crate) leftovers: AtomicBool,
     pub(crate) schedule: Schedule,
+    /// The memory in use when the store was opened.
     pub(crate) memory_at_opening: u64,
     /// The memtable that is being flushed; held by whoever flushes.
     pub(crate) frozen: Mutex<Option<Frozen>>,
@@ -374,8 +375,7 @@ impl Pipeline {
         head.version
     }
 
-    /// What is visible of a key just before a delete that wants to know; `earlier` are the
-    /// commits of its group.
+    /// What a delete that wants to know finds; `earlier` are the commits of its group.
     fn previous(
         &self,
         earlier: &[Accepted],

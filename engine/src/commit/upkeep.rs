@@ -284,7 +284,7 @@ impl Pipeline {
     pub(crate) fn maintain(&self) -> Result<MaintainReport> {
         phase!(Maintenance);
         let mut report = MaintainReport::default();
-        self.flush_memtable(false)?;
+        self.flush_memtable()?;
         let keys_max = self.options.steps.maintain_keys_max;
         let now_ms = self.store.clock().now_ms();
         if self.store.next_expiry_ms().is_some_and(|expiry| expiry <= now_ms) {

@@ -49,8 +49,7 @@ fn record(kind: RecordKind, version: u64, time_ms: u64, payload: &[u8]) -> (Reco
     (RecordHead { kind, version, time_ms, synced: 0 }, payload.to_vec())
 }
 
-/// A segment with these records, and a manifest that names it and attests it whole.
-/// Without segments and tables.
+/// A manifest without segments and tables.
 fn empty() -> Manifest {
     Manifest {
         store_id: [3; 16],
@@ -63,6 +62,7 @@ fn empty() -> Manifest {
     }
 }
 
+/// A segment with these records, and a manifest that names it and attests it whole.
 fn store(place: &Place, records: &[(RecordHead, Vec<u8>)]) -> Manifest {
     let plan = SegmentPlan {
         store_id: [3; 16],

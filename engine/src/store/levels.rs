@@ -138,7 +138,7 @@ impl<'a> TableWalk<'a> {
         let end = (if backward { bounds.0 } else { bounds.1 }).cloned();
         let (head, behind) = (None, None);
         let mut walk = TableWalk { table, cursor, end, version, backward, head, behind };
-        walk.advance()?;
+        walk.go_on(None)?;
         Ok(walk)
     }
 
@@ -157,24 +157,17 @@ impl<'a> TableWalk<'a> {
     /// Errors: those of [`Cursor::next`].
     fn take(&mut self) -> Result<Option<(PhysicalKey, Version)>> {
         let taken = self.head.take();
-        if let Some((key, _)) = &taken {
-            let key = key.clone();
-            self.pass(&key)?;
-        }
+        self.go_on(taken.as_ref().map(|(key, _)| key))?;
         Ok(taken)
     }
 
-    fn pass(&mut self, key: &PhysicalKey) -> Result<()> {
-        if self.backward { self.retreat() } else { self.advance_behind(Some(key)) }
-    }
-
-    fn advance(&mut self) -> Result<()> {
-        if self.backward { self.retreat() } else { self.advance_behind(None) }
+    fn go_on(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
+        if self.backward { self.retreat() } else { self.advance(passed) }
     }
 
     /// Forwards: the newest version of a key comes first; what is left of the one that was passed
     /// is passed over.
-    fn advance_behind(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
+    fn advance(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
         while let Some(entry) = self.cursor.next()? {
             if entry.version > self.version && !planted!(TableIgnoresPin) {
                 continue;
