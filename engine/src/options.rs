@@ -152,7 +152,8 @@ pub struct Options {
     /// A block of a table is ended when it has so many bytes, at most 16 KiB: what a get reads from
     /// the disk.
     pub block_bytes: usize,
-    /// A value of at least so many bytes stands in a table on its own: scans of keys pass it by.
+    /// A value of at least so many bytes stands in a table on its own, beside the blocks: who looks
+    /// for another key does not read it.
     pub extent_bytes_min: usize,
     /// A log segment is ended when the next record would pass this size. A larger record
     /// gets a segment of its own. Where this process may write shorter files only (`ulimit -f`, as
@@ -177,7 +178,7 @@ pub struct Options {
     /// may use a sixteenth of the budget, or 4 KiB if that is more, beyond the budget or what
     /// the opening found, whichever is larger. So memory stays bounded by that. The end of a run
     /// takes no memory and is never refused for it; a delete frees what it deletes as soon as no
-    /// snapshot and no iterator reads it.
+    /// snapshot and no iterator reads it. Over tables it leaves a tombstone, up to the next flush.
     pub memtable_bytes_max: u64,
     /// The most bytes of asynchronous commits that wait in memory before they are handed to
     /// the operating system.

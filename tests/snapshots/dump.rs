@@ -249,6 +249,13 @@ pub(crate) fn lock_file(bytes: &[u8]) -> String {
 pub(crate) fn segment_header(bytes: &[u8]) -> String {
     let mut dump = Dump::new(bytes, 0);
     dump.head("segment header");
+    numbered_header(&mut dump, bytes);
+    dump.meets("engine/src/log/segment.rs");
+    dump.text
+}
+
+/// The header of a numbered file: segments and tables have the same fields.
+pub(crate) fn numbered_header(dump: &mut Dump<'_>, bytes: &[u8]) {
     dump.fixed(8, "magic", text);
     dump.fixed(4, "format", decimal);
     dump.fixed(4, "reserved", zeros);
@@ -258,8 +265,6 @@ pub(crate) fn segment_header(bytes: &[u8]) -> String {
     dump.fixed(8, "epoch", decimal);
     dump.fixed(4, "checksum", |b| checksum(b, crc32(0, &bytes[..64])));
     dump.fixed(4, "zeros", zeros);
-    dump.meets("engine/src/log/segment.rs");
-    dump.text
 }
 
 /// Where records stand in a segment: offset and length.

@@ -3,7 +3,9 @@
 //! The file is walked from the front to the end: header, blocks with the extents before them,
 //! index, filter, properties, footer. Every frame's checksum is computed here.
 
-use crate::dump::{Dump, checksum, crc32, decimal, hex, id, kind_name, number, text, zeros};
+use crate::dump::{
+    Dump, checksum, crc32, decimal, hex, kind_name, number, numbered_header, text, zeros,
+};
 
 /// Offset and length of a part, without its frame.
 type Place = (usize, usize);
@@ -44,7 +46,9 @@ fn frame(dump: &mut Dump<'_>, bytes: &[u8], (offset, length): Place) {
 /// A table.
 pub(crate) fn table(bytes: &[u8]) -> String {
     let mut dump = Dump::new(bytes, 0);
-    header(&mut dump, bytes);
+    dump.head("table header");
+    numbered_header(&mut dump, bytes);
+    dump.meets_nth("engine/src/table/properties.rs", 0);
     let blocks = blocks(bytes);
     for (nth, place) in blocks.iter().enumerate() {
         if dump.position() < place.0 {
@@ -70,20 +74,6 @@ pub(crate) fn table(bytes: &[u8]) -> String {
     properties(&mut dump);
     frame(&mut dump, bytes, properties_at);
     footer(&bytes[dump.position()..], dump, bytes)
-}
-
-fn header(dump: &mut Dump<'_>, bytes: &[u8]) {
-    dump.head("table header");
-    dump.fixed(8, "magic", text);
-    dump.fixed(4, "format", decimal);
-    dump.fixed(4, "reserved", zeros);
-    dump.fixed(16, "store id", id);
-    dump.fixed(16, "salt", id);
-    dump.fixed(8, "number", decimal);
-    dump.fixed(8, "epoch", decimal);
-    dump.fixed(4, "checksum", |b| checksum(b, crc32(0, &bytes[..64])));
-    dump.fixed(4, "zeros", zeros);
-    dump.meets_nth("engine/src/table/properties.rs", 0);
 }
 
 /// A run id as a number, and a type tag; 128 is that of run records.

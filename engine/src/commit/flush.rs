@@ -12,11 +12,14 @@
 
 use super::frozen::Frozen;
 use super::pipeline::Pipeline;
+use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::flush::{FlushPlan, write_tables};
-use crate::manifest::Flushed;
+use crate::manifest::{Flushed, TableEntry};
 use crate::store::memtable::Memtable;
+use crate::sync::Arc;
+use crate::table::reader::Table;
 use crate::table::writer::Shape;
 
 impl Pipeline {
@@ -83,7 +86,8 @@ impl Pipeline {
         let number = || self.writer.lock_for_upkeep().journal.take_number();
         let Frozen { memtable, runs, flushed, keep_from } = frozen;
         let written = write_tables(&self.place, &plan, memtable, runs, number, &mut left);
-        let mut writer = self.writer.lock_for_upkeep();
+        let mut lock = self.writer.lock_for_upkeep();
+        let writer = &mut *lock;
         self.health.check()?;
         let at_once = !matches!(written, Err(WriteFailure::Failed(_)));
         if !planted!(TablesOfFailedFlushKept) {
@@ -98,16 +102,24 @@ impl Pipeline {
         };
         let (entries, tables): (Vec<_>, Vec<_>) = written.into_iter().rev().unzip();
         planted!(SegmentsTrimmedFirst => writer.journal.trim_first(*keep_from));
-        let late = planted!(FlushedAsOfInstall);
-        let flushed =
-            if late { Flushed { version: writer.last_version, ..*flushed } } else { *flushed };
-        let late = planted!(TrimmedAsOfInstall);
-        let keep_from = if late { writer.journal.log().number() } else { *keep_from };
-        let installed = writer.journal.install(&entries, flushed, keep_from);
+        let made = (entries.as_slice(), tables);
+        planted!(FlushedAsOfInstall | TrimmedAsOfInstall => return self.late(writer, frozen, made));
+        self.install(writer, made, *flushed, *keep_from)
+    }
+
+    /// Puts the manifest in force that names the tables; then readers turn to them.
+    pub(super) fn install(
+        &self,
+        writer: &mut Writer,
+        (entries, tables): (&[TableEntry], Vec<Arc<Table>>),
+        flushed: Flushed,
+        keep_from: u64,
+    ) -> Result<()> {
+        let installed = writer.journal.install(entries, flushed, keep_from);
         self.guard(installed)?;
         sometimes!("flush/table-installed");
         self.store.flushed(tables);
-        self.note_leftovers(&writer);
+        self.note_leftovers(writer);
         Ok(())
     }
 }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::admission::Overlay;
+use super::frozen::Frozen;
 use super::journal::Journal;
 use super::pipeline::Pipeline;
 use super::queue::Changes;
 use super::writer::Writer;
 use crate::error::Result;
 use crate::failure::WriteFailure;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, TableEntry};
 use crate::names::OwnName;
+use crate::sync::Arc;
+use crate::table::reader::Table;
 use crate::types::{RunId, RunStatus};
 
 impl Pipeline {
@@ -36,6 +39,24 @@ impl Pipeline {
         self.prepare(writer)?;
         writer.journal.put_orphans(orphans);
         Ok(())
+    }
+}
+
+impl Pipeline {
+    /// A flush counts as one of all that is there when its manifest is written.
+    pub(super) fn late(
+        &self,
+        writer: &mut Writer,
+        Frozen { flushed, keep_from, .. }: &Frozen,
+        written: (&[TableEntry], Vec<Arc<Table>>),
+    ) -> Result<()> {
+        let (mut flushed, mut keep_from) = (*flushed, *keep_from);
+        if planted!(FlushedAsOfInstall) {
+            flushed.version = writer.last_version;
+        } else {
+            keep_from = writer.journal.log().number();
+        }
+        self.install(writer, written, flushed, keep_from)
     }
 }
 

@@ -237,14 +237,9 @@ impl Builder {
             true => Memtable::new(&manifest.0.store_id, &self.options.steps),
             false => std::mem::take(&mut replay.memtable),
         };
-        let store = UnifiedStore::new(
-            memtable,
-            replay.tables.clone(),
-            replay.last_version,
-            clock,
-            place.clone(),
-            &self.options,
-        );
+        let levels = (memtable, std::mem::take(&mut replay.tables));
+        let home = place.clone();
+        let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());
         let has_orphans = !orphans.is_empty();
         // A close cuts the segment to its length. One that is longer holds what a disk lost and
@@ -338,14 +333,9 @@ impl Builder {
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
         let memtable = std::mem::take(&mut replay.memtable);
-        let store = UnifiedStore::new(
-            memtable,
-            replay.tables.clone(),
-            replay.last_version,
-            clock,
-            place.clone(),
-            &self.options,
-        );
+        let levels = (memtable, std::mem::take(&mut replay.tables));
+        let home = place.clone();
+        let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());
         Ok(Database {
             core: Arc::new(Core {

@@ -259,7 +259,10 @@ impl Database {
     }
 
     /// One bounded step of maintenance: frees what expired and what no snapshot sees, and
-    /// removes files that a failed step left.
+    /// removes files that a failed step left. A memtable that has reached
+    /// [`Options::flush_bytes`] is flushed first, in the same step: it takes as long as writing and
+    /// syncing its tables, and a close waits for it. What cannot be flushed for want of room or of
+    /// a descriptor is tried again by the next step.
     ///
     /// The background thread calls it; call it yourself if the options switch that off.
     ///

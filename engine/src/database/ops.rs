@@ -68,7 +68,7 @@ impl Database {
     ///
     /// Always logs and takes a version, whether or not there was a value.
     ///
-    /// Errors: those of [`Database::put`].
+    /// Errors: those of [`Database::put`]; those of [`Database::get`], and then nothing is deleted.
     pub fn delete(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let key = PhysicalKey::new(run, TypeTag::KV, key.as_ref());
         self.commit_one(Change::Delete { key }, true, WriteOptions::default())
@@ -142,10 +142,11 @@ impl Database {
 
     /// The value of a key, if it is there and has not expired.
     ///
-    /// Never waits for a sync.
+    /// Never waits for a sync. Memtables are asked first; of each table that may hold the key one
+    /// block is read from the disk.
     ///
     /// Errors: [`Error::RunNotFound`], [`Error::InvalidArgument`] for an empty key,
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::Io`] and [`Error::Corruption`] for a table that cannot be read.
     pub fn get(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let key = self.readable(run, key.as_ref())?;
         self.core.store.read_value(&key, None)
@@ -175,7 +176,7 @@ impl Database {
     /// for an empty prefix. Holds the whole answer in memory: see [`Database::scan_prefix`].
     ///
     /// Errors: [`Error::RunNotFound`], [`Error::LimitExceeded`] for too many iterators,
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; those of the scan's items.
     pub fn list(&self, run: RunId, prefix: impl AsRef<[u8]>) -> Result<Vec<(Vec<u8>, Value)>> {
         let scan = self.scan_prefix(run, prefix)?;
         scan.map(|item| item.map(|(key, value)| (key, value.value))).collect()
@@ -199,14 +200,18 @@ impl Database {
     /// # Ok::<(), runstone::Error>(())
     /// ```
     ///
-    /// Errors: those of [`Database::list`].
+    /// The iterator yields [`Error::Io`] or [`Error::Corruption`] where a table cannot be read, and
+    /// then ends.
+    ///
+    /// Errors: [`Error::RunNotFound`], [`Error::LimitExceeded`] for too many iterators,
+    /// [`Error::Closed`].
     pub fn scan<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, run: RunId, range: R) -> Result<Scan> {
         self.snapshot()?.into_scan(run, range)
     }
 
     /// The keys that begin with `prefix`, lazily, from either end.
     ///
-    /// Errors: those of [`Database::list`].
+    /// Errors: those of [`Database::scan`].
     pub fn scan_prefix(&self, run: RunId, prefix: impl AsRef<[u8]>) -> Result<Scan> {
         self.snapshot()?.into_scan_prefix(run, prefix.as_ref())
     }

@@ -58,7 +58,8 @@ impl Snapshot {
 
     /// As [`Database::get`](crate::Database::get), at this moment.
     ///
-    /// Errors: [`Error::RunNotFound`] if the run had not begun, [`Error::InvalidArgument`].
+    /// Errors: [`Error::RunNotFound`] if the run had not begun, [`Error::InvalidArgument`];
+    /// [`Error::Io`] and [`Error::Corruption`] for a table that cannot be read.
     pub fn get(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let key = self.readable(run, key.as_ref())?;
         self.pin.store().read_value(&key, Some(self.point()))

@@ -84,8 +84,7 @@ struct Inner {
 
 impl UnifiedStore {
     pub(crate) fn new(
-        memtable: Memtable,
-        tables: Vec<Arc<Table>>,
+        (memtable, tables): (Memtable, Vec<Arc<Table>>),
         published: u64,
         clock: EngineClock,
         home: Arc<dyn Home>,
@@ -146,15 +145,15 @@ impl UnifiedStore {
         })
     }
 
-    /// The number of keys held, of all runs, with those that have expired and not yet been
-    /// freed.
+    /// The number of keys in the memtable, of all runs, with those that have expired and not yet
+    /// been freed, and tombstones over tables. Keys in tables are not counted.
     #[must_use]
     pub fn key_count(&self) -> usize {
         self.figure(Memtable::len)
     }
 
-    /// The number of keys that hold superseded versions, which snapshots still see or which
-    /// maintenance has not yet freed.
+    /// The number of keys in the memtable that hold superseded versions, which snapshots still see
+    /// or which maintenance has not yet freed.
     #[must_use]
     pub fn superseded_key_count(&self) -> usize {
         self.figure(Memtable::garbage_len)
