@@ -22,8 +22,8 @@ use runstone_sim::harness::{run, run_seed};
 
 /// Failures of each bug: the first of each of so many searches.
 const FAILURES: u64 = 3;
-/// A search for something to shrink ends here: how soon a bug is caught is not asked.
-const SEEDS_MAX: u64 = 10_000;
+/// A search that takes more seeds than this has missed the bug.
+const SEEDS_MAX: u64 = 4000;
 /// What the command line takes by default.
 const RUNS_MAX: u32 = 40_000;
 /// The goal.

@@ -108,6 +108,7 @@ impl Runner<'_> {
             self.tables_are_sound()?;
             // What a session has written, freed and forgotten leaves no trace in memory.
             let needed = self.memory_bytes();
+            // Where memtables are flushed, less is in memory at one time than at another.
             let is_same = self.model.version() == version;
             if is_same && held.is_some_and(|held| held > needed) && !self.case.options.flushes() {
                 let message = format!("{held:?} bytes were held of what takes {needed}");

@@ -33,12 +33,12 @@ impl Runner<'_> {
     }
 
     /// Whether a message tells of a table that could not be read for a reason that the disk gave in
-    /// this operation.
+    /// this operation. That is an error of a call: no call that fails changes a byte.
     pub(super) fn table_was_unreadable(&self, message: &str) -> bool {
         let hits = self.disk.injected_since(self.faults_before_op);
         let is_read = |hit: &Injected| hit.kind == CallKind::Read;
-        message.contains(".table")
-            && (self.disk.is_crashed() || hits.iter().any(is_read) || self.disk.has_bad_sectors())
+        let tells = message.contains(".table") && !message.contains("orruption");
+        tells && (self.disk.is_crashed() || hits.iter().any(is_read) || self.disk.has_bad_sectors())
     }
 
     fn carry_out(&mut self, op: &Op) -> Checked {
