@@ -23,7 +23,7 @@ fn narrow(n: u64) -> usize {
 }
 
 /// Every number among the options, and how it is set.
-const NUMBERS: [(&str, Set); 34] = [
+const NUMBERS: [(&str, Set); 36] = [
     ("interval_ms", |o, n| {
         o.durability = DurabilityMode::Async { interval_ms: n };
     }),
@@ -51,6 +51,14 @@ const NUMBERS: [(&str, Set); 34] = [
     ("merge_keys_max", |o, n| o.steps.merge_keys_max = narrow(n)),
     ("list_runs_max", |o, n| o.steps.list_runs_max = narrow(n)),
     ("maintain_keys_max", |o, n| o.steps.maintain_keys_max = narrow(n)),
+    ("merge_bytes", |o, n| {
+        o.steps.merge_bytes = narrow(n);
+        o.flush_bytes = 1;
+    }),
+    ("levels_per_tier", |o, n| {
+        o.levels_per_tier = narrow(n);
+        o.flush_bytes = 1;
+    }),
     ("flush_bytes", |o, n| o.flush_bytes = n),
     ("table_bytes_max", |o, n| {
         o.table_bytes_max = n;

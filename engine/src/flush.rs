@@ -5,89 +5,54 @@
 //! it; the file is synced, and so is its name, before this returns.
 
 use std::io;
-use std::path::{Path, PathBuf};
-
-use runstone_vfs::VfsFile;
+use std::path::Path;
 
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::codec::{Malformed, Reader, body, put_varint};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
-use crate::manifest::{Manifest, TableEntry};
-use crate::names::{OwnName, StoreId, TAKEN_MAX};
+use crate::levels::cursor::LevelCursor;
+use crate::levels::{Level, Levels, LiveTable};
+use crate::manifest::{LevelEntry, Manifest, TableEntry};
+use crate::names::{OwnName, StoreId};
 use crate::place::Place;
 use crate::runs::SavedRun;
+use crate::series::{Numbers, Series};
 use crate::store::memtable::Memtable;
 use crate::store::version::Version;
 use crate::sync::Arc;
 use crate::table::block::Stamp;
-use crate::table::cursor::Cursor;
 use crate::table::properties::TableHeader;
 use crate::table::reader::Table;
-use crate::table::writer::{Shape, TableWriter};
 use crate::types::{PhysicalKey, Value, ValueKind};
 
 /// The tag of a run's record in the reserved space.
 const RUN_TAG: u8 = 128;
 
-/// What tables are made of.
-#[derive(Debug)]
-pub(crate) struct FlushPlan {
-    pub(crate) store_id: StoreId,
-    pub(crate) epoch: u64,
-    pub(crate) shape: Shape,
-    /// A table is ended before it is longer than this, unless one key alone makes it so.
-    pub(crate) table_bytes_max: u64,
-}
-
-/// A table that was written and synced, and is open.
-pub(crate) type NewTable = (TableEntry, Arc<Table>);
-
-/// Writes tables, synced with their names, in the order of their keys; none if there is nothing to
-/// write. `number` gives each its number.
+/// Writes the entries of a memtable, and the records of runs where they stand among them.
 ///
 /// Errors: [`WriteFailure::Refused`] if the disk is full or a file cannot be made, and
-/// [`WriteFailure::Failed`]; the files that were made are in `left`.
+/// [`WriteFailure::Failed`]; the files that were made are the series' to tell.
 pub(crate) fn write_tables(
     place: &Place,
-    plan: &FlushPlan,
     frozen: &Memtable,
     runs: &[SavedRun],
-    number: impl FnMut() -> u64,
-    left: &mut Vec<OwnName>,
-) -> std::result::Result<Vec<NewTable>, WriteFailure> {
-    let mut flusher = Flusher { place, plan, number, left, current: None, tables: Vec::new() };
-    flusher.fill(frozen, runs)?;
-    flusher.end_table()?;
-    let Flusher { left, tables, .. } = flusher;
-    if !tables.is_empty() && !planted!(TableNamesNotSynced) {
-        let synced = place.sync_names();
-        synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", place.dir_path(), e)))?;
-    }
-    left.clear();
-    Ok(tables)
+    series: &mut Series,
+    numbers: Numbers<'_>,
+) -> std::result::Result<(), WriteFailure> {
+    let mut flusher = Flusher { place, series, numbers };
+    flusher.fill(frozen, runs)
 }
 
-/// Writes one table after the other.
-struct Flusher<'a, N> {
+/// Writes one entry after the other.
+struct Flusher<'a> {
     place: &'a Place,
-    plan: &'a FlushPlan,
-    number: N,
-    left: &'a mut Vec<OwnName>,
-    current: Option<Current>,
-    tables: Vec<NewTable>,
+    series: &'a mut Series,
+    numbers: Numbers<'a>,
 }
 
-/// The table that is being written.
-struct Current {
-    header: TableHeader,
-    path: PathBuf,
-    file: Arc<dyn VfsFile>,
-    writer: TableWriter,
-}
-
-impl<N: FnMut() -> u64> Flusher<'_, N> {
+impl Flusher<'_> {
     /// The entries, and the records of runs where they stand among them.
     fn fill(
         &mut self,
@@ -108,7 +73,7 @@ impl<N: FnMut() -> u64> Flusher<'_, N> {
             let expiry_ms = if planted!(ExpiryLostAtFlush) { NEVER } else { expiry_ms };
             let stamp = Stamp { version, time_ms, expiry_ms };
             let value = value.as_ref().map(|value| (value.kind().to_byte(), value.bytes()));
-            outcome = self.add(key, stamp, value);
+            outcome = self.series.add(self.place, self.numbers, key, stamp, value);
             outcome.is_ok()
         });
         outcome?;
@@ -123,84 +88,8 @@ impl<N: FnMut() -> u64> Flusher<'_, N> {
         let stored = encode_run(run);
         let time_ms = run.entry.created_at.as_millis();
         let stamp = Stamp { version: run.entry.last_version, time_ms, expiry_ms: NEVER };
-        self.add(key, stamp, Some((stored.kind().to_byte(), stored.bytes())))
-    }
-
-    fn add(
-        &mut self,
-        key: &PhysicalKey,
-        stamp: Stamp,
-        value: Option<(u8, &[u8])>,
-    ) -> std::result::Result<(), WriteFailure> {
-        let more = value.map_or(0, |(_, bytes)| bytes.len());
-        let is_full = self.current.as_ref().is_some_and(|current| {
-            let bytes = current.writer.file_bytes_max(key, more);
-            bytes > self.plan.table_bytes_max && !current.writer.ends_with(key)
-        });
-        if is_full {
-            sometimes!("flush/another-table");
-            self.end_table()?;
-        }
-        if self.current.is_none() {
-            self.current = Some(self.begin_table()?);
-        }
-        let Some(Current { writer, path, .. }) = &mut self.current else { return Ok(()) };
-        let bytes = writer.file_bytes_max(key, more);
-        let added = self.place.check_length(bytes).and_then(|()| writer.add(key, stamp, value));
-        added.map_err(|e| WriteFailure::of_a_write("writing", path.clone(), e))
-    }
-
-    fn begin_table(&mut self) -> std::result::Result<Current, WriteFailure> {
-        let salt = self.place.draw("drawing a salt for").map_err(WriteFailure::Refused)?;
-        let FlushPlan { store_id, epoch, shape, .. } = *self.plan;
-        let (number, file) = self.create_file()?;
-        let name = OwnName::Table(store_id, number);
-        let path = self.place.path(name);
-        self.left.push(name);
-        let header = TableHeader { store_id, salt, number, epoch };
-        let writer = TableWriter::new(Arc::clone(&file), &header, shape);
-        Ok(Current { header, path, file, writer })
-    }
-
-    /// Makes an empty file under a number whose name is not taken, be it by a directory.
-    fn create_file(&mut self) -> std::result::Result<(u64, Arc<dyn VfsFile>), WriteFailure> {
-        let mut tries = 0;
-        loop {
-            let number = (self.number)();
-            let name = OwnName::Table(self.plan.store_id, number);
-            match self.place.create(name) {
-                Ok(file) => return Ok((number, file)),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && tries < TAKEN_MAX => {
-                    sometimes!("flush/name-taken");
-                    tries += 1;
-                }
-                Err(e) => {
-                    // A call that fails may have made it all the same.
-                    self.left.push(name);
-                    let error = Error::io_or_full("creating", self.place.path(name), e);
-                    return Err(WriteFailure::Refused(error));
-                }
-            }
-        }
-    }
-
-    fn end_table(&mut self) -> std::result::Result<(), WriteFailure> {
-        let Some(Current { header, path, file, writer }) = self.current.take() else {
-            return Ok(());
-        };
-        let written = writer.finish();
-        let written = written.map_err(|e| WriteFailure::of_a_write("writing", path.clone(), e))?;
-        let Some(written) = written else { return Ok(()) };
-        let synced = if planted!(TableNotSynced) { Ok(()) } else { file.sync() };
-        synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", &path, e)))?;
-        // What cannot be read back is written again.
-        let table = Table::open(file, &path, &header, written.told());
-        let table = table.map_err(WriteFailure::Refused)?;
-        let TableHeader { salt, number, epoch, .. } = header;
-        let (file_bytes, checksum) = written.told();
-        let entry = TableEntry { number, salt, epoch, file_bytes, checksum };
-        self.tables.push((entry, Arc::new(table)));
-        Ok(())
+        let value = Some((stored.kind().to_byte(), stored.bytes()));
+        self.series.add(self.place, self.numbers, key, stamp, value)
     }
 }
 
@@ -225,17 +114,25 @@ fn decode_run(stored: &Stored) -> std::result::Result<SavedRun, Malformed> {
     Ok(SavedRun { entry, changes })
 }
 
-/// Opens the tables that a manifest names, the newest first.
+/// Opens the levels that a manifest names.
 ///
-/// Errors: [`Error::Corruption`] for one that is missing, foreign or damaged;
-/// [`Error::UnsupportedFormat`], [`Error::Io`].
-pub(crate) fn open_tables(place: &Place, manifest: &Manifest) -> Result<Vec<Arc<Table>>> {
-    let open = |entry| open_table(place, manifest.store_id, entry);
-    planted!(TablesInWrongOrder => return manifest.tables.iter().rev().map(open).collect());
-    manifest.tables.iter().map(open).collect()
+/// Errors: [`Error::Corruption`] for a table that is missing, foreign or damaged, and for levels
+/// that no store has; [`Error::UnsupportedFormat`], [`Error::Io`].
+pub(crate) fn open_levels(place: &Place, manifest: &Manifest) -> Result<Levels> {
+    let open = |entry: &LevelEntry| {
+        let tables = entry.tables.iter().map(|entry| open_table(place, manifest.store_id, entry));
+        let LevelEntry { tier, joins, .. } = *entry;
+        let level = Level { tier, joins, tables: tables.collect::<Result<_>>()? };
+        Ok::<_, Error>(Arc::new(level))
+    };
+    let levels = Levels(manifest.levels.iter().map(open).collect::<Result<_>>()?);
+    planted!(TablesInWrongOrder => return Ok(Levels(levels.0.into_iter().rev().collect())));
+    let path = || place.path(OwnName::Manifest);
+    levels.check().map_err(|m| Error::corruption(path(), 0, m.expected, m.found))?;
+    Ok(levels)
 }
 
-fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<Arc<Table>> {
+fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<LiveTable> {
     let name = OwnName::Table(store_id, entry.number);
     let path = place.path(name);
     let file = match place.open(name, runstone_vfs::Access::Read) {
@@ -247,24 +144,26 @@ fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<Ar
         }
         Err(e) => return Err(Error::io("opening", path, e)),
     };
-    let TableEntry { number, salt, epoch, file_bytes, checksum } = *entry;
+    let TableEntry { number, salt, epoch, file_bytes, checksum, ref from } = *entry;
     let header = TableHeader { store_id, salt, number, epoch };
-    Table::open(file, &path, &header, (file_bytes, checksum)).map(Arc::new)
+    let table = Table::open(file, &path, &header, (file_bytes, checksum))?;
+    Ok(LiveTable { table: Arc::new(table), from: from.clone() })
 }
 
-/// The runs that a table holds.
+/// The runs that a level holds.
 ///
 /// Errors: [`Error::Corruption`], [`Error::Io`].
-pub(crate) fn runs_of(table: &Table, path: &Path) -> Result<Vec<SavedRun>> {
+pub(crate) fn runs_of(level: &Arc<Level>, path: &Path) -> Result<Vec<SavedRun>> {
     let mut runs = Vec::new();
-    let mut cursor = Cursor::new(table);
+    let mut cursor = LevelCursor::new(level);
     cursor.seek(&PhysicalKey::reserved(RUN_TAG, &[]))?;
-    while let Some(entry) = cursor.next()? {
-        if (entry.run, entry.tag) != (0, RUN_TAG) {
+    while cursor.advance()? {
+        let Some(entry) = cursor.before()?.filter(|entry| (entry.run, entry.tag) == (0, RUN_TAG))
+        else {
             break;
-        }
-        let row = table.row(&entry, 0)?;
-        if let Some(value) = row.value {
+        };
+        let row = cursor.row(&entry)?;
+        if let Some(value) = row.and_then(|row| row.value) {
             let run = decode_run(&value);
             runs.push(run.map_err(|m| Error::corruption(path, 0, m.expected, m.found))?);
         }

@@ -18,7 +18,7 @@ use crate::codec::value::Stored;
 use crate::log::record::{End, RecordHead, RecordKind, parse_head};
 use crate::log::scan::{Next, SegmentScan};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::manifest::{Flushed, Manifest, SegmentEntry, TableEntry};
+use crate::manifest::{Flushed, LevelEntry, Manifest, SegmentEntry, TableEntry};
 use crate::options::Options;
 use crate::seal::Seal;
 use crate::table::fuzzing as table;
@@ -302,7 +302,16 @@ fn sample_segment() -> Vec<u8> {
 
 fn sample_manifest() -> Manifest {
     let attested = End { at: 4096, link: 5 };
-    let table = |number| TableEntry { number, salt: SALT, epoch: 2, file_bytes: 999, checksum: 8 };
+    let table = |number, from| TableEntry {
+        number,
+        salt: SALT,
+        epoch: 2,
+        file_bytes: 999,
+        checksum: 8,
+        from,
+    };
+    let bound = PhysicalKey::from_parts(5, 1, &[], b"some key");
+    let level = |tier, joins, tables| LevelEntry { tier, joins, tables };
     let entry = |number, open| SegmentEntry { number, salt: SALT, attested, open };
     Manifest {
         store_id: STORE_ID,
@@ -311,6 +320,9 @@ fn sample_manifest() -> Manifest {
         clean: false,
         segments: vec![entry(1, false), entry(4, false), entry(7, true)],
         flushed: Flushed { version: 12, time_ms: 34 },
-        tables: [3, 2].map(table).into(),
+        levels: vec![
+            level(0, true, vec![table(6, Some(bound))]),
+            level(2, false, vec![table(3, None), table(2, None)]),
+        ],
     }
 }

@@ -15,7 +15,7 @@
 //!                  4  number of segments
 //!                  8  version of the last commit that is in the tables; 0 if none is
 //!                  8  engine time, in milliseconds, that the log had reached by then
-//!                  4  number of tables
+//!                  4  number of levels of tables
 //!                  4  zeros
 //!                 then for each segment, in the log's order:
 //!                  8  number
@@ -24,13 +24,7 @@
 //!                  4  1 if records may follow behind the attested length, else 0
 //!                  4  link: the checksum of the last record below the attested length; where
 //!                     there is none, that of the segment's header
-//!                 then for each table, the newest first:
-//!                  8  number
-//!                 16  salt
-//!                  8  epoch
-//!                  8  length of the file
-//!                  4  checksum of its footer
-//!                  4  zeros
+//!                 then the levels (levels.rs)
 //! ```
 //! Integers are little-endian.
 //!
@@ -40,8 +34,11 @@
 //! no segment is named that holds one of them. The file is replaced whole ([`in_force`]).
 
 pub(crate) mod in_force;
+mod levels;
 
 use std::path::Path;
+
+pub(crate) use levels::{LevelEntry, TableEntry};
 
 use crate::codec::{Malformed, Reader};
 use crate::error::{Error, Result};
@@ -54,9 +51,9 @@ pub(crate) const MANIFEST_MAGIC: &[u8; 8] = b"RUNSTMAN";
 /// The newest manifest format.
 pub(crate) const MANIFEST_FORMAT: u32 = 1;
 const FRAME_BYTES: usize = 24;
+#[cfg(test)]
 const BODY_HEAD_BYTES: usize = 64;
 const SEGMENT_ENTRY_BYTES: usize = 40;
-const TABLE_ENTRY_BYTES: usize = 48;
 
 /// One segment, as the manifest names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,17 +63,6 @@ pub(crate) struct SegmentEntry {
     /// How far it was synced, with Ok, and by the link which records those are.
     pub(crate) attested: End,
     pub(crate) open: bool,
-}
-
-/// One table, as the manifest names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TableEntry {
-    pub(crate) number: u64,
-    pub(crate) salt: [u8; 16],
-    pub(crate) epoch: u64,
-    pub(crate) file_bytes: u64,
-    /// Of its footer, by which it is told from any other of the same name.
-    pub(crate) checksum: u32,
 }
 
 /// How far the tables reach.
@@ -97,15 +83,20 @@ pub(crate) struct Manifest {
     pub(crate) clean: bool,
     pub(crate) segments: Vec<SegmentEntry>,
     pub(crate) flushed: Flushed,
-    /// The newest first.
-    pub(crate) tables: Vec<TableEntry>,
+    /// The highest first.
+    pub(crate) levels: Vec<LevelEntry>,
 }
 
 impl Manifest {
     /// Whether it names the file of this number.
     pub(crate) fn names(&self, number: u64) -> bool {
         self.segments.iter().any(|segment| segment.number == number)
-            || self.tables.iter().any(|table| table.number == number)
+            || self.tables().any(|table| table.number == number)
+    }
+
+    /// All tables, from the highest level down.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &TableEntry> {
+        self.levels.iter().flat_map(|level| &level.tables)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -118,7 +109,7 @@ impl Manifest {
         body.extend_from_slice(&count.to_le_bytes());
         body.extend_from_slice(&self.flushed.version.to_le_bytes());
         body.extend_from_slice(&self.flushed.time_ms.to_le_bytes());
-        let count = u32::try_from(self.tables.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.levels.len()).unwrap_or(u32::MAX);
         body.extend_from_slice(&count.to_le_bytes());
         body.extend_from_slice(&[0; 4]);
         for segment in &self.segments {
@@ -128,14 +119,7 @@ impl Manifest {
             body.extend_from_slice(&u32::from(segment.open).to_le_bytes());
             body.extend_from_slice(&segment.attested.link.to_le_bytes());
         }
-        for table in &self.tables {
-            body.extend_from_slice(&table.number.to_le_bytes());
-            body.extend_from_slice(&table.salt);
-            body.extend_from_slice(&table.epoch.to_le_bytes());
-            body.extend_from_slice(&table.file_bytes.to_le_bytes());
-            body.extend_from_slice(&table.checksum.to_le_bytes());
-            body.extend_from_slice(&[0; 4]);
-        }
+        levels::encode(&self.levels, &mut body);
         let mut out = Vec::new();
         out.extend_from_slice(MANIFEST_MAGIC);
         out.extend_from_slice(&MANIFEST_FORMAT.to_le_bytes());
@@ -224,18 +208,10 @@ impl Manifest {
             version: reader.u64("a flushed version")?,
             time_ms: reader.u64("a flushed time")?,
         };
-        let table_count = reader.u32("a number of tables")? as usize;
+        let level_count = reader.u32("a number of levels")? as usize;
         zeros(reader.u32("zeros")?)?;
-        let room = body.len().saturating_sub(BODY_HEAD_BYTES);
-        let wanted = count
-            .checked_mul(SEGMENT_ENTRY_BYTES)
-            .zip(table_count.checked_mul(TABLE_ENTRY_BYTES))
-            .and_then(|(segments, tables)| segments.checked_add(tables));
-        if wanted != Some(room) {
-            return Err(Malformed::new(
-                "as many log files and tables listed as there is room for",
-                format!("{count} and {table_count} of them"),
-            ));
+        if count > reader.left() / SEGMENT_ENTRY_BYTES {
+            return Err(Malformed::new("as many log files listed as there is room for", count));
         }
         let mut segments = Vec::with_capacity(count);
         for _ in 0..count {
@@ -246,17 +222,9 @@ impl Manifest {
             let attested = End { at, link: reader.u32("a link")? };
             segments.push(SegmentEntry { number, salt, attested, open });
         }
-        let mut tables = Vec::with_capacity(table_count);
-        for _ in 0..table_count {
-            let number = reader.u64("a table number")?;
-            let salt = reader.array("a salt")?;
-            let (epoch, file_bytes) = (reader.u64("an epoch")?, reader.u64("a length")?);
-            let checksum = reader.u32("a checksum")?;
-            zeros(reader.u32("zeros")?)?;
-            tables.push(TableEntry { number, salt, epoch, file_bytes, checksum });
-        }
+        let levels = levels::decode(&mut reader, level_count)?;
         reader.finish("the end of the manifest")?;
-        Ok(Manifest { store_id, epoch, next_file, clean, segments, flushed, tables })
+        Ok(Manifest { store_id, epoch, next_file, clean, segments, flushed, levels })
     }
 
     /// What holds of every manifest, when it is written and when it is read.
@@ -285,20 +253,11 @@ impl Manifest {
                 "a shorter length",
             ));
         }
-        let newest_first = self.tables.windows(2).all(|pair| match pair {
-            [a, b] => a.number > b.number,
-            _ => true,
-        });
-        let first = self.tables.first();
-        let is_below = first.is_none_or(|first| first.number < self.next_file);
-        let is_told = (self.flushed == Flushed::default()) == self.tables.is_empty();
-        if !newest_first || !is_below || !is_told {
-            return Err(Malformed::new(
-                "a manifest whose tables are numbered downwards, and hold a version",
-                "other tables",
-            ));
+        if !self.levels.is_empty() && self.flushed == Flushed::default() {
+            return Err(Malformed::new("a manifest that says what its tables hold", "nothing"));
         }
-        Ok(())
+        let segments = self.segments.iter().map(|segment| segment.number);
+        levels::check(&self.levels, segments, self.next_file)
     }
 }
 
@@ -320,6 +279,7 @@ fn flag(n: u32) -> std::result::Result<bool, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::PhysicalKey;
 
     fn sample() -> Manifest {
         let attested = |at, link| End { at, link };
@@ -338,12 +298,19 @@ mod tests {
                 },
             ],
             flushed: Flushed { version: 77, time_ms: 5_000 },
-            tables: [7, 5].map(table).into(),
+            levels: vec![
+                LevelEntry { tier: 0, joins: true, tables: vec![table(7, Some(key(b"m")))] },
+                LevelEntry { tier: 1, joins: false, tables: vec![table(3, None), table(6, None)] },
+            ],
         }
     }
 
-    fn table(number: u64) -> TableEntry {
-        TableEntry { number, salt: [4; 16], epoch: 3, file_bytes: 900, checksum: 12 }
+    fn key(user: &[u8]) -> PhysicalKey {
+        PhysicalKey::from_parts(9, 1, &[], user)
+    }
+
+    fn table(number: u64, from: Option<PhysicalKey>) -> TableEntry {
+        TableEntry { number, salt: [4; 16], epoch: 3, file_bytes: 900, checksum: 12, from }
     }
 
     fn read(bytes: &[u8]) -> Result<Manifest> {
@@ -373,15 +340,19 @@ mod tests {
 
     #[test]
     fn a_manifest_that_breaks_an_invariant_is_an_error_though_its_checksum_matches() {
-        let breakers: [fn(&mut Manifest); 9] = [
+        let breakers: [fn(&mut Manifest); 13] = [
             |m| m.segments.clear(),
             |m| m.segments.reverse(),
             |m| m.next_file = 8,
             |m| m.segments[0].open = true,
             |m| m.segments[1].attested.at = 71,
-            |m| m.tables.reverse(),
-            |m| m.tables[0].number = 9,
-            |m| m.tables.clear(),
+            |m| m.levels.reverse(),
+            |m| m.levels[0].tables[0].number = 9,
+            |m| m.levels[0].tables[0].number = 6,
+            |m| m.levels[0].tables[0].number = 8,
+            |m| m.levels[1].joins = true,
+            |m| m.levels[0].tier = 2,
+            |m| m.levels[1].tables.clear(),
             |m| m.flushed = Flushed::default(),
         ];
         for (i, break_it) in breakers.iter().enumerate() {
@@ -413,15 +384,21 @@ mod tests {
     #[test]
     fn a_field_that_no_manifest_has_is_an_error_though_its_checksum_matches() {
         const ENTRY: usize = FRAME_BYTES + BODY_HEAD_BYTES;
+        const LEVEL: usize = ENTRY + 2 * SEGMENT_ENTRY_BYTES;
         type Edit = fn(&mut Vec<u8>);
-        let edits: [(&str, Edit); 6] = [
+        let edits: [(&str, Edit); 11] = [
             ("a manifest of format 1", |bytes| bytes[8] = 0),
             ("a flag of 0 or 1", |bytes| bytes[FRAME_BYTES + 32] = 2),
             ("a flag of 0 or 1", |bytes| bytes[ENTRY + 32] = 7),
-            ("as many log files and tables listed as there is room for", |bytes| {
-                bytes[FRAME_BYTES + 36] = 3;
+            ("as many log files listed as there is room for", |bytes| {
+                bytes[FRAME_BYTES + 36] = 30;
             }),
-            ("as many log files and tables listed as there is room for", |bytes| bytes.push(0)),
+            ("as many levels as there is room for", |bytes| bytes[FRAME_BYTES + 56] = 30),
+            ("a flag of 0 or 1", |bytes| bytes[LEVEL + 4] = 2),
+            ("as many tables listed as there is room for", |bytes| bytes[LEVEL + 8] = 30),
+            ("a bound of at least 17 bytes, or none", |bytes| bytes[LEVEL + 16 + 44] = 16),
+            ("a bound", |bytes| bytes[LEVEL + 16 + 46] = 1),
+            ("the end of the manifest", |bytes| bytes.push(0)),
             ("a number of segments", |bytes| bytes.truncate(FRAME_BYTES + 36)),
         ];
         for (what, edit) in edits {

@@ -79,6 +79,8 @@ pub struct Steps {
     /// The most keys that a step of maintenance frees of what expired, and the most that it
     /// visits for what was superseded.
     pub maintain_keys_max: usize,
+    /// About how much of its tables a step of maintenance merges.
+    pub merge_bytes: usize,
 }
 
 impl Default for Steps {
@@ -94,6 +96,7 @@ impl Default for Steps {
             merge_keys_max: 1 << 18,
             list_runs_max: 256,
             maintain_keys_max: 1024,
+            merge_bytes: 4 << 20,
         }
     }
 }
@@ -109,6 +112,7 @@ impl Steps {
             (self.merge_keys_max, "steps.merge_keys_max must be at least 1"),
             (self.list_runs_max, "steps.list_runs_max must be at least 1"),
             (self.maintain_keys_max, "steps.maintain_keys_max must be at least 1"),
+            (self.merge_bytes, "steps.merge_bytes must be at least 1"),
         ];
         let rules = [
             (self.read_bytes >= 1, "steps.read_bytes must be at least 1"),
@@ -144,9 +148,12 @@ pub struct Options {
     /// How much is done in one step.
     pub steps: Steps,
     /// A memtable of so many bytes is flushed to tables by maintenance, and the log of its commits
-    /// goes. Until tables are merged, what was superseded keeps its room in them; so by default
-    /// this is [`u64::MAX`], which means never.
+    /// goes; 64 MiB by default. [`u64::MAX`] means never: all data stays in memory, and all of the
+    /// log is kept.
     pub flush_bytes: u64,
+    /// Each flush puts a level of tables on top of others; so many levels of a size become one.
+    /// More of them means that less is written and more is read.
+    pub levels_per_tier: usize,
     /// A table is ended before it is longer than this, unless one key alone makes it so.
     pub table_bytes_max: u64,
     /// A block of a table is ended when it has so many bytes, at most 16 KiB: what a get reads from
@@ -222,7 +229,8 @@ impl Default for Options {
             durability: DurabilityMode::Strict,
             limits: Limits::default(),
             steps: Steps::default(),
-            flush_bytes: u64::MAX,
+            flush_bytes: 64 << 20,
+            levels_per_tier: 4,
             table_bytes_max: 32 << 20,
             block_bytes: 4 << 10,
             extent_bytes_min: 4 << 10,
@@ -301,6 +309,7 @@ impl Options {
             (self.table_bytes_max >= 1, "table_bytes_max must be at least 1"),
             (self.table_bytes_max <= RECORD_BYTES_MAX, "table_bytes_max must be at most 1 GiB"),
             (self.flush_bytes >= 1, "flush_bytes must be at least 1"),
+            (self.levels_per_tier >= 2, "levels_per_tier must be at least 2"),
             (self.block_bytes >= 1, "block_bytes must be at least 1"),
             (self.block_bytes <= BLOCK_BYTES_MAX, "block_bytes must be at most 16 KiB"),
             (self.extent_bytes_min >= 1, "extent_bytes_min must be at least 1"),

@@ -400,6 +400,40 @@ bugs! {
         "Segments whose commits are in tables stay until the next opening."
     R175 FrozenForgotten
         "A memtable whose flush has failed is not flushed again."
+    R176 BoundForgottenByGet
+        "A get finds what was merged out of a table."
+    R177 BoundForgottenByScan
+        "A walk finds what was merged out of a table."
+    R178 BoundForgottenBackward
+        "A walk backwards finds what was merged out of a table."
+    R179 MergeIgnoresPins
+        "A merge leaves out what a snapshot sees."
+    R180 TombstoneDroppedAbove
+        "A merge leaves out tombstones though there is something below."
+    R181 MovedIntoOverlap
+        "A table moves into a level that it overlaps."
+    R182 BoundNotRaised
+        "What was merged out of a table goes on counting."
+    R183 BoundRaisedTooFar
+        "A table that is merged in part loses the first key that is left."
+    R184 InputsRemovedFirst
+        "Tables are removed before the manifest that replaces them is in force."
+    R185 RetiredKept
+        "Tables that were merged stay until the next opening."
+    R186 FlushForgottenByMerge
+        "A merge forgets the levels that were flushed meanwhile."
+    R187 ExpiredUncoversBelow
+        "A merge leaves out what has expired, and uncovers an older version."
+    R188 MergeExpiresByNow
+        "A merge leaves out what has expired by a time that no crash would leave."
+    R189 BoundNotInManifest
+        "The manifest names a table that was merged in part as a whole one."
+    R190 KeyInTwoTables
+        "The versions of a key are split between two tables."
+    R191 FreeThoughOverlapped
+        "A table of the target is left as it is though another overlaps it."
+    R192 MergeOutputKept
+        "Tables of a merge that failed are forgotten."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -32,6 +32,7 @@ use crate::effect::effect;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::flush;
+use crate::levels::Levels;
 use crate::log::creation::{NewSegment, SegmentPlan, create_segment};
 use crate::log::record::{End, RecordHead, RecordKind};
 use crate::log::scan::{Next, Record};
@@ -43,8 +44,6 @@ use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
-use crate::sync::Arc;
-use crate::table::reader::Table;
 
 /// A record behind the watermark, to be written again.
 #[derive(Debug)]
@@ -57,8 +56,7 @@ pub(crate) struct TailRecord {
 /// What stood in the files.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
-    /// The newest first.
-    pub(crate) tables: Vec<Arc<Table>>,
+    pub(crate) levels: Levels,
     pub(crate) memtable: Memtable,
     pub(crate) runs: RunTracker,
     hot: HotRun,
@@ -216,14 +214,14 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
 impl Replay {
     /// Goes on where the tables end.
     fn take_up_tables(&mut self, place: &Place, manifest: &Manifest) -> Result<()> {
-        if !manifest.tables.is_empty() {
+        if !manifest.levels.is_empty() {
             sometimes!("recovery/over-tables");
             self.memtable = std::mem::take(&mut self.memtable).over_tables();
         }
-        self.tables = flush::open_tables(place, manifest)?;
-        for (table, entry) in self.tables.iter().zip(&manifest.tables) {
-            let path = place.path(OwnName::Table(manifest.store_id, entry.number));
-            for run in flush::runs_of(table, &path)? {
+        self.levels = flush::open_levels(place, manifest)?;
+        // The newest first: those count.
+        for level in &self.levels.0 {
+            for run in flush::runs_of(level, place.dir_path())? {
                 self.runs.restore(run);
             }
         }
@@ -341,7 +339,7 @@ pub(crate) fn create(
         clean: false,
         segments: Vec::new(),
         flushed: Flushed::default(),
-        tables: Vec::new(),
+        levels: Vec::new(),
     };
     start(place, None, manifest, segment)
 }

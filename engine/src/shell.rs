@@ -137,9 +137,9 @@ fn attend(pipeline: &Pipeline) {
         if pipeline.health.is_poisoned() {
             return;
         }
-        if clock.monotonic() >= maintain_at {
+        if clock.monotonic() >= maintain_at || pipeline.take_flush_asked() {
             let report = pipeline.maintain().unwrap_or_default();
-            let more = report.freed > 0 && report.left > 0;
+            let more = report.more || report.freed > 0 && report.left > 0;
             let rest = if more { Duration::ZERO } else { period };
             maintain_at = clock.monotonic().saturating_add(rest);
         }

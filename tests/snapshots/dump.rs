@@ -17,6 +17,33 @@ pub(crate) struct Layout {
 }
 
 /// Reads a layout table of a module, the `nth` in its head.
+/// A level of tables in a manifest.
+fn level(dump: &mut Dump<'_>, title: &str) {
+    dump.head(title);
+    dump.listed(4, "tier", decimal);
+    dump.listed(4, "joins", |b| if number(b) == 1 { "the next" } else { "none" }.to_owned());
+    let tables = dump.peek(dump.position(), 4);
+    dump.listed(4, "tables", decimal);
+    dump.listed(4, "zeros", zeros);
+    let before_tables = dump.listed.clone();
+    for n in 1..=tables {
+        dump.head(&format!("  table {n} of {tables}"));
+        dump.listed.clone_from(&before_tables);
+        dump.listed(8, "number", |b| format!("runstone-ID-{:06}.table", number(b)));
+        dump.listed(16, "salt", id);
+        dump.listed(8, "epoch", decimal);
+        dump.listed(8, "file length", decimal);
+        dump.listed(4, "footer checksum", link);
+        let bound = usize::try_from(dump.peek(dump.position(), 4)).expect("a small number");
+        dump.listed(4, "length of bound", decimal);
+        if bound > 0 {
+            dump.field(17, "run and tag", |b| format!("{}, tag {}", id(b), b[16]));
+            dump.field(bound - 17, "user key", text);
+        }
+    }
+    dump.meets("engine/src/manifest/levels.rs");
+}
+
 fn layout(module: &str, nth: usize) -> Layout {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
     let source = std::fs::read_to_string(&path).expect("the module is there");
@@ -198,8 +225,8 @@ pub(crate) fn manifest(bytes: &[u8]) -> String {
     dump.listed(4, "segments", decimal);
     dump.listed(8, "flushed version", decimal);
     dump.listed(8, "flushed time", |b| format!("{} ms", number(b)));
-    let tables = dump.peek(dump.position(), 4);
-    dump.listed(4, "tables", decimal);
+    let levels = dump.peek(dump.position(), 4);
+    dump.listed(4, "levels", decimal);
     dump.listed(4, "zeros", zeros);
     let before_segments = dump.listed.clone();
     for n in 1..=count {
@@ -211,21 +238,10 @@ pub(crate) fn manifest(bytes: &[u8]) -> String {
         dump.listed(4, "open", |b| if number(b) == 1 { "yes" } else { "no" }.to_owned());
         dump.listed(4, "link", link);
     }
-    let before_tables = dump.listed.clone();
-    for n in 1..=tables {
-        dump.head(&format!("table {n} of {tables}"));
-        dump.listed.clone_from(&before_tables);
-        dump.listed(8, "number", |b| format!("runstone-ID-{:06}.table", number(b)));
-        dump.listed(16, "salt", id);
-        dump.listed(8, "epoch", decimal);
-        dump.listed(8, "file length", decimal);
-        dump.listed(4, "footer checksum", link);
-        dump.listed(4, "zeros", zeros);
-    }
-    if tables == 0 {
-        dump.listed.extend([8, 16, 8, 8, 4, 4]);
-    }
     dump.meets("engine/src/manifest.rs");
+    for n in 1..=levels {
+        level(&mut dump, &format!("level {n} of {levels}"));
+    }
     assert_eq!(dump.position(), bytes.len(), "nothing behind the manifest");
     dump.text
 }

@@ -107,7 +107,28 @@ fn the_manifest_with_tables_reads_as_documented() {
     let world = with_a_table();
     check!(
         "format_manifest_tables",
-        "runstone.manifest after two flushes: the newest table first, and no segment before them",
+        "runstone.manifest after two flushes: the newer level first, and no segment before them",
+        &dump::manifest(&world.file("runstone.manifest")),
+    );
+}
+
+#[test]
+fn the_manifest_in_the_middle_of_a_merge_reads_as_documented() {
+    let world = World::new();
+    let (flush_bytes, table_bytes_max, levels_per_tier) = (1, 1900, 2);
+    let options = Options { flush_bytes, table_bytes_max, levels_per_tier, ..options(STRICT) };
+    let db = world.open(options);
+    db.begin_run(run(1), [("", ""); 0]).unwrap();
+    for (keys, bytes) in [("acegikmo", 200), ("bn", 2)] {
+        for key in keys.as_bytes().chunks(1) {
+            db.put(run(1), key, vec![7; bytes]).unwrap();
+        }
+        // The second time: a flush, and the first two tables of the merge.
+        db.maintain().unwrap();
+    }
+    check!(
+        "format_manifest_merging",
+        "runstone.manifest in a merge of two levels: what is left of the upper one joins the lower",
         &dump::manifest(&world.file("runstone.manifest")),
     );
 }

@@ -27,6 +27,11 @@ impl Bell {
         self.attended.store(true, Ordering::Release);
     }
 
+    /// Whether somebody listens.
+    pub(crate) fn is_attended(&self) -> bool {
+        self.attended.load(Ordering::Acquire)
+    }
+
     /// Something has become due, or due earlier.
     pub(crate) fn ring(&self) {
         if !self.attended.load(Ordering::Acquire) {
@@ -40,6 +45,7 @@ impl Bell {
     }
 
     pub(crate) fn stop(&self) {
+        self.attended.store(false, Ordering::Release);
         self.state.lock().stopped = true;
         self.changed.notify_one();
     }

@@ -10,13 +10,20 @@
 //! nothing, and what was frozen is tried again; a crash leaves a table that nothing names, or
 //! segments that nothing names.
 
+use std::collections::BTreeSet;
+
 use super::frozen::Frozen;
+use super::journal::Trim;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
+use crate::codec::Malformed;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
-use crate::flush::{FlushPlan, write_tables};
-use crate::manifest::{Flushed, TableEntry};
+use crate::flush::write_tables;
+use crate::levels::{Levels, LiveTable};
+use crate::manifest::Flushed;
+use crate::names::OwnName;
+use crate::series::{Series, TablePlan};
 use crate::store::memtable::Memtable;
 use crate::sync::Arc;
 use crate::table::reader::Table;
@@ -40,7 +47,9 @@ impl Pipeline {
             None if self.store.active_bytes() < self.options.flush_bytes => return Ok(()),
             None => self.freeze()?,
         };
+        self.pace.note_frozen(frozen.memtable.bytes());
         let outcome = self.write_frozen(&frozen);
+        self.pace.note_flushed(outcome.is_ok());
         if outcome.is_err() && !planted!(FrozenForgotten) {
             sometimes!("flush/tried-again-later");
             *slot = Some(frozen);
@@ -65,61 +74,110 @@ impl Pipeline {
         Ok(Frozen {
             memtable,
             runs: self.runs.save(if planted!(RunsNotFlushed) { u64::MAX } else { since }),
-            flushed: Flushed { version: writer.last_version, time_ms: writer.last_time_ms },
-            keep_from: writer.journal.log().number(),
+            trim: Trim {
+                flushed: Flushed { version: writer.last_version, time_ms: writer.last_time_ms },
+                keep_from: writer.journal.log().number(),
+            },
         })
     }
 
-    /// Writes the table, and puts the manifest in force that names it.
+    /// How tables are written now.
+    pub(super) fn table_plan(&self, writer: &Writer) -> TablePlan {
+        TablePlan {
+            store_id: writer.journal.store_id(),
+            epoch: writer.journal.epoch(),
+            shape: Shape::of(&self.options),
+            table_bytes_max: self.options.table_bytes_max.min(self.place.file_bytes_max),
+        }
+    }
+
+    /// Writes the tables, and puts the manifest in force that names them.
     fn write_frozen(&self, frozen: &Frozen) -> Result<()> {
         let plan = {
             let writer = self.writer.lock_for_upkeep();
             self.health.check()?;
-            FlushPlan {
-                store_id: writer.journal.store_id(),
-                epoch: writer.journal.epoch(),
-                shape: Shape::of(&self.options),
-                table_bytes_max: self.options.table_bytes_max.min(self.place.file_bytes_max),
+            if writer.closed {
+                return Err(Error::Closed);
             }
+            self.table_plan(&writer)
         };
-        let mut left = Vec::new();
-        let number = || self.writer.lock_for_upkeep().journal.take_number();
-        let Frozen { memtable, runs, flushed, keep_from } = frozen;
-        let written = write_tables(&self.place, &plan, memtable, runs, number, &mut left);
+        let mut series = Series::new(plan);
+        let numbers = || self.writer.lock_for_upkeep().journal.take_number();
+        let Frozen { memtable, runs, trim } = frozen;
+        let written = write_tables(&self.place, memtable, runs, &mut series, &numbers)
+            .and_then(|()| series.finish(&self.place));
         let mut lock = self.writer.lock_for_upkeep();
         let writer = &mut *lock;
-        self.health.check()?;
-        let at_once = !matches!(written, Err(WriteFailure::Failed(_)));
-        if !planted!(TablesOfFailedFlushKept) {
-            writer.journal.discard(at_once, &left);
-        }
-        let written = match written {
-            Ok(written) => written,
+        let tables = match written {
+            Ok(tables) => tables,
             Err(failure) => {
                 sometimes!("flush/table-not-written");
-                return self.guard(Err(failure));
+                self.health.check()?;
+                return self.discard(writer, failure, &mut series);
             }
         };
-        let (entries, tables): (Vec<_>, Vec<_>) = written.into_iter().rev().unzip();
-        planted!(SegmentsTrimmedFirst => writer.journal.trim_first(*keep_from));
-        let made = (entries.as_slice(), tables);
-        planted!(FlushedAsOfInstall | TrimmedAsOfInstall => return self.late(writer, frozen, made));
-        self.install(writer, made, *flushed, *keep_from)
+        planted!(SegmentsTrimmedFirst => writer.journal.trim_first(trim.keep_from));
+        let trim = *trim;
+        planted!(FlushedAsOfInstall | TrimmedAsOfInstall => return self.late(writer, trim, tables));
+        self.install_flushed(writer, tables, trim)
     }
 
-    /// Puts the manifest in force that names the tables; then readers turn to them.
+    /// What a series has made is of no use. The writer is locked: its error is the caller's.
+    pub(super) fn discard(
+        &self,
+        writer: &mut Writer,
+        failure: WriteFailure,
+        series: &mut Series,
+    ) -> Result<()> {
+        let at_once = !matches!(failure, WriteFailure::Failed(_));
+        if !planted!(TablesOfFailedFlushKept) {
+            writer.journal.discard(at_once, &series.take_left());
+        }
+        self.guard(Err(failure))
+    }
+
+    /// Puts the manifest in force that names the tables of a flush; then readers turn to them.
+    pub(super) fn install_flushed(
+        &self,
+        writer: &mut Writer,
+        tables: Vec<Arc<Table>>,
+        trim: Trim,
+    ) -> Result<()> {
+        let tables = tables.into_iter().map(LiveTable::whole).collect();
+        let levels = self.store.below().levels.with_flushed(tables);
+        self.install(writer, levels, Some(trim), |levels| self.store.flushed(levels))?;
+        sometimes!("flush/table-installed");
+        Ok(())
+    }
+
+    /// Puts the manifest in force that names these levels; then readers turn to them.
     pub(super) fn install(
         &self,
         writer: &mut Writer,
-        (entries, tables): (&[TableEntry], Vec<Arc<Table>>),
-        flushed: Flushed,
-        keep_from: u64,
+        levels: Levels,
+        trim: Option<Trim>,
+        show: impl FnOnce(Levels),
     ) -> Result<()> {
-        let installed = writer.journal.install(entries, flushed, keep_from);
+        self.health.check()?;
+        let before = &self.store.below().levels;
+        let checked = before.check_successor(&levels);
+        checked.map_err(|m| self.wrong_levels(&m))?;
+        let known: BTreeSet<_> = before.tables().map(LiveTable::number).collect();
+        let numbers = levels.tables().map(LiveTable::number);
+        let made: Vec<_> = numbers.filter(|number| !known.contains(number)).collect();
+        let installed = writer.journal.install(levels.entries(), &made, trim);
         self.guard(installed)?;
-        sometimes!("flush/table-installed");
-        self.store.flushed(tables);
+        show(levels);
         self.note_leftovers(writer);
         Ok(())
+    }
+
+    /// Levels that are not as they must be: a bug, behind which nothing more is written.
+    fn wrong_levels(&self, malformed: &Malformed) -> Error {
+        let Malformed { expected, found } = malformed;
+        let path = self.place.path(OwnName::Manifest);
+        let error = Error::corruption(path, 0, expected, found);
+        self.health.poison(&error);
+        error
     }
 }

@@ -1,8 +1,9 @@
 //! A memtable between its last commit and its tables.
 //!
-//! Invariant: it holds just what stands in the segments before `keep_from`, and is not in a table.
+//! Invariant: it holds just what stands in the segments before `trim.keep_from`, and is not in a
+//! table.
 
-use crate::manifest::Flushed;
+use super::journal::Trim;
 use crate::runs::SavedRun;
 use crate::store::memtable::Memtable;
 use crate::sync::Arc;
@@ -12,7 +13,5 @@ use crate::sync::Arc;
 pub(crate) struct Frozen {
     pub(super) memtable: Arc<Memtable>,
     pub(super) runs: Vec<SavedRun>,
-    pub(super) flushed: Flushed,
-    /// The first segment that holds nothing of it.
-    pub(super) keep_from: u64,
+    pub(super) trim: Trim,
 }

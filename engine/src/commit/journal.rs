@@ -12,13 +12,21 @@ use crate::failure::WriteFailure;
 use crate::log::creation::{SegmentPlan, create_segment};
 use crate::log::writer::LogWriter;
 use crate::manifest::in_force::{InForce, NUMBERS_TAKEN, check, replace};
-use crate::manifest::{Flushed, Manifest, SegmentEntry, TableEntry};
+use crate::manifest::{Flushed, LevelEntry, Manifest, SegmentEntry};
 use crate::names::{OwnName, StoreId, TAKEN_MAX};
 use crate::options::Options;
 use crate::place::Place;
 
 /// A mark behind which nothing waits: all that is in the buffer is published, or is no commit.
 pub(crate) const ALL_PUBLISHED: usize = usize::MAX;
+
+/// What a flush makes superfluous in the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trim {
+    pub(crate) flushed: Flushed,
+    /// The first segment that holds nothing of it.
+    pub(crate) keep_from: u64,
+}
 
 /// The manifest in force and the segment that is written.
 #[derive(Debug)]
@@ -294,26 +302,28 @@ impl Journal {
         self.manifest.flushed
     }
 
-    /// Names tables that were written and synced, and no longer the segments before `keep_from`,
-    /// whose commits are in them. Those are removed by maintenance. If it fails without poisoning,
-    /// the tables are removed: no manifest that could come into force names them.
+    /// Names levels whose tables were written and synced, and, behind a flush, no longer the
+    /// segments whose commits are in them. Those are removed by maintenance. If it fails without
+    /// poisoning, the tables that were `made` are removed: no manifest that could come into force
+    /// names them.
     pub(crate) fn install(
         &mut self,
-        tables: &[TableEntry],
-        flushed: Flushed,
-        keep_from: u64,
+        levels: Vec<LevelEntry>,
+        made: &[u64],
+        trim: Option<Trim>,
     ) -> std::result::Result<(), WriteFailure> {
         let id = self.manifest.store_id;
         let mut next = self.manifest.clone();
-        next.tables.splice(0..0, tables.iter().copied());
-        next.flushed = flushed;
-        let (gone, kept): (Vec<SegmentEntry>, _) =
-            next.segments.iter().partition(|segment| segment.number < keep_from);
-        next.segments = kept;
+        next.levels = levels;
+        let mut gone = Vec::new();
+        if let Some(Trim { flushed, keep_from }) = trim {
+            next.flushed = flushed;
+            (gone, next.segments) =
+                next.segments.iter().partition(|segment| segment.number < keep_from);
+        }
         if let Err(failure) = self.replace(next) {
             sometimes!("journal/install-failed");
-            let names: Vec<_> =
-                tables.iter().map(|table| OwnName::Table(id, table.number)).collect();
+            let names: Vec<_> = made.iter().map(|number| OwnName::Table(id, *number)).collect();
             let at_once = matches!(failure, WriteFailure::Refused(_));
             self.discard(at_once || planted!(TablesOfFailedEditDeleted), &names);
             return Err(failure);

@@ -5,26 +5,34 @@
 //!                      admit -> encode -> one write -> one sync -> apply+publish
 //! ```
 //! - [`queue`]: what waits, who leads, and the tickets that carry outcomes.
-//! - [`admission`]: the preconditions, judged against published state and the group so far.
+//! - [`admission`]: the preconditions, judged against published state and the group so far; `judge`
+//!   asks for that state.
 //! - [`journal`]: the manifest and the segment that is written.
 //! - [`gate`]: all syncs, one at a time, and the poison that a failed one leaves.
 //! - [`schedule`]: what becomes due when.
 //! - [`lead`]: which thread leads, and for how long.
 //! - [`pipeline`]: the leader's steps for one [`group`], in the order that the disk sees them.
 //! - `failure`: what is left when one of them fails.
-//! - [`flush`]: from a memtable to a table.
+//! - [`flush`]: from a memtable to a table; [`compact`]: from tables to fewer; [`pace`]: how
+//!   writers
+//!   wait for both.
 //! - [`writer`]: what those steps change, under one lock.
 //! - [`upkeep`]: what is due without a commit; [`bell`]: what wakes the thread for it.
 
 pub(crate) mod admission;
 pub(crate) mod bell;
+pub(crate) mod compact;
+mod compactor;
 mod failure;
 pub(crate) mod flush;
 mod frozen;
 pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod journal;
+mod judge;
 pub(crate) mod lead;
+pub(crate) mod pace;
+mod pacing;
 pub(crate) mod pipeline;
 #[cfg(feature = "planted")]
 mod planted;

@@ -12,11 +12,13 @@
 
 use std::collections::VecDeque;
 
-use super::admission::{Budget, Overlay, fits_a_file};
+use super::admission::Overlay;
+use super::compactor::Compactor;
 use super::frozen::Frozen;
 use super::gate::{Health, SyncGate};
 use super::group::{Accepted, Answers, Group};
 use super::journal::ALL_PUBLISHED;
+use super::pace::Pace;
 use super::queue::{Changes, Committed, Pending, Queue, Request};
 use super::schedule::Schedule;
 use super::writer::{Writer, WriterLock};
@@ -29,10 +31,8 @@ use crate::log::record::{RecordKind, record_bytes};
 use crate::options::{Level, Options, SyncPolicy};
 use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
-use crate::store::pins::ReadPoint;
 use crate::store::{Applying, UnifiedStore};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, yield_now};
-use crate::types::{PhysicalKey, Timestamp, VersionedValue};
 
 /// Everything of an open database that writes.
 #[derive(Debug)]
@@ -54,6 +54,11 @@ pub(crate) struct Pipeline {
     pub(crate) memory_at_opening: u64,
     /// The memtable that is being flushed; held by whoever flushes.
     pub(crate) frozen: Mutex<Option<Frozen>>,
+    /// Held by whoever merges.
+    pub(crate) compactor: Mutex<Compactor>,
+    pub(crate) pace: Pace,
+    /// A merge goes on, or what it replaced is still read.
+    pub(crate) compacting: AtomicBool,
 }
 
 impl Pipeline {
@@ -120,6 +125,7 @@ impl Pipeline {
                 answers.add(reply, Ok(Committed { version, previous }));
             }
         });
+        self.ask_for_flush();
     }
 
     /// The same steps for a commit that meets no other: most do, and pay for no group.
@@ -152,6 +158,7 @@ impl Pipeline {
         self.store.publish(version, |memory| {
             self.apply(memory, changes, version, *last_time_ms, hot);
         });
+        self.ask_for_flush();
         Ok(Committed { version, previous })
     }
 
@@ -289,26 +296,6 @@ impl Pipeline {
         Ok(mark)
     }
 
-    /// Judges a request; frees memory, once, if that is what it takes.
-    fn admit(
-        &self,
-        overlay: &mut Overlay,
-        request: &Request,
-        budget: &mut Budget,
-        collected: &mut bool,
-    ) -> Result<()> {
-        fits_a_file(request, &self.place)?;
-        let verdict = overlay.admit(request, &self.runs, *budget);
-        if matches!(verdict, Err(Error::MemtableFull { .. })) && !*collected {
-            sometimes!("pipeline/memory-collected-for-room");
-            *collected = true;
-            self.store.collect_garbage(self.options.group_commits_max);
-            *budget = self.budget();
-            return overlay.admit(request, &self.runs, *budget);
-        }
-        verdict
-    }
-
     /// Ends the group at a sector, if the options ask for it.
     fn pad(&self, writer: &mut Writer) {
         let head = writer.head(RecordKind::Padding, self.gate.synced());
@@ -353,14 +340,6 @@ impl Pipeline {
         pending.pop_front()
     }
 
-    fn budget(&self) -> Budget {
-        Budget {
-            used: self.store.memory_bytes_max() + self.runs.memory_bytes(),
-            max: self.options.memtable_bytes_max,
-            at_opening: self.memory_at_opening,
-        }
-    }
-
     /// Gives admitted changes their version and their record.
     fn encode(&self, writer: &mut Writer, changes: &mut Changes) -> u64 {
         for change in changes.as_mut_slice() {
@@ -373,55 +352,6 @@ impl Pipeline {
         let head = writer.head(RecordKind::Commit, self.gate.synced());
         writer.journal.writer().append(head, |out| change::encode(out, changes.as_slice()));
         head.version
-    }
-
-    /// What a delete that wants to know finds; `earlier` are the commits of its group.
-    fn previous(
-        &self,
-        earlier: &[Accepted],
-        changes: &Changes,
-        want_previous: bool,
-        now_ms: u64,
-    ) -> Result<Option<Box<VersionedValue>>> {
-        match changes.as_slice() {
-            [Change::Delete { key }] if want_previous => {
-                Ok(self.visible_before(earlier, key, now_ms)?.map(Box::new))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn visible_before(
-        &self,
-        earlier: &[Accepted],
-        key: &PhysicalKey,
-        now_ms: u64,
-    ) -> Result<Option<VersionedValue>> {
-        for accepted in earlier.iter().rev().filter(|_| !planted!(DeleteIgnoresItsGroup)) {
-            for change in accepted.changes.as_slice().iter().rev() {
-                match change {
-                    Change::Put { key: put, value, expiry_ms } if put == key => {
-                        sometimes!("pipeline/delete-of-its-groups-put");
-                        if *expiry_ms <= now_ms {
-                            return Ok(None);
-                        }
-                        let value = value.to_value().map_err(|m| {
-                            Error::corruption("a commit in memory", 0, m.expected, m.found)
-                        })?;
-                        return Ok(Some(VersionedValue {
-                            value,
-                            version: accepted.version,
-                            timestamp: Timestamp::from_millis(accepted.time_ms),
-                            expires_at: (*expiry_ms != NEVER)
-                                .then(|| Timestamp::from_millis(*expiry_ms)),
-                        }));
-                    }
-                    Change::Delete { key: deleted } if deleted == key => return Ok(None),
-                    _ => {}
-                }
-            }
-        }
-        self.store.read(key, Some(ReadPoint { version: u64::MAX, now_ms }))
     }
 
     /// Hands a group to the operating system and syncs it, as far as its level asks.

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::admission::Overlay;
-use super::frozen::Frozen;
-use super::journal::Journal;
+use super::compactor::Compactor;
+use super::journal::{Journal, Trim};
 use super::pipeline::Pipeline;
 use super::queue::Changes;
 use super::writer::Writer;
 use crate::error::Result;
 use crate::failure::WriteFailure;
-use crate::manifest::{Manifest, TableEntry};
+use crate::levels::Levels;
+use crate::manifest::Manifest;
 use crate::names::OwnName;
 use crate::sync::Arc;
 use crate::table::reader::Table;
@@ -33,6 +34,27 @@ impl Pipeline {
         }
     }
 
+    /// A merge counts for all levels, also for those that were flushed meanwhile.
+    pub(super) fn forget(
+        &self,
+        writer: &mut Writer,
+        compactor: &mut Compactor,
+        next: Levels,
+        flushed: usize,
+    ) -> Result<bool> {
+        let kept = Levels(next.0.into_iter().skip(flushed).collect());
+        let before = self.store.below();
+        self.put_in_force(writer, compactor, &before.levels, kept).map(|()| true)
+    }
+
+    /// Files go before the manifest that no longer names them.
+    pub(super) fn remove_tables(&self, gone: &[Arc<Table>]) {
+        for table in gone {
+            let header = table.header();
+            let _removed = self.place.remove(OwnName::Table(header.store_id, header.number));
+        }
+    }
+
     /// What must come before files are removed fails, and they are forgotten.
     pub(super) fn forget_orphans(&self, writer: &mut Writer) -> Result<()> {
         let orphans = writer.journal.take_orphans();
@@ -47,16 +69,15 @@ impl Pipeline {
     pub(super) fn late(
         &self,
         writer: &mut Writer,
-        Frozen { flushed, keep_from, .. }: &Frozen,
-        written: (&[TableEntry], Vec<Arc<Table>>),
+        mut trim: Trim,
+        tables: Vec<Arc<Table>>,
     ) -> Result<()> {
-        let (mut flushed, mut keep_from) = (*flushed, *keep_from);
         if planted!(FlushedAsOfInstall) {
-            flushed.version = writer.last_version;
+            trim.flushed.version = writer.last_version;
         } else {
-            keep_from = writer.journal.log().number();
+            trim.keep_from = writer.journal.log().number();
         }
-        self.install(writer, written, flushed, keep_from)
+        self.install_flushed(writer, tables, trim)
     }
 }
 

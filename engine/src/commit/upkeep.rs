@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::compact::Progress;
 use super::gate::SyncPoint;
 use super::lead::Lead;
 use super::pipeline::Pipeline;
@@ -26,6 +27,9 @@ pub struct MaintainReport {
     /// What is left: expired versions, keys with superseded ones, and unreferenced files. What
     /// a snapshot or an iterator still sees is among it, and is freed when that has ended.
     pub left: usize,
+    /// There is more to flush or to merge: the next step goes on with it, at once if wanted. Such
+    /// work counts as one in `left`.
+    pub more: bool,
 }
 
 impl Pipeline {
@@ -243,6 +247,9 @@ impl Pipeline {
     /// everything is as before.
     pub(crate) fn close(&self) -> Result<()> {
         phase!(Close);
+        // A step that writes files has ended by then, and none begins.
+        let _compactor = self.end_compaction();
+        let _frozen = self.frozen.lock();
         let mut writer = loop {
             while self.queue.len() > 0 && self.step() > 0 {}
             let writer = self.writer.lock_for_upkeep();
@@ -284,7 +291,11 @@ impl Pipeline {
     pub(crate) fn maintain(&self) -> Result<MaintainReport> {
         phase!(Maintenance);
         let mut report = MaintainReport::default();
+        let began = self.store.clock().monotonic();
         self.flush_memtable()?;
+        // What is freed below may be the room that this wants.
+        let compacted = self.compact();
+        self.pace.note_busy(self.store.clock().monotonic().saturating_sub(began));
         let keys_max = self.options.steps.maintain_keys_max;
         let now_ms = self.store.clock().now_ms();
         if self.store.next_expiry_ms().is_some_and(|expiry| expiry <= now_ms) {
@@ -312,7 +323,9 @@ impl Pipeline {
         report.left += left;
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;
-        report.left += left + usize::from(self.wants_flush());
+        let Progress { more, retired } = compacted?;
+        report.more = more || self.wants_flush();
+        report.left += left + retired + usize::from(report.more || self.wants_compaction());
         Ok(report)
     }
 
@@ -321,6 +334,7 @@ impl Pipeline {
         self.store.wants_maintenance()
             || self.leftovers.load(Ordering::Relaxed)
             || self.wants_flush()
+            || self.wants_compaction()
     }
 
     /// A record without a commit waits for a sync, as an asynchronous commit does.
@@ -335,6 +349,8 @@ impl Pipeline {
     /// Removes files of this store that a failed step has left. Returns how many, and how many
     /// could not be removed.
     fn remove_orphans(&self) -> Result<(usize, usize)> {
+        // A close waits until they are gone.
+        let _step = self.compactor.lock();
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
         planted!(FenceCollected => writer.journal.remove_fence());

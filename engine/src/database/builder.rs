@@ -14,6 +14,7 @@ use crate::clock::{Clock, EngineClock, Entropy};
 use crate::commit::bell::Bell;
 use crate::commit::gate::{Health, SyncGate};
 use crate::commit::journal::Journal;
+use crate::commit::pace::Pace;
 use crate::commit::pipeline::Pipeline;
 use crate::commit::queue::Queue;
 use crate::commit::schedule::Schedule;
@@ -237,7 +238,7 @@ impl Builder {
             true => Memtable::new(&manifest.0.store_id, &self.options.steps),
             false => std::mem::take(&mut replay.memtable),
         };
-        let levels = (memtable, std::mem::take(&mut replay.tables));
+        let levels = (memtable, std::mem::take(&mut replay.levels));
         let home = place.clone();
         let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());
@@ -269,6 +270,9 @@ impl Builder {
             schedule: Schedule::default(),
             memory_at_opening: store.memory_bytes() + runs.memory_bytes(),
             frozen: Mutex::default(),
+            compactor: Mutex::default(),
+            pace: Pace::default(),
+            compacting: AtomicBool::new(false),
         });
         let shell = match given.background {
             false => None,
@@ -333,7 +337,7 @@ impl Builder {
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
         let memtable = std::mem::take(&mut replay.memtable);
-        let levels = (memtable, std::mem::take(&mut replay.tables));
+        let levels = (memtable, std::mem::take(&mut replay.levels));
         let home = place.clone();
         let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());

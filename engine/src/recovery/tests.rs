@@ -58,7 +58,7 @@ fn empty() -> Manifest {
         clean: false,
         segments: Vec::new(),
         flushed: Flushed::default(),
-        tables: Vec::new(),
+        levels: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@
 mod entries;
 mod index;
 mod iter;
-pub(crate) mod levels;
+pub(crate) mod layers;
 pub(crate) mod memtable;
 mod order;
 pub(crate) mod pins;
@@ -21,7 +21,7 @@ mod through;
 pub(crate) mod version;
 
 pub(crate) use iter::RangeIter;
-use levels::{Below, Levels};
+use layers::{Below, Layers};
 use memtable::Memtable;
 use pins::{Pins, ReadPoint};
 use version::Version;
@@ -30,9 +30,9 @@ use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
 use crate::error::{Error, Result};
 use crate::home::Home;
+use crate::levels::Levels;
 use crate::options::{Options, Steps};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, RwLock};
-use crate::table::reader::Table;
 use crate::types::{Key, PhysicalKey, Timestamp, Value, VersionedValue};
 
 /// One change of the store, ready to be applied.
@@ -69,7 +69,7 @@ pub struct UnifiedStore {
 
 #[derive(Debug)]
 struct Inner {
-    levels: RwLock<Levels>,
+    layers: RwLock<Layers>,
     /// These are set under the memtable's lock, and may be read without it.
     published: AtomicU64,
     bytes: AtomicU64,
@@ -84,19 +84,19 @@ struct Inner {
 
 impl UnifiedStore {
     pub(crate) fn new(
-        (memtable, tables): (Memtable, Vec<Arc<Table>>),
+        (memtable, levels): (Memtable, Levels),
         published: u64,
         clock: EngineClock,
         home: Arc<dyn Home>,
         options: &Options,
     ) -> Self {
-        let below = Below { frozen: None, tables };
+        let below = Below { frozen: None, levels };
         UnifiedStore {
             inner: Arc::new(Inner {
                 published: AtomicU64::new(published),
                 bytes: AtomicU64::new(memtable.bytes()),
                 over_tables: AtomicBool::new(!below.is_empty()),
-                levels: RwLock::new(Levels { memtable, below: Arc::new(below) }),
+                layers: RwLock::new(Layers { memtable, below: Arc::new(below) }),
                 pins: Pins::of(home),
                 pins_max: options.snapshots_max,
                 steps: options.steps,
@@ -133,12 +133,12 @@ impl UnifiedStore {
 
     /// Reads the memtable when nothing in it is fresh.
     fn settled<T>(&self, read: impl FnOnce(&Memtable) -> T) -> T {
-        let levels = self.inner.levels.read();
-        if levels.memtable.is_settled() {
-            return read(&levels.memtable);
+        let layers = self.inner.layers.read();
+        if layers.memtable.is_settled() {
+            return read(&layers.memtable);
         }
         sometimes!("store/reader-settles");
-        drop(levels);
+        drop(layers);
         self.change(|memtable, pins| {
             memtable.settle(pins);
             read(memtable)
@@ -185,6 +185,10 @@ impl UnifiedStore {
             return Err(Error::Forked);
         }
         self.read(&PhysicalKey::new(key.run(), key.type_tag(), key.user_key()), None)
+    }
+
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.inner.pins
     }
 
     pub(crate) fn clock(&self) -> &EngineClock {
@@ -241,13 +245,13 @@ impl UnifiedStore {
         version: u64,
         look: impl FnOnce(Option<&Version>) -> Result<T>,
     ) -> Result<T> {
-        let levels = self.inner.levels.read();
-        let found = levels.memtable.newest_at(key, version);
-        if found.is_some() || levels.below.is_empty() {
+        let layers = self.inner.layers.read();
+        let found = layers.memtable.newest_at(key, version);
+        if found.is_some() || layers.below.is_empty() {
             return look(found);
         }
-        let below = Arc::clone(&levels.below);
-        drop(levels);
+        let below = Arc::clone(&layers.below);
+        drop(layers);
         look(below.newest_at(key, version)?.as_ref())
     }
 
@@ -331,7 +335,7 @@ impl UnifiedStore {
     pub(crate) fn pin(&self) -> Result<Pin> {
         // No group is half applied, and no version freed, while this lock is held.
         let early = planted!(SnapshotBeforeLock).then(|| self.version());
-        let _levels = self.inner.levels.read();
+        let _layers = self.inner.layers.read();
         let version = early.unwrap_or_else(|| self.version());
         self.pin_at(ReadPoint { version, now_ms: self.inner.clock.now_ms() })
     }
@@ -362,13 +366,13 @@ impl UnifiedStore {
 
     /// Changes the memtable, and accounts for it.
     fn change<T>(&self, change: impl FnOnce(&mut Memtable, &Pins) -> T) -> T {
-        let mut levels = self.inner.levels.write();
-        let outcome = change(&mut levels.memtable, &self.inner.pins);
-        self.note_bytes(&levels);
+        let mut layers = self.inner.layers.write();
+        let outcome = change(&mut layers.memtable, &self.inner.pins);
+        self.note_bytes(&layers);
         outcome
     }
 
-    fn note_bytes(&self, Levels { memtable, below }: &Levels) {
+    fn note_bytes(&self, Layers { memtable, below }: &Layers) {
         let frozen = below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
         self.inner.bytes.store(memtable.bytes() + frozen, Ordering::Release);
     }
@@ -391,7 +395,7 @@ impl UnifiedStore {
 
     /// Whether there is, or will be, something to free.
     pub(crate) fn wants_maintenance(&self) -> bool {
-        self.inner.levels.read().memtable.wants_maintenance()
+        self.inner.layers.read().memtable.wants_maintenance()
     }
 
     /// Readies walks over what is published so far, step by step, so that commits go on.

@@ -76,6 +76,17 @@ impl Pins {
         if self.is_empty() { None } else { self.points.lock().times.values().max().copied() }
     }
 
+    /// The least version of a pin, and the least time of one.
+    pub(crate) fn oldest(&self) -> Option<ReadPoint> {
+        if self.is_empty() {
+            return None;
+        }
+        let points = self.points.lock();
+        let (version, _) = *points.times.keys().next()?;
+        let now_ms = points.times.values().min().copied()?;
+        Some(ReadPoint { version, now_ms })
+    }
+
     /// Whether a pin sees the version `old` that `new` supersedes.
     pub(crate) fn see(&self, old: u64, new: u64) -> bool {
         old < new

@@ -7,13 +7,13 @@
 use std::ops::Bound;
 
 use super::UnifiedStore;
-use super::levels::{Below, Bounds, Chunk, TableWalk, merge};
+use super::layers::{Below, Bounds, Chunk, LevelWalk, merge};
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
 use super::version::Version;
 use crate::error::{Error, Result};
+use crate::levels::Levels;
 use crate::sync::{Arc, Ordering};
-use crate::table::reader::Table;
 use crate::types::PhysicalKey;
 
 impl UnifiedStore {
@@ -22,7 +22,7 @@ impl UnifiedStore {
     /// Errors: those of [`Table::verify`]; the walk ends there.
     pub(crate) fn verify(&self, mut tell: impl FnMut(Error)) -> Result<()> {
         phase!(Lookup);
-        self.below().tables.iter().try_for_each(|table| table.verify(&mut tell))
+        self.below().levels.tables().try_for_each(|live| live.table.verify(&mut tell))
     }
 
     /// Whether a tombstone hides something below.
@@ -32,38 +32,45 @@ impl UnifiedStore {
 
     /// How many bytes the memtable takes that is written.
     pub(crate) fn active_bytes(&self) -> u64 {
-        self.inner.levels.read().memtable.bytes()
+        self.inner.layers.read().memtable.bytes()
     }
 
     /// What is below the memtable.
     pub(crate) fn below(&self) -> Arc<Below> {
-        Arc::clone(&self.inner.levels.read().below)
+        Arc::clone(&self.inner.layers.read().below)
     }
 
     /// Begins a new memtable; the old one is only read from now on. Nothing is published meanwhile:
     /// the caller holds the writer's lock.
     pub(crate) fn freeze(&self, next: Memtable) -> Arc<Memtable> {
-        let mut levels = self.inner.levels.write();
-        debug_assert!(levels.below.frozen.is_none(), "one at a time");
-        let mut frozen = std::mem::replace(&mut levels.memtable, next.over_tables());
+        let mut layers = self.inner.layers.write();
+        debug_assert!(layers.below.frozen.is_none(), "one at a time");
+        let mut frozen = std::mem::replace(&mut layers.memtable, next.over_tables());
         frozen.settle(&self.inner.pins);
         while frozen.unordered_len() > 0 {
             frozen.put_in_order();
         }
         let frozen = Arc::new(frozen);
-        let tables = levels.below.tables.clone();
-        levels.below = Arc::new(Below { frozen: Some(Arc::clone(&frozen)), tables });
+        let below =
+            Below { frozen: Some(Arc::clone(&frozen)), levels: layers.below.levels.clone() };
+        layers.below = Arc::new(below);
         self.inner.over_tables.store(true, Ordering::Release);
-        self.note_bytes(&levels);
+        self.note_bytes(&layers);
         frozen
     }
 
-    /// What was frozen is in these tables now.
-    pub(crate) fn flushed(&self, tables: Vec<Arc<Table>>) {
-        let mut levels = self.inner.levels.write();
-        let tables = tables.into_iter().chain(levels.below.tables.iter().cloned()).collect();
-        levels.below = Arc::new(Below { frozen: None, tables });
-        self.note_bytes(&levels);
+    /// What was frozen is in the highest of these levels now.
+    pub(crate) fn flushed(&self, levels: Levels) {
+        let mut layers = self.inner.layers.write();
+        layers.below = Arc::new(Below { frozen: None, levels });
+        self.note_bytes(&layers);
+    }
+
+    /// The same is in these levels, merged.
+    pub(crate) fn merged(&self, levels: Levels) {
+        let mut layers = self.inner.layers.write();
+        let frozen = layers.below.frozen.clone();
+        layers.below = Arc::new(Below { frozen, levels });
     }
 
     /// Walks a range; see [`Memtable::walk`].
@@ -76,13 +83,13 @@ impl UnifiedStore {
         backward: bool,
         visit: impl FnMut(&PhysicalKey, Option<&Version>) -> bool,
     ) -> Result<()> {
-        let levels = self.inner.levels.read();
+        let layers = self.inner.layers.read();
         let mut expired_ms = 0;
-        let walked = if levels.below.is_empty() {
-            expired_ms = levels.memtable.walk(bounds, point, backward, visit);
+        let walked = if layers.below.is_empty() {
+            expired_ms = layers.memtable.walk(bounds, point, backward, visit);
             Ok(())
         } else {
-            drop(levels);
+            drop(layers);
             self.walk_levels(bounds, point, backward, &mut expired_ms, visit)
         };
         if !planted!(ShownByScanForgotten) {
@@ -107,25 +114,24 @@ impl UnifiedStore {
         loop {
             let below = self.below();
             let bounds = (from.as_ref(), to.as_ref());
-            let inside = |table: &&Arc<Table>| table.overlaps(bounds.0, bounds.1);
-            let walk = |table| TableWalk::new(table, bounds, version, backward);
-            let tables = below.tables.iter().filter(inside).map(|table| walk(table));
-            let mut tables = tables.collect::<Result<Vec<_>>>()?;
+            let inside = below.levels.0.iter().filter(|level| level.overlaps(bounds.0, bounds.1));
+            let walks = inside.map(|level| LevelWalk::new(level, bounds, version, backward));
+            let mut walks = walks.collect::<Result<Vec<_>>>()?;
             loop {
                 let bounds = (from.as_ref(), to.as_ref());
                 let of = |memtable: &Memtable| {
                     Chunk::of_memtable(memtable, bounds, version, backward, keys_max)
                 };
                 let memtable = {
-                    let levels = self.inner.levels.read();
-                    if !Arc::ptr_eq(&levels.below, &below) {
+                    let layers = self.inner.layers.read();
+                    if !Arc::ptr_eq(&layers.below, &below) {
                         break;
                     }
-                    of(&levels.memtable)
+                    of(&layers.memtable)
                 };
                 let mut chunks: Vec<Chunk> =
                     std::iter::once(memtable).chain(below.frozen.as_deref().map(of)).collect();
-                let next = merge(&mut chunks, &mut tables, backward, |key, version| {
+                let next = merge(&mut chunks, &mut walks, backward, |key, version| {
                     let is_visible = version.is_visible(point.now_ms);
                     if !is_visible {
                         *expired_ms = version.expired_ms().max(*expired_ms);

@@ -2,15 +2,17 @@
 //!
 //! Invariant: it holds one block, and reads one when it passes a border.
 
+use std::sync::Arc;
+
 use super::block::{Block, Entry};
-use super::reader::{Table, malformed};
+use super::reader::{Row, Table, malformed};
 use crate::error::Result;
 use crate::types::PhysicalKey;
 
 /// A place between two entries.
 #[derive(Debug)]
-pub(crate) struct Cursor<'a> {
-    table: &'a Table,
+pub(crate) struct Cursor {
+    table: Arc<Table>,
     /// The block that is read; `None` before the first move.
     block: Option<Loaded>,
     /// How many entries of it are before the place.
@@ -24,10 +26,10 @@ struct Loaded {
     bytes: Vec<u8>,
 }
 
-impl<'a> Cursor<'a> {
+impl Cursor {
     /// Before all entries.
-    pub(crate) fn new(table: &'a Table) -> Self {
-        Cursor { table, block: None, at: 0 }
+    pub(crate) fn new(table: &Arc<Table>) -> Self {
+        Cursor { table: Arc::clone(table), block: None, at: 0 }
     }
 
     /// Goes before the first entry whose key is at least this one; to the end if there is none.
@@ -81,37 +83,79 @@ impl<'a> Cursor<'a> {
         self.read(loaded)?.entry(at).map(Some).map_err(self.malformed(loaded))
     }
 
-    /// The entry behind the place, which is passed.
+    /// Passes the entry behind the place; `false` if there is none.
     ///
     /// Errors: as [`Cursor::seek`].
-    pub(crate) fn next(&mut self) -> Result<Option<Entry<'_>>> {
+    pub(crate) fn advance(&mut self) -> Result<bool> {
         if self.block.is_none() {
             self.load(0)?;
         }
         if self.at >= self.len()? {
             let next = self.block.as_ref().map_or(0, |loaded| loaded.nth + 1);
             if next >= self.table.index()?.len() {
-                return Ok(None);
+                return Ok(false);
             }
             self.load(next)?;
         }
         self.at += 1;
-        self.entry(self.at - 1)
+        Ok(true)
     }
 
-    /// The entry before the place, which is passed.
+    /// Passes the entry before the place; `false` if there is none.
     ///
     /// Errors: as [`Cursor::seek`].
-    pub(crate) fn prev(&mut self) -> Result<Option<Entry<'_>>> {
+    pub(crate) fn retreat(&mut self) -> Result<bool> {
         if self.at == 0 {
-            planted!(BackwardStopsAtABlock => return Ok(None));
+            planted!(BackwardStopsAtABlock => return Ok(false));
             let Some(nth) = self.block.as_ref().and_then(|loaded| loaded.nth.checked_sub(1)) else {
-                return Ok(None);
+                return Ok(false);
             };
             self.load(nth)?;
             self.at = self.len()?;
         }
         self.at = self.at.saturating_sub(1);
+        Ok(true)
+    }
+
+    /// The entry before the place: the one that [`Cursor::advance`] has passed.
+    ///
+    /// Errors: as [`Cursor::seek`].
+    pub(crate) fn before(&self) -> Result<Option<Entry<'_>>> {
+        self.at.checked_sub(1).map_or(Ok(None), |at| self.entry(at))
+    }
+
+    /// The entry behind the place: the one that [`Cursor::retreat`] has passed.
+    ///
+    /// Errors: as [`Cursor::seek`].
+    pub(crate) fn behind(&self) -> Result<Option<Entry<'_>>> {
         self.entry(self.at)
+    }
+
+    /// The entry behind the place, which is passed.
+    ///
+    /// Errors: as [`Cursor::seek`].
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn next(&mut self) -> Result<Option<Entry<'_>>> {
+        if self.advance()? { self.before() } else { Ok(None) }
+    }
+
+    /// The entry before the place, which is passed.
+    ///
+    /// Errors: as [`Cursor::seek`].
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn prev(&mut self) -> Result<Option<Entry<'_>>> {
+        if self.retreat()? { self.behind() } else { Ok(None) }
+    }
+
+    /// An entry of the block that is read, with its value.
+    ///
+    /// Errors: as [`Cursor::seek`].
+    pub(crate) fn row(&self, entry: &Entry<'_>) -> Result<Row> {
+        self.table.row(entry, self.block.as_ref().map_or(0, |loaded| loaded.offset))
+    }
+
+    /// What it reads.
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
     }
 }

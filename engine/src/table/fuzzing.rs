@@ -83,7 +83,7 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<Vec<u8>> {
     // Whatever checksum its footer bears is the one that is asked for.
     let stored = bytes.get(bytes.len().checked_sub(FOOTER_BYTES)? + 48..)?.first_chunk()?;
     let told = (length, u32::from_le_bytes(*stored));
-    let table = Table::open(file, Path::new(FILE), &HEADER, told).ok()?;
+    let table = Arc::new(Table::open(file, Path::new(FILE), &HEADER, told).ok()?);
     for key in keys() {
         drop(table.get(&key, 3));
     }

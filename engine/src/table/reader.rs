@@ -3,7 +3,6 @@
 //! Invariants: nothing is believed before its checksum has matched, and nothing is allocated that
 //! the file does not hold; what cannot be read is [`Error::Corruption`], with file and offset.
 
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,6 +26,9 @@ use crate::types::PhysicalKey;
 pub(crate) struct Table {
     file: Arc<dyn VfsFile>,
     path: PathBuf,
+    header: TableHeader,
+    /// Its length, and the checksum of its footer.
+    told: (u64, u32),
     seal: Seal,
     hasher: KeyHasher,
     properties: Properties,
@@ -129,6 +131,8 @@ impl Table {
         Ok(Table {
             file,
             path: path.to_owned(),
+            header: *header,
+            told: (file_bytes, checksum),
             seal,
             hasher: KeyHasher::new(&header.store_id),
             properties,
@@ -142,7 +146,17 @@ impl Table {
         &self.properties
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Which table it is.
+    pub(crate) fn header(&self) -> &TableHeader {
+        &self.header
+    }
+
+    /// Its length, and the checksum of its footer: by those the manifest knows it.
+    pub(crate) fn told(&self) -> (u64, u32) {
+        self.told
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -207,38 +221,37 @@ impl Table {
         Ok(None)
     }
 
-    /// Whether it may hold a key between these bounds.
-    pub(crate) fn overlaps(&self, from: Bound<&PhysicalKey>, to: Bound<&PhysicalKey>) -> bool {
-        let Properties { first, last, .. } = &self.properties;
-        let begins_before_its_end = match from {
-            Bound::Unbounded => true,
-            Bound::Included(from) => from <= last,
-            Bound::Excluded(from) => from < last,
-        };
-        let ends_behind_its_beginning = match to {
-            Bound::Unbounded => true,
-            Bound::Included(to) => to >= first,
-            Bound::Excluded(to) => to > first,
-        };
-        begins_before_its_end && ends_behind_its_beginning
+    /// The value of an entry as it stands, by its kind and bytes; `None` for a tombstone. One that
+    /// lies in an extent is read into `room`.
+    ///
+    /// Errors: [`Error::Corruption`], [`Error::Io`].
+    pub(crate) fn value<'e>(
+        &self,
+        entry: &Entry<'e>,
+        room: &'e mut Vec<u8>,
+    ) -> Result<Option<(u8, &'e [u8])>> {
+        Ok(match entry.content {
+            Content::Tombstone => None,
+            Content::Value { kind, bytes } => Some((kind, bytes)),
+            Content::Extent { kind, offset, length } => {
+                let part = (offset, usize::try_from(length).unwrap_or(usize::MAX));
+                *room = read_framed(&*self.file, &self.path, self.seal, part, self.data_end)?;
+                Some((kind, room))
+            }
+        })
     }
 
     /// An entry with its value, which may lie in an extent.
     pub(crate) fn row(&self, entry: &Entry<'_>, offset: u64) -> Result<Row> {
         let Entry { version, time_ms, expiry_ms, .. } = *entry;
-        let stored = |kind, bytes: &[u8], at| {
-            Stored::from_disk(kind, bytes).map_err(malformed(&self.path, at)).map(Some)
+        let mut room = Vec::new();
+        let at = match entry.content {
+            Content::Extent { offset, .. } => offset,
+            Content::Tombstone | Content::Value { .. } => offset,
         };
-        let value = match entry.content {
-            Content::Tombstone => None,
-            Content::Value { kind, bytes } => stored(kind, bytes, offset)?,
-            Content::Extent { kind, offset, length } => {
-                let length = usize::try_from(length).unwrap_or(usize::MAX);
-                let part = (offset, length);
-                let bytes = read_framed(&*self.file, &self.path, self.seal, part, self.data_end)?;
-                stored(kind, &bytes, offset)?
-            }
-        };
+        let value = self.value(entry, &mut room)?;
+        let value = value.map(|(kind, bytes)| Stored::from_disk(kind, bytes));
+        let value = value.transpose().map_err(malformed(&self.path, at))?;
         Ok(Row { stamp: Stamp { version, time_ms, expiry_ms }, value })
     }
 }

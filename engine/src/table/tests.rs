@@ -48,12 +48,12 @@ fn write(model: &Model, shape: Shape) -> (MemVfs, WrittenTable) {
     (vfs, written)
 }
 
-fn open(vfs: &MemVfs, told: (u64, u32)) -> Result<Table> {
+fn open(vfs: &MemVfs, told: (u64, u32)) -> Result<Arc<Table>> {
     let file = vfs.open(Path::new(FILE), Access::Read).unwrap();
-    Table::open(file, Path::new(FILE), &HEADER, told)
+    Table::open(file, Path::new(FILE), &HEADER, told).map(Arc::new)
 }
 
-fn all(table: &Table, from: Option<&PhysicalKey>) -> Result<Vec<(PhysicalKey, Row)>> {
+fn all(table: &Arc<Table>, from: Option<&PhysicalKey>) -> Result<Vec<(PhysicalKey, Row)>> {
     let (mut cursor, mut rows) = (Cursor::new(table), Vec::new());
     if let Some(key) = from {
         cursor.seek(key)?;
@@ -66,12 +66,12 @@ fn all(table: &Table, from: Option<&PhysicalKey>) -> Result<Vec<(PhysicalKey, Ro
 }
 
 /// The value of an entry, which may lie in an extent.
-fn row_of(table: &Table, entry: &Entry<'_>) -> Result<Row> {
+fn row_of(table: &Arc<Table>, entry: &Entry<'_>) -> Result<Row> {
     table.row(entry, 0)
 }
 
 /// The same, from the end to before a key.
-fn all_backward(table: &Table, to: Option<&PhysicalKey>) -> Result<Vec<(PhysicalKey, Row)>> {
+fn all_backward(table: &Arc<Table>, to: Option<&PhysicalKey>) -> Result<Vec<(PhysicalKey, Row)>> {
     let (mut cursor, mut rows) = (Cursor::new(table), Vec::new());
     match to {
         Some(key) => cursor.seek(key)?,
@@ -187,7 +187,7 @@ proptest! {
 }
 
 /// What is wrong with a table.
-fn violations(table: &Table) -> Vec<String> {
+fn violations(table: &Arc<Table>) -> Vec<String> {
     let mut violations = Vec::new();
     table.verify(|error| violations.push(error.to_string())).unwrap();
     violations
@@ -224,7 +224,7 @@ fn sample() -> Model {
 const SMALL: Shape = Shape { block_bytes: 150, extent_bytes_min: 80, step_bytes: 100 };
 
 /// Reads a whole table in both ways.
-fn read_all(table: &Table, model: &Model) -> Result<()> {
+fn read_all(table: &Arc<Table>, model: &Model) -> Result<()> {
     all(table, None)?;
     for key in model.keys() {
         table.get(key, u64::MAX)?;

@@ -192,6 +192,7 @@ impl Setting {
             memtable_bytes_max: CaseOptions::AMPLE_MEMTABLE,
             flush_bytes: if self == Setting::Flushing { 1 } else { u64::MAX },
             block_bytes: (4096, 4096),
+            levels_per_tier: 2,
             table_bytes_max: if self == Setting::Flushing { 1 } else { 1 << 20 },
             log_buffer_bytes_max: 1 << 20,
             group_commits_max: 16,

@@ -136,6 +136,7 @@ fn options(rng: &mut Rng) -> CaseOptions {
         flush_bytes: u64::MAX,
         table_bytes_max: 1 << 20,
         block_bytes: (4096, 4096),
+        levels_per_tier: 4,
         log_buffer_bytes_max: pick(rng, &[0, 300, 4096, 65_536]),
         group_commits_max: pick(
             rng,
@@ -161,6 +162,7 @@ fn steps(rng: &mut Rng) -> StepSpec {
         merge_keys: pick(rng, &[1, 4, 30]),
         list_runs: pick(rng, &[1, 2]),
         maintain_keys: pick(rng, &[1, 3]),
+        merge_bytes: StepSpec::default().merge_bytes,
     }
 }
 

@@ -222,7 +222,11 @@ impl Runner<'_> {
             Err(Error::Corruption { .. }) if !self.is_strict() && self.case.options.flushes() => {
                 Ok(())
             }
-            Err(error @ Error::Io { .. }) if self.met_a_refusal() => {
+            // A merge reads what may have become unreadable long before.
+            Err(error @ Error::Io { .. })
+                if self.met_a_refusal()
+                    || self.disk.has_bad_sectors() && self.case.options.flushes() =>
+            {
                 self.was_told(&error)?;
                 self.upkeep_was_refused(&error);
                 Ok(())

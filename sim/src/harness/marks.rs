@@ -8,6 +8,8 @@ pub use runstone::marks::{NAMES, take};
 /// Marks that the simulator cannot reach, and why.
 pub const EXCEPTIONS: &[(&str, &str)] = &[
     ("builder/orphan-already-gone", ANOTHER_PROGRAM),
+    ("compact/table-still-read", THREADS),
+    ("compaction/versions-out-of-order", "takes a damaged block whose checksum fits"),
     ("entrance/parent-not-ours", "takes a second user; the simulated disk knows no users"),
     ("gate/point-in-an-older-segment", THREADS),
     ("gate/sync-after-a-failed-one", THREADS),

@@ -34,6 +34,10 @@ fn blocks() -> (usize, usize) {
     (Options::default().block_bytes, Options::default().extent_bytes_min)
 }
 
+fn levels_per_tier() -> usize {
+    Options::default().levels_per_tier
+}
+
 fn snapshots() -> usize {
     4096
 }
@@ -75,6 +79,9 @@ pub struct CaseOptions {
     /// Bytes of a block of a table, and of a value that stands on its own.
     #[serde(default = "blocks")]
     pub block_bytes: (usize, usize),
+    /// So many levels of tables become one.
+    #[serde(default = "levels_per_tier")]
+    pub levels_per_tier: usize,
     /// Bytes of asynchronous commits in memory.
     pub log_buffer_bytes_max: u64,
     /// Commits of a group.
@@ -178,6 +185,7 @@ impl CaseOptions {
             table_bytes_max: self.table_bytes_max,
             block_bytes: self.block_bytes.0,
             extent_bytes_min: self.block_bytes.1,
+            levels_per_tier: self.levels_per_tier,
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,

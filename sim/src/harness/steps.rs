@@ -30,6 +30,13 @@ pub struct StepSpec {
     pub list_runs: usize,
     /// Keys that a step of maintenance frees or visits.
     pub maintain_keys: usize,
+    /// Bytes of tables that a step of maintenance merges.
+    #[serde(default = "merge_bytes")]
+    pub merge_bytes: usize,
+}
+
+fn merge_bytes() -> usize {
+    Steps::default().merge_bytes
 }
 
 fn sort_keys() -> usize {
@@ -53,6 +60,7 @@ impl Default for StepSpec {
             merge_keys: steps.merge_keys_max,
             list_runs: steps.list_runs_max,
             maintain_keys: steps.maintain_keys_max,
+            merge_bytes: steps.merge_bytes,
         }
     }
 }
@@ -71,6 +79,7 @@ impl StepSpec {
             merge_keys_max: self.merge_keys,
             list_runs_max: self.list_runs,
             maintain_keys_max: self.maintain_keys,
+            merge_bytes: self.merge_bytes,
         }
     }
 }

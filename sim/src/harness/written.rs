@@ -341,10 +341,18 @@ pub(crate) fn segments(manifest: &[u8]) -> &[[u8; 40]] {
 /// The numbers of the files that a manifest names.
 pub(crate) fn named(manifest: &[u8]) -> Vec<u64> {
     let segments = segments(manifest);
-    let tables = manifest.get(88 + 40 * segments.len()..).unwrap_or_default().as_chunks::<48>().0;
-    let first = |fields: &[u8]| number::<8>(fields, 0);
-    let segments = segments.iter().filter_map(|fields| first(fields));
-    segments.chain(tables.iter().filter_map(|fields| first(fields))).collect()
+    let mut named: Vec<_> = segments.iter().filter_map(|fields| number::<8>(fields, 0)).collect();
+    let mut rest = manifest.get(88 + 40 * segments.len()..).unwrap_or_default();
+    while let Some((level, tables)) = rest.split_at_checked(16) {
+        rest = tables;
+        for _ in 0..number::<4>(level, 8).unwrap_or(0) {
+            let bound = number::<4>(rest, 44).and_then(|bytes| usize::try_from(bytes).ok());
+            let Some(behind) = bound.and_then(|bytes| rest.get(48 + bytes..)) else { break };
+            named.extend(number::<8>(rest, 0));
+            rest = behind;
+        }
+    }
+    named
 }
 
 /// The name of the manifest's file.

@@ -9,6 +9,7 @@
 use super::super::case::{
     CALLS_BEHIND, Case, ChangeSpec, LevelSpec, Op, RARE_CALLS, ValueSpec, World,
 };
+use super::super::options::CaseOptions;
 use super::super::oracle::RUNS;
 use super::super::workload::{byte, pick};
 use crate::disk::{CrashKind, Fault, FaultKind, When};
@@ -32,6 +33,8 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
     case.options.flush_bytes = pick(rng, &[1, 1, 1000, 4000]);
     case.options.table_bytes_max = pick(rng, &[600, 1500, 1 << 20]);
     case.options.block_bytes = (pick(rng, &[1, 200, 4096]), pick(rng, &[1, 40, 300, 4096]));
+    case.options.levels_per_tier = pick(rng, &[2, 2, 3, 4]);
+    case.options.steps.merge_bytes = pick(rng, &[1, 300, 4 << 20, 4 << 20]);
     if case.ops.len() > OPS_FEW {
         case.options.flush_bytes = case.options.flush_bytes.max(1000);
     }
@@ -50,6 +53,7 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
         let flush_bytes = case.options.flush_bytes;
         let late = match case.world {
             World::Rot => whole(rng, flush_bytes),
+            _ if rng.chance(2, 5) => merged(rng, &case.options),
             _ => late(rng, flush_bytes),
         };
         let at = rng.index(case.ops.len() + 1);
@@ -80,6 +84,73 @@ fn fill(rng: &mut Rng, run: u8, flush_bytes: u64) -> Vec<Op> {
         Op::Write { change, level: LevelSpec::Default }
     });
     std::iter::once(begin).chain(puts).collect()
+}
+
+/// Levels one above the other, with what a merge must and must not leave out of them; the merge,
+/// and perhaps something that comes in the middle of it.
+fn merged(rng: &mut Rng, options: &CaseOptions) -> Vec<Op> {
+    let run = byte(rng, u64::from(RUNS));
+    let begin = ChangeSpec::Begin { run, parent: None, tags: 1 };
+    let mut ops = vec![Op::Write { change: begin, level: LevelSpec::Default }];
+    let levels = options.levels_per_tier * pick(rng, &[1, 1, 2]) + 1;
+    // Something at each end stays.
+    let keys = pick(rng, &[2, 3, 8]);
+    let pinned = rng.index(levels + 1);
+    for level in 0..levels {
+        if pinned == level && rng.coin() {
+            ops.push(Op::Snapshot);
+        }
+        let count = match options.flush_bytes {
+            1 => pick(rng, &[1, 2, 4]),
+            bytes => bytes / u64::from(LARGE) + 1,
+        };
+        let large = options.flush_bytes > 1 || rng.chance(1, 4);
+        ops.extend((0..count).map(|_| change_for_a_merge(rng, run, keys, large)));
+        ops.push(Op::Maintain);
+    }
+    let merges = |rng: &mut Rng| (0..pick(rng, &[0, 1, 3, 8])).map(|_| Op::Maintain);
+    let more = merges(rng);
+    ops.extend(more);
+    match rng.below(8) {
+        0 => ops.push(Op::DropSnapshot { slot: 0 }),
+        1 => ops.push(Op::FillDisk { free: pick(rng, &[0, 200, 1000]) }),
+        2 => ops.push(Op::Reopen),
+        3 => {
+            let passes_ms = pick(rng, &[60, 2000]);
+            ops.push(Op::Clock { wall_ms: 0, passes_ms });
+            ops.push(put(rng, run));
+            ops.push(Op::Maintain);
+        }
+        4 => ops.push(Op::ReadSnapshot { slot: 0 }),
+        _ => {
+            let nth = u32::try_from(rng.range(0..=20)).unwrap_or(0);
+            let when = pick(rng, &[When::Before, When::Inside, When::After]);
+            let after_calls = pick(rng, &[nth, RARE_CALLS + nth]);
+            let kind = if rng.chance(1, 4) { CrashKind::Process } else { CrashKind::Power };
+            ops.push(Op::Crash { after_calls, when, kind, model: None, nested: vec![], rot: 0 });
+        }
+    }
+    let more = merges(rng);
+    ops.extend(more);
+    ops.push(Op::FreeDisk);
+    if rng.coin() {
+        ops.extend([Op::Get { run, key: 0 }, Op::ReadSnapshot { slot: 0 }]);
+    }
+    ops
+}
+
+/// A put that may expire, or a delete, of one of a few keys.
+fn change_for_a_merge(rng: &mut Rng, run: u8, keys: u64, large: bool) -> Op {
+    let key = u16::try_from(rng.below(keys)).unwrap_or(0);
+    let change = if !large && rng.chance(1, 3) {
+        ChangeSpec::Delete { run, key }
+    } else {
+        let size = if large { LARGE } else { pick(rng, &[1, 60]) };
+        let value = ValueSpec { kind: 8, size, salt: u32::try_from(rng.below(1000)).unwrap_or(0) };
+        let ttl_ms = rng.chance(1, 5).then(|| pick(rng, &[1, 50, 1000]));
+        ChangeSpec::Put { run, key, value, ttl_ms }
+    };
+    Op::Write { change, level: LevelSpec::Default }
 }
 
 /// A flush, and a store at rest of which all is in tables.

@@ -1,4 +1,4 @@
-//! What a read goes through: the memtable, one that is being flushed, and the tables.
+//! What a read goes through: the memtable, one that is being flushed, and the levels of tables.
 //!
 //! Invariants: of a key, what stands further up is newer; what is below never changes, so it is
 //! read without a lock; whoever looks at the memtable under its lock and takes what is below under
@@ -10,9 +10,9 @@ use std::ops::Bound;
 use super::memtable::Memtable;
 use super::version::Version;
 use crate::error::Result;
+use crate::levels::cursor::LevelCursor;
+use crate::levels::{Level, Levels};
 use crate::sync::Arc;
-use crate::table::cursor::Cursor;
-use crate::table::reader::Table;
 use crate::types::PhysicalKey;
 
 /// Two bounds of keys.
@@ -20,7 +20,7 @@ pub(super) type Bounds<'a> = (Bound<&'a PhysicalKey>, Bound<&'a PhysicalKey>);
 
 /// Everything that is published, from the newest down.
 #[derive(Debug)]
-pub(super) struct Levels {
+pub(super) struct Layers {
     pub(super) memtable: Memtable,
     pub(super) below: Arc<Below>,
 }
@@ -30,29 +30,28 @@ pub(super) struct Levels {
 pub(crate) struct Below {
     /// The memtable that is being flushed: settled, and in order.
     pub(crate) frozen: Option<Arc<Memtable>>,
-    /// The newest first.
-    pub(crate) tables: Vec<Arc<Table>>,
+    pub(crate) levels: Levels,
 }
 
 impl Below {
     pub(super) fn is_empty(&self) -> bool {
-        self.frozen.is_none() && self.tables.is_empty()
+        self.frozen.is_none() && self.levels.is_empty()
     }
 
     /// Whether something may expire behind one time, and not behind another.
     pub(super) fn may_expire_within(&self, behind_ms: u64, by_ms: u64) -> bool {
         let frozen =
             self.frozen.as_ref().is_some_and(|frozen| frozen.expires_within(behind_ms, by_ms));
-        let of_table = |table: &Arc<Table>| {
-            let (earliest, latest) = table.properties().expiries_ms;
-            earliest <= by_ms && latest > behind_ms
-        };
-        frozen || self.tables.iter().any(of_table)
+        frozen
+            || self.levels.tables().any(|live| {
+                let (earliest, latest) = live.table.properties().expiries_ms;
+                earliest <= by_ms && latest > behind_ms
+            })
     }
 
     /// The newest version of a key that is at most this one, be it a tombstone or expired.
     ///
-    /// Errors: those of [`Table::get`].
+    /// Errors: those of [`Levels::get`].
     pub(super) fn newest_at(&self, key: &PhysicalKey, version: u64) -> Result<Option<Version>> {
         let frozen = self.frozen.as_ref().filter(|_| !planted!(FrozenNotRead));
         if let Some(found) = frozen.and_then(|frozen| frozen.newest_at(key, version)) {
@@ -60,13 +59,9 @@ impl Below {
             return Ok(Some(found.clone()));
         }
         phase!(Lookup);
-        for table in &self.tables {
-            if let Some(row) = table.get(key, version)? {
-                sometimes!("store/read-of-a-table");
-                return Ok(Some(row.into()));
-            }
-        }
-        Ok(None)
+        let found = self.levels.get(key, version)?;
+        sometimes!("store/read-of-a-table", found.is_some());
+        Ok(found.map(Version::from))
     }
 }
 
@@ -101,11 +96,10 @@ impl Chunk {
     }
 }
 
-/// The keys of a range in one table, one after the other in the direction of a walk.
+/// The keys of a range in one level of tables, one after the other in the direction of a walk.
 #[derive(Debug)]
-pub(super) struct TableWalk<'a> {
-    table: &'a Table,
-    cursor: Cursor<'a>,
+pub(super) struct LevelWalk {
+    cursor: LevelCursor,
     /// Where the walk ends.
     end: Bound<PhysicalKey>,
     version: u64,
@@ -116,17 +110,17 @@ pub(super) struct TableWalk<'a> {
     behind: Option<(PhysicalKey, Version)>,
 }
 
-impl<'a> TableWalk<'a> {
+impl LevelWalk {
     /// Before the first key of the range.
     ///
-    /// Errors: those of [`Cursor::seek`].
+    /// Errors: those of [`LevelCursor::seek`].
     pub(super) fn new(
-        table: &'a Table,
+        level: &Arc<Level>,
         bounds: Bounds<'_>,
         version: u64,
         backward: bool,
     ) -> Result<Self> {
-        let mut cursor = Cursor::new(table);
+        let mut cursor = LevelCursor::new(level);
         match (if backward { bounds.1 } else { bounds.0 }, backward) {
             (Bound::Included(key), false) | (Bound::Excluded(key), true) => cursor.seek(key)?,
             (Bound::Excluded(key), false) | (Bound::Included(key), true) => {
@@ -137,7 +131,7 @@ impl<'a> TableWalk<'a> {
         }
         let end = (if backward { bounds.0 } else { bounds.1 }).cloned();
         let (head, behind) = (None, None);
-        let mut walk = TableWalk { table, cursor, end, version, backward, head, behind };
+        let mut walk = LevelWalk { cursor, end, version, backward, head, behind };
         walk.go_on(None)?;
         Ok(walk)
     }
@@ -154,7 +148,7 @@ impl<'a> TableWalk<'a> {
 
     /// Takes the key that is next.
     ///
-    /// Errors: those of [`Cursor::next`].
+    /// Errors: those of [`LevelCursor::advance`].
     fn take(&mut self) -> Result<Option<(PhysicalKey, Version)>> {
         let taken = self.head.take();
         self.go_on(taken.as_ref().map(|(key, _)| key))?;
@@ -165,19 +159,25 @@ impl<'a> TableWalk<'a> {
         if self.backward { self.retreat() } else { self.advance(passed) }
     }
 
+    fn sees(&self, version: u64) -> bool {
+        version <= self.version || planted!(TableIgnoresPin)
+    }
+
     /// Forwards: the newest version of a key comes first; what is left of the one that was passed
     /// is passed over.
     fn advance(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
-        while let Some(entry) = self.cursor.next()? {
-            if entry.version > self.version && !planted!(TableIgnoresPin) {
+        while self.cursor.advance()? {
+            let Some(entry) = self.cursor.before()? else { return Ok(()) };
+            if !self.sees(entry.version) {
                 continue;
             }
             let key = entry.key();
             if passed == Some(&key) {
                 continue;
             }
-            let row = self.table.row(&entry, 0)?;
-            self.head = self.is_inside(&key).then(|| (key, row.into()));
+            if self.is_inside(&key) {
+                self.head = self.cursor.row(&entry)?.map(|row| (key, row.into()));
+            }
             return Ok(());
         }
         Ok(())
@@ -186,15 +186,16 @@ impl<'a> TableWalk<'a> {
     /// Backwards: the newest version of a key comes last.
     fn retreat(&mut self) -> Result<()> {
         self.head = self.behind.take();
-        while let Some(entry) = self.cursor.prev()? {
-            if entry.version > self.version && !planted!(TableIgnoresPin) {
+        while self.cursor.retreat()? {
+            let Some(entry) = self.cursor.behind()? else { return Ok(()) };
+            if !self.sees(entry.version) {
                 continue;
             }
             let key = entry.key();
-            let row = self.table.row(&entry, 0)?;
             if !self.is_inside(&key) {
                 return Ok(());
             }
+            let Some(row) = self.cursor.row(&entry)? else { return Ok(()) };
             let found = (key, row.into());
             if self.head.as_ref().is_some_and(|(head, _)| *head != found.0) {
                 self.behind = Some(found);
@@ -206,14 +207,14 @@ impl<'a> TableWalk<'a> {
     }
 }
 
-/// Merges chunks and tables, the newest level first: visits each key that all of them have reached,
+/// Merges chunks and levels, the newest first: visits each key that all of them have reached,
 /// with its newest version, until `visit` says `false`. Returns the key behind which the next
 /// chunks begin; `None` if there are none, or nothing more was asked for.
 ///
-/// Errors: those of [`Cursor::next`].
+/// Errors: those of [`LevelCursor::advance`].
 pub(super) fn merge(
     chunks: &mut [Chunk],
-    tables: &mut [TableWalk<'_>],
+    levels: &mut [LevelWalk],
     backward: bool,
     mut visit: impl FnMut(&PhysicalKey, &Version) -> bool,
 ) -> Result<Option<PhysicalKey>> {
@@ -222,8 +223,8 @@ pub(super) fn merge(
     let end = cuts.reduce(|a, b| if precedes(&b, &a) { b } else { a });
     loop {
         let of_chunks = chunks.iter().filter_map(|chunk| chunk.entries.front());
-        let of_tables = tables.iter().filter_map(|table| table.head.as_ref());
-        let first = of_chunks.chain(of_tables).map(|(key, _)| key);
+        let of_levels = levels.iter().filter_map(|level| level.head.as_ref());
+        let first = of_chunks.chain(of_levels).map(|(key, _)| key);
         let first = first.reduce(|a, b| if precedes(b, a) { b } else { a }).cloned();
         let Some(first) = first else { return Ok(end) };
         if end.as_ref().is_some_and(|end| precedes(end, &first)) && !planted!(WalkBeyondCut) {
@@ -236,9 +237,9 @@ pub(super) fn merge(
                 newest = newest.or(entry);
             }
         }
-        for table in &mut *tables {
-            if table.head.as_ref().is_some_and(|(key, _)| *key == first) {
-                let entry = table.take()?;
+        for level in &mut *levels {
+            if level.head.as_ref().is_some_and(|(key, _)| *key == first) {
+                let entry = level.take()?;
                 newest = newest.or(entry);
             }
         }

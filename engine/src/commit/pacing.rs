@@ -1,0 +1,58 @@
+//! How commits keep the [pace](super::pace).
+
+use std::time::Duration;
+
+use super::pace::{WAIT_MAX, WAIT_MIN, WHOLE};
+use super::pipeline::Pipeline;
+use crate::sync::Ordering;
+
+impl Pipeline {
+    /// Whether a flush was asked for since this was asked last.
+    pub(crate) fn take_flush_asked(&self) -> bool {
+        self.pace.asked.swap(false, Ordering::AcqRel)
+    }
+
+    /// Asks for a flush, if the memtable is full and none is under way.
+    pub(super) fn ask_for_flush(&self) {
+        if self.store.memory_bytes_max() < self.options.flush_bytes {
+            return;
+        }
+        let is_under_way = self.pace.frozen_bytes.load(Ordering::Acquire) > 0;
+        if !is_under_way && !self.pace.asked.swap(true, Ordering::AcqRel) {
+            self.bell.ring();
+        }
+    }
+
+    /// Waits as long as a commit of so many bytes should, before it is handed over.
+    pub(super) fn keep_pace(&self, bytes: u64) {
+        if !self.pace.is_free() && self.bell.is_attended() {
+            self.wait_for_tables(bytes);
+        }
+    }
+
+    fn wait_for_tables(&self, bytes: u64) {
+        let full = self.options.flush_bytes.max(1);
+        loop {
+            let frozen = self.pace.frozen_bytes.load(Ordering::Acquire);
+            let active = self.store.memory_bytes_max().saturating_sub(frozen);
+            let filled = active.saturating_mul(WHOLE) / full;
+            let is_under_way = frozen > 0 && !self.pace.failed.load(Ordering::Acquire);
+            let has_no_room = is_under_way && filled >= 2 * WHOLE;
+            if has_no_room && self.bell.is_attended() && !self.health.is_poisoned() {
+                self.pace.rest(WAIT_MAX);
+                continue;
+            }
+            let of_flush = if is_under_way { filled.saturating_sub(WHOLE / 2) * 2 } else { 0 };
+            let share = of_flush + self.pace.merge_share.load(Ordering::Relaxed);
+            let kib_ns = self.pace.kib_ns.load(Ordering::Relaxed);
+            let ns = u128::from(bytes) * u128::from(kib_ns) * u128::from(share);
+            let ns = u64::try_from(ns / 1024 / u128::from(WHOLE)).unwrap_or(u64::MAX);
+            let owed = self.pace.owed_ns.fetch_add(ns, Ordering::Relaxed).saturating_add(ns);
+            if Duration::from_nanos(owed) >= WAIT_MIN {
+                let owed = self.pace.owed_ns.swap(0, Ordering::Relaxed);
+                self.pace.rest(Duration::from_nanos(owed).min(WAIT_MAX));
+            }
+            return;
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Whatever levels there are, and in whatever pieces they are merged: at each read point that is
+//! pinned, or comes later, every key reads as before, and merging ends.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::*;
+use runstone_vfs::{MemVfs, Vfs};
+
+use super::choice::{Rules, choose};
+use super::edit;
+use super::merge::{Around, Merge};
+use super::unit::{self, Unit};
+use crate::clock::Entropy;
+use crate::codec::change::NEVER;
+use crate::levels::{Levels, LiveTable};
+use crate::place::Place;
+use crate::series::{Series, TablePlan};
+use crate::store::pins::{Pins, ReadPoint};
+use crate::sync::Arc;
+use crate::table::block::Stamp;
+use crate::table::writer::Shape;
+use crate::types::{PhysicalKey, RunId, TypeTag};
+
+#[derive(Debug)]
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn bytes16(&self) -> std::io::Result<[u8; 16]> {
+        Ok(u128::from(self.0.fetch_add(1, Ordering::Relaxed)).to_le_bytes())
+    }
+}
+
+fn place() -> Place {
+    let dir = MemVfs::new().open_dir(Path::new("/")).unwrap();
+    let lock = dir.create(Path::new("lock")).unwrap().id().unwrap();
+    Place::new(dir, Path::new("/db"), lock, Arc::new(Counting(AtomicU64::new(1))))
+}
+
+const PLAN: TablePlan = TablePlan {
+    store_id: [5; 16],
+    epoch: 1,
+    shape: Shape { block_bytes: 100, extent_bytes_min: 60, step_bytes: 100 },
+    table_bytes_max: 700,
+};
+
+fn key(n: u8) -> PhysicalKey {
+    PhysicalKey::new(RunId::from_bytes([n % 3; 16]), TypeTag::KV, &[n / 3, n])
+}
+
+/// A change of a key: when it expires, and how long its value is, if it has one.
+type Change = (u8, Option<u64>, Option<usize>);
+
+/// What a reader sees of a key: nothing, or a version.
+fn read(levels: &Levels, n: u8, point: ReadPoint) -> Option<u64> {
+    let row = levels.get(&key(n), point.version).unwrap()?;
+    (row.value.is_some() && point.now_ms < row.stamp.expiry_ms).then_some(row.stamp.version)
+}
+
+/// The time at which a version was written.
+const STEP_MS: u64 = 10;
+
+/// Levels of these changes, the first at the bottom; each change has the next version.
+fn build(place: &Place, flushes: &[Vec<Change>], number: &AtomicU64) -> (Levels, u64) {
+    let mut levels = Levels::default();
+    let mut version = 0;
+    for flush in flushes {
+        let mut entries = BTreeMap::new();
+        for (n, ttl_ms, length) in flush {
+            version += 1;
+            let time_ms = version * STEP_MS;
+            let expiry_ms = ttl_ms.map_or(NEVER, |ttl_ms| time_ms + ttl_ms);
+            let expiry_ms = if length.is_some() { expiry_ms } else { NEVER };
+            let order = (key(*n), u64::MAX - version);
+            entries.insert(order, (Stamp { version, time_ms, expiry_ms }, length));
+        }
+        let mut series = Series::new(PLAN);
+        let numbers = || number.fetch_add(1, Ordering::Relaxed);
+        for ((key, _), (stamp, length)) in entries {
+            let value = length.map(|length| vec![7; length]);
+            let value = value.as_deref().map(|bytes| (6, bytes));
+            series.add(place, &numbers, &key, stamp, value).unwrap();
+        }
+        let made = series.finish(place).unwrap();
+        levels = levels.with_flushed(made.into_iter().map(LiveTable::whole).collect());
+        levels.check().unwrap();
+    }
+    (levels, version)
+}
+
+fn entries(levels: &Levels) -> usize {
+    levels.tables().map(|live| usize::try_from(live.table.properties().entries).unwrap()).sum()
+}
+
+/// Merges until nothing is left to do; `looks` is called behind each edit.
+fn settle(
+    place: &Place,
+    mut levels: Levels,
+    (rules, pins): (Rules, &Pins),
+    number: &AtomicU64,
+    step_bytes: usize,
+    mut looks: impl FnMut(&Levels),
+) -> Levels {
+    let numbers = || number.fetch_add(1, Ordering::Relaxed);
+    for _ in 0..1000 {
+        let Some(job) = choose(&levels, &rules) else { return levels };
+        let next = match unit::plan(&levels, &job, PLAN.table_bytes_max, &rules) {
+            Unit::Nothing => panic!("a job without work: {job:?} {levels:?}"),
+            Unit::Move { level, tables } => edit::moved(&levels, &job, level, tables),
+            Unit::Merge { from } => {
+                let mut merge =
+                    Merge::new(&levels, job, from.clone(), rules.floor_ms, PLAN).unwrap();
+                let around = Around { place, numbers: &numbers, pins };
+                while !merge.step(step_bytes, around).unwrap() {}
+                let (made, upto) = merge.finish(place).unwrap();
+                let made = made.into_iter().map(LiveTable::whole).collect();
+                edit::merged(&levels, &job, &from, upto.as_ref(), made)
+            }
+        };
+        levels.check_successor(&next).unwrap();
+        looks(&next);
+        levels = next;
+    }
+    panic!("merging does not end: {levels:?}");
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let ttl = prop::option::weighted(0.2, 1..200u64);
+    (0..24u8, ttl, prop::option::weighted(0.7, prop::sample::select(vec![1usize, 20, 90])))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn merging_changes_no_answer_at_a_pin_or_later_and_ends(
+        flushes in prop::collection::vec(prop::collection::vec(change(), 1..30), 1..12),
+        pinned in prop::collection::vec((0..300u64, 0..50u64), 0..3),
+        levels_per_tier in 2..5usize,
+        floor in 0..40u64,
+        is_idle: bool,
+        step_bytes in prop::sample::select(vec![1usize, 100, 1 << 20]),
+    ) {
+        let (place, number) = (place(), AtomicU64::new(1));
+        let (levels, version) = build(&place, &flushes, &number);
+        let last_ms = version * STEP_MS;
+        // Times have not fallen since, and the present is behind the floor.
+        let point = |version: u64, later: u64| {
+            ReadPoint { version, now_ms: version * STEP_MS + later }
+        };
+        let pins = Pins::default();
+        let points: Vec<_> =
+            pinned.iter().map(|(at, later)| point(at % (version + 1), *later)).collect();
+        for point in &points {
+            pins.add(*point, 9).unwrap();
+        }
+        let floor_ms = (last_ms + 100).saturating_sub(floor * 10);
+        let rules = Rules { levels_per_tier, is_idle, floor_ms, oldest_pins: pins.oldest() };
+        let later = |n: u64| ReadPoint { version, now_ms: floor_ms.max(last_ms) + n * 30 };
+        let now = (0..4).map(later);
+        let points: Vec<_> = points.into_iter().chain(now).collect();
+        let answers = |levels: &Levels| -> Vec<_> {
+            let keys = (0..24).flat_map(|n| points.iter().map(move |point| (n, *point)));
+            keys.map(|(n, point)| read(levels, n, point)).collect()
+        };
+        let before = answers(&levels);
+        let settled = settle(&place, levels, (rules, &pins), &number, step_bytes, |levels| {
+            assert_eq!(answers(levels), before);
+        });
+        for live in settled.tables() {
+            live.table.verify(|violation| panic!("{violation}")).unwrap();
+        }
+        let tiers: BTreeMap<_, usize> = settled.0.iter().fold(BTreeMap::new(), |mut tiers, level| {
+            *tiers.entry(level.tier).or_default() += 1;
+            tiers
+        });
+        prop_assert!(tiers.values().all(|levels| *levels < levels_per_tier));
+        if is_idle && pinned.is_empty() {
+            // What nobody can see is gone, but for less than each table is cleaned for.
+            let keys: BTreeSet<_> = flushes.iter().flatten().map(|(n, ..)| *n).collect();
+            prop_assert!(entries(&settled) <= 2 * keys.len(), "{settled:?}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Which part of a job is next.
+//!
+//! A table that overlaps nothing in the job moves into the target as it is: what is written in the
+//! order of keys is never written again. Else a stretch of keys is merged, from the least that is
+//! left. Of the target nothing is touched that lies between.
+//!
+//! Invariants: a pure function; a stretch begins where no table of the target does so earlier and
+//! goes on behind it.
+
+use super::choice::{Job, Rules, is_stale};
+use crate::levels::{Level, Levels, LiveTable};
+use crate::sync::Arc;
+use crate::types::PhysicalKey;
+
+/// A table is worth being a table of its own from this share of the largest on.
+const MOVED_SHARE: u64 = 4;
+
+/// A part of a job, which ends with one edit of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// The first tables of this level go into the target.
+    Move { level: usize, tables: usize },
+    /// Everything from this key on is merged, up to where two tables have been written.
+    Merge { from: PhysicalKey },
+    /// There is nothing left to do.
+    Nothing,
+}
+
+/// Whether a table is so large that it is better left as it is.
+pub(super) fn is_worth_its_file(live: &LiveTable, table_bytes_max: u64) -> bool {
+    live.bytes().saturating_mul(MOVED_SHARE) >= table_bytes_max
+}
+
+/// Whether a table moves as it is, if it overlaps nothing.
+fn is_movable(live: &LiveTable, is_lowest: bool, table_bytes_max: u64, rules: &Rules) -> bool {
+    let properties = live.table.properties();
+    let holds_garbage = properties.tombstones > 0
+        || properties.entries > properties.keys
+        || properties.expiries_ms.0 <= rules.floor_ms;
+    is_worth_its_file(live, table_bytes_max) && !(is_lowest && holds_garbage)
+}
+
+fn first_of(level: &Level) -> Option<&PhysicalKey> {
+    level.tables.first().map(LiveTable::first)
+}
+
+/// The part that is next.
+pub(crate) fn plan(levels: &Levels, job: &Job, table_bytes_max: u64, rules: &Rules) -> Unit {
+    let Some(target) = levels.0.get(job.target) else { return Unit::Nothing };
+    if job.is_cleaning() {
+        let stale = target.tables.iter().find(|live| is_stale(live, rules));
+        return stale.map_or(Unit::Nothing, |live| Unit::Merge { from: live.first().clone() });
+    }
+    let joining = levels.0.get(job.highest..job.target).unwrap_or_default();
+    let firsts = joining.iter().enumerate();
+    let least = firsts.filter_map(|(nth, level)| Some((first_of(level)?, nth))).min();
+    let Some((least, nth)) = least else { return Unit::Nothing };
+    let is_lowest = job.is_lowest(levels);
+    let moves = |live: &&LiveTable| {
+        is_movable(live, is_lowest, table_bytes_max, rules)
+            && !overlaps_others(joining, nth, target, live)
+    };
+    let tables = joining.get(nth).map(|level| level.tables.iter().take_while(moves).count());
+    if let Some(tables) = tables.filter(|tables| *tables > 0) {
+        sometimes!("compaction/tables-moved");
+        return Unit::Move { level: job.highest + nth, tables };
+    }
+    // The target's table over that key is written again whole.
+    let over = target.tables.get(target.tables.partition_point(|live| live.last() < least));
+    let from = over.map_or(least, |live| live.first().min(least));
+    sometimes!("compaction/target-table-reached-into", from < least);
+    Unit::Merge { from: from.clone() }
+}
+
+/// Whether a table of one level of a job overlaps what is in the others.
+fn overlaps_others(joining: &[Arc<Level>], own: usize, target: &Level, live: &LiveTable) -> bool {
+    let (first, last) = (live.first(), live.last());
+    let others = joining.iter().enumerate().filter(|(nth, _)| *nth != own);
+    others.filter_map(|(_, level)| first_of(level)).any(|other| other <= last)
+        || !planted!(MovedIntoOverlap)
+            && target
+                .tables
+                .get(target.tables.partition_point(|other| other.last() < first))
+                .is_some_and(|other| other.first() <= last)
+}

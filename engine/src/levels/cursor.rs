@@ -1,0 +1,147 @@
+//! A place between two entries of a level, from where it is read in both directions.
+//!
+//! Invariants: it holds one block of one table; what a table no longer counts for is passed over,
+//! in both directions.
+
+use super::{Level, LiveTable};
+use crate::error::Result;
+use crate::sync::Arc;
+use crate::table::block::Entry;
+use crate::table::cursor::Cursor;
+use crate::table::reader::{Row, Table};
+use crate::types::PhysicalKey;
+
+/// A place between two entries.
+#[derive(Debug)]
+pub(crate) struct LevelCursor {
+    level: Arc<Level>,
+    /// The table that is read, by its place in the level.
+    at: Option<(usize, Cursor)>,
+}
+
+impl LevelCursor {
+    /// Before all entries.
+    pub(crate) fn new(level: &Arc<Level>) -> Self {
+        LevelCursor { level: Arc::clone(level), at: None }
+    }
+
+    /// Goes before the first entry whose key is at least this one; to the end if there is none.
+    ///
+    /// Errors: those of [`Cursor::seek`].
+    pub(crate) fn seek(&mut self, key: &PhysicalKey) -> Result<()> {
+        let nth = self.level.ending_before(key);
+        match self.level.tables.get(nth) {
+            Some(live) => {
+                let mut cursor = Cursor::new(&live.table);
+                cursor.seek(key.max(live.first()))?;
+                self.at = Some((nth, cursor));
+                Ok(())
+            }
+            None => self.seek_end(),
+        }
+    }
+
+    /// Goes behind all entries.
+    ///
+    /// Errors: those of [`Cursor::seek_end`].
+    pub(crate) fn seek_end(&mut self) -> Result<()> {
+        self.at = match self.level.tables.len().checked_sub(1) {
+            Some(last) => self.at_end_of(last)?,
+            None => None,
+        };
+        Ok(())
+    }
+
+    fn at_end_of(&self, nth: usize) -> Result<Option<(usize, Cursor)>> {
+        let Some(live) = self.level.tables.get(nth) else { return Ok(None) };
+        let mut cursor = Cursor::new(&live.table);
+        cursor.seek_end()?;
+        Ok(Some((nth, cursor)))
+    }
+
+    fn at_start_of(&self, nth: usize) -> Result<Option<(usize, Cursor)>> {
+        let Some(LiveTable { table, from }) = self.level.tables.get(nth) else { return Ok(None) };
+        let mut cursor = Cursor::new(table);
+        if let Some(from) = from.as_ref().filter(|_| !planted!(BoundForgottenByScan)) {
+            cursor.seek(from)?;
+        }
+        Ok(Some((nth, cursor)))
+    }
+
+    /// Passes the entry behind the place; `false` if there is none.
+    ///
+    /// Errors: those of [`Cursor::seek`].
+    pub(crate) fn advance(&mut self) -> Result<bool> {
+        if self.at.is_none() {
+            self.at = self.at_start_of(0)?;
+        }
+        loop {
+            let Some((nth, cursor)) = &mut self.at else { return Ok(false) };
+            if cursor.advance()? {
+                return Ok(true);
+            }
+            let next = *nth + 1;
+            match self.at_start_of(next)? {
+                None => return Ok(false),
+                next => self.at = next,
+            }
+        }
+    }
+
+    /// Passes the entry before the place; `false` if there is none.
+    ///
+    /// Errors: those of [`Cursor::seek`].
+    pub(crate) fn retreat(&mut self) -> Result<bool> {
+        loop {
+            let Some((nth, cursor)) = &mut self.at else { return Ok(false) };
+            let from = self.level.tables.get(*nth).and_then(|live| live.from.as_ref());
+            if cursor.retreat()? {
+                let counts = match from.filter(|_| !planted!(BoundForgottenBackward)) {
+                    Some(from) => cursor.behind()?.is_some_and(|entry| entry.key() >= *from),
+                    None => true,
+                };
+                if counts {
+                    return Ok(true);
+                }
+            }
+            let Some(before) = nth.checked_sub(1) else {
+                // It stays before what counts.
+                let first = *nth;
+                self.at = self.at_start_of(first)?;
+                return Ok(false);
+            };
+            self.at = self.at_end_of(before)?;
+        }
+    }
+
+    /// The entry that [`LevelCursor::advance`] has passed.
+    ///
+    /// Errors: those of [`Cursor::seek`].
+    pub(crate) fn before(&self) -> Result<Option<Entry<'_>>> {
+        self.at.as_ref().map_or(Ok(None), |(_, cursor)| cursor.before())
+    }
+
+    /// The entry that [`LevelCursor::retreat`] has passed.
+    ///
+    /// Errors: those of [`Cursor::seek`].
+    pub(crate) fn behind(&self) -> Result<Option<Entry<'_>>> {
+        self.at.as_ref().map_or(Ok(None), |(_, cursor)| cursor.behind())
+    }
+
+    /// An entry of where it stands, with its value.
+    ///
+    /// Errors: those of [`Table::row`].
+    pub(crate) fn row(&self, entry: &Entry<'_>) -> Result<Option<Row>> {
+        self.at.as_ref().map(|(_, cursor)| cursor.row(entry)).transpose()
+    }
+
+    /// The table that it reads, by its place in the level.
+    pub(crate) fn table(&self) -> Option<(usize, &Table)> {
+        self.at.as_ref().map(|(nth, cursor)| (*nth, cursor.table()))
+    }
+
+    /// What it reads.
+    pub(crate) fn level(&self) -> &Level {
+        &self.level
+    }
+}
