@@ -430,8 +430,8 @@ bugs! {
         "The manifest names a table that was merged in part as a whole one."
     R190 KeyInTwoTables
         "The versions of a key are split between two tables."
-    R191 FreeThoughOverlapped
-        "A table of the target is left as it is though another overlaps it."
+    R191 TargetNotReachedInto
+        "A merge begins in the middle of a table of the target, and loses what is before."
     R192 MergeOutputKept
         "Tables of a merge that failed are forgotten."
     ;

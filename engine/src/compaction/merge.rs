@@ -147,10 +147,7 @@ impl Merge {
         let Some(live) = live.filter(|_| target.head.as_ref() == Some(key)) else { return false };
         let overlaps = |source: &Source| source.head.as_ref().is_some_and(|key| key <= live.last());
         let is_large = is_worth_its_file(live, self.series.table_bytes_max());
-        self.from < *key
-            && live.first() == key
-            && is_large
-            && (!joining.iter().any(overlaps) || planted!(FreeThoughOverlapped))
+        self.from < *key && live.first() == key && is_large && !joining.iter().any(overlaps)
     }
 
     /// All versions of a key, the newest first.

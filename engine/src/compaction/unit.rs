@@ -67,6 +67,7 @@ pub(crate) fn plan(levels: &Levels, job: &Job, table_bytes_max: u64, rules: &Rul
     }
     // The target's table over that key is written again whole.
     let over = target.tables.get(target.tables.partition_point(|live| live.last() < least));
+    let over = over.filter(|_| !planted!(TargetNotReachedInto));
     let from = over.map_or(least, |live| live.first().min(least));
     sometimes!("compaction/target-table-reached-into", from < least);
     Unit::Merge { from: from.clone() }

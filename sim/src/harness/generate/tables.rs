@@ -22,6 +22,8 @@ const OPS_FEW: usize = 150;
 const LONG_FILE: u64 = 100_000;
 /// The bytes of a value of which few make a memtable.
 const LARGE: u32 = 400;
+/// Keys in the order of their bytes.
+const IN_ORDER: [u16; 12] = [5, 0, 3, 1, 2, 11, 4, 9, 10, 8, 6, 7];
 /// A batch of more changes than this is a flood.
 const FLOOD: usize = 30;
 
@@ -38,6 +40,15 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
     if case.ops.len() > OPS_FEW {
         case.options.flush_bytes = case.options.flush_bytes.max(1000);
     }
+    let is_wide = rng.chance(1, 3);
+    if is_wide {
+        // Tables of several keys, merged into more of them than an edit has.
+        case.options.flush_bytes = 1;
+        case.options.levels_per_tier = pick(rng, &[4, 5]);
+        case.options.table_bytes_max = 1500;
+        case.options.steps.merge_bytes = 4 << 20;
+        case.options.block_bytes = (pick(rng, &[200, 4096]), 4096);
+    }
     let is_flood = |op: &Op| matches!(op, Op::Batch { changes, .. } if changes.len() > FLOOD);
     if case.ops.iter().any(is_flood) {
         case.options.table_bytes_max = 1 << 20;
@@ -49,10 +60,12 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
         case.options.flush_bytes = case.options.flush_bytes.max(4000);
         case.options.table_bytes_max = 1 << 20;
     }
-    for _ in 0..pick(rng, &[0, 1, 2, 3]) {
+    for _ in 0..if is_wide { 2 } else { pick(rng, &[0, 1, 2, 3]) } {
         let flush_bytes = case.options.flush_bytes;
         let late = match case.world {
             World::Rot => whole(rng, flush_bytes),
+            _ if is_wide && rng.coin() => bounded(rng, &case.options),
+            _ if is_wide => deep(rng, &case.options),
             _ if rng.chance(2, 5) => merged(rng, &case.options),
             _ => late(rng, flush_bytes),
         };
@@ -135,6 +148,116 @@ fn merged(rng: &mut Rng, options: &CaseOptions) -> Vec<Op> {
     ops.push(Op::FreeDisk);
     if rng.coin() {
         ops.extend([Op::Get { run, key: 0 }, Op::ReadSnapshot { slot: 0 }]);
+    }
+    ops
+}
+
+/// Wide tables, one above the other, under a small one that deletes or overwrites the least keys of
+/// them: what the first stretch of their merge leaves is read, in each way.
+fn bounded(rng: &mut Rng, options: &CaseOptions) -> Vec<Op> {
+    let run = byte(rng, u64::from(RUNS));
+    let begin = ChangeSpec::Begin { run, parent: None, tags: 1 };
+    let mut ops = settled();
+    ops.push(Op::Write { change: begin, level: LevelSpec::Default });
+    let wide = options.levels_per_tier - 1;
+    let small = if options.flush_bytes == 1 { pick(rng, &[90, 110]) } else { LARGE };
+    let write = |change| Op::Write { change, level: LevelSpec::Default };
+    let value = |rng: &mut Rng, size| {
+        let salt = u32::try_from(rng.below(1000)).unwrap_or(0);
+        ValueSpec { kind: 8, size, salt }
+    };
+    for level in 0..wide {
+        for nth in 0..4 {
+            let key = IN_ORDER.into_iter().chain(13..24).nth(nth * wide + level).unwrap_or(0);
+            let ttl_ms = rng.chance(1, 4).then(|| pick(rng, &[1, 50]));
+            let value = value(rng, small);
+            ops.push(write(ChangeSpec::Put { run, key, value, ttl_ms }));
+        }
+        ops.push(Op::Maintain);
+    }
+    let keys = IN_ORDER.into_iter().take(wide);
+    if rng.chance(1, 3) {
+        ops.push(Op::Snapshot);
+    }
+    for key in keys.clone() {
+        ops.push(match rng.below(3) {
+            0 => write(ChangeSpec::Put { run, key, value: value(rng, 1), ttl_ms: None }),
+            _ => write(ChangeSpec::Delete { run, key }),
+        });
+    }
+    if rng.chance(1, 4) {
+        // Room for the flush, and perhaps not for the merge.
+        ops.push(Op::FillDisk { free: pick(rng, &[900, 1500, 2500]) });
+        ops.extend([Op::Maintain, Op::Maintain, Op::FreeDisk]);
+    }
+    ops.extend((0..pick(rng, &[1, 1, 2])).map(|_| Op::Maintain));
+    if rng.chance(1, 3) {
+        // Time passes that nothing makes durable.
+        ops.push(Op::Clock { wall_ms: -100_000, passes_ms: 60 });
+        ops.extend((0..pick(rng, &[1, 2])).map(|_| Op::Maintain));
+    }
+    match rng.below(4) {
+        0 => ops.push(Op::Reopen),
+        1 | 2 => {
+            let (kind, when) = (CrashKind::Power, When::Before);
+            let after_calls = u32::try_from(rng.below(6)).unwrap_or(0);
+            ops.push(Op::Crash { after_calls, when, kind, model: None, nested: vec![], rot: 0 });
+        }
+        _ => {}
+    }
+    ops.extend(keys.map(|key| Op::Get { run, key }));
+    let ends = u32::try_from(rng.below(1 << 32)).unwrap_or(0);
+    ops.push(Op::List { run, key: 0, len: 0, ends });
+    ops.push(Op::ReadSnapshot { slot: 0 });
+    ops
+}
+
+/// Until there is one level, as a rule.
+fn settled() -> Vec<Op> {
+    vec![Op::Maintain; 5]
+}
+
+/// A large level at the bottom, and small ones above that are merged without it: tombstones and what
+/// has expired hide what is in it, with and without a snapshot.
+fn deep(rng: &mut Rng, options: &CaseOptions) -> Vec<Op> {
+    let run = byte(rng, u64::from(RUNS));
+    let begin = ChangeSpec::Begin { run, parent: None, tags: 1 };
+    let write = |change| Op::Write { change, level: LevelSpec::Default };
+    let mut ops = vec![write(begin)];
+    for (nth, key) in IN_ORDER.into_iter().chain(13..24).enumerate() {
+        let value = ValueSpec { kind: 8, size: LARGE, salt: u32::try_from(nth).unwrap_or(0) };
+        ops.push(write(ChangeSpec::Put { run, key, value, ttl_ms: None }));
+    }
+    ops.extend(settled());
+    let levels = options.levels_per_tier * pick(rng, &[1, 1, 2]);
+    let pinned = rng.index(2 * levels);
+    for level in 0..levels {
+        if level == pinned {
+            ops.push(Op::Snapshot);
+        }
+        for _ in 0..pick(rng, &[1, 2, 3]) {
+            let key = IN_ORDER.get(rng.index(4)).copied().unwrap_or(0);
+            let value = ValueSpec { kind: 8, size: 1, salt: level.try_into().unwrap_or(0) };
+            let ttl_ms = (!rng.chance(1, 4)).then(|| pick(rng, &[1, 50]));
+            ops.push(write(match rng.below(3) {
+                0 => ChangeSpec::Delete { run, key },
+                _ => ChangeSpec::Put { run, key, value, ttl_ms },
+            }));
+        }
+        if rng.chance(1, 2) {
+            ops.push(Op::Clock { wall_ms: 0, passes_ms: 60 });
+        }
+        ops.push(Op::Maintain);
+    }
+    ops.push(Op::Maintain);
+    ops.extend((0..4).filter_map(|nth| Some(Op::Get { run, key: *IN_ORDER.get(nth)? })));
+    ops.push(Op::List { run, key: 0, len: 0, ends: 0 });
+    ops.push(Op::ReadSnapshot { slot: 0 });
+    if rng.coin() {
+        let (kind, when) = (CrashKind::Power, When::Before);
+        let after_calls = u32::try_from(rng.below(12)).unwrap_or(0);
+        ops.push(Op::Crash { after_calls, when, kind, model: None, nested: vec![], rot: 0 });
+        ops.push(Op::Maintain);
     }
     ops
 }
