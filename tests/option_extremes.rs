@@ -23,7 +23,7 @@ fn narrow(n: u64) -> usize {
 }
 
 /// Every number among the options, and how it is set.
-const NUMBERS: [(&str, Set); 36] = [
+const NUMBERS: [(&str, Set); 37] = [
     ("interval_ms", |o, n| {
         o.durability = DurabilityMode::Async { interval_ms: n };
     }),
@@ -70,6 +70,10 @@ const NUMBERS: [(&str, Set); 36] = [
     }),
     ("extent_bytes_min", |o, n| {
         o.extent_bytes_min = narrow(n);
+        o.flush_bytes = 1;
+    }),
+    ("block_cache_bytes_max", |o, n| {
+        o.block_cache_bytes_max = n;
         o.flush_bytes = 1;
     }),
     ("segment_bytes", |o, n| o.segment_bytes = n),

@@ -146,7 +146,7 @@ fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<Li
     };
     let TableEntry { number, salt, epoch, file_bytes, checksum, ref from } = *entry;
     let header = TableHeader { store_id, salt, number, epoch };
-    let table = Table::open(file, &path, &header, (file_bytes, checksum))?;
+    let table = Table::open(file, &path, &header, (file_bytes, checksum), &place.cache)?;
     Ok(LiveTable { table: Arc::new(table), from: from.clone() })
 }
 
@@ -155,7 +155,7 @@ fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<Li
 /// Errors: [`Error::Corruption`], [`Error::Io`].
 pub(crate) fn runs_of(level: &Arc<Level>, path: &Path) -> Result<Vec<SavedRun>> {
     let mut runs = Vec::new();
-    let mut cursor = LevelCursor::new(level);
+    let mut cursor = LevelCursor::aside(level);
     cursor.seek(&PhysicalKey::reserved(RUN_TAG, &[]))?;
     while cursor.advance()? {
         let Some(entry) = cursor.before()?.filter(|entry| (entry.run, entry.tag) == (0, RUN_TAG))

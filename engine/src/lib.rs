@@ -80,6 +80,7 @@ macro_rules! phase {
 }
 
 mod batch;
+mod cache;
 mod clock;
 mod codec;
 mod commit;

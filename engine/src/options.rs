@@ -159,6 +159,9 @@ pub struct Options {
     /// A block of a table is ended when it has so many bytes, at most 16 KiB: what a get reads from
     /// the disk.
     pub block_bytes: usize,
+    /// The most memory that blocks of tables take which were read, with their places; 0 reads each
+    /// from the operating system's cache each time.
+    pub block_cache_bytes_max: u64,
     /// A value of at least so many bytes stands in a table on its own, beside the blocks: who looks
     /// for another key does not read it.
     pub extent_bytes_min: usize,
@@ -233,6 +236,7 @@ impl Default for Options {
             levels_per_tier: 4,
             table_bytes_max: 32 << 20,
             block_bytes: 4 << 10,
+            block_cache_bytes_max: 64 << 20,
             extent_bytes_min: 4 << 10,
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use runstone_vfs::{Access, FileId, FileKind, Stat, Vfs, VfsFile};
 
+use crate::cache::BlockCache;
 use crate::clock::Entropy;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
@@ -34,6 +35,8 @@ pub(crate) struct Place {
     /// The file of the manifest in force, once there is one. Held while another takes its name.
     manifest: sync::Arc<sync::Mutex<Option<FileId>>>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// The blocks of its tables.
+    pub(crate) cache: sync::Arc<BlockCache>,
 }
 
 impl Place {
@@ -42,10 +45,12 @@ impl Place {
         path: &Path,
         lock: FileId,
         entropy: Arc<dyn Entropy>,
+        cache: BlockCache,
     ) -> Self {
         let file_bytes_max = dir.file_bytes_max();
         let (path, manifest) = (path.into(), sync::Arc::default());
-        Place { dir, path, file_bytes_max, lock, manifest, entropy }
+        let cache = sync::Arc::new(cache);
+        Place { dir, path, file_bytes_max, lock, manifest, entropy, cache }
     }
 
     /// The path of the directory, for messages.

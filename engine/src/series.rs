@@ -98,7 +98,7 @@ impl Series {
         let more = value.map_or(0, |(_, bytes)| bytes.len());
         if self.is_full_for(key, more) {
             sometimes!("series/another-table");
-            self.end_table()?;
+            self.end_table(place)?;
         }
         if self.current.is_none() {
             self.current = Some(self.begin_table(place, numbers)?);
@@ -147,7 +147,7 @@ impl Series {
         }
     }
 
-    fn end_table(&mut self) -> Outcome<()> {
+    fn end_table(&mut self, place: &Place) -> Outcome<()> {
         let Some(Current { header, path, file, writer }) = self.current.take() else {
             return Ok(());
         };
@@ -157,7 +157,7 @@ impl Series {
         let synced = if planted!(TableNotSynced) { Ok(()) } else { file.sync() };
         synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", &path, e)))?;
         // What cannot be read back is written again.
-        let table = Table::open(file, &path, &header, written.told());
+        let table = Table::open(file, &path, &header, written.told(), &place.cache);
         self.tables.push(Arc::new(table.map_err(WriteFailure::Refused)?));
         Ok(())
     }
@@ -167,7 +167,7 @@ impl Series {
     ///
     /// Errors: as [`Series::add`].
     pub(crate) fn finish(&mut self, place: &Place) -> Outcome<Vec<Arc<Table>>> {
-        self.end_table()?;
+        self.end_table(place)?;
         if !self.tables.is_empty() && !planted!(TableNamesNotSynced) {
             let synced = place.sync_names();
             synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", place.dir_path(), e)))?;

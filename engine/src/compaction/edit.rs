@@ -1,7 +1,7 @@
 //! The levels as they are when a part of a job is done.
 //!
 //! Invariants: pure functions; no key that counts is lost, none counts twice; levels that have
-//! become empty are gone, and the lowest that is left of a job joins none.
+//! become empty are gone.
 
 use super::choice::Job;
 use crate::levels::{Level, Levels, LiveTable};
@@ -73,15 +73,9 @@ fn edited(
         // Of that tier they are from the first edit on, so that others may follow above.
         let (joins, tier) = (nth != job.target, job.tier);
         let tables = tables(nth, &level.tables);
+        // The target goes last: a stretch that ends before all is merged has written something.
         if !tables.is_empty() {
             next.push(Arc::new(Level { tier, joins, tables }));
-        } else if nth == job.target && nth > job.highest {
-            // All of the target is gone: what is left of the job is merged into the next above.
-            sometimes!("compaction/target-emptied");
-            if let Some(above) = next.get_mut(job.highest..).and_then(<[_]>::last_mut) {
-                let tables = above.tables.clone();
-                *above = Arc::new(Level { tier: job.tier, joins: false, tables });
-            }
         }
     }
     Levels(next)

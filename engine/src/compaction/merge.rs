@@ -99,7 +99,7 @@ impl Merge {
     ) -> Result<Self> {
         phase!(Merge);
         let stretch = levels.0.get(job.highest..=job.target).unwrap_or_default();
-        let source = |level: &Arc<_>| Source::new(LevelCursor::new(level), &from);
+        let source = |level: &Arc<_>| Source::new(LevelCursor::aside(level), &from);
         let sources = stretch.iter().map(source).collect::<Result<_>>()?;
         Ok(Merge {
             job,

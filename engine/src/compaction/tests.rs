@@ -14,6 +14,7 @@ use super::choice::{Rules, choose};
 use super::edit;
 use super::merge::{Around, Merge};
 use super::unit::{self, Unit};
+use crate::cache::BlockCache;
 use crate::clock::Entropy;
 use crate::codec::change::NEVER;
 use crate::levels::{Levels, LiveTable};
@@ -37,7 +38,8 @@ impl Entropy for Counting {
 fn place() -> Place {
     let dir = MemVfs::new().open_dir(Path::new("/")).unwrap();
     let lock = dir.create(Path::new("lock")).unwrap().id().unwrap();
-    Place::new(dir, Path::new("/db"), lock, Arc::new(Counting(AtomicU64::new(1))))
+    let entropy = Arc::new(Counting(AtomicU64::new(1)));
+    Place::new(dir, Path::new("/db"), lock, entropy, BlockCache::new(2000))
 }
 
 const PLAN: TablePlan = TablePlan {

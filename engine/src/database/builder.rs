@@ -10,6 +10,7 @@ use super::entrance::{self, Permits};
 use super::planted::clean_up;
 use super::resume::resume;
 use super::{Core, Database, RecoveryReport};
+use crate::cache::BlockCache;
 use crate::clock::{Clock, EngineClock, Entropy};
 use crate::commit::bell::Bell;
 use crate::commit::gate::{Health, SyncGate};
@@ -377,7 +378,8 @@ impl Builder {
 
     fn place(&self, dir: Arc<dyn Vfs>, path: &Path, lock: &dyn VfsLock) -> Result<Place> {
         let id = lock.file().id().map_err(|e| Error::io("looking at", path.join(LOCK), e))?;
-        Ok(Place::new(dir, path, id, Arc::clone(&self.entropy)))
+        let cache = BlockCache::new(self.options.block_cache_bytes_max);
+        Ok(Place::new(dir, path, id, Arc::clone(&self.entropy), cache))
     }
 
     /// Why a directory without a lock file cannot be opened for reading.

@@ -17,12 +17,19 @@ pub(crate) struct LevelCursor {
     level: Arc<Level>,
     /// The table that is read, by its place in the level.
     at: Option<(usize, Cursor)>,
+    /// Blocks are kept in memory.
+    keeps: bool,
 }
 
 impl LevelCursor {
-    /// Before all entries.
+    /// Before all entries. What it reads is kept in memory for others.
     pub(crate) fn new(level: &Arc<Level>) -> Self {
-        LevelCursor { level: Arc::clone(level), at: None }
+        LevelCursor { level: Arc::clone(level), at: None, keeps: true }
+    }
+
+    /// The same, but what it reads is not kept.
+    pub(crate) fn aside(level: &Arc<Level>) -> Self {
+        LevelCursor { keeps: false, ..LevelCursor::new(level) }
     }
 
     /// Goes before the first entry whose key is at least this one; to the end if there is none.
@@ -32,7 +39,7 @@ impl LevelCursor {
         let nth = self.level.ending_before(key);
         match self.level.tables.get(nth) {
             Some(live) => {
-                let mut cursor = Cursor::new(&live.table);
+                let mut cursor = Cursor::new(&live.table, self.keeps);
                 cursor.seek(key.max(live.first()))?;
                 self.at = Some((nth, cursor));
                 Ok(())
@@ -54,14 +61,14 @@ impl LevelCursor {
 
     fn at_end_of(&self, nth: usize) -> Result<Option<(usize, Cursor)>> {
         let Some(live) = self.level.tables.get(nth) else { return Ok(None) };
-        let mut cursor = Cursor::new(&live.table);
+        let mut cursor = Cursor::new(&live.table, self.keeps);
         cursor.seek_end()?;
         Ok(Some((nth, cursor)))
     }
 
     fn at_start_of(&self, nth: usize) -> Result<Option<(usize, Cursor)>> {
         let Some(LiveTable { table, from }) = self.level.tables.get(nth) else { return Ok(None) };
-        let mut cursor = Cursor::new(table);
+        let mut cursor = Cursor::new(table, self.keeps);
         if let Some(from) = from.as_ref().filter(|_| !planted!(BoundForgottenByScan)) {
             cursor.seek(from)?;
         }

@@ -17,19 +17,21 @@ pub(crate) struct Cursor {
     block: Option<Loaded>,
     /// How many entries of it are before the place.
     at: usize,
+    /// Blocks are kept in memory.
+    keeps: bool,
 }
 
 #[derive(Debug)]
 struct Loaded {
     nth: usize,
     offset: u64,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
 }
 
 impl Cursor {
-    /// Before all entries.
-    pub(crate) fn new(table: &Arc<Table>) -> Self {
-        Cursor { table: Arc::clone(table), block: None, at: 0 }
+    /// Before all entries. What it reads is kept in memory for others, or not.
+    pub(crate) fn new(table: &Arc<Table>, keeps: bool) -> Self {
+        Cursor { table: Arc::clone(table), block: None, at: 0, keeps }
     }
 
     /// Goes before the first entry whose key is at least this one; to the end if there is none.
@@ -56,8 +58,14 @@ impl Cursor {
 
     fn load(&mut self, nth: usize) -> Result<()> {
         let index = self.table.index()?;
-        let (place, bytes) = self.table.block(&index, nth)?;
-        self.block = Some(Loaded { nth, offset: place.offset, bytes });
+        let (offset, bytes) = match self.keeps {
+            true => self.table.kept_block(&index, nth)?,
+            false => {
+                let (place, bytes) = self.table.block(&index, nth)?;
+                (place.offset, bytes.into())
+            }
+        };
+        self.block = Some(Loaded { nth, offset, bytes });
         self.at = 0;
         Ok(())
     }

@@ -16,6 +16,7 @@ use super::index::{Index, IndexBuilder};
 use super::properties::{FOOTER_BYTES, HEADER_BYTES, Properties, TableHeader};
 use super::reader::Table;
 use super::writer::{Shape, TableWriter};
+use crate::cache::BlockCache;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
@@ -83,11 +84,12 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<Vec<u8>> {
     // Whatever checksum its footer bears is the one that is asked for.
     let stored = bytes.get(bytes.len().checked_sub(FOOTER_BYTES)? + 48..)?.first_chunk()?;
     let told = (length, u32::from_le_bytes(*stored));
-    let table = Arc::new(Table::open(file, Path::new(FILE), &HEADER, told).ok()?);
+    let table = Table::open(file, Path::new(FILE), &HEADER, told, &Arc::new(BlockCache::new(500)));
+    let table = Arc::new(table.ok()?);
     for key in keys() {
         drop(table.get(&key, 3));
     }
-    let mut cursor = Cursor::new(&table);
+    let mut cursor = Cursor::new(&table, true);
     while cursor.next().ok()?.is_some() {}
     while cursor.prev().ok()?.is_some() {}
     Some(bytes.to_vec())

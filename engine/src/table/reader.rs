@@ -15,6 +15,7 @@ use super::properties::{
     FOOTER_BYTES, Footer, HEADER_BYTES, Part, Properties, TABLE_FORMAT, TableHeader, Unreadable,
 };
 use super::{filter, frame};
+use crate::cache::{BlockCache, Slots};
 use crate::codec::Malformed;
 use crate::codec::value::Stored;
 use crate::error::{Error, Result};
@@ -36,6 +37,8 @@ pub(crate) struct Table {
     filter: Box<[u8]>,
     /// Where the parts begin: blocks and extents end before.
     data_end: u64,
+    /// Blocks that are in memory.
+    slots: Option<Arc<Slots>>,
 }
 
 /// A version of a key, as it was read.
@@ -85,6 +88,7 @@ impl Table {
         path: &Path,
         header: &TableHeader,
         (file_bytes, checksum): (u64, u32),
+        cache: &Arc<BlockCache>,
     ) -> Result<Self> {
         let found = file.len().map_err(|e| Error::io("looking at", path, e))?;
         let least = (HEADER_BYTES + FOOTER_BYTES) as u64;
@@ -127,7 +131,7 @@ impl Table {
         let properties = part(footer.properties)?;
         let at = footer.properties.offset;
         let properties = Properties::decode(&properties).map_err(malformed(path, at))?;
-        Index::new(&index).map_err(malformed(path, footer.index.offset))?;
+        let blocks = Index::new(&index).map_err(malformed(path, footer.index.offset))?.len();
         Ok(Table {
             file,
             path: path.to_owned(),
@@ -139,6 +143,7 @@ impl Table {
             index: index.into(),
             filter: filter.into(),
             data_end: footer.index.offset,
+            slots: Slots::new(cache, blocks),
         })
     }
 
@@ -177,7 +182,20 @@ impl Table {
         Index::new(&self.index).map_err(malformed(&self.path, self.data_end))
     }
 
-    /// A block and where it stands.
+    /// A block and where it stands, from memory if it is there, and kept there if it is not.
+    pub(super) fn kept_block(&self, index: &Index<'_>, nth: usize) -> Result<(u64, Arc<[u8]>)> {
+        if let Some(bytes) = self.slots.as_ref().and_then(|slots| slots.get(nth)) {
+            return Ok((index.place(nth).map_or(0, |place| place.offset), bytes));
+        }
+        let (BlockPlace { offset, .. }, bytes) = self.block(index, nth)?;
+        let bytes = Arc::from(bytes);
+        if let Some(slots) = &self.slots {
+            slots.put(nth, &bytes);
+        }
+        Ok((offset, bytes))
+    }
+
+    /// A block as it stands in the file, and where.
     pub(super) fn block(&self, index: &Index<'_>, nth: usize) -> Result<(BlockPlace, Vec<u8>)> {
         let place = index.place(nth).ok_or_else(|| {
             let (expected, found) = ("a block that is in the index", format!("number {nth}"));
@@ -209,7 +227,7 @@ impl Table {
             if nth >= below && !index.begins_with(nth, key) {
                 break;
             }
-            let (BlockPlace { offset, .. }, bytes) = self.block(&index, nth)?;
+            let (offset, bytes) = self.kept_block(&index, nth)?;
             let block = Block::new(&bytes).map_err(malformed(&self.path, offset))?;
             match block.find(key, hash, version).map_err(malformed(&self.path, offset))? {
                 Found::Entry(entry) => return self.row(&entry, offset).map(Some),

@@ -13,6 +13,7 @@ use super::cursor::Cursor;
 use super::properties::TableHeader;
 use super::reader::{Row, Table};
 use super::writer::{Shape, TableWriter, WrittenTable};
+use crate::cache::BlockCache;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::error::{Error, Result};
@@ -50,11 +51,12 @@ fn write(model: &Model, shape: Shape) -> (MemVfs, WrittenTable) {
 
 fn open(vfs: &MemVfs, told: (u64, u32)) -> Result<Arc<Table>> {
     let file = vfs.open(Path::new(FILE), Access::Read).unwrap();
-    Table::open(file, Path::new(FILE), &HEADER, told).map(Arc::new)
+    let cache = Arc::new(BlockCache::new(2000));
+    Table::open(file, Path::new(FILE), &HEADER, told, &cache).map(Arc::new)
 }
 
 fn all(table: &Arc<Table>, from: Option<&PhysicalKey>) -> Result<Vec<(PhysicalKey, Row)>> {
-    let (mut cursor, mut rows) = (Cursor::new(table), Vec::new());
+    let (mut cursor, mut rows) = (Cursor::new(table, true), Vec::new());
     if let Some(key) = from {
         cursor.seek(key)?;
     }
@@ -72,7 +74,7 @@ fn row_of(table: &Arc<Table>, entry: &Entry<'_>) -> Result<Row> {
 
 /// The same, from the end to before a key.
 fn all_backward(table: &Arc<Table>, to: Option<&PhysicalKey>) -> Result<Vec<(PhysicalKey, Row)>> {
-    let (mut cursor, mut rows) = (Cursor::new(table), Vec::new());
+    let (mut cursor, mut rows) = (Cursor::new(table, true), Vec::new());
     match to {
         Some(key) => cursor.seek(key)?,
         None => cursor.seek_end()?,

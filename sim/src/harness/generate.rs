@@ -137,6 +137,7 @@ fn options(rng: &mut Rng) -> CaseOptions {
         table_bytes_max: 1 << 20,
         block_bytes: (4096, 4096),
         levels_per_tier: 4,
+        block_cache: 0,
         log_buffer_bytes_max: pick(rng, &[0, 300, 4096, 65_536]),
         group_commits_max: pick(
             rng,

@@ -34,6 +34,10 @@ fn blocks() -> (usize, usize) {
     (Options::default().block_bytes, Options::default().extent_bytes_min)
 }
 
+fn block_cache() -> u64 {
+    Options::default().block_cache_bytes_max
+}
+
 fn levels_per_tier() -> usize {
     Options::default().levels_per_tier
 }
@@ -82,6 +86,9 @@ pub struct CaseOptions {
     /// So many levels of tables become one.
     #[serde(default = "levels_per_tier")]
     pub levels_per_tier: usize,
+    /// Bytes of blocks in memory.
+    #[serde(default = "block_cache")]
+    pub block_cache: u64,
     /// Bytes of asynchronous commits in memory.
     pub log_buffer_bytes_max: u64,
     /// Commits of a group.
@@ -186,6 +193,7 @@ impl CaseOptions {
             block_bytes: self.block_bytes.0,
             extent_bytes_min: self.block_bytes.1,
             levels_per_tier: self.levels_per_tier,
+            block_cache_bytes_max: self.block_cache,
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,

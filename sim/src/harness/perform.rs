@@ -33,9 +33,12 @@ impl Runner<'_> {
     }
 
     /// Whether a message tells of a table that could not be read for a reason that the disk gave in
-    /// this operation. That is an error of a call: no call that fails changes a byte.
+    /// this operation, or ahead of it. That is an error of a call: no call that fails changes a
+    /// byte.
     pub(super) fn table_was_unreadable(&self, message: &str) -> bool {
-        let hits = self.disk.injected_since(self.faults_before_op);
+        // A scan that is open reads ahead, and tells of an error when it has come so far.
+        let was_ahead = message.starts_with("scan of run");
+        let hits = self.disk.injected_since(if was_ahead { 0 } else { self.faults_before_op });
         let is_read = |hit: &Injected| hit.kind == CallKind::Read;
         let tells = message.contains(".table") && !message.contains("orruption");
         tells && (self.disk.is_crashed() || hits.iter().any(is_read) || self.disk.has_bad_sectors())
