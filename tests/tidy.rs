@@ -77,8 +77,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "compaction",
         &[
-            "clock", "codec", "error", "failure", "levels", "names", "place", "series", "store",
-            "sync", "table", "types",
+            "cache", "clock", "codec", "error", "failure", "levels", "names", "place", "series",
+            "store", "sync", "table", "types",
         ],
     ),
     ("runs", &["codec", "error", "home", "sync", "types"]),
@@ -118,8 +118,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "recovery",
         &[
-            "clock", "codec", "effect", "error", "failure", "flush", "levels", "log", "manifest",
-            "names", "options", "place", "runs", "store", "sync", "types",
+            "cache", "clock", "codec", "effect", "error", "failure", "flush", "levels", "log",
+            "manifest", "names", "options", "place", "runs", "store", "sync", "types",
         ],
     ),
     ("fuzzing", &["codec", "log", "manifest", "options", "seal", "table", "types"]),
@@ -128,6 +128,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "database",
         &[
             "batch",
+            "cache",
             "clock",
             "codec",
             "commit",

@@ -2,8 +2,8 @@
 //!
 //! A table has a slot for each of its blocks, so that a hit costs no search, no block of another
 //! file can be taken for one of its own, and a table that goes takes its blocks along. Blocks are
-//! given up by CLOCK (Corbató, "A paging experiment with the Multics system", 1968): the hand passes
-//! over a slot that was hit since it came by last.
+//! given up by CLOCK (Corbató, "A paging experiment with the Multics system", 1968): the hand
+//! passes over a slot that was hit since it came by last.
 //!
 //! Invariants: slots and blocks together never have more bytes than the limit, room is made before
 //! a block is put in; which block goes depends on nothing but the calls.
@@ -80,8 +80,8 @@ impl BlockCache {
 }
 
 impl Slot {
-    /// Empties it, unless it was hit since the last time. Returns how many bytes that frees; 0 if it
-    /// was hit.
+    /// Empties it, unless it was hit since the last time. Returns how many bytes that frees; 0 if
+    /// it was hit.
     fn give_up(&self) -> u64 {
         if self.was_hit.swap(false, Ordering::AcqRel) {
             return 0;

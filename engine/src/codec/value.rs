@@ -52,6 +52,16 @@ impl Stored {
         Ok(Stored { kind, bytes: bytes.into() })
     }
 
+    /// The value, with the bytes of this one where it can.
+    ///
+    /// Error: as [`Stored::to_value`].
+    pub(crate) fn into_value(self) -> Result<Value, Malformed> {
+        match self.kind {
+            ValueKind::Bytes => Ok(Value::Bytes(self.bytes.into_vec())),
+            _ => self.to_value(),
+        }
+    }
+
     /// The value. A stored value was checked when it was made; should it be unreadable all
     /// the same, that is an error and never another value.
     pub(crate) fn to_value(&self) -> Result<Value, Malformed> {

@@ -4,6 +4,7 @@
 //! whatever is written meanwhile; it is lazy, reading a bounded chunk at a time under the
 //! store's read lock (`Steps` in the options); the two ends meet and never pass each other.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Bound;
 
@@ -68,16 +69,16 @@ impl RangeIter {
                 skips = false;
                 return true;
             }
-            if let Some((item, size)) = version.and_then(|version| item(key, version)) {
-                bytes += size;
-                chunk.push_back(item);
-            }
-            let more = chunk.len() < entries_max
+            let size = version.as_ref().and_then(|version| version.value.as_ref());
+            bytes += size.map_or(0, |value| value.bytes().len());
+            let is_shown = usize::from(size.is_some());
+            let more = chunk.len() + is_shown < entries_max
                 && bytes < steps.scan_bytes_max
                 && visits < steps.scan_visits_max;
             if !more {
-                last = Some(key.clone());
+                last = Some(key.clone().into_owned());
             }
+            chunk.extend(version.and_then(|version| item(key, version)));
             more
         });
         if let Err(error) = walked {
@@ -126,18 +127,21 @@ impl RangeIter {
     }
 }
 
-fn item(key: &PhysicalKey, version: &Version) -> Option<(Result<RangeItem>, usize)> {
-    let stored = version.value.as_ref()?;
-    let item = stored.to_value().map_err(|m| unreadable(key, m)).map(|value| {
-        let versioned = VersionedValue {
-            value,
-            version: version.version,
-            timestamp: Timestamp::from_millis(version.time_ms),
-            expires_at: expires_at(version),
-        };
-        (key.clone(), versioned)
-    });
-    Some((item, stored.bytes().len()))
+/// A version as a reader gets it: what was read for it alone is moved, what others read is copied.
+fn item(key: Cow<'_, PhysicalKey>, version: Cow<'_, Version>) -> Option<Result<RangeItem>> {
+    let (timestamp, expires_at) = (Timestamp::from_millis(version.time_ms), expires_at(&version));
+    let number = version.version;
+    let value = match version {
+        Cow::Borrowed(version) => version.value.as_ref()?.to_value(),
+        Cow::Owned(version) => version.value?.into_value(),
+    };
+    Some(match value {
+        Ok(value) => {
+            let value = VersionedValue { value, version: number, timestamp, expires_at };
+            Ok((key.into_owned(), value))
+        }
+        Err(m) => Err(unreadable(&key, m)),
+    })
 }
 
 impl Iterator for RangeIter {

@@ -155,6 +155,17 @@ impl LevelWalk {
         Ok(taken)
     }
 
+    /// The same, if the key is as wanted.
+    fn take_if(
+        &mut self,
+        is_wanted: impl FnOnce(&PhysicalKey) -> bool,
+    ) -> Result<Option<(PhysicalKey, Version)>> {
+        match &self.head {
+            Some((key, _)) if is_wanted(key) => self.take(),
+            _ => Ok(None),
+        }
+    }
+
     fn go_on(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
         if self.backward { self.retreat() } else { self.advance(passed) }
     }
@@ -207,6 +218,33 @@ impl LevelWalk {
     }
 }
 
+/// The level that has the first key of all, if no other has it, and the first key that another has,
+/// or the walk is to end with.
+fn alone<'a>(
+    chunks: &[Chunk],
+    levels: &'a mut [LevelWalk],
+    end: Option<&PhysicalKey>,
+    precedes: impl Fn(&PhysicalKey, &PhysicalKey) -> bool,
+) -> Option<(&'a mut LevelWalk, Option<PhysicalKey>)> {
+    let sooner = |a: &PhysicalKey, b: Option<&PhysicalKey>| b.is_none_or(|b| precedes(a, b));
+    let mut first: Option<(usize, &PhysicalKey)> = None;
+    let heads = chunks.iter().filter_map(|chunk| chunk.entries.front()).map(|(key, _)| key);
+    let mut second = end.into_iter().chain(heads).reduce(|a, b| if precedes(b, a) { b } else { a });
+    for (nth, level) in levels.iter().enumerate() {
+        let Some((key, _)) = &level.head else { continue };
+        let before = first.map(|(_, key)| key);
+        if sooner(key, before) {
+            let passed = before.filter(|passed| sooner(passed, second));
+            (first, second) = (Some((nth, key)), passed.or(second));
+        } else if sooner(key, second) {
+            second = Some(key);
+        }
+    }
+    let (nth, _) = first.filter(|(_, key)| sooner(key, second))?;
+    let second = second.cloned();
+    levels.get_mut(nth).map(|level| (level, second))
+}
+
 /// Merges chunks and levels, the newest first: visits each key that all of them have reached,
 /// with its newest version, until `visit` says `false`. Returns the key behind which the next
 /// chunks begin; `None` if there are none, or nothing more was asked for.
@@ -216,7 +254,7 @@ pub(super) fn merge(
     chunks: &mut [Chunk],
     levels: &mut [LevelWalk],
     backward: bool,
-    mut visit: impl FnMut(&PhysicalKey, &Version) -> bool,
+    mut visit: impl FnMut(PhysicalKey, Version) -> bool,
 ) -> Result<Option<PhysicalKey>> {
     let precedes = |a: &PhysicalKey, b: &PhysicalKey| if backward { a > b } else { a < b };
     let cuts = chunks.iter().filter_map(|chunk| chunk.cut.clone());
@@ -229,6 +267,16 @@ pub(super) fn merge(
         let Some(first) = first else { return Ok(end) };
         if end.as_ref().is_some_and(|end| precedes(end, &first)) && !planted!(WalkBeyondCut) {
             return Ok(end);
+        }
+        // Most often one level has many keys before any other has one.
+        if let Some((level, until)) = alone(chunks, levels, end.as_ref(), precedes) {
+            let is_before = |key: &PhysicalKey| until.as_ref().is_none_or(|u| precedes(key, u));
+            while let Some((key, version)) = level.take_if(is_before)? {
+                if !visit(key, version) {
+                    return Ok(None);
+                }
+            }
+            continue;
         }
         let mut newest = None;
         for chunk in &mut *chunks {
@@ -243,7 +291,7 @@ pub(super) fn merge(
                 newest = newest.or(entry);
             }
         }
-        if newest.is_some_and(|(key, version)| !visit(&key, &version)) {
+        if newest.is_some_and(|(key, version)| !visit(key, version)) {
             return Ok(None);
         }
     }

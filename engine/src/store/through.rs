@@ -4,6 +4,7 @@
 //! memtable, so that a reader sees a key in one of them, and in the order in which they hide each
 //! other.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
 use super::UnifiedStore;
@@ -81,12 +82,14 @@ impl UnifiedStore {
         bounds: Bounds<'_>,
         point: ReadPoint,
         backward: bool,
-        visit: impl FnMut(&PhysicalKey, Option<&Version>) -> bool,
+        mut visit: impl FnMut(Cow<'_, PhysicalKey>, Option<Cow<'_, Version>>) -> bool,
     ) -> Result<()> {
         let layers = self.inner.layers.read();
         let mut expired_ms = 0;
         let walked = if layers.below.is_empty() {
-            expired_ms = layers.memtable.walk(bounds, point, backward, visit);
+            expired_ms = layers.memtable.walk(bounds, point, backward, |key, version| {
+                visit(Cow::Borrowed(key), version.map(Cow::Borrowed))
+            });
             Ok(())
         } else {
             drop(layers);
@@ -106,7 +109,7 @@ impl UnifiedStore {
         point: ReadPoint,
         backward: bool,
         expired_ms: &mut u64,
-        mut visit: impl FnMut(&PhysicalKey, Option<&Version>) -> bool,
+        mut visit: impl FnMut(Cow<'_, PhysicalKey>, Option<Cow<'_, Version>>) -> bool,
     ) -> Result<()> {
         phase!(Lookup);
         let (version, keys_max) = (point.version, self.inner.steps.scan_entries_max);
@@ -136,7 +139,7 @@ impl UnifiedStore {
                     if !is_visible {
                         *expired_ms = version.expired_ms().max(*expired_ms);
                     }
-                    visit(key, is_visible.then_some(version))
+                    visit(Cow::Owned(key), is_visible.then_some(Cow::Owned(version)))
                 })?;
                 match next {
                     None => return Ok(()),

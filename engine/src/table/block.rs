@@ -127,6 +127,22 @@ fn section_end(fields: &[u8; SECTION_BYTES]) -> usize {
     usize::from(u16::from_le_bytes([low, high]))
 }
 
+/// What the head of a block says, once it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    len: usize,
+    sections: usize,
+    version: u64,
+    time_ms: u64,
+}
+
+impl Layout {
+    /// How many entries there are.
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+}
+
 /// A block that is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'a> {
@@ -156,6 +172,22 @@ impl<'a> Block<'a> {
             return Err(Malformed::new("a block whose sections hold its entries", "other numbers"));
         }
         Ok(block)
+    }
+
+    /// The same block once more, whose head was read.
+    pub(super) fn again(bytes: &'a [u8], layout: Layout) -> Self {
+        let Layout { len, sections: count, version, time_ms } = layout;
+        let rest = bytes.get(HEAD_BYTES..).unwrap_or_default();
+        let (sections, rest) = rest.split_at_checked(count * SECTION_BYTES).unwrap_or_default();
+        let (marks, rest) = rest.split_at_checked(len).unwrap_or_default();
+        let offsets = rest.get(..2 * len).unwrap_or_default();
+        let ((sections, _), (offsets, _)) = (sections.as_chunks(), offsets.as_chunks());
+        Block { bytes, len, sections, marks, offsets, version, time_ms }
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        let Block { len, sections, version, time_ms, .. } = *self;
+        Layout { len, sections: sections.len(), version, time_ms }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::block::{Block, Entry};
+use super::block::{Block, Entry, Layout};
 use super::reader::{Row, Table, malformed};
 use crate::error::Result;
 use crate::types::PhysicalKey;
@@ -26,6 +26,13 @@ struct Loaded {
     nth: usize,
     offset: u64,
     bytes: Arc<[u8]>,
+    layout: Layout,
+}
+
+impl Loaded {
+    fn read(&self) -> Block<'_> {
+        Block::again(&self.bytes, self.layout)
+    }
 }
 
 impl Cursor {
@@ -41,7 +48,7 @@ impl Cursor {
         let below = self.table.index()?.below(key);
         self.load(below.saturating_sub(1))?;
         if let Some(loaded) = &self.block {
-            let block = self.read(loaded)?;
+            let block = loaded.read();
             self.at = block.lower_bound(key).map_err(self.malformed(loaded))?;
         }
         Ok(())
@@ -52,7 +59,7 @@ impl Cursor {
     /// Errors: as [`Cursor::seek`].
     pub(crate) fn seek_end(&mut self) -> Result<()> {
         self.load(self.table.index()?.len().saturating_sub(1))?;
-        self.at = self.len()?;
+        self.at = self.len();
         Ok(())
     }
 
@@ -65,7 +72,9 @@ impl Cursor {
                 (place.offset, bytes.into())
             }
         };
-        self.block = Some(Loaded { nth, offset, bytes });
+        let block = Block::new(&bytes).map_err(malformed(self.table.path(), offset))?;
+        let layout = block.layout();
+        self.block = Some(Loaded { nth, offset, bytes, layout });
         self.at = 0;
         Ok(())
     }
@@ -74,21 +83,14 @@ impl Cursor {
         malformed(self.table.path(), loaded.offset)
     }
 
-    fn read<'b>(&self, loaded: &'b Loaded) -> Result<Block<'b>> {
-        Block::new(&loaded.bytes).map_err(self.malformed(loaded))
-    }
-
     /// How many entries the block has.
-    fn len(&self) -> Result<usize> {
-        match &self.block {
-            Some(loaded) => Ok(self.read(loaded)?.len()),
-            None => Ok(0),
-        }
+    fn len(&self) -> usize {
+        self.block.as_ref().map_or(0, |loaded| loaded.layout.len())
     }
 
     fn entry(&self, at: usize) -> Result<Option<Entry<'_>>> {
         let Some(loaded) = &self.block else { return Ok(None) };
-        self.read(loaded)?.entry(at).map(Some).map_err(self.malformed(loaded))
+        loaded.read().entry(at).map(Some).map_err(self.malformed(loaded))
     }
 
     /// Passes the entry behind the place; `false` if there is none.
@@ -98,7 +100,7 @@ impl Cursor {
         if self.block.is_none() {
             self.load(0)?;
         }
-        if self.at >= self.len()? {
+        if self.at >= self.len() {
             let next = self.block.as_ref().map_or(0, |loaded| loaded.nth + 1);
             if next >= self.table.index()?.len() {
                 return Ok(false);
@@ -119,7 +121,7 @@ impl Cursor {
                 return Ok(false);
             };
             self.load(nth)?;
-            self.at = self.len()?;
+            self.at = self.len();
         }
         self.at = self.at.saturating_sub(1);
         Ok(true)

@@ -100,9 +100,19 @@ impl PhysicalKey {
     /// Of a run id as a number, and a user key in two parts.
     pub(crate) fn from_parts(run: u128, tag: u8, prefix: &[u8], rest: &[u8]) -> Self {
         let run = RunId::from_bytes(run.to_be_bytes());
-        match prefix {
-            [] => Self::with_tag_byte(run, tag, rest),
-            _ => Self::with_tag_byte(run, tag, &[prefix, rest].concat()),
+        let length = prefix.len() + rest.len();
+        if prefix.is_empty() {
+            return Self::with_tag_byte(run, tag, rest);
+        }
+        // Most keys are short: no allocation.
+        let mut whole = [0; INLINE_BYTES];
+        match whole.get_mut(..length).and_then(|whole| whole.split_at_mut_checked(prefix.len())) {
+            Some((front, back)) => {
+                front.copy_from_slice(prefix);
+                back.copy_from_slice(rest);
+                Self::with_tag_byte(run, tag, whole.get(..length).unwrap_or_default())
+            }
+            None => Self::with_tag_byte(run, tag, &[prefix, rest].concat()),
         }
     }
 

@@ -219,8 +219,8 @@ fn settled() -> Vec<Op> {
     vec![Op::Maintain; 5]
 }
 
-/// A large level at the bottom, and small ones above that are merged without it: tombstones and what
-/// has expired hide what is in it, with and without a snapshot.
+/// A large level at the bottom, and small ones above that are merged without it: tombstones and
+/// what has expired hide what is in it, with and without a snapshot.
 fn deep(rng: &mut Rng, options: &CaseOptions) -> Vec<Op> {
     let run = byte(rng, u64::from(RUNS));
     let begin = ChangeSpec::Begin { run, parent: None, tags: 1 };
