@@ -1,0 +1,111 @@
+//! The engines: one file each, and the list of them.
+
+mod btree_map;
+mod heed;
+mod memory_copy;
+mod raw_log;
+mod redb;
+mod runstone;
+
+use anyhow::Result;
+
+use crate::engine::{Engine, Setup};
+
+/// The engine that the others are compared with.
+pub const SUBJECT: &str = "runstone";
+
+/// What an entry of the list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Runstone.
+    Subject,
+    /// An engine to compare with.
+    Peer,
+    /// What the machine does without an engine; never the best peer.
+    Limit,
+}
+
+/// An entry of the list.
+#[derive(Clone, Copy)]
+pub struct Spec {
+    /// As the report calls it.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// The packages whose versions the report names.
+    packages: &'static [&'static str],
+    /// Opens a store in a directory that exists.
+    pub open: fn(&Setup) -> Result<Box<dyn Engine>>,
+}
+
+/// All of them, in the order of the report's columns.
+pub const ALL: &[Spec] = &[
+    Spec { name: SUBJECT, kind: Kind::Subject, packages: &["runstone"], open: runstone::open },
+    Spec { name: "redb", kind: Kind::Peer, packages: &["redb"], open: redb::open },
+    Spec {
+        name: "heed",
+        kind: Kind::Peer,
+        packages: &["heed", "lmdb-master-sys"],
+        open: heed::open,
+    },
+    Spec { name: "raw log", kind: Kind::Limit, packages: &[], open: raw_log::open },
+    Spec { name: "BTreeMap", kind: Kind::Limit, packages: &[], open: btree_map::open },
+    Spec { name: "memcpy", kind: Kind::Limit, packages: &[], open: memory_copy::open },
+];
+
+impl Spec {
+    /// What was built, from the lock file, and what the library says of itself.
+    pub fn versions(&self) -> String {
+        let locked = self.packages.iter().filter_map(|package| {
+            let version = locked_version(package)?;
+            Some(format!("{package} {version}"))
+        });
+        let mut versions: Vec<String> = locked.collect();
+        if self.name == "heed" {
+            versions.push(::heed::lmdb_version().string.to_owned());
+        }
+        versions.join(", ")
+    }
+}
+
+/// The entry with a name.
+pub fn find(name: &str) -> Option<Spec> {
+    ALL.iter().copied().find(|spec| spec.name == name)
+}
+
+/// What an entry is; what is not in this build counts as a peer.
+pub fn kind(name: &str) -> Kind {
+    find(name).map_or(Kind::Peer, |spec| spec.kind)
+}
+
+/// The version of a package in the lock file that this was built with.
+fn locked_version(package: &str) -> Option<&'static str> {
+    let lock = include_str!("../../Cargo.lock");
+    let entry = lock
+        .split("[[package]]")
+        .find(|entry| entry.lines().any(|line| line == format!("name = \"{package}\"")))?;
+    let line = entry.lines().find_map(|line| line.strip_prefix("version = \""))?;
+    Some(line.trim_end_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_that_is_named_is_in_the_lock_file() {
+        for spec in ALL {
+            for package in spec.packages {
+                assert!(locked_version(package).is_some(), "{package}");
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_one_subject_and_no_name_twice() {
+        assert_eq!(ALL.iter().filter(|spec| spec.kind == Kind::Subject).count(), 1);
+        for spec in ALL {
+            assert_eq!(ALL.iter().filter(|other| other.name == spec.name).count(), 1);
+        }
+    }
+}
