@@ -100,7 +100,7 @@ impl Keys {
                 key[20..28].copy_from_slice(&mix(number ^ 0x6b65_7973).to_be_bytes());
                 key[28..].copy_from_slice(&(mix(number) as u32).to_be_bytes());
             }
-            Order::Time => key[24..].copy_from_slice(&(within % GROUP << 1).to_be_bytes()),
+            Order::Time => key[24..].copy_from_slice(&((within % GROUP) << 1).to_be_bytes()),
         }
         // The last bit belongs to the keys that are never written.
         key[31] &= !1;

@@ -48,6 +48,9 @@ enum Command {
     /// One workload with one engine; what the parent runs.
     #[command(hide = true)]
     Child(ChildArgs),
+    /// Loads a store and waits to be killed; what the workload `reopen` runs.
+    #[command(hide = true)]
+    Loader(ChildArgs),
 }
 
 #[derive(Args)]
@@ -77,7 +80,7 @@ struct AllArgs {
     #[arg(long, default_value_t = 600)]
     limit: u64,
     /// A cgroup of the caller's, with its own memory limit, that the children of the workload
-    /// larger-than-memory join.
+    /// large join.
     #[arg(long, value_name = "DIR")]
     cgroup: Option<PathBuf>,
 }
@@ -102,6 +105,7 @@ fn main() -> Result<()> {
         Command::Report { dir } => report::write(&dir),
         Command::List => list(),
         Command::Child(args) => child(&args),
+        Command::Loader(args) => workloads::loader(&context(&args)?),
     }
 }
 
@@ -152,11 +156,14 @@ fn child(args: &ChildArgs) -> Result<()> {
     if let Some(cgroup) = &args.cgroup {
         machine::join_cgroup(cgroup)?;
     }
-    let context = workloads::Context {
+    let workload = workloads::find(&args.workload).context("no such workload")?;
+    workloads::run(&context(args)?, &workload)
+}
+
+fn context(args: &ChildArgs) -> Result<workloads::Context> {
+    Ok(workloads::Context {
         spec: adapters::find(&args.engine).context("no such engine")?,
         dir: args.dir.clone(),
         sizes: serde_json::from_str(&args.sizes)?,
-    };
-    let workload = workloads::find(&args.workload).context("no such workload")?;
-    workloads::run(&context, &workload)
+    })
 }

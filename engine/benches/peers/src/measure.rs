@@ -1,8 +1,9 @@
 //! Time taken by operations: threads, chunks, histograms.
 //!
-//! A worker prepares a few hundred operations, then runs them under the clock, and so on: what
-//! making keys and values costs is in no figure. The rate of a worker is its operations over the
-//! sum of its timed chunks; that of several is the sum of theirs.
+//! Operations are prepared before the clock runs: what making keys and values costs is in no
+//! figure. The rate of one worker is its operations over the sum of its timed chunks. That of
+//! several, which prepare everything before they begin, is the operations of all over the time
+//! from the first beginning to the last end.
 
 use std::sync::{Barrier, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use anyhow::{Result, anyhow};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// How many operations are prepared at once.
+/// How many operations are prepared at once, where it would take too much memory to prepare all.
 pub const CHUNK: u64 = 256;
 
 /// Percentiles of the time of one operation, in nanoseconds.
@@ -34,6 +35,8 @@ pub struct Latency {
 pub struct Timer {
     histogram: Histogram<u64>,
     busy: Duration,
+    /// The first beginning and the last end.
+    span: Option<(Instant, Instant)>,
     operations: u64,
     /// Every so many operations one is timed by itself.
     every: u64,
@@ -46,6 +49,7 @@ impl Timer {
         Ok(Timer {
             histogram: histogram()?,
             busy: Duration::ZERO,
+            span: None,
             operations: 0,
             every: every.max(1),
         })
@@ -68,7 +72,9 @@ impl Timer {
             }
             self.operations += 1;
         }
-        self.busy += start.elapsed();
+        let end = Instant::now();
+        self.busy += end - start;
+        self.span = Some((self.span.map_or(start, |(first, _)| first), end));
         Ok(())
     }
 
@@ -118,7 +124,18 @@ impl Timing {
         for timer in timers {
             histogram.add(&timer.histogram)?;
         }
-        Ok(Timing { rate: timers.iter().map(Timer::rate).sum(), latency: latency(&histogram) })
+        let rate = match timers {
+            [one] => one.rate(),
+            _ => {
+                let spans = || timers.iter().filter_map(|timer| timer.span);
+                let first = spans().map(|(start, _)| start).min();
+                let last = spans().map(|(_, end)| end).max();
+                let time = first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first);
+                let operations: u64 = timers.iter().map(|timer| timer.operations).sum();
+                operations as f64 / time.as_secs_f64().max(1e-9)
+            }
+        };
+        Ok(Timing { rate, latency: latency(&histogram) })
     }
 }
 
@@ -133,14 +150,14 @@ pub fn share(count: u64, workers: usize, index: usize) -> std::ops::Range<u64> {
 pub fn workers<S>(
     count: usize,
     prepare: impl Fn(usize) -> Result<S> + Sync,
-    work: impl Fn(usize, S) -> Result<Timer> + Sync,
+    work: impl Fn(S) -> Result<Timer> + Sync,
 ) -> Result<Timing> {
     let barrier = Barrier::new(count);
     let one = |index| {
         let prepared = prepare(index);
         // Whoever failed waits too, or the others would wait for ever.
         barrier.wait();
-        work(index, prepared?)
+        work(prepared?)
     };
     let timers = std::thread::scope(|scope| {
         let one = &one;
@@ -189,22 +206,32 @@ mod tests {
         let mut timer = Timer::new(16).unwrap();
         let mut ran = 0;
         for _ in 0..2 {
-            timer.chunk(0..100, |_| Ok(ran += 1)).unwrap();
+            let mut count = |_| {
+                ran += 1;
+                Ok(())
+            };
+            timer.chunk(0..100, &mut count).unwrap();
         }
         assert_eq!((ran, timer.operations), (200, 200));
         assert_eq!(timer.latency().unwrap().samples, 13);
     }
 
     #[test]
-    fn rates_add_up_and_histograms_are_merged() {
-        let timer = |operations, seconds| {
+    fn several_workers_are_timed_from_the_first_beginning_to_the_last_end() {
+        let zero = Instant::now();
+        let at = |seconds| zero + Duration::from_secs(seconds);
+        let timer = |operations, start, end| {
             let mut timer = Timer::new(1).unwrap();
-            timer.histogram.saturating_record(seconds * 1_000_000_000);
-            Timer { operations, busy: Duration::from_secs(seconds), ..timer }
+            timer.histogram.saturating_record(1000);
+            let (busy, span) = (at(end) - at(start), Some((at(start), at(end))));
+            Timer { operations, busy, span, ..timer }
         };
-        let timing = Timing::merge(&[timer(100, 1), timer(100, 2)]).unwrap();
-        assert!((timing.rate - 150.0).abs() < 1e-9);
+        // One after the other, as on a machine with one core: no faster than one alone.
+        let timing = Timing::merge(&[timer(100, 0, 1), timer(100, 1, 2)]).unwrap();
+        assert!((timing.rate - 100.0).abs() < 1e-9);
         assert_eq!(timing.latency.unwrap().samples, 2);
+        let alone = Timing::merge(&[timer(100, 1, 2)]).unwrap();
+        assert!((alone.rate - 100.0).abs() < 1e-9);
     }
 
     #[test]
@@ -217,11 +244,11 @@ mod tests {
 
     #[test]
     fn an_error_or_a_panic_of_one_worker_is_the_error_of_all() {
-        let prepare = |index| if index == 1 { Err(anyhow!("no room")) } else { Ok(()) };
-        let error = workers(3, prepare, |_, ()| Timer::new(1)).unwrap_err();
+        let prepare = |index| if index == 1 { Err(anyhow!("no room")) } else { Ok(index) };
+        let error = workers(3, prepare, |_| Timer::new(1)).unwrap_err();
         assert_eq!(error.to_string(), "no room");
-        let work = |index, ()| if index == 2 { panic!("bad page") } else { Timer::new(1) };
-        let error = workers(3, |_| Ok(()), work).unwrap_err();
+        let work = |index| if index == 2 { panic!("bad page") } else { Timer::new(1) };
+        let error = workers(3, Ok, work).unwrap_err();
         assert_eq!(error.to_string(), "a worker panicked: bad page");
     }
 }

@@ -116,6 +116,20 @@ struct Told {
     end: String,
 }
 
+impl Told {
+    /// A store may be opened several times; what differs is told in the order of the openings.
+    fn add_settings(&mut self, settings: BTreeMap<String, String>) {
+        for (name, value) in settings {
+            let values = self.settings.entry(name).or_default();
+            if values.is_empty() {
+                *values = value;
+            } else if !values.split("; then ").any(|known| known == value) {
+                *values = format!("{values}; then {value}");
+            }
+        }
+    }
+}
+
 /// Hears a child to its end, or to the end of its time.
 fn listen(mut child: Child, limit: Duration) -> Result<Told> {
     let stdout = child.stdout.take().context("no output")?;
@@ -161,7 +175,7 @@ fn hear(lines: &Receiver<String>, deadline: Instant, told: &mut Told) -> bool {
             Err(RecvTimeoutError::Timeout) => return false,
         };
         match serde_json::from_str(&line) {
-            Ok(Line::Settings(settings)) => told.settings.extend(settings),
+            Ok(Line::Settings(settings)) => told.add_settings(settings),
             // The first word counts: a workload that fails ends the rows that it did not reach.
             Ok(Line::Row { row, ending }) => {
                 told.rows.entry(row).or_insert(ending);
@@ -223,6 +237,15 @@ mod tests {
         let told = listen(shell(&script), Duration::from_millis(300)).unwrap();
         assert!(start.elapsed() < Duration::from_secs(30));
         assert!(matches!(told.rows["a"], Ending::Measured(_)));
+    }
+
+    #[test]
+    fn settings_of_several_openings_are_all_kept() {
+        let mut told = Told::default();
+        for value in ["None", "Immediate", "None"] {
+            told.add_settings([("durability".to_owned(), value.to_owned())].into());
+        }
+        assert_eq!(told.settings["durability"], "None; then Immediate");
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Sizes {
     pub large_cache_mib: u64,
     /// The size at which an engine flushes its memtable.
     pub buffer_mib: u64,
+    /// The same for the store that is larger than memory.
+    pub large_buffer_mib: u64,
 }
 
 impl Default for Sizes {
@@ -59,6 +61,7 @@ impl Default for Sizes {
             cache_mib: 256,
             large_cache_mib: 64,
             buffer_mib: 64,
+            large_buffer_mib: 64,
         }
     }
 }
@@ -83,6 +86,8 @@ impl Sizes {
             cache_mib: 64,
             large_cache_mib: 4,
             buffer_mib: 64,
+            // A memtable of the usual size would hold all of it.
+            large_buffer_mib: 1,
         }
     }
 

@@ -1,11 +1,18 @@
 //! The engines: one file each, and the list of them.
 
 mod btree_map;
+mod canopydb;
+mod fjall;
 mod heed;
 mod memory_copy;
 mod raw_log;
 mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 mod runstone;
+mod sled;
+mod sqlite;
+mod surrealkv;
 
 use anyhow::Result;
 
@@ -38,20 +45,38 @@ pub struct Spec {
     pub open: fn(&Setup) -> Result<Box<dyn Engine>>,
 }
 
-/// All of them, in the order of the report's columns.
+const fn entry(
+    name: &'static str,
+    kind: Kind,
+    packages: &'static [&'static str],
+    open: fn(&Setup) -> Result<Box<dyn Engine>>,
+) -> Spec {
+    Spec { name, kind, packages, open }
+}
+
+/// All of them, in the order of the report.
 pub const ALL: &[Spec] = &[
-    Spec { name: SUBJECT, kind: Kind::Subject, packages: &["runstone"], open: runstone::open },
-    Spec { name: "redb", kind: Kind::Peer, packages: &["redb"], open: redb::open },
-    Spec {
-        name: "heed",
-        kind: Kind::Peer,
-        packages: &["heed", "lmdb-master-sys"],
-        open: heed::open,
-    },
-    Spec { name: "raw log", kind: Kind::Limit, packages: &[], open: raw_log::open },
-    Spec { name: "BTreeMap", kind: Kind::Limit, packages: &[], open: btree_map::open },
-    Spec { name: "memcpy", kind: Kind::Limit, packages: &[], open: memory_copy::open },
+    entry(SUBJECT, Kind::Subject, &["runstone"], runstone::open),
+    entry("redb", Kind::Peer, &["redb"], redb::open),
+    entry("fjall", Kind::Peer, &["fjall", "lsm-tree"], fjall::open),
+    entry("heed", Kind::Peer, &["heed", "lmdb-master-sys"], heed::open),
+    entry("canopydb", Kind::Peer, &["canopydb"], canopydb::open),
+    entry("sled", Kind::Peer, &["sled"], sled::open),
+    entry("surrealkv", Kind::Peer, &["surrealkv"], surrealkv::open),
+    entry("sqlite", Kind::Peer, &["rusqlite", "libsqlite3-sys"], sqlite::open),
+    entry("rocksdb", Kind::Peer, &["rocksdb", "librocksdb-sys"], rocksdb_open),
+    entry("raw log", Kind::Limit, &[], raw_log::open),
+    entry("BTreeMap", Kind::Limit, &[], btree_map::open),
+    entry("memcpy", Kind::Limit, &[], memory_copy::open),
 ];
+
+#[cfg(feature = "rocksdb")]
+use rocksdb::open as rocksdb_open;
+
+#[cfg(not(feature = "rocksdb"))]
+fn rocksdb_open(_: &Setup) -> Result<Box<dyn Engine>> {
+    crate::engine::not_there("built without the feature rocksdb")
+}
 
 impl Spec {
     /// What was built, from the lock file, and what the library says of itself.
@@ -61,8 +86,10 @@ impl Spec {
             Some(format!("{package} {version}"))
         });
         let mut versions: Vec<String> = locked.collect();
-        if self.name == "heed" {
-            versions.push(::heed::lmdb_version().string.to_owned());
+        match self.name {
+            "heed" => versions.push(::heed::lmdb_version().string.to_owned()),
+            "sqlite" => versions.push(format!("SQLite {}", rusqlite::version())),
+            _ => {}
         }
         versions.join(", ")
     }

@@ -88,7 +88,7 @@ impl RawLog {
 
     fn write_pending(&self, state: &mut State) -> Result<()> {
         let needed = state.end + state.pending.len() as u64;
-        while state.zeros_end < needed {
+        while self.level == Level::Sync && state.zeros_end < needed {
             self.file.write_all_at(&vec![0; AHEAD_BYTES as usize], state.zeros_end)?;
             state.zeros_end += AHEAD_BYTES;
         }
@@ -103,7 +103,7 @@ impl Engine for RawLog {
     fn settings(&self) -> Vec<Setting> {
         vec![
             ("record", "144 bytes: a header of 12, key, value".to_owned()),
-            ("ahead", format!("zeros, {AHEAD_BYTES} bytes at a time")),
+            ("ahead", format!("where it is synced: zeros, {AHEAD_BYTES} bytes at a time")),
             ("sync", "fdatasync, shared by the threads that wait".to_owned()),
         ]
     }

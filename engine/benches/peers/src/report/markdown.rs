@@ -70,8 +70,8 @@ fn details(row: &Row) -> String {
                     format_args!(
                         "| {engine} | {} | {} | {} | {times} | {} |",
                         figure(measured),
-                        number(measured.min),
-                        number(measured.max),
+                        amount(measured.min, &measured.unit),
+                        amount(measured.max, &measured.unit),
                         also.join(", ")
                     ),
                 );
@@ -117,7 +117,7 @@ fn setting(head: &Head, records: &[Record], table: &Table) -> String {
         line(&mut out, format_args!("- {name}: {value}"));
     }
     let cgroup = head.cgroup.as_deref().unwrap_or("none: the page cache was not bounded");
-    line(&mut out, format_args!("- memory limit of larger-than-memory: {cgroup}"));
+    line(&mut out, format_args!("- memory limit of the workload large: {cgroup}"));
     let sizes = serde_json::to_string(&head.sizes).unwrap_or_default();
     line(&mut out, format_args!("- sizes: `{sizes}`"));
     out
@@ -141,9 +141,17 @@ fn short(cell: &Cell) -> String {
 
 fn figure(measured: &Measured) -> String {
     match measured.unit.as_str() {
-        "s" => time(measured.median * 1e9),
-        "bytes" => bytes(measured.median),
-        unit => format!("{} {unit}", number(measured.median)),
+        unit @ ("s" | "bytes") => amount(measured.median, unit),
+        unit => format!("{} {unit}", amount(measured.median, unit)),
+    }
+}
+
+/// A figure; a rate without its unit.
+fn amount(value: f64, unit: &str) -> String {
+    match unit {
+        "s" => time(value * 1e9),
+        "bytes" => bytes(value),
+        _ => number(value),
     }
 }
 

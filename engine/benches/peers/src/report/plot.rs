@@ -47,21 +47,27 @@ fn inner(table: &Table, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         .draw()?;
     chart.draw_series(LineSeries::new([(1.0, -0.5), (1.0, last)], BLACK.stroke_width(2)))?;
 
+    let mut has_legend_of_limits = false;
     for (index, engine) in table.engines.iter().enumerate() {
-        if engine == SUBJECT {
-            continue;
-        }
-        let is_limit = adapters::kind(engine) == Kind::Limit;
-        let (red, green, blue) = Palette99::COLORS[index % Palette99::COLORS.len()];
-        let color = if is_limit { RGBColor(150, 150, 150) } else { RGBColor(red, green, blue) };
         let dots = rows.iter().enumerate().filter_map(|(at, row)| {
             let ratio = row.measured(engine)?.ratio(row.measured(SUBJECT)?);
             Some((ratio.clamp(1.0 / RATIO_MAX, RATIO_MAX), at as f64))
         });
-        // Limits of the machine are small dots; engines are large ones.
+        let dots: Vec<(f64, f64)> = dots.collect();
+        if engine == SUBJECT || dots.is_empty() {
+            continue;
+        }
+        // Limits of the machine are small and grey; which is which, the table says.
+        let is_limit = adapters::kind(engine) == Kind::Limit;
+        let (red, green, blue) = Palette99::COLORS[index % Palette99::COLORS.len()];
+        let color = if is_limit { RGBColor(150, 150, 150) } else { RGBColor(red, green, blue) };
         let size = if is_limit { 3 } else { 5 };
-        let series = chart.draw_series(dots.map(|at| Circle::new(at, size, color.filled())))?;
-        series.label(engine).legend(move |at| Circle::new(at, size, color.filled()));
+        let circle = move |at| Circle::new(at, size, color.filled());
+        let series = chart.draw_series(dots.into_iter().map(circle))?;
+        if !is_limit || !std::mem::replace(&mut has_legend_of_limits, is_limit) {
+            let label = if is_limit { "limits of the machine" } else { engine };
+            series.label(label).legend(move |at| Circle::new(at, size, color.filled()));
+        }
     }
     chart
         .configure_series_labels()

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{Context, rate, touch};
 use crate::data::{Key, Keys, Order, mix};
-use crate::measure::{CHUNK, Timer, share, workers};
+use crate::measure::{Timer, share, workers};
 use crate::outcome::Figures;
 
 /// Gets of keys that are there, or of keys that are not; each sees the latest state.
@@ -15,26 +15,23 @@ pub fn gets(context: &Context, hit: bool, threads: usize, order: Order) -> Resul
     let engine = context.loaded(&keys, threads)?;
     let timing = workers(
         threads,
-        |_| Ok(()),
-        |index, ()| {
+        |index| {
+            let gets = share(context.sizes.gets, threads, index).map(|turn| {
+                let turn = mix(turn) % keys.count();
+                if hit { keys.at(turn) } else { keys.missing(turn) }
+            });
+            Ok(gets.collect::<Vec<Key>>())
+        },
+        |gets| {
             let mut session = engine.session()?;
             let mut timer = Timer::new(16)?;
-            let mut turns = share(context.sizes.gets, threads, index);
-            let mut chunk: Vec<Key> = Vec::with_capacity(CHUNK as usize);
-            while !turns.is_empty() {
-                chunk.clear();
-                chunk.extend(turns.by_ref().take(CHUNK as usize).map(|turn| {
-                    let turn = mix(turn) % keys.count();
-                    if hit { keys.at(turn) } else { keys.missing(turn) }
-                }));
-                timer.chunk(&chunk, |key| {
-                    let found = session.get(key, &mut |value| {
-                        black_box(touch(value));
-                    })?;
-                    ensure!(found == hit, "wrong data: found is {found}, not {hit}");
-                    Ok(())
+            timer.chunk(&gets, |key| {
+                let found = session.get(key, &mut |value| {
+                    black_box(touch(value));
                 })?;
-            }
+                ensure!(found == hit, "wrong data: found is {found}, not {hit}");
+                Ok(())
+            })?;
             Ok(timer)
         },
     )?;

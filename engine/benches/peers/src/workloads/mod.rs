@@ -1,16 +1,23 @@
 //! The workloads: what is done, under which names. One child process does one of them with one
 //! engine, in a directory of its own.
 
+mod churn;
 mod gets;
+mod large;
 mod puts;
+mod redb_steps;
+mod reopen;
 mod scans;
+mod ycsb;
+
+pub use reopen::loader;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::adapters::Spec;
-use crate::data::{Key, Keys, Order, VALUE_BYTES, value};
+use crate::data::{Keys, Order, value};
 use crate::engine::{Change, Direction, Engine, Level, NotThere, Session, Setup};
 use crate::measure::Timing;
 use crate::outcome::{Ending, Figures, Line};
@@ -27,10 +34,18 @@ pub enum Work {
     Gets { hit: bool, threads: usize, order: Order },
     /// Scans of the keys of one prefix.
     PrefixScans,
-    /// More data than memory.
-    Large,
     /// A scan of everything.
     FullScan { direction: Direction, order: Order },
+    /// Gets for this part of the operations, updates for the others.
+    Ycsb { gets: f64 },
+    /// Opening again.
+    Reopen,
+    /// Overwriting.
+    Churn,
+    /// More data than memory.
+    Large,
+    /// The benchmark of redb.
+    RedbSteps,
 }
 
 /// A workload.
@@ -48,6 +63,15 @@ pub struct Workload {
 
 const fn single(name: &'static str, work: Work, about: &'static str) -> Workload {
     Workload { name, work, rows: &[], about }
+}
+
+const fn several(
+    name: &'static str,
+    work: Work,
+    rows: &'static [&'static str],
+    about: &'static str,
+) -> Workload {
+    Workload { name, work, rows, about }
 }
 
 const fn puts(level: Level, threads: usize, order: Order) -> Work {
@@ -109,6 +133,12 @@ pub const ALL: &[Workload] = &[
         Work::FullScan { direction: Direction::Forward, order: Order::Time },
         "a scan of everything that was written in the order of time",
     ),
+    single("ycsb-a", Work::Ycsb { gets: 0.5 }, "half gets, half updates, 2 threads"),
+    single("ycsb-b", Work::Ycsb { gets: 0.95 }, "19 gets for each update, 2 threads"),
+    several("reopen", Work::Reopen, reopen::ROWS, "from the opening to the first get"),
+    several("churn", Work::Churn, churn::ROWS, "everything put five times, durable, by 1,000"),
+    several("large", Work::Large, large::ROWS, "more data than memory, gets with a cold cache"),
+    several("redb", Work::RedbSteps, redb_steps::ROWS, "the steps of redb's own benchmark"),
 ];
 
 impl Workload {
@@ -140,8 +170,12 @@ pub fn run(context: &Context, workload: &Workload) -> Result<()> {
         Work::Batches { order } => puts::batches(context, order),
         Work::Gets { hit, threads, order } => gets::gets(context, hit, threads, order),
         Work::PrefixScans => scans::prefix(context),
-        Work::Large => anyhow::bail!("later"),
         Work::FullScan { direction, order } => scans::full(context, direction, order),
+        Work::Ycsb { gets } => ycsb::ycsb(context, gets),
+        Work::Reopen => reopen::reopen(context, workload).map(|()| None),
+        Work::Churn => churn::churn(context).map(|()| None),
+        Work::Large => large::large(context).map(|()| None),
+        Work::RedbSteps => redb_steps::steps(context).map(|()| None),
     };
     match done {
         Ok(Some(figures)) => context.row(workload.name, Ok(figures))?,
@@ -178,12 +212,16 @@ impl Context {
         is_large: bool,
     ) -> Result<Box<dyn Engine>> {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-        let cache_mib = if is_large { self.sizes.large_cache_mib } else { self.sizes.cache_mib };
+        let (cache_mib, buffer_mib) = if is_large {
+            (self.sizes.large_cache_mib, self.sizes.large_buffer_mib)
+        } else {
+            (self.sizes.cache_mib, self.sizes.buffer_mib)
+        };
         let engine = (self.spec.open)(&Setup {
             dir: dir.to_owned(),
             level,
             cache_bytes: cache_mib << 20,
-            buffer_bytes: self.sizes.buffer_mib << 20,
+            buffer_bytes: buffer_mib << 20,
             threads,
             is_large,
         })?;
@@ -274,9 +312,6 @@ fn touch(bytes: &[u8]) -> u64 {
 fn rate(timing: Timing, unit: &str) -> Figures {
     Figures::rate(timing.rate, unit).with_latency(timing.latency)
 }
-
-/// A key and its value, made before the clock runs.
-type Prepared = (Key, [u8; VALUE_BYTES]);
 
 #[cfg(test)]
 mod tests {

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use super::{Context, Prepared, check_if_readable, put_of, rate};
-use crate::data::{Keys, Order, value};
+use super::{Context, check_if_readable, put_of, rate};
+use crate::data::{Key, Keys, Order, Value, value};
 use crate::engine::{Change, Level};
-use crate::measure::{CHUNK, Timer, Timing, share, workers};
+use crate::measure::{Timer, Timing, share, workers};
 use crate::outcome::Figures;
 
 /// The changes of a batch.
@@ -29,20 +29,14 @@ pub fn puts(
     engine.begin_runs(&keys.runs())?;
     let timing = workers(
         threads,
-        |_| Ok(()),
-        |index, ()| {
+        |index| {
+            let keys = share(count, threads, index).map(|turn| keys.at(turn));
+            Ok(keys.map(|key| (key, value(&key, 0))).collect::<Vec<(Key, Value)>>())
+        },
+        |puts| {
             let mut session = engine.session()?;
             let mut timer = Timer::new(every)?;
-            let mut turns = share(count, threads, index);
-            let mut chunk: Vec<Prepared> = Vec::with_capacity(CHUNK as usize);
-            while !turns.is_empty() {
-                chunk.clear();
-                chunk.extend(turns.by_ref().take(CHUNK as usize).map(|turn| {
-                    let key = keys.at(turn);
-                    (key, value(&key, 0))
-                }));
-                timer.chunk(&chunk, |(key, value)| session.put(key, value))?;
-            }
+            timer.chunk(&puts, |(key, value)| session.put(key, value))?;
             Ok(timer)
         },
     )?;
