@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Advice, fadvise};
@@ -106,15 +107,30 @@ pub fn describe(dir: &Path) -> Vec<(String, String)> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let memory = number_after(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0) / 1024;
     let load = read("/proc/loadavg");
+    let profile = if cfg!(debug_assertions) {
+        "debug: these figures mean nothing"
+    } else {
+        "release, thin LTO, one codegen unit"
+    };
     [
         ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
         ("processor", format!("{}, {cores} cores", cpu.trim_start_matches([' ', '\t', ':']))),
         ("memory", format!("{memory} MiB")),
         ("file system", file_system(dir).unwrap_or_else(|| "?".to_owned())),
         ("load average at the start", load.split(' ').next().unwrap_or("?").to_owned()),
+        ("build", profile.to_owned()),
+        ("commit of Runstone", commit().unwrap_or_else(|| "?".to_owned())),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
+}
+
+/// The commit of the sources that this was built from, if they are still there.
+fn commit() -> Option<String> {
+    let mut git = Command::new("git");
+    git.args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"]);
+    let output = git.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The type of the file system that holds a directory: that of the longest mount point above it.

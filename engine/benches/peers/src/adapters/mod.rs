@@ -2,6 +2,8 @@
 
 mod btree_map;
 mod canopydb;
+#[cfg(test)]
+mod conformance;
 mod fjall;
 mod heed;
 mod memory_copy;

@@ -108,44 +108,36 @@ fn walk(
     each: Each<'_>,
     begin: impl Fn(RunId, Part<'_>) -> runstone::Result<runstone::Scan>,
 ) -> Result<usize> {
+    let mut parts: Vec<(RunId, Part<'_>)> = match scan.range {
+        Range::Prefix(run, prefix) => vec![(RunId::from_bytes(run), Part::Prefix(prefix))],
+        Range::All => runs.iter().map(|run| (*run, Part::All)).collect(),
+        Range::From(key) => {
+            let first = runs.partition_point(|run| *run.as_bytes() < key.run());
+            let part = |run: &RunId| match *run.as_bytes() == key.run() {
+                true => Part::From(key.user()),
+                false => Part::All,
+            };
+            runs[first..].iter().map(|run| (*run, part(run))).collect()
+        }
+    };
+    if scan.direction == Direction::Backward {
+        parts.reverse();
+    }
     let mut seen = 0;
-    let mut visit = |run: RunId, part: Part<'_>| -> Result<bool> {
+    for (run, part) in parts {
+        if seen == scan.limit {
+            break;
+        }
         let mut items = begin(run, part)?;
         while seen < scan.limit {
             let item = match scan.direction {
                 Direction::Forward => items.next(),
                 Direction::Backward => items.next_back(),
             };
-            let Some(item) = item else { return Ok(true) };
+            let Some(item) = item else { break };
             let (key, found) = item?;
             each(&key, bytes(&found.value)?);
             seen += 1;
-        }
-        Ok(false)
-    };
-    match scan.range {
-        Range::Prefix(run, prefix) => {
-            visit(RunId::from_bytes(run), Part::Prefix(prefix))?;
-        }
-        Range::All => {
-            let mut order: Vec<RunId> = runs.to_vec();
-            if scan.direction == Direction::Backward {
-                order.reverse();
-            }
-            for run in order {
-                if !visit(run, Part::All)? {
-                    break;
-                }
-            }
-        }
-        Range::From(key) => {
-            let first = runs.partition_point(|run| *run.as_bytes() < key.run());
-            for run in &runs[first..] {
-                let is_first = *run.as_bytes() == key.run();
-                if !visit(*run, if is_first { Part::From(key.user()) } else { Part::All })? {
-                    break;
-                }
-            }
         }
     }
     Ok(seen)
