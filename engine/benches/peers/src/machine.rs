@@ -13,7 +13,20 @@ pub struct Io {
     /// What was fetched from a device.
     pub read: u64,
     /// What was dirtied, and so has to go to a device, less what was truncated before it went.
+    /// Where the kernel caches a file in large folios, a small write counts its whole folio.
     pub written: u64,
+}
+
+/// What was written to the device that holds a directory since it was started, by all processes
+/// together: the check of [`Io::written`] on a machine that is otherwise idle.
+pub fn device_written(dir: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    const SECTOR_BYTES: u64 = 512;
+    let device = fs::metadata(dir).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    let sectors: u64 = stat.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * SECTOR_BYTES)
 }
 
 impl Io {

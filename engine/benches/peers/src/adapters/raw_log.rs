@@ -2,8 +2,10 @@
 //! it. Threads that wait for a sync share the next one. Nothing can be read.
 
 use std::fs::{File, OpenOptions};
+use std::mem::take;
 use std::os::unix::fs::FileExt;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Mutex, MutexGuard};
+use std::thread::{self, Thread};
 
 use anyhow::{Result, bail};
 
@@ -25,7 +27,6 @@ struct RawLog {
     file: File,
     level: Level,
     state: Mutex<State>,
-    synced: Condvar,
 }
 
 #[derive(Default)]
@@ -35,6 +36,8 @@ struct State {
     /// How many commits there were, and how many of them are as durable as the level says.
     commits: u64,
     done: u64,
+    /// Who waits, and for which commit.
+    waiting: Vec<(u64, Thread)>,
     is_led: bool,
     is_failed: bool,
     end: u64,
@@ -45,7 +48,7 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Engine>> {
     let path = setup.dir.join("raw");
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     let state = Mutex::new(State::default());
-    Ok(Box::new(RawLog { file, level: setup.level, state, synced: Condvar::new() }))
+    Ok(Box::new(RawLog { file, level: setup.level, state }))
 }
 
 impl RawLog {
@@ -68,22 +71,48 @@ impl RawLog {
                 return Ok(());
             }
             if state.is_led {
-                state = unpoisoned(self.synced.wait(state));
-                continue;
+                state.waiting.push((own, thread::current()));
+                drop(state);
+                thread::park();
+                state = unpoisoned(self.state.lock());
+            } else {
+                state = self.lead(state)?;
             }
-            // This thread leads: it writes and syncs what has come by now, while others add.
-            state.is_led = true;
-            let upto = state.commits;
-            let outcome = self.write_pending(&mut state);
-            drop(state);
-            let outcome = outcome.and_then(|()| Ok(self.file.sync_data()?));
-            state = unpoisoned(self.state.lock());
-            state.is_led = false;
-            state.is_failed |= outcome.is_err();
-            state.done = upto;
-            self.synced.notify_all();
-            outcome?;
         }
+    }
+
+    /// Writes and syncs what has come by now, while others add; wakes those that waited for it one
+    /// by one, and one more to lead next. (All on one condition variable halves the groups.)
+    fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>> {
+        state.is_led = true;
+        // Threads that the last group woke may not have run yet.
+        loop {
+            let before = state.commits;
+            drop(state);
+            thread::yield_now();
+            state = unpoisoned(self.state.lock());
+            if state.commits == before {
+                break;
+            }
+        }
+        let upto = state.commits;
+        let outcome = self.write_pending(&mut state);
+        drop(state);
+        let outcome = outcome.and_then(|()| Ok(self.file.sync_data()?));
+        state = unpoisoned(self.state.lock());
+        state.is_led = false;
+        state.is_failed |= outcome.is_err();
+        state.done = upto;
+        let waiting = take(&mut state.waiting);
+        let (done, mut rest): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|(commit, _)| *commit <= upto);
+        // After a failure nobody leads any more: all have to hear of it.
+        let next: Vec<_> =
+            if outcome.is_ok() { rest.pop().into_iter().collect() } else { take(&mut rest) };
+        state.waiting = rest;
+        done.into_iter().chain(next).for_each(|(_, waiter)| waiter.unpark());
+        outcome?;
+        Ok(state)
     }
 
     fn write_pending(&self, state: &mut State) -> Result<()> {
@@ -156,5 +185,37 @@ impl Session for Latest<'_> {
                 log.extend_from_slice(value.as_ref().map_or(&[], |value| &value[..]));
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Keys, Order, value};
+    use crate::measure::{Timer, share, workers};
+
+    #[test]
+    fn what_many_threads_put_is_all_there_and_none_waits_for_ever() {
+        const COUNT: u64 = 2000;
+        let dir = tempfile::tempdir().unwrap();
+        let log = RawLog {
+            file: File::create(dir.path().join("raw")).unwrap(),
+            level: Level::Sync,
+            state: Mutex::new(State::default()),
+        };
+        let keys = Keys::new(COUNT, COUNT, Order::Random);
+        let work = |index| {
+            let mut session = log.session()?;
+            let mut timer = Timer::new(1)?;
+            timer.chunk(share(COUNT, 16, index), |turn| {
+                let key = keys.at(turn);
+                session.put(&key, &value(&key, 0))
+            })?;
+            Ok(timer)
+        };
+        workers(16, Ok, work).unwrap();
+        let state = unpoisoned(log.state.lock());
+        assert_eq!((state.commits, state.done, state.end), (COUNT, COUNT, COUNT * 144));
+        assert!(state.pending.is_empty());
     }
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{Context, check, put_of};
 use crate::data::{Keys, Order, Shuffle, VALUE_BYTES};
 use crate::engine::{Change, Level};
-use crate::machine::{Io, room, status_bytes};
+use crate::machine::{Io, device_written, room, status_bytes};
 use crate::measure::{Timer, Timing};
 use crate::outcome::Figures;
 
@@ -21,6 +21,7 @@ const ENTRY_BYTES: u64 = 32 + VALUE_BYTES as u64;
 pub fn churn(context: &Context) -> Result<()> {
     let keys = Keys::new(context.sizes.churn_keys, context.sizes.per_run, Order::Random);
     let before = Io::now()?;
+    let device_before = device_written(&context.dir);
     let engine = context.open(Level::Sync, 1)?;
     engine.begin_runs(&keys.runs())?;
     let mut session = engine.session()?;
@@ -58,7 +59,12 @@ pub fn churn(context: &Context) -> Result<()> {
     context.row(ROWS[1], Ok(disk))?;
 
     let written = Io::now()?.since(before).written as f64;
-    let device = Figures::cost(written, "bytes").also("times what was put", written / put_bytes);
+    let mut device =
+        Figures::cost(written, "bytes").also("times what was put", written / put_bytes);
+    if let Some((before, after)) = device_before.zip(device_written(&context.dir)) {
+        let all = after.saturating_sub(before) as f64;
+        device = device.also("the whole device, all processes bytes", all);
+    }
     context.row(ROWS[2], Ok(device))?;
 
     let memory = Figures::cost(status_bytes("VmHWM:")? as f64, "bytes")

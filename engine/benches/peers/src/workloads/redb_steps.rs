@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Context, put_of, touch};
-use crate::data::{Key, Keys, Order, mix};
+use crate::data::{Key, Keys, Order, Value, mix, value};
 use crate::engine::{Change, Direction, Engine, Level, Range, Reader, Scan};
 use crate::machine::room;
 use crate::measure::{Timer, share, workers};
@@ -40,6 +40,9 @@ pub const ROWS: &[&str] = &[
 const REPEATS: usize = 3;
 const BATCH: u64 = 1000;
 const SCAN_LEN: usize = 10;
+
+/// A key and its value.
+type Prepared = (Key, Value);
 
 struct Steps<'a> {
     context: &'a Context,
@@ -107,6 +110,12 @@ impl Steps<'_> {
         turns
     }
 
+    /// The next puts, made before the clock runs.
+    fn prepared(&mut self, count: u64) -> Vec<Prepared> {
+        let keys = self.next(count).map(|turn| self.keys.at(turn));
+        keys.map(|key| (key, value(&key, 0))).collect()
+    }
+
     fn synced_writes(&mut self, engine: &dyn Engine, bulk: u64) -> Result<()> {
         let mut session = engine.session()?;
         let turns = self.next(bulk);
@@ -119,9 +128,8 @@ impl Steps<'_> {
         self.context.row("redb/bulk-load", Ok(row))?;
 
         let mut timer = Timer::new(1)?;
-        let puts: Vec<Change> =
-            self.next(self.individual).map(|turn| put_of(&self.keys, turn, 0)).collect();
-        timer.chunk(&puts, |put| session.write(&mut std::iter::once(*put)))?;
+        let puts: Vec<Prepared> = self.prepared(self.individual);
+        timer.chunk(&puts, |(key, value)| session.put(key, value))?;
         let row = Figures::rate(timer.rate(), "commits/s").with_latency(timer.latency());
         self.context.row("redb/individual-writes", Ok(row))?;
 
@@ -136,12 +144,10 @@ impl Steps<'_> {
 
     fn nosync_writes(&mut self, engine: &dyn Engine) -> Result<()> {
         let mut session = engine.session()?;
-        let count = self.keys.count() - self.put;
-        let start = Instant::now();
-        for turn in self.next(count) {
-            session.write(&mut std::iter::once(put_of(&self.keys, turn, 0)))?;
-        }
-        let row = rate(count, start.elapsed(), "commits/s");
+        let puts: Vec<Prepared> = self.prepared(self.keys.count() - self.put);
+        let mut timer = Timer::new(16)?;
+        timer.chunk(&puts, |(key, value)| session.put(key, value))?;
+        let row = Figures::rate(timer.rate(), "commits/s").with_latency(timer.latency());
         self.context.row("redb/nosync-writes", Ok(row))?;
         engine.sync()
     }
