@@ -111,7 +111,7 @@ pub type Found<'a> = &'a mut dyn FnMut(&[u8]);
 pub type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]);
 
 /// What is done with a reader.
-pub type Work<'a> = &'a mut dyn FnMut(&mut dyn Reader) -> Result<()>;
+pub type Reads<'a> = &'a mut dyn FnMut(&mut dyn Reader) -> Result<()>;
 
 /// Reads of one thread.
 pub trait Reader {
@@ -154,7 +154,7 @@ pub trait Engine: Send + Sync {
     /// Gives `work` a reader that sees this moment, whatever is written meanwhile: one read
     /// transaction, one snapshot. An engine without such a thing reads what is there, and says so
     /// in its settings.
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()>;
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()>;
 
     /// The most changes that one commit may have.
     fn batch_max(&self) -> usize {

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::data::{Key, VALUE_BYTES, Value};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Reader, Scan, Session, Setting, Setup, Work,
+    Change, Direction, Each, Engine, Found, Level, Reader, Reads, Scan, Session, Setting, Setup,
     not_there,
 };
 use crate::measure::unpoisoned;
@@ -32,7 +32,7 @@ impl Engine for Map {
         Ok(Box::new(Latest(self)))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         work(&mut Latest(self))
     }
 

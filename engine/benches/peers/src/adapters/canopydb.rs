@@ -5,7 +5,7 @@ use canopydb::{Database, DbOptions, EnvOptions, Error, ReadTransaction, Tree, Wr
 
 use crate::data::{Key, VALUE_BYTES};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Reader, Scan, Session, Setting, Setup, Work,
+    Change, Direction, Each, Engine, Found, Level, Reader, Reads, Scan, Session, Setting, Setup,
 };
 
 const TREE: &[u8] = b"kv";
@@ -54,7 +54,7 @@ impl Engine for Canopydb {
         Ok(Box::new(Latest(self)))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         let read = self.db.begin_read()?;
         work(&mut Moment(tree(&read)?))
     }

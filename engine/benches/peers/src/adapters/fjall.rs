@@ -7,7 +7,7 @@ use fjall::{
 
 use crate::data::{Key, VALUE_BYTES};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Reader, Scan, Session, Setting, Setup, Work,
+    Change, Direction, Each, Engine, Found, Level, Reader, Reads, Scan, Session, Setting, Setup,
 };
 
 struct Fjall {
@@ -54,7 +54,7 @@ impl Engine for Fjall {
         Ok(Box::new(Latest(self)))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         work(&mut Moment { kv: &self.kv, snapshot: self.db.snapshot() })
     }
 

@@ -12,7 +12,7 @@ use heed::{
 
 use crate::data::{Key, VALUE_BYTES};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Reader, Scan, Session, Setting, Setup, Work,
+    Change, Direction, Each, Engine, Found, Level, Reader, Reads, Scan, Session, Setting, Setup,
 };
 
 /// LMDB wants the largest size that the store may ever have; it costs addresses only.
@@ -74,7 +74,7 @@ impl Engine for Heed {
         Ok(Box::new(Latest { env: self.env()?, kv: self.kv }))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         work(&mut Moment { read: &self.env()?.read_txn()?, kv: self.kv })
     }
 

@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use crate::data::{Key, VALUE_BYTES, Value};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Range, Reader, Scan, Session, Setting, Setup,
-    Work, not_there,
+    Change, Direction, Each, Engine, Found, Level, Range, Reader, Reads, Scan, Session, Setting,
+    Setup, not_there,
 };
 use crate::measure::unpoisoned;
 
@@ -31,7 +31,7 @@ impl Engine for Copies {
         Ok(Box::new(Latest(self)))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         work(&mut Latest(self))
     }
 

@@ -91,6 +91,9 @@ impl Spec {
         match self.name {
             "heed" => versions.push(::heed::lmdb_version().string.to_owned()),
             "sqlite" => versions.push(format!("SQLite {}", rusqlite::version())),
+            "rocksdb" if option_env!("ROCKSDB_LIB_DIR").is_some() => {
+                versions.push("linked from the system, whose version may be another".to_owned());
+            }
             _ => {}
         }
         versions.join(", ")

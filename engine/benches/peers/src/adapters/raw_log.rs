@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 
 use crate::data::{Key, VALUE_BYTES};
 use crate::engine::{
-    Change, Each, Engine, Found, Level, Reader, Scan, Session, Setting, Setup, Work, not_there,
+    Change, Each, Engine, Found, Level, Reader, Reads, Scan, Session, Setting, Setup, not_there,
 };
 use crate::measure::unpoisoned;
 
@@ -47,8 +47,14 @@ struct State {
 pub fn open(setup: &Setup) -> Result<Box<dyn Engine>> {
     let path = setup.dir.join("raw");
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-    let state = Mutex::new(State::default());
-    Ok(Box::new(RawLog { file, level: setup.level, state }))
+    let mut state = State::default();
+    if setup.level == Level::Sync {
+        // Before the clock runs, as an engine makes its first segment when it opens.
+        file.write_all_at(&vec![0; AHEAD_BYTES as usize], 0)?;
+        file.sync_all()?;
+        state.zeros_end = AHEAD_BYTES;
+    }
+    Ok(Box::new(RawLog { file, level: setup.level, state: Mutex::new(state) }))
 }
 
 impl RawLog {
@@ -141,7 +147,7 @@ impl Engine for RawLog {
         Ok(Box::new(Latest(self)))
     }
 
-    fn at_one_moment(&self, _: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, _: Reads<'_>) -> Result<()> {
         not_there(NOTHING)
     }
 

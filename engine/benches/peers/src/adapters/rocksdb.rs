@@ -8,7 +8,7 @@ use rocksdb::{
 
 use crate::data::{Key, VALUE_BYTES};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Reader, Scan, Session, Setting, Setup, Work,
+    Change, Direction, Each, Engine, Found, Level, Reader, Reads, Scan, Session, Setting, Setup,
 };
 
 /// A batch is in memory several times until it is committed.
@@ -66,7 +66,7 @@ impl Engine for RocksDb {
         Ok(Box::new(Latest { db: &self.db, options }))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         work(&mut Moment(self.db.snapshot()))
     }
 

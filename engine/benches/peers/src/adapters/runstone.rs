@@ -9,8 +9,8 @@ use runstone::{
 
 use crate::data::{Key, RunBytes, VALUE_BYTES};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Range, Reader, Scan, Session, Setting, Setup,
-    Work, not_there,
+    Change, Direction, Each, Engine, Found, Level, Range, Reader, Reads, Scan, Session, Setting,
+    Setup, not_there,
 };
 
 /// Below the 12 MiB that a batch may have, at 64 bytes beside each key and value.
@@ -73,7 +73,7 @@ impl Engine for Runstone {
         Ok(Box::new(Latest { db: &self.db, runs: runs(&self.db)? }))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         work(&mut Moment { snapshot: self.db.snapshot()?, runs: runs(&self.db)? })
     }
 

@@ -11,7 +11,7 @@ use sled::{Batch, Config, Db, IVec, Mode};
 
 use crate::data::{Key, VALUE_BYTES};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Reader, Scan, Session, Setting, Setup, Work,
+    Change, Direction, Each, Engine, Found, Level, Reader, Reads, Scan, Session, Setting, Setup,
     not_there,
 };
 
@@ -59,7 +59,7 @@ impl Engine for Sled {
         Ok(Box::new(Latest(self)))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         work(&mut Latest(self))
     }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 use crate::data::{Key, VALUE_BYTES};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Reader, Scan, Session, Setting, Setup, Work,
+    Change, Direction, Each, Engine, Found, Level, Reader, Reads, Scan, Session, Setting, Setup,
 };
 use crate::measure::unpoisoned;
 
@@ -63,7 +63,7 @@ impl Engine for Sqlite {
         Ok(Box::new(Connected { connection: self.connect()?, writing: &self.writing }))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         let mut connected = Connected { connection: self.connect()?, writing: &self.writing };
         connected.connection.execute_batch("BEGIN")?;
         work(&mut connected)?;

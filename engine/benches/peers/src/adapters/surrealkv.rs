@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::data::{Key, VALUE_BYTES};
 use crate::engine::{
-    Change, Direction, Each, Engine, Found, Level, Reader, Scan, Session, Setting, Setup, Work,
+    Change, Direction, Each, Engine, Found, Level, Reader, Reads, Scan, Session, Setting, Setup,
 };
 
 struct SurrealKv {
@@ -57,7 +57,7 @@ impl Engine for SurrealKv {
         Ok(Box::new(Latest(self)))
     }
 
-    fn at_one_moment(&self, work: Work<'_>) -> Result<()> {
+    fn at_one_moment(&self, work: Reads<'_>) -> Result<()> {
         work(&mut Moment(self.tree.begin_with_mode(Mode::ReadOnly)?))
     }
 
