@@ -110,15 +110,15 @@ impl Pipeline {
         let before = self.store.below();
         let levels = &before.levels;
         // Flushes may have put levels on top.
+        let begun = merge.job;
         let target = levels.0.len().saturating_sub(1 + merge.levels_below);
-        let highest = (target + merge.job.highest).saturating_sub(merge.job.target);
-        let job = Job { highest, target, ..merge.job };
+        let highest = (target + begun.highest).saturating_sub(begun.target);
+        let job = Job { highest, target, ..begun };
         let made = tables.into_iter().map(LiveTable::whole).collect();
         let next = edit::merged(levels, &job, &merge.from, upto.as_ref(), made);
-        let flushed = highest.saturating_sub(merge.job.highest);
         drop(merge);
-        planted!(FlushForgottenByMerge => return self.forget(writer, compactor, next, flushed));
-        sometimes!("compact/flushed-meanwhile", flushed > 0);
+        planted!(FlushForgottenByMerge => return self.forget(writer, compactor, next, [begun, job]));
+        sometimes!("compact/flushed-meanwhile", highest > begun.highest);
         sometimes!("compact/merged");
         self.put_in_force(writer, compactor, levels, next)?;
         Ok(true)

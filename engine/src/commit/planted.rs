@@ -8,6 +8,7 @@ use super::journal::{Journal, Trim};
 use super::pipeline::Pipeline;
 use super::queue::Changes;
 use super::writer::Writer;
+use crate::compaction::choice::Job;
 use crate::error::Result;
 use crate::failure::WriteFailure;
 use crate::levels::Levels;
@@ -40,8 +41,9 @@ impl Pipeline {
         writer: &mut Writer,
         compactor: &mut Compactor,
         next: Levels,
-        flushed: usize,
+        [begun, now]: [Job; 2],
     ) -> Result<bool> {
+        let flushed = now.highest.saturating_sub(begun.highest);
         let kept = Levels(next.0.into_iter().skip(flushed).collect());
         let before = self.store.below();
         self.put_in_force(writer, compactor, &before.levels, kept).map(|()| true)

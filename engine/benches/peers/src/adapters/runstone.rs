@@ -10,7 +10,7 @@ use runstone::{
 use crate::data::{Key, RunBytes, VALUE_BYTES};
 use crate::engine::{
     Change, Direction, Each, Engine, Found, Level, Range, Reader, Reads, Scan, Session, Setting,
-    Setup, not_there,
+    Setup,
 };
 
 /// Below the 12 MiB that a batch may have, at 64 bytes beside each key and value.
@@ -33,12 +33,17 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Engine>> {
             (DurabilityMode::Async { interval_ms: u64::MAX }, "Async, without a limit")
         }
     };
-    let options = Options { durability, flush_bytes: setup.buffer_bytes, ..Options::default() };
+    let options = Options {
+        durability,
+        flush_bytes: setup.buffer_bytes,
+        block_cache_bytes_max: setup.cache_bytes,
+        ..Options::default()
+    };
     let settings = vec![
         ("durability", level.to_owned()),
         ("flush_bytes", setup.buffer_bytes.to_string()),
         ("memtable_bytes_max", options.memtable_bytes_max.to_string()),
-        ("block cache", "none: blocks are read through the kernel's cache".to_owned()),
+        ("block_cache_bytes_max", options.block_cache_bytes_max.to_string()),
         ("bulk load", format!("commits of {BATCH_MAX}: a batch may have 12 MiB")),
     ];
     let db = Database::builder().options(options).open(setup.dir.join("store"))?;
@@ -86,7 +91,8 @@ impl Engine for Runstone {
     }
 
     fn compact(&mut self) -> Result<()> {
-        not_there("nothing merges tables yet, and no call asks for it")
+        while self.db.maintain()?.left > 0 {}
+        Ok(())
     }
 
     fn close(self: Box<Self>) -> Result<()> {
