@@ -420,7 +420,7 @@ bugs! {
         "Tables are removed before the manifest that replaces them is in force."
     R185 RetiredKept
         "Tables that were merged stay until the next opening."
-    R186 FlushForgottenByMerge
+    R186 FlushLostByMerge
         "A merge forgets the levels that were flushed meanwhile."
     R187 ExpiredUncoversBelow
         "A merge leaves out what has expired, and uncovers an older version."

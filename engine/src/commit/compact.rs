@@ -117,7 +117,7 @@ impl Pipeline {
         let made = tables.into_iter().map(LiveTable::whole).collect();
         let next = edit::merged(levels, &job, &merge.from, upto.as_ref(), made);
         drop(merge);
-        planted!(FlushForgottenByMerge => return self.forget(writer, compactor, next, [begun, job]));
+        planted!(FlushLostByMerge => return self.forget(writer, compactor, next, [begun, job]));
         sometimes!("compact/flushed-meanwhile", highest > begun.highest);
         sometimes!("compact/merged");
         self.put_in_force(writer, compactor, levels, next)?;
