@@ -143,6 +143,7 @@ pub const NAMES: &[&str] = &[
     "failure/attested-later-for-a-full-disk",
     "failure/outcome-unknown",
     "failure/undone-by-full-disk",
+    "flush/log-synced-first",
     "flush/memtable-frozen",
     "flush/table-installed",
     "flush/table-missing",

@@ -67,6 +67,12 @@ impl Pipeline {
             return Err(Error::Closed);
         }
         self.prepare(&mut writer)?;
+        // What is synced now, while commits go on, they need not wait for in the rotation.
+        if self.gate.synced() < writer.journal.log().end() {
+            sometimes!("flush/log-synced-first");
+            writer = self.sync_in_background(writer, self.store.clock().monotonic())?;
+            self.prepare(&mut writer)?;
+        }
         self.rotate(&mut writer)?;
         let (store_id, since) = (writer.journal.store_id(), writer.journal.flushed().version);
         let memtable = self.store.freeze(Memtable::new(&store_id, &self.options.steps));

@@ -95,7 +95,7 @@ impl Pipeline {
     }
 
     /// Writes what is buffered and syncs it, while commits go on.
-    fn sync_in_background<'a>(
+    pub(super) fn sync_in_background<'a>(
         &'a self,
         mut writer: MutexGuard<'a, Writer>,
         now: Duration,

@@ -258,11 +258,32 @@ impl Database {
         self.writing()?.tick()
     }
 
-    /// One bounded step of maintenance: frees what expired and what no snapshot sees, and
-    /// removes files that a failed step left. A memtable that has reached
-    /// [`Options::flush_bytes`] is flushed first, in the same step: it takes as long as writing and
-    /// syncing its tables, and a close waits for it. What cannot be flushed for want of room or of
-    /// a descriptor is tried again by the next step.
+    /// One bounded step of maintenance: frees what expired and what no snapshot sees, merges some
+    /// of the tables ([`Steps::merge_bytes`](crate::Steps::merge_bytes)), and removes files that
+    /// nothing names any more. A memtable that has reached [`Options::flush_bytes`] is flushed
+    /// first, in the same step: it takes as long as writing and syncing its tables, and a close
+    /// waits for it. What cannot be flushed or merged for want of room or of a descriptor is tried
+    /// again by a later step.
+    ///
+    /// To merge all that is worth it, call it until [`MaintainReport::left`] is 0: while nothing is
+    /// written, the second step of several takes the store for idle, and merges what it would
+    /// leave for later else. A crash at any moment loses the merge of two tables at most.
+    ///
+    /// ```
+    /// use runstone::{Database, Options, RunId};
+    /// let dir = tempfile::tempdir()?;
+    /// let options = Options { flush_bytes: 1, background: false, ..Options::default() };
+    /// let db = Database::builder().options(options).open(dir.path())?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, runstone::NO_TAGS)?;
+    /// for n in 0..10 {
+    ///     db.put(run, "counter", n)?;
+    ///     db.maintain()?;
+    /// }
+    /// while db.maintain()?.left > 0 {}
+    /// assert_eq!(db.get(run, "counter")?, Some(runstone::Value::Int(9)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// The background thread calls it; call it yourself if the options switch that off.
     ///

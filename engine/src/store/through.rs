@@ -18,12 +18,17 @@ use crate::sync::{Arc, Ordering};
 use crate::types::PhysicalKey;
 
 impl UnifiedStore {
-    /// Walks every byte of the tables; `tell` hears of each violation.
+    /// Walks every byte of the tables, and how they stand to each other; `tell` hears of each
+    /// violation.
     ///
     /// Errors: those of [`Table::verify`]; the walk ends there.
     pub(crate) fn verify(&self, mut tell: impl FnMut(Error)) -> Result<()> {
         phase!(Lookup);
-        self.below().levels.tables().try_for_each(|live| live.table.verify(&mut tell))
+        let below = self.below();
+        if let Err(m) = below.levels.check() {
+            tell(Error::corruption("the levels of tables", 0, m.expected, m.found));
+        }
+        below.levels.tables().try_for_each(|live| live.table.verify(&mut tell))
     }
 
     /// Whether a tombstone hides something below.
