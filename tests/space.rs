@@ -1,0 +1,154 @@
+//! What tables take: as much as what can be seen in them, and little more, when maintenance is done.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that fails says so
+
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::{DIR, NO_TAGS, World, run};
+use runstone::Database;
+use runstone_sim::disk::{DiskConfig, SimVfs};
+
+const KEYS: u64 = 4000;
+/// A flush for each few hundred keys, and tables of as many.
+const FLUSH_BYTES: u64 = 64 << 10;
+const TABLE_BYTES: u64 = 32 << 10;
+
+fn disk() -> SimVfs {
+    SimVfs::with_config(5, DiskConfig::plain())
+}
+
+fn world(disk: &SimVfs) -> World {
+    World::new(disk.clone()).with(|options| {
+        options.flush_bytes = FLUSH_BYTES;
+        options.table_bytes_max = TABLE_BYTES;
+        options.segment_bytes = 64 << 10;
+        options.durability = runstone::DurabilityMode::Async { interval_ms: 3_600_000 };
+    })
+}
+
+fn key(n: u64) -> [u8; 8] {
+    // Every part of the keys is written to in each flush.
+    n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()
+}
+
+fn put_all(db: &Database, round: u8, ttl: Option<Duration>) {
+    for n in 0..KEYS {
+        db.put_with_ttl(run(1), key(n), vec![round; 100], ttl).unwrap();
+        if n % 64 == 0 {
+            db.maintain().unwrap();
+        }
+    }
+}
+
+/// Maintains until nothing is left, in a bounded number of steps.
+fn drain(db: &Database) {
+    let steps = (0..10_000).take_while(|_| db.maintain().unwrap().left > 0).count();
+    assert!(steps < 10_000, "maintenance drains");
+}
+
+/// The bytes of all tables, and how many files there are.
+fn table_bytes(disk: &SimVfs) -> (u64, usize) {
+    let image = disk.live_image();
+    let tables = image.iter().filter(|(path, _)| path.to_string_lossy().ends_with(".table"));
+    let bytes = tables.map(|(_, content)| content.len() as u64).sum();
+    (bytes, image.keys().filter(|path| path.starts_with(DIR)).count())
+}
+
+fn opened(disk: &SimVfs) -> Database {
+    let db = world(disk).open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    db
+}
+
+#[test]
+fn what_was_overwritten_five_times_takes_a_tenth_more_than_what_was_written_once() {
+    let (once, often) = (disk(), disk());
+    let (a, b) = (opened(&once), opened(&often));
+    put_all(&a, 5, None);
+    drain(&a);
+    for round in 0..6 {
+        put_all(&b, round, None);
+    }
+    drain(&b);
+    let (least, _) = table_bytes(&once);
+    let (taken, files) = table_bytes(&often);
+    // What is in a memtable is not in tables.
+    assert!(taken <= least + least / 10 + 2 * FLUSH_BYTES, "{taken} bytes, not some {least}");
+    assert!(files < 100, "{files} files");
+    assert_eq!(b.scan_prefix(run(1), "").unwrap().count() as u64, KEYS);
+    let five = runstone::Value::from(vec![5; 100]);
+    assert!((0..KEYS).all(|n| b.get(run(1), key(n)).unwrap() == Some(five.clone())));
+}
+
+#[test]
+fn what_was_deleted_gives_its_room_back() {
+    let disk = disk();
+    let db = opened(&disk);
+    put_all(&db, 1, None);
+    drain(&db);
+    for n in 0..KEYS {
+        db.remove(run(1), key(n)).unwrap();
+        if n % 64 == 0 {
+            db.maintain().unwrap();
+        }
+    }
+    drain(&db);
+    let (taken, _) = table_bytes(&disk);
+    // Tombstones of less than a memtable hide the rest of the keys.
+    let most = 2 * FLUSH_BYTES + KEYS * 120 / 10;
+    assert!(taken <= most, "{taken} bytes of tables are left, more than {most}");
+    assert_eq!(db.scan_prefix(run(1), "").unwrap().count(), 0);
+}
+
+#[test]
+fn what_has_expired_gives_its_room_back_and_what_a_snapshot_sees_does_not() {
+    let disk = disk();
+    let world = world(&disk);
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    put_all(&db, 1, Some(Duration::from_millis(500)));
+    drain(&db);
+    let (before, _) = table_bytes(&disk);
+    let snapshot = db.snapshot().unwrap();
+    world.clock.advance(1000);
+    db.begin_run(run(2), NO_TAGS).unwrap();
+    // A flush makes the time durable.
+    let fill = |db: &Database| {
+        for n in 0..FLUSH_BYTES / 200 {
+            db.put(run(2), n.to_be_bytes(), vec![0; 200]).unwrap();
+        }
+        drain(db);
+    };
+    fill(&db);
+    assert_eq!(snapshot.scan_prefix(run(1), "").unwrap().count() as u64, KEYS);
+    drop(snapshot);
+    fill(&db);
+    let (after, _) = table_bytes(&disk);
+    assert!(after < before / 4, "{after} bytes of {before}");
+    assert_eq!(db.scan_prefix(run(1), "").unwrap().count(), 0);
+}
+
+#[test]
+fn a_thousand_sessions_that_merge_leave_no_file_that_nothing_needs() {
+    let disk = disk();
+    opened(&disk).close().unwrap();
+    let world = world(&disk).with(|options| {
+        options.flush_bytes = 1;
+        options.steps.merge_bytes = 1;
+    });
+    for n in 0..1000u64 {
+        let db = world.open();
+        db.put(run(1), (n % 7).to_be_bytes(), vec![1; 10]).unwrap();
+        db.maintain().unwrap();
+        if n % 3 > 0 {
+            db.close().unwrap();
+        }
+    }
+    let db = world.open();
+    drain(&db);
+    let names = disk.names_in(Path::new(DIR));
+    assert!(names.len() < 12, "{names:?}");
+    assert_eq!(db.scan_prefix(run(1), "").unwrap().count(), 7);
+}
