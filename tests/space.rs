@@ -1,4 +1,4 @@
-//! What tables take: as much as what can be seen in them, and little more, when maintenance is done.
+//! What tables take: as much as what is in them, and little more, when maintenance is done.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that fails says so
 
 mod common;
