@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 use runstone_vfs::{MemVfs, Vfs};
 
-use super::choice::{Rules, choose};
+use super::choice::{Job, Rules, choose};
 use super::edit;
 use super::merge::{Around, Merge};
 use super::unit::{self, Unit};
 use crate::cache::BlockCache;
 use crate::clock::Entropy;
 use crate::codec::change::NEVER;
-use crate::levels::{Levels, LiveTable};
+use crate::levels::{Level, Levels, LiveTable};
 use crate::place::Place;
 use crate::series::{Series, TablePlan};
 use crate::store::pins::{Pins, ReadPoint};
@@ -132,6 +132,48 @@ fn settle(
 fn change() -> impl Strategy<Value = Change> {
     let ttl = prop::option::weighted(0.2, 1..200u64);
     (0..24u8, ttl, prop::option::weighted(0.7, prop::sample::select(vec![1usize, 20, 90])))
+}
+
+/// A level of the tables that these groups of keys make, the least first.
+fn level(place: &Place, number: &AtomicU64, tables: &[&[u8]]) -> Vec<LiveTable> {
+    let table = |keys: &&[u8]| {
+        let mut changes: Vec<Change> = keys.iter().map(|n| (*n, None, Some(90))).collect();
+        changes.sort_by_key(|(n, ..)| key(*n));
+        let (levels, _) = build(place, &[changes], number);
+        levels.tables().cloned().collect::<Vec<_>>()
+    };
+    tables.iter().flat_map(table).collect()
+}
+
+fn stacked(levels: Vec<(u32, bool, Vec<LiveTable>)>) -> Levels {
+    let level = |(tier, joins, tables)| Arc::new(Level { tier, joins, tables });
+    Levels(levels.into_iter().map(level).collect())
+}
+
+/// Found by a seed: two tables moved at once, and one of the target stood between them.
+#[test]
+fn tables_that_move_stand_on_either_side_of_one_of_the_target() {
+    let (place, number) = (place(), AtomicU64::new(1));
+    // Keys of one run, far apart.
+    let above = level(&place, &number, &[&[0], &[18]]);
+    let below = level(&place, &number, &[&[9]]);
+    let levels = stacked(vec![(0, true, above), (1, false, below)]);
+    levels.check().unwrap();
+    let next = edit::moved(&levels, &Job { highest: 0, target: 1, tier: 1 }, 0, 2);
+    levels.check_successor(&next).unwrap();
+    assert_eq!((next.0.len(), next.tables().count()), (1, 3));
+}
+
+/// Found by a seed: a tier became one of the next above levels of its own that were being merged,
+/// and tiers no longer ascended.
+#[test]
+fn a_full_tier_waits_while_levels_of_the_same_tier_join_below_it() {
+    let (place, number) = (place(), AtomicU64::new(1));
+    let mut one = |tier, joins| (tier, joins, level(&place, &number, &[&[3]]));
+    let levels = stacked(vec![one(0, false), one(0, false), one(0, true), one(1, false)]);
+    levels.check().unwrap();
+    let rules = Rules { levels_per_tier: 2, is_idle: false, floor_ms: 0, oldest_pins: None };
+    assert_eq!(choose(&levels, &rules), Some(Job { highest: 2, target: 3, tier: 1 }));
 }
 
 proptest! {
