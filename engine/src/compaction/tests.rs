@@ -169,7 +169,7 @@ fn tables_that_move_stand_on_either_side_of_one_of_the_target() {
 #[test]
 fn a_full_tier_waits_while_levels_of_the_same_tier_join_below_it() {
     let (place, number) = (place(), AtomicU64::new(1));
-    let mut one = |tier, joins| (tier, joins, level(&place, &number, &[&[3]]));
+    let one = |tier, joins| (tier, joins, level(&place, &number, &[&[3]]));
     let levels = stacked(vec![one(0, false), one(0, false), one(0, true), one(1, false)]);
     levels.check().unwrap();
     let rules = Rules { levels_per_tier: 2, is_idle: false, floor_ms: 0, oldest_pins: None };
