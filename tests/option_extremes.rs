@@ -23,7 +23,7 @@ fn narrow(n: u64) -> usize {
 }
 
 /// Every number among the options, and how it is set.
-const NUMBERS: [(&str, Set); 37] = [
+const NUMBERS: [(&str, Set); 38] = [
     ("interval_ms", |o, n| {
         o.durability = DurabilityMode::Async { interval_ms: n };
     }),
@@ -60,6 +60,7 @@ const NUMBERS: [(&str, Set); 37] = [
         o.flush_bytes = 1;
     }),
     ("flush_bytes", |o, n| o.flush_bytes = n),
+    ("flush_log_bytes", |o, n| o.flush_log_bytes = n),
     ("table_bytes_max", |o, n| {
         o.table_bytes_max = n;
         o.flush_bytes = 1;

@@ -131,6 +131,62 @@ fn what_has_expired_gives_its_room_back_and_what_a_snapshot_sees_does_not() {
 }
 
 #[test]
+fn dropping_all_runs_gives_all_room_back_but_one_table_and_also_what_a_snapshot_saw() {
+    let disk = disk();
+    let db = opened(&disk);
+    let runs = 10;
+    for n in 2..=runs {
+        db.begin_run(run(n), NO_TAGS).unwrap();
+    }
+    for n in 0..KEYS {
+        // Runs side by side, so that tables hold several.
+        let of = 1 + u8::try_from(n % u64::from(runs)).unwrap();
+        db.put(run(of), key(n), vec![1; 100]).unwrap();
+        if n % 64 == 0 {
+            db.maintain().unwrap();
+        }
+    }
+    drain(&db);
+    let snapshot = db.snapshot().unwrap();
+    let (before, _) = table_bytes(&disk);
+    assert!(before > KEYS * 100);
+    for n in 1..=runs {
+        db.end_run(run(n)).unwrap();
+        db.drop_run(run(n)).unwrap();
+    }
+    // The snapshot still reads them, whatever maintenance does.
+    for _ in 0..100 {
+        db.maintain().unwrap();
+    }
+    let keys = |n| snapshot.scan_prefix(run(n), "").unwrap().count() as u64;
+    assert_eq!((1..=runs).map(keys).sum::<u64>(), KEYS);
+    assert!(table_bytes(&disk).0 >= KEYS * 100);
+    drop(snapshot);
+    drain(&db);
+    let (after, files) = table_bytes(&disk);
+    assert!(after <= TABLE_BYTES, "{after} bytes of {before}");
+    assert!(files <= 5, "{files} files");
+    // Nothing is left in memory that hides what is gone.
+    assert_eq!(db.storage().memory_bytes(), 0);
+}
+
+#[test]
+fn a_range_that_is_removed_gives_its_room_back_and_the_rest_stays() {
+    let disk = disk();
+    let db = opened(&disk);
+    put_all(&db, 1, None);
+    drain(&db);
+    let (before, _) = table_bytes(&disk);
+    // Keys are spread evenly: three quarters of them.
+    db.remove_range(run(1), [0x20]..[0xe0]).unwrap();
+    drain(&db);
+    let (after, _) = table_bytes(&disk);
+    let kept = (0..KEYS).map(key).filter(|key| key[0] < 0x20 || key[0] >= 0xe0).count();
+    assert!(after < before / 3, "{after} bytes of {before}");
+    assert_eq!(db.scan_prefix(run(1), "").unwrap().count(), kept);
+}
+
+#[test]
 fn a_thousand_sessions_that_merge_leave_no_file_that_nothing_needs() {
     let disk = disk();
     opened(&disk).close().unwrap();

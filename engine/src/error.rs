@@ -2,7 +2,7 @@
 //!
 //! | the caller should | kinds |
 //! |---|---|
-//! | fix the call | `InvalidArgument`, `LimitExceeded`, `WrongType`, `RunNotFound`, `RunExists`, `RunEnded`, `ReadOnly`, `Closed` |
+//! | fix the call | `InvalidArgument`, `LimitExceeded`, `WrongType`, `RunNotFound`, `RunExists`, `RunActive`, `RunEnded`, `RunDropped`, `ReadOnly`, `Closed` |
 //! | choose another directory, or create | `NoStore`, `NotAStore` |
 //! | retry later | `DiskFull`, `MemtableFull`, `Locked`, `Io` that can pass |
 //! | mend the place (permissions, file system), then try again | `Io` that stays |
@@ -111,6 +111,20 @@ pub enum Error {
         run: RunId,
         /// Its status.
         status: RunStatus,
+    },
+    /// The run is still active, and only one that has ended can be dropped.
+    #[error("run {run} is still active and cannot be dropped; end it first")]
+    RunActive {
+        /// The run.
+        run: RunId,
+    },
+    /// The run was dropped: its keys are gone, and its id is never used again.
+    #[error(
+        "run {run} was dropped, and its keys are gone; only its record is left, and a snapshot from before reads it"
+    )]
+    RunDropped {
+        /// The run.
+        run: RunId,
     },
     /// The database was opened for reading only.
     #[error("the database was opened read-only; open it for writing")]

@@ -109,6 +109,7 @@ mod place;
 pub mod planted;
 mod preallocation;
 mod recovery;
+mod removals;
 mod runs;
 mod seal;
 mod series;

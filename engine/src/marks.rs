@@ -118,6 +118,9 @@ pub const NAMES: &[&str] = &[
     "compaction/cleaning-chosen",
     "compaction/expired-becomes-a-tombstone",
     "compaction/idle-sweep-chosen",
+    "compaction/removed-chosen",
+    "compaction/removed-dropped",
+    "compaction/removed-table-dropped",
     "compaction/superseded-dropped",
     "compaction/superseded-kept-for-a-pin",
     "compaction/sweep-chosen",
@@ -143,12 +146,23 @@ pub const NAMES: &[&str] = &[
     "failure/attested-later-for-a-full-disk",
     "failure/outcome-unknown",
     "failure/undone-by-full-disk",
+    "flush/for-removals",
+    "flush/for-the-log",
     "flush/log-synced-first",
     "flush/memtable-frozen",
+    "flush/removed-left-out",
     "flush/table-installed",
     "flush/table-missing",
     "flush/table-not-written",
     "flush/tried-again-later",
+    "forget/removal-forgotten",
+    "freeing/expired-freed",
+    "freeing/garbage-still-pinned",
+    "freeing/put-in-order-for-a-removal",
+    "freeing/removal-goes-on",
+    "freeing/removal-waits-for-a-pin",
+    "freeing/removed-key-freed",
+    "freeing/removed-under-a-later-put",
     "gate/asked-point-replaced",
     "gate/not-the-owner",
     "gate/owner-not-seen",
@@ -182,6 +196,7 @@ pub const NAMES: &[&str] = &[
     "journal/session-begun",
     "journal/session-failed",
     "judge/delete-of-its-groups-put",
+    "judge/delete-of-what-its-group-removed",
     "judge/memory-collected-for-room",
     "lead/full-queue-worked-off",
     "lead/needs-no-lead",
@@ -203,9 +218,7 @@ pub const NAMES: &[&str] = &[
     "manifest/too-long",
     "manifest/write-failed",
     "memtable/delete-of-nothing",
-    "memtable/expired-freed",
     "memtable/fresh-changes-settled",
-    "memtable/garbage-still-pinned",
     "memtable/key-comes-back",
     "memtable/many-keys-gone",
     "memtable/old-version-kept-for-a-pin",
@@ -259,6 +272,7 @@ pub const NAMES: &[&str] = &[
     "recovery/orphan-temporary",
     "recovery/over-tables",
     "recovery/padding-replayed",
+    "recovery/removal-in-a-table",
     "recovery/repair-drops-empty-segment",
     "recovery/repair-with-tail",
     "recovery/repair-without-tail",
@@ -278,9 +292,12 @@ pub const NAMES: &[&str] = &[
     "recovery/version-out-of-order",
     "recovery/watermark-replayed",
     "recovery/zeros-behind-the-log",
+    "removals/over-another",
     "runs/another-run-is-hot",
+    "runs/dropped",
     "runs/ended",
     "runs/not-found",
+    "runs/now-dropped",
     "runs/restored-from-a-table",
     "runs/second-chunk",
     "scan/buffer-refilled",
@@ -306,10 +323,14 @@ pub const NAMES: &[&str] = &[
     "segment/later-format",
     "series/another-table",
     "series/name-taken",
+    "series/removed-entry-kept-for-a-pin",
     "store/read-at-a-pin",
     "store/read-of-a-frozen-memtable",
     "store/read-of-a-table",
     "store/reader-settles",
+    "store/removed-in-a-scan",
+    "store/removed-in-a-table",
+    "store/removed-in-memory",
     "store/shown-as-expired",
     "upkeep/background-sync-failed",
     "upkeep/background-write-failed",
@@ -441,49 +462,4 @@ impl Drop for InPhase {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_is_counted_under_its_name_until_it_is_taken() {
-        let _before = take();
-        sometimes!("gate/poisoned");
-        sometimes!("gate/poisoned", 1 + 1 == 2);
-        sometimes!("gate/poisoned", 1 + 1 == 3);
-        let taken = take();
-        let reached: Vec<_> = NAMES.iter().zip(&taken).filter(|(_, n)| **n > 0).collect();
-        assert_eq!(reached, [(&"gate/poisoned", &2)]);
-        assert!(take().iter().all(|count| *count == 0));
-    }
-
-    #[test]
-    fn a_loop_that_makes_no_call_ends_when_its_steps_are_used_up() {
-        limit_steps(Some(1000));
-        let payload = std::panic::catch_unwind(|| {
-            loop {
-                sometimes!("gate/poisoned-again");
-            }
-        });
-        let payload = payload.unwrap_err();
-        limit_steps(None);
-        assert!(payload.is::<Endless>());
-        sometimes!("gate/poisoned-again");
-        let at = NAMES.iter().position(|name| *name == "gate/poisoned-again").unwrap();
-        assert_eq!(take()[at], 1001);
-    }
-
-    #[test]
-    fn phases_nest_and_only_an_outermost_one_begins_an_operation() {
-        let start = moment();
-        {
-            phase!(Commit);
-            assert_eq!(moment(), Moment { operation: start.operation + 1, phase: Phase::Commit });
-            {
-                phase!(Rotation);
-                assert_eq!(moment().phase, Phase::Rotation);
-            }
-            assert_eq!(moment(), Moment { operation: start.operation + 1, phase: Phase::Commit });
-        }
-        assert_eq!(moment(), Moment { operation: start.operation + 1, phase: Phase::Outside });
-    }
-}
+mod tests;

@@ -151,6 +151,11 @@ pub struct Options {
     /// goes; 64 MiB by default. [`u64::MAX`] means never: all data stays in memory, and all of the
     /// log is kept.
     pub flush_bytes: u64,
+    /// A memtable is also flushed when the ended segments of its log have so many bytes, or are as
+    /// many as that is segments, but at least four: what is written over and over takes little
+    /// memory and much of the log, which each opening reads. 128 MiB by default; [`u64::MAX`] means
+    /// never, and so it does if `flush_bytes` is that.
+    pub flush_log_bytes: u64,
     /// Each flush puts a level of tables on top of others; so many levels of a size become one.
     /// More of them means that less is written and more is read.
     pub levels_per_tier: usize,
@@ -233,6 +238,7 @@ impl Default for Options {
             limits: Limits::default(),
             steps: Steps::default(),
             flush_bytes: 64 << 20,
+            flush_log_bytes: 128 << 20,
             levels_per_tier: 4,
             table_bytes_max: 32 << 20,
             block_bytes: 4 << 10,
@@ -313,6 +319,7 @@ impl Options {
             (self.table_bytes_max >= 1, "table_bytes_max must be at least 1"),
             (self.table_bytes_max <= RECORD_BYTES_MAX, "table_bytes_max must be at most 1 GiB"),
             (self.flush_bytes >= 1, "flush_bytes must be at least 1"),
+            (self.flush_log_bytes >= 1, "flush_log_bytes must be at least 1"),
             (self.levels_per_tier >= 2, "levels_per_tier must be at least 2"),
             (self.block_bytes >= 1, "block_bytes must be at least 1"),
             (self.block_bytes <= BLOCK_BYTES_MAX, "block_bytes must be at most 16 KiB"),

@@ -9,43 +9,10 @@
 //! simulator tells. `R` and a number: one of our own thinking. `S` and a number: a race among
 //! threads.
 
+#[macro_use]
+mod macros;
+
 use std::cell::Cell;
-
-macro_rules! bugs {
-    ($($id:ident $bug:ident $what:literal)*; $($sid:ident $race:ident $how:literal)*) => {
-        /// A planted bug.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Bug {
-            $(#[doc = $what] $bug,)*
-            $(#[doc = $how] $race,)*
-        }
-
-        impl Bug {
-            /// All bugs that one thread meets, in the order of their ids.
-            pub const ALL: &[Bug] = &[$(Bug::$bug,)*];
-
-            /// The races among threads: one thread never meets them, a schedule explorer does
-            /// (feature `explore`).
-            pub const RACES: [Bug; [$(stringify!($race)),*].len()] = [$(Bug::$race,)*];
-
-            /// The stable id.
-            pub fn id(self) -> &'static str {
-                match self {
-                    $(Bug::$bug => stringify!($id),)*
-                    $(Bug::$race => stringify!($sid),)*
-                }
-            }
-
-            /// What the engine does wrong.
-            pub fn what(self) -> &'static str {
-                match self {
-                    $(Bug::$bug => $what,)*
-                    $(Bug::$race => $how,)*
-                }
-            }
-        }
-    };
-}
 
 bugs! {
     M01 ManifestDirectoryNotSynced
@@ -434,6 +401,36 @@ bugs! {
         "A merge begins in the middle of a table of the target, and loses what is before."
     R192 MergeOutputKept
         "Tables of a merge that failed are forgotten."
+    R193 RemovalForgottenByTables
+        "A get finds in a table what a removal hides."
+    R194 RemovalForgottenByMemtable
+        "A get finds in memory what a removal hides."
+    R195 RemovalForgottenByScan
+        "A walk finds what a removal hides."
+    R196 RemovalSeenTooEarly
+        "A walk of a snapshot misses what was removed behind it."
+    R197 RemovalIgnoresPins
+        "What is removed is freed in memory though a snapshot sees it."
+    R198 RemovalHidesLaterPuts
+        "What is written behind a removal is freed with what was before."
+    R199 RemovalNotReplayed
+        "A recovery passes over the removals in the log."
+    R200 RemovalNotFlushed
+        "A flush writes no removals, and their segments go."
+    R201 RemovalAppliedEarly
+        "A merge leaves out what a removal hides that a crash would take back."
+    R202 RemovalForgottenEarly
+        "A removal is forgotten while a table holds what it hides."
+    R203 KeptCountsAsApplied
+        "A table that keeps for a snapshot what is removed says that it does not."
+    R204 RemovalsNeverFlushed
+        "Removals wait for a full memtable, and the room of what they hide does not come back."
+    R205 DroppedTwice
+        "A run that was dropped can be dropped again."
+    R206 ActiveRunDropped
+        "A run that is active can be dropped."
+    R207 LongLogNotFlushed
+        "Only the size of a memtable says when it is flushed, and a log of overwrites grows."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -43,6 +43,8 @@ pub(crate) struct Series {
     left: Vec<OwnName>,
     current: Option<Current>,
     tables: Vec<Arc<Table>>,
+    /// Up to which version removals are applied to what is added.
+    applied: u64,
 }
 
 /// The table that is being written.
@@ -52,11 +54,25 @@ struct Current {
     path: PathBuf,
     file: Arc<dyn VfsFile>,
     writer: TableWriter,
+    /// Up to which version removals were applied to what is in it.
+    applied: u64,
 }
 
 impl Series {
-    pub(crate) fn new(plan: TablePlan) -> Self {
-        Series { plan, left: Vec::new(), current: None, tables: Vec::new() }
+    /// `applied`: up to which version removals are applied to what is added, but for what
+    /// [`Series::note_kept`] hears of.
+    pub(crate) fn new(plan: TablePlan, applied: u64) -> Self {
+        Series { plan, left: Vec::new(), current: None, tables: Vec::new(), applied }
+    }
+
+    /// The entry that was added last is hidden by a removal of this version, and kept for a pin.
+    pub(crate) fn note_kept(&mut self, removal: u64) {
+        if let Some(current) = &mut self.current
+            && !planted!(KeptCountsAsApplied)
+        {
+            sometimes!("series/removed-entry-kept-for-a-pin");
+            current.applied = current.applied.min(removal.saturating_sub(1));
+        }
     }
 
     /// How many tables have ended.
@@ -118,7 +134,7 @@ impl Series {
         self.left.push(name);
         let header = TableHeader { store_id, salt, number, epoch };
         let writer = TableWriter::new(Arc::clone(&file), &header, shape);
-        Ok(Current { header, path, file, writer })
+        Ok(Current { header, path, file, writer, applied: self.applied })
     }
 
     /// Makes an empty file under a number whose name is not taken, be it by a directory.
@@ -148,9 +164,10 @@ impl Series {
     }
 
     fn end_table(&mut self, place: &Place) -> Outcome<()> {
-        let Some(Current { header, path, file, writer }) = self.current.take() else {
+        let Some(Current { header, path, file, mut writer, applied }) = self.current.take() else {
             return Ok(());
         };
+        writer.set_applied(applied);
         let written = writer.finish();
         let written = written.map_err(|e| WriteFailure::of_a_write("writing", path.clone(), e))?;
         let Some(written) = written else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! What the shrinker leaves of a failure: the goal, on a fixed set of failures of planted bugs.
 //!
-//! The table in `docs/shrinking.md` is what this prints with three failures of each bug; one of each
-//! is what the check has time for:
+//! The table in `docs/shrinking.md` is what this prints with three failures of each bug; one of
+//! each is what the check has time for:
 //! ```sh
 //! SHRINK_FAILURES=3 cargo test --release -p runstone-sim --features planted --test shrinking \
 //!   -- --nocapture

@@ -338,7 +338,16 @@ fn changes(dump: &mut Dump<'_>, end: usize) {
     while dump.position() < end {
         let op = dump.bytes[dump.position()];
         let same_run = op & 0x80 != 0;
-        let names = ["?", "put", "put expiring", "delete", "begin run", "end run"];
+        let names = [
+            "?",
+            "put",
+            "put expiring",
+            "delete",
+            "begin run",
+            "end run",
+            "drop run",
+            "remove range",
+        ];
         let name = names[usize::from(op & 0x7f)];
         dump.field(
             1,
@@ -369,6 +378,12 @@ fn changes(dump: &mut Dump<'_>, end: usize) {
                 assert_eq!(dump.position(), end, "the body's length");
             }
             5 => dump.field(1, "status", |b| status(b).to_owned()),
+            6 => {}
+            7 => {
+                key(dump);
+                let len = dump.varint("end length");
+                dump.field(len, "end", text);
+            }
             other => panic!("operation {other}"),
         }
     }
@@ -400,7 +415,7 @@ pub(crate) fn kind_name(kind: u8) -> &'static str {
 }
 
 fn status(bytes: &[u8]) -> &'static str {
-    ["?", "running", "completed", "failed", "cancelled"][usize::from(bytes[0])]
+    ["?", "running", "completed", "failed", "cancelled", "dropped"][usize::from(bytes[0])]
 }
 
 fn value(dump: &mut Dump<'_>, kind: u8, len: usize) {
@@ -445,6 +460,8 @@ fn value(dump: &mut Dump<'_>, kind: u8, len: usize) {
             dump.field(8, "last version", decimal);
             dump.field(8, "begin length", decimal);
             run_begin_body(dump);
+            dump.field(1, "has dropped", decimal);
+            dump.field(8, "dropped at", decimal);
         }
         other => panic!("value kind {other}"),
     }

@@ -82,6 +82,10 @@ impl Pipeline {
                         }));
                     }
                     Change::Delete { key: deleted } if deleted == key => return Ok(None),
+                    Change::RemoveRange { from, to } if from <= key && key < to => {
+                        sometimes!("judge/delete-of-what-its-group-removed");
+                        return Ok(None);
+                    }
                     _ => {}
                 }
             }

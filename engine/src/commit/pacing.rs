@@ -6,6 +6,9 @@ use super::pace::{WAIT_MAX, WAIT_MIN, WHOLE};
 use super::pipeline::Pipeline;
 use crate::sync::Ordering;
 
+/// So many segments are no reason for a flush.
+const SEGMENTS_MIN: u64 = 4;
+
 impl Pipeline {
     /// Whether a flush was asked for since this was asked last.
     pub(crate) fn take_flush_asked(&self) -> bool {
@@ -14,13 +17,22 @@ impl Pipeline {
 
     /// Asks for a flush, if the memtable is full and none is under way.
     pub(super) fn ask_for_flush(&self) {
-        if self.store.memory_bytes_max() < self.options.flush_bytes {
+        if self.store.memory_bytes_max() < self.options.flush_bytes && !self.log_is_long() {
             return;
         }
         let is_under_way = self.pace.frozen_bytes.load(Ordering::Acquire) > 0;
         if !is_under_way && !self.pace.asked.swap(true, Ordering::AcqRel) {
             self.bell.ring();
         }
+    }
+
+    /// Whether so much of the log is needed that the memtable is flushed for it. A session that
+    /// ended without a close leaves a segment, however little is in it.
+    pub(super) fn log_is_long(&self) -> bool {
+        let bytes = self.options.flush_log_bytes;
+        let segments = (bytes / self.options.segment_bytes).max(SEGMENTS_MIN);
+        let is_long = bytes < u64::MAX && self.pace.has_log(segments, bytes);
+        is_long && self.options.flush_bytes < u64::MAX && !planted!(LongLogNotFlushed)
     }
 
     /// Waits as long as a commit of so many bytes should, before it is handed over.

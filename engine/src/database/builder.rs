@@ -239,7 +239,8 @@ impl Builder {
             true => Memtable::new(&manifest.0.store_id, &self.options.steps),
             false => std::mem::take(&mut replay.memtable),
         };
-        let levels = (memtable, std::mem::take(&mut replay.levels));
+        let removals = std::mem::take(&mut replay.removals);
+        let levels = (memtable, std::mem::take(&mut replay.levels), removals);
         let home = place.clone();
         let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());
@@ -256,6 +257,8 @@ impl Builder {
         sometimes!("builder/orphan-removed", report.files_removed > 0);
         let journal =
             Journal::new(Arc::clone(&place), manifest, writer, session_begun, ended, orphans);
+        let pace = Pace::default();
+        pace.note_log(journal.ended());
         let pipeline = Arc::new(Pipeline {
             place: Arc::clone(&place),
             policy: self.options.policy(),
@@ -272,7 +275,7 @@ impl Builder {
             memory_at_opening: store.memory_bytes() + runs.memory_bytes(),
             frozen: Mutex::default(),
             compactor: Mutex::default(),
-            pace: Pace::default(),
+            pace,
             compacting: AtomicBool::new(false),
         });
         let shell = match given.background {
@@ -338,7 +341,8 @@ impl Builder {
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
         let memtable = std::mem::take(&mut replay.memtable);
-        let levels = (memtable, std::mem::take(&mut replay.levels));
+        let removals = std::mem::take(&mut replay.removals);
+        let levels = (memtable, std::mem::take(&mut replay.levels), removals);
         let home = place.clone();
         let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());

@@ -206,6 +206,17 @@ impl Table {
         Ok((place, bytes))
     }
 
+    /// About how many entries stand between two keys, by the index: a block that either of them
+    /// lies in counts for a quarter.
+    ///
+    /// Errors: those of a read of the index.
+    pub(crate) fn entries_within(&self, from: &PhysicalKey, to: &PhysicalKey) -> Result<u64> {
+        let index = self.index()?;
+        let begun = index.below(to).saturating_sub(index.below(from)) as u64;
+        let (blocks, entries) = (index.len().max(1) as u64, self.properties.entries);
+        Ok(entries.saturating_mul(2 * begun + 1).div_ceil(2 * blocks).min(entries))
+    }
+
     /// The newest version of a key that is at most this one.
     ///
     /// Errors: [`Error::Corruption`], [`Error::Io`].

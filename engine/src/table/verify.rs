@@ -57,6 +57,10 @@ impl Table {
             let found = format!("one that ends at {}", walk.end);
             walk.wrong(walk.end, "a last block that ends where the index begins", found);
         }
+        // What is told of removals, no entry shows.
+        if let Some(seen) = &mut walk.seen {
+            seen.applied = self.properties().applied;
+        }
         match &walk.seen {
             Some(seen) if seen != self.properties() => {
                 let found = format!("{:?}, not {seen:?}", self.properties());

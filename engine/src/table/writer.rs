@@ -70,6 +70,8 @@ pub(crate) struct TableWriter {
     properties: Option<Properties>,
     /// The version of the last entry, for the order of those of one key.
     last_version: u64,
+    /// Up to which version removals were applied.
+    applied: u64,
     /// Entries are taken in any order: a test of what reads them.
     #[cfg(test)]
     believes: bool,
@@ -101,9 +103,15 @@ impl TableWriter {
             hashes: Vec::new(),
             properties: None,
             last_version: 0,
+            applied: 0,
             #[cfg(test)]
             believes: false,
         }
+    }
+
+    /// No entry is hidden by a removal up to this version.
+    pub(crate) fn set_applied(&mut self, version: u64) {
+        self.applied = version;
     }
 
     /// Takes entries in any order.
@@ -229,7 +237,8 @@ impl TableWriter {
     ///
     /// Errors: those of a write.
     pub(crate) fn finish(mut self) -> io::Result<Option<WrittenTable>> {
-        let Some(properties) = self.properties.take() else { return Ok(None) };
+        let Some(mut properties) = self.properties.take() else { return Ok(None) };
+        properties.applied = self.applied;
         self.end_block()?;
         let index = std::mem::take(&mut self.index);
         let index = self.put_part(|out| index.finish(out));

@@ -139,7 +139,9 @@ impl Runner<'_> {
         let pinned = pins.map(|(version, now)| self.model.superseded_at(version, now)).max();
         let (keys, superseded) = (db.storage().key_count(), db.storage().superseded_key_count());
         let has_pins = self.pins() > 0;
-        let most = if has_pins || superseded > 0 { held.ever } else { held.newest };
+        // What was removed is held until maintenance comes.
+        let may_hold_more = has_pins || superseded > 0 || self.model.has_removals();
+        let most = if may_hold_more { held.ever } else { held.newest };
         if keys < held.visible || keys > most {
             return Err(format!("{keys} keys, not from {} to {most}", held.visible));
         }

@@ -77,6 +77,9 @@ pub struct CaseOptions {
     /// A memtable of so many bytes is flushed.
     #[serde(default = "never")]
     pub flush_bytes: u64,
+    /// See [`Options::flush_log_bytes`].
+    #[serde(default = "never")]
+    pub flush_log_bytes: u64,
     /// The most bytes of a table.
     #[serde(default = "long")]
     pub table_bytes_max: u64,
@@ -189,6 +192,7 @@ impl CaseOptions {
             pad_to_sector: self.pad_to_sector,
             memtable_bytes_max: self.memtable_bytes_max,
             flush_bytes: self.flush_bytes,
+            flush_log_bytes: self.flush_log_bytes,
             table_bytes_max: self.table_bytes_max,
             block_bytes: self.block_bytes.0,
             extent_bytes_min: self.block_bytes.1,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use runstone::{Level, RunOptions, WriteBatch, WriteOptions};
 
 use super::case::{
-    CALLS_BEHIND, ChangeSpec, ECHO, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, run_id,
+    CALLS_BEHIND, ChangeSpec, ECHO, LevelSpec, Op, RARE_CALLS, bound, key_bytes, namespace, run_id,
     status, ttl, type_tag,
 };
 use super::model::Model;
@@ -351,6 +351,13 @@ impl Runner<'_> {
             ChangeSpec::End { run, status: n } => {
                 db.end_run_with(run_id(run), status(n)).map(|version| (version, None))
             }
+            ChangeSpec::RemoveRange { run, from, to, bounds } => {
+                let (from, to) = (key_bytes(from), key_bytes(to));
+                let range = (bound(&from, bounds), bound(&to, bounds / 3));
+                let removed = db.remove_range::<&[u8], _>(run_id(run), range);
+                removed.map(|version| (version, None))
+            }
+            ChangeSpec::Drop { run } => db.drop_run(run_id(run)).map(|version| (version, None)),
         };
         let takes_level = matches!(change, ChangeSpec::Put { .. } | ChangeSpec::Tagged { .. });
         let level = if takes_level { self.level(level) } else { self.default_level() };
@@ -392,6 +399,14 @@ fn batch(model: &Model, changes: &[ChangeSpec]) -> WriteBatch {
             }
             ChangeSpec::End { run, status: n } => {
                 batch.end_run(run_id(run), status(n));
+            }
+            ChangeSpec::RemoveRange { run, from, to, bounds } => {
+                let (from, to) = (key_bytes(from), key_bytes(to));
+                let range = (bound(&from, bounds), bound(&to, bounds / 3));
+                batch.remove_range::<&[u8], _>(run_id(run), range);
+            }
+            ChangeSpec::Drop { run } => {
+                batch.drop_run(run_id(run));
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::disk::{CallKind, FaultKind, Injected};
 /// The least that a commit takes in the log's buffer.
 const RECORD_BYTES_MIN: u64 = 40;
 /// The most memory that a change without a value takes, with room to spare.
-const CHANGE_BYTES_MAX: u64 = 512;
+const CHANGE_BYTES_MAX: u64 = 1024;
 
 impl Runner<'_> {
     /// Whether the files may be looked at now, and hold what the contract says.
@@ -335,13 +335,13 @@ impl Runner<'_> {
     }
 
     /// A delete may use a reserve beyond the memory that puts may use, or beyond what the opening
-    /// needed; the end of a run takes none, and is never refused for it.
+    /// needed; the end and the drop of a run take none, and are never refused for it.
     pub(super) fn has_no_reserve(&self, changes: &[ChangeSpec]) -> Checked {
         let (used, limit) = (self.memory_bytes(), self.memory_with_reserve());
         let is_refused_rightly = match changes {
-            [ChangeSpec::End { .. }] => false,
+            [ChangeSpec::End { .. } | ChangeSpec::Drop { .. }] => false,
             // Others of its group have taken room that is not in use yet.
-            [ChangeSpec::Delete { .. }] => {
+            [ChangeSpec::Delete { .. } | ChangeSpec::RemoveRange { .. }] => {
                 !self.pending.is_empty() || used + CHANGE_BYTES_MAX > limit
             }
             _ => true,
@@ -423,7 +423,24 @@ impl Runner<'_> {
             return Ok(());
         }
         let outcome = oracle::leaks(&self.disk.live_image(), Path::new(DIR));
-        self.require("C12", outcome)
+        self.require("C12", outcome)?;
+        self.log_is_short()
+    }
+
+    /// When nothing is left, the log is no longer than the options say, in segments as in bytes.
+    fn log_is_short(&self) -> Checked {
+        let options = self.options();
+        let most = options.flush_log_bytes;
+        if options.flush_bytes == u64::MAX || most == u64::MAX {
+            return Ok(());
+        }
+        let (count, bytes) = self.files().ended();
+        let segments = (most / options.segment_bytes).max(4);
+        if bytes < most && (count as u64) < segments {
+            return Ok(());
+        }
+        let message = format!("{count} segments of {bytes} bytes have ended; {most} are flushed");
+        self.fail("space", message)
     }
 
     /// Memory is within its budget after a put, or no more than what a recovery needed, which

@@ -12,6 +12,7 @@ use super::super::case::{
 use super::super::options::CaseOptions;
 use super::super::oracle::RUNS;
 use super::super::workload::{byte, pick};
+use super::removals;
 use crate::disk::{CrashKind, Fault, FaultKind, When};
 use crate::rng::Rng;
 
@@ -36,6 +37,11 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
     case.options.table_bytes_max = pick(rng, &[600, 1500, 1 << 20]);
     case.options.block_bytes = (pick(rng, &[1, 200, 4096]), pick(rng, &[1, 40, 300, 4096]));
     case.options.levels_per_tier = pick(rng, &[2, 2, 3, 4]);
+    if rng.chance(1, 3) {
+        // A few segments, that a few overwrites fill.
+        case.options.flush_bytes = pick(rng, &[4000, 12_000]);
+        case.options.flush_log_bytes = pick(rng, &[1, 1500, 5000]);
+    }
     case.options.block_cache = pick(rng, &[0, 300, 1000, 1 << 20]);
     case.options.steps.merge_bytes = pick(rng, &[1, 300, 4 << 20, 4 << 20]);
     if case.ops.len() > OPS_FEW {
@@ -66,6 +72,7 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
         let flush_bytes = case.options.flush_bytes;
         let late = match case.world {
             World::Rot => whole(rng, flush_bytes),
+            _ if rng.chance(1, 3) => removals::burst(rng, &case.options),
             _ if is_wide && rng.coin() => bounded(rng, &case.options),
             _ if is_wide => deep(rng, &case.options),
             _ if rng.chance(2, 5) => merged(rng, &case.options),
