@@ -49,9 +49,12 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// What is forgotten, and still stands in tables.
+    /// What is forgotten, still stands in tables, and is older than what is written now: of two
+    /// records of one version nobody could tell which is newer.
     pub(crate) fn erased(&self) -> Vec<RemovalId> {
-        self.removals.forgotten().filter(|id| id.version <= self.since).collect()
+        let is_older = |id: &RemovalId| id.version < self.upto.version;
+        let saved = self.removals.forgotten().filter(|id| id.version <= self.since);
+        saved.filter(is_older).collect()
     }
 }
 
