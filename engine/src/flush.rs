@@ -5,6 +5,7 @@
 //! it; the file is synced, and so is its name, before this returns.
 
 use std::io;
+use std::ops::Bound;
 use std::path::Path;
 
 use crate::codec::change::NEVER;
@@ -155,8 +156,12 @@ fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<Li
 /// Errors: [`Error::Corruption`], [`Error::Io`].
 pub(crate) fn runs_of(level: &Arc<Level>, path: &Path) -> Result<Vec<SavedRun>> {
     let mut runs = Vec::new();
+    let (from, to) = (PhysicalKey::reserved(RUN_TAG, &[]), PhysicalKey::reserved(RUN_TAG + 1, &[]));
+    if !level.overlaps(Bound::Included(&from), Bound::Excluded(&to)) {
+        return Ok(runs);
+    }
     let mut cursor = LevelCursor::aside(level);
-    cursor.seek(&PhysicalKey::reserved(RUN_TAG, &[]))?;
+    cursor.seek(&from)?;
     while cursor.advance()? {
         let Some(entry) = cursor.before()?.filter(|entry| (entry.run, entry.tag) == (0, RUN_TAG))
         else {

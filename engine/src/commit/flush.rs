@@ -29,10 +29,13 @@ use crate::sync::Arc;
 use crate::table::reader::Table;
 use crate::table::writer::Shape;
 
+/// No share of the memory is so small that tables are shorter.
+const TABLE_BYTES_LEAST: u64 = 1 << 20;
+
 impl Pipeline {
     /// Whether the memtable is so large that it is to be flushed, or has been frozen.
     pub(crate) fn wants_flush(&self) -> bool {
-        self.store.active_bytes() >= self.options.flush_bytes || self.frozen.lock().is_some()
+        self.store.active_bytes() >= self.shares.flush || self.frozen.lock().is_some()
     }
 
     /// Flushes the memtable, if it is large enough or a flush of it has failed.
@@ -44,8 +47,8 @@ impl Pipeline {
         let mut slot = self.frozen.lock();
         let frozen = match slot.take() {
             Some(frozen) => frozen,
-            None if self.store.active_bytes() < self.options.flush_bytes => return Ok(()),
-            None => self.freeze()?,
+            None if self.store.active_bytes() < self.shares.flush => return Ok(()),
+            None => self.freeze().inspect_err(|_| self.pace.note_flushed(false))?,
         };
         self.pace.note_frozen(frozen.memtable.bytes());
         let outcome = self.write_frozen(&frozen);
@@ -87,13 +90,19 @@ impl Pipeline {
         })
     }
 
+    /// What a table that is being written holds in memory grows with it, and has the reserve.
+    fn table_bytes_max(&self) -> u64 {
+        let reserved = self.shares.reserve.max(TABLE_BYTES_LEAST);
+        self.options.table_bytes_max.min(self.place.file_bytes_max).min(reserved)
+    }
+
     /// How tables are written now.
     pub(super) fn table_plan(&self, writer: &Writer) -> TablePlan {
         TablePlan {
             store_id: writer.journal.store_id(),
             epoch: writer.journal.epoch(),
             shape: Shape::of(&self.options),
-            table_bytes_max: self.options.table_bytes_max.min(self.place.file_bytes_max),
+            table_bytes_max: self.table_bytes_max(),
         }
     }
 

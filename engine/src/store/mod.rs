@@ -26,6 +26,7 @@ use memtable::Memtable;
 use pins::{Pins, ReadPoint};
 use version::Version;
 
+use crate::cache::Cache;
 use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
 use crate::error::{Error, Result};
@@ -73,10 +74,13 @@ struct Inner {
     /// These are set under the memtable's lock, and may be read without it.
     published: AtomicU64,
     bytes: AtomicU64,
+    frozen_bytes: AtomicU64,
     over_tables: AtomicBool,
     pins: Pins,
     pins_max: usize,
     steps: Steps,
+    /// What of tables is in memory.
+    cache: Arc<Cache>,
     clock: EngineClock,
     /// The greatest expiry, in engine time, of what a reader was told has expired; 0 if none was.
     shown_ms: AtomicU64,
@@ -87,7 +91,7 @@ impl UnifiedStore {
         (memtable, levels): (Memtable, Levels),
         published: u64,
         clock: EngineClock,
-        home: Arc<dyn Home>,
+        (home, cache): (Arc<dyn Home>, Arc<Cache>),
         options: &Options,
     ) -> Self {
         let below = Below { frozen: None, levels };
@@ -95,11 +99,13 @@ impl UnifiedStore {
             inner: Arc::new(Inner {
                 published: AtomicU64::new(published),
                 bytes: AtomicU64::new(memtable.bytes()),
+                frozen_bytes: AtomicU64::new(0),
                 over_tables: AtomicBool::new(!below.is_empty()),
                 layers: RwLock::new(Layers { memtable, below: Arc::new(below) }),
                 pins: Pins::of(home),
                 pins_max: options.snapshots_max,
                 steps: options.steps,
+                cache,
                 clock,
                 shown_ms: AtomicU64::new(0),
             }),
@@ -374,6 +380,7 @@ impl UnifiedStore {
 
     fn note_bytes(&self, Layers { memtable, below }: &Layers) {
         let frozen = below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
+        self.inner.frozen_bytes.store(frozen, Ordering::Release);
         self.inner.bytes.store(memtable.bytes() + frozen, Ordering::Release);
     }
 
