@@ -108,17 +108,12 @@ impl Root {
         length: usize,
         read: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<Arc<[u8]>> {
+        let nth = nth.saturating_sub(usize::from(planted!(BlockInAnothersSlot)));
         let slot = self.blocks.get(nth).zip(u32::try_from(nth).ok());
         let slot = slot.filter(|_| !self.is_gone.load(Ordering::Acquire));
         let room = slot.and_then(|_| self.cache.room(part_bytes(length)));
         let bytes: Arc<[u8]> = read()?.into();
         if let Some(((slot, number), room)) = slot.zip(room) {
-            planted!(BlockInAnothersSlot => {
-                let other = nth.checked_sub(1).and_then(|nth| self.blocks.get(nth));
-                if other.is_some_and(|other| other.put(&bytes)) {
-                    return Ok(bytes);
-                }
-            });
             let under = Under::Block(Arc::downgrade(self), number);
             self.cache.fill(room, under, || {
                 let is_gone = self.is_gone.load(Ordering::Acquire);

@@ -25,8 +25,8 @@ use crate::types::PhysicalKey;
 /// A table that is open.
 #[derive(Debug)]
 pub(crate) struct Table {
-    file: Arc<dyn VfsFile>,
-    path: PathBuf,
+    pub(super) file: Arc<dyn VfsFile>,
+    pub(super) path: PathBuf,
     header: TableHeader,
     /// Its length, and the checksum of its footer.
     told: (u64, u32),
@@ -50,7 +50,7 @@ pub(crate) struct Row {
 }
 
 /// Reads `length` bytes at `offset`.
-fn read(file: &dyn VfsFile, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
+pub(super) fn read(file: &dyn VfsFile, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     let got = read_full_at(file, &mut bytes, offset).map_err(|e| Error::io("reading", path, e))?;
     if got < length {
@@ -208,10 +208,7 @@ impl Table {
 
     /// Reads the filter from the file.
     pub(super) fn filter_bytes(&self) -> Result<Vec<u8>> {
-        planted!(FilterNotChecked => {
-            let Part { offset, length } = self.filter;
-            return read(&*self.file, &self.path, offset, length as usize);
-        });
+        planted!(FilterNotChecked => return self.unchecked(self.filter));
         self.part(self.filter)
     }
 
