@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runstone::{Database, Error};
+use runstone::{Database, Error, RunFilter};
 use runstone_vfs::Vfs;
 
 use super::case::World;
@@ -131,6 +131,7 @@ impl Runner<'_> {
             return Ok(());
         }
         let (version, now) = (db.storage().version(), db.storage().now().as_millis());
+        self.require("C5", gets_find_what_scans_show(&db).map_err(|m| format!("{rot:?}: {m}")))?;
         self.matching_history(&db, version, now)?;
         if !is_as_it_was {
             // One of before that is left under another name is whole, and cannot be told from it.
@@ -171,6 +172,21 @@ impl Runner<'_> {
         let whole = sound.iter().filter(|record| record.open).filter(is_whole);
         proven_up_to(sound, whole.map(|record| record.synced).max().unwrap_or(0))
     }
+}
+
+/// A get goes through filters, a scan does not.
+fn gets_find_what_scans_show(db: &Database) -> Result<(), String> {
+    let runs = db.runs(RunFilter::default()).map_err(|e| e.to_string())?;
+    for run in runs.map(|entry| entry.run_id) {
+        for (key, shown) in db.scan_prefix(run, "").into_iter().flatten().flatten() {
+            let found = db.get_versioned(run, &key).map_err(|e| e.to_string())?;
+            if found.as_ref() != Some(&shown) {
+                let key = key.escape_ascii();
+                return Err(format!("a scan shows key {key}, and a get finds {found:?}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The bits that are set in the filter of a table, as its footer tells where that stands.
