@@ -1,10 +1,11 @@
-//! What the process takes beside what it was told: loads keys, reads, scans and overwrites them, and
-//! prints the peak of its resident memory in each phase. Linux only.
+//! What the process takes beside what it was told: loads keys, reads, scans and overwrites them,
+//! and prints the peak of its resident memory in each phase. Linux only.
 //!
 //! `cargo run --release -p runstone --example memory -- 3000000 64 /some/directory`
 //!
-//! Arguments: the number of keys, the memory in MiB, a directory that does not exist yet. A run id has
-//! 16 bytes, a key 16, a value 100; the keys come in random order, a thousand of them share eight bytes.
+//! Arguments: the number of keys, the memory in MiB, a directory that does not exist yet. A run id
+//! has 16 bytes, a key 16, a value 100; the keys come in random order, and a thousand of them share
+//! eight bytes.
 #![allow(clippy::disallowed_methods)] // it measures time
 #![allow(clippy::cast_precision_loss)]
 
@@ -145,15 +146,15 @@ impl Store {
     ) -> Outcome {
         // The kernel begins anew with the peak.
         std::fs::write(Path::new("/proc/self/clear_refs"), "5")?;
-        let began = Instant::now();
+        let (began, before) = (Instant::now(), processor_ns()?);
         work(db)?;
-        let seconds = began.elapsed().as_secs_f64();
+        let (seconds, ns) = (began.elapsed().as_secs_f64(), processor_ns()? - before);
         let (peak, memory) = (peak_bytes()?, db.memory());
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         println!(
-            "{what:>14}  {seconds:7.2} s  {:8.3} us each  peak {:6.1} MiB, {:.2} of the number  \
+            "{what:>14}  {seconds:7.2} s  {:7.3} us of the processor each  peak {:6.1} MiB, {:.2} of the number  \
              (counted {:.1}: memtable {:.1}, frozen {:.1}, cache {:.1}, pinned {:.1})",
-            seconds * 1e6 / count.max(1) as f64,
+            if count == 0 { 0.0 } else { ns as f64 / 1e3 / count as f64 },
             mib(peak),
             peak as f64 / self.bytes_max as f64,
             mib(memory.total()),
@@ -182,6 +183,12 @@ fn drain(db: &Database) -> Outcome {
 
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// What this thread has had of a processor.
+fn processor_ns() -> Outcome<u64> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(stat.split(' ').next().unwrap_or_default().parse()?)
 }
 
 fn peak_bytes() -> Outcome<u64> {

@@ -39,9 +39,6 @@ pub(crate) struct Cache {
     /// How many places of the ring lead to nothing.
     stale: AtomicI64,
     clock: Mutex<Clock>,
-    /// The filter that was read last.
-    #[cfg(feature = "planted")]
-    last_filter: Mutex<Option<Arc<[u8]>>>,
 }
 
 /// Everything that is kept, in a ring.
@@ -113,8 +110,6 @@ impl Cache {
             pinned: AtomicU64::new(0),
             stale: AtomicI64::new(0),
             clock: Mutex::default(),
-            #[cfg(feature = "planted")]
-            last_filter: Mutex::default(),
         }
     }
 

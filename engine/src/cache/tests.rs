@@ -1,3 +1,5 @@
+//! The cache: its limit, what goes, what is charged, and what is left.
+
 use super::slots::{Root, Slots};
 use super::*;
 use crate::error::{Error, Result};

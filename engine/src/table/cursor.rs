@@ -1,7 +1,7 @@
 //! A place between two entries of a table, from where it is read in both directions.
 //!
-//! Invariant: it holds the index and one block, and reads another block when it passes a border; what
-//! it holds is counted as pinned, but for an index that is kept for others.
+//! Invariant: it holds the index and one block, and reads another block when it passes a border;
+//! what it holds is counted as pinned, but for an index that is kept for others.
 
 use std::sync::Arc;
 

@@ -5,8 +5,8 @@
 //! stand back to back, so that no byte belongs to nothing. What is wrong is told piece by piece,
 //! and the walk goes on behind it where it can.
 //!
-//! Invariant: changes nothing, and holds index, filter, one block and one extent in memory, which it
-//! reads from the file.
+//! Invariant: changes nothing, and holds index, filter, one block and one extent in memory, which
+//! it reads from the file.
 
 use std::fmt;
 

@@ -77,7 +77,7 @@ pub struct CaseOptions {
     pub by_file_system: bool,
     /// Whether groups are padded to sectors.
     pub pad_to_sector: bool,
-    /// The memtables' share of the memory, of which that is three eighths; a small one refuses puts.
+    /// The memtables' share of the memory, three eighths of that; a small one refuses puts.
     pub memtable_bytes_max: u64,
     /// A memtable of so many bytes is flushed.
     #[serde(default = "never")]
