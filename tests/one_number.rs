@@ -5,7 +5,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{DIR, NO_TAGS, World, image, run, state};
+use common::{NO_TAGS, World, run, state};
 use runstone::{Database, Error, Options};
 use runstone_sim::disk::{DiskConfig, SimVfs};
 
@@ -41,11 +41,12 @@ fn stored(disk: &SimVfs) -> World {
 
 /// The tables in the order of their numbers, with where index and filter begin.
 fn tables(disk: &SimVfs) -> Vec<(PathBuf, [u64; 2])> {
-    let tables = image(disk, DIR).into_iter().filter(|(path, _)| path.ends_with(".table"));
+    let is_table = |path: &PathBuf| path.extension().is_some_and(|end| end == "table");
+    let tables = disk.live_image().into_iter().filter(|(path, _)| is_table(path));
     let parts = tables.map(|(path, bytes)| {
         let footer = &bytes[bytes.len() - 64..];
         let field = |at: usize| u64::from_le_bytes(*footer[at..].first_chunk().unwrap());
-        (PathBuf::from(DIR).join(path), [field(0), field(12)])
+        (path, [field(0), field(12)])
     });
     parts.collect()
 }

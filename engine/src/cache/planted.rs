@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Weak;
 
-use super::Cache;
+use super::{Cache, Slots};
 use crate::sync::Arc;
 
 thread_local! {
@@ -11,11 +11,14 @@ thread_local! {
     static LAST: RefCell<Option<(Weak<Cache>, Arc<[u8]>)>> = const { RefCell::new(None) };
 }
 
-/// Takes a filter that was read, and gives the one before.
-pub(super) fn swap_filter(cache: &Arc<Cache>, bytes: Arc<[u8]>) -> Arc<[u8]> {
-    let last = LAST.replace(Some((Arc::downgrade(cache), Arc::clone(&bytes))));
-    match last {
-        Some((of, last)) if std::ptr::eq(of.as_ptr(), Arc::as_ptr(cache)) => last,
-        _ => bytes,
+impl Slots {
+    /// Takes a filter that was read, and gives the one before.
+    pub(super) fn swap_filter(&self, bytes: Arc<[u8]>) -> Arc<[u8]> {
+        let cache = self.cache();
+        let last = LAST.replace(Some((Arc::downgrade(cache), Arc::clone(&bytes))));
+        match last {
+            Some((of, last)) if std::ptr::eq(of.as_ptr(), Arc::as_ptr(cache)) => last,
+            _ => bytes,
+        }
     }
 }

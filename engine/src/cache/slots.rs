@@ -201,7 +201,7 @@ impl Slots {
     ) -> Result<Arc<[u8]>> {
         let room = self.cache.room(part_bytes(length));
         let bytes: Arc<[u8]> = read()?.into();
-        planted!(FilterOfAnotherTable => return Ok(super::planted::swap_filter(&self.cache, bytes)));
+        planted!(FilterOfAnotherTable => return Ok(self.swap_filter(bytes)));
         if let Some(room) = room {
             let under = Under::Filter(Arc::downgrade(self));
             self.cache.fill(room, under, || self.filter.put(&bytes));
