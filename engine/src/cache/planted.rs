@@ -6,9 +6,12 @@ use std::sync::Weak;
 use super::{Cache, Slots};
 use crate::sync::Arc;
 
+/// A filter, and the cache that it was read for.
+type Read = (Weak<Cache>, Arc<[u8]>);
+
 thread_local! {
-    /// The filter that was read last, and for which cache.
-    static LAST: RefCell<Option<(Weak<Cache>, Arc<[u8]>)>> = const { RefCell::new(None) };
+    /// The filter that was read last.
+    static LAST: RefCell<Option<Read>> = const { RefCell::new(None) };
 }
 
 impl Slots {
