@@ -132,11 +132,11 @@ pub enum Error {
     /// The database was closed, by this handle or a clone of it.
     #[error("the database is closed; open it again")]
     Closed,
-    /// The memtable's byte budget is used up. Nothing was logged.
+    /// The memtables' share of the memory is used up. Nothing was logged.
     ///
     /// A delete and the end of a run are refused only if a snapshot or an iterator still reads
     /// what they would free, and the reserve for them is used up too; see
-    /// [`Options::memtable_bytes_max`](crate::Options::memtable_bytes_max).
+    /// [`Options::memory_bytes_max`](crate::Options::memory_bytes_max).
     #[error("{}", memtable_full(*used, *budget, *wanted, *reserve))]
     MemtableFull {
         /// Bytes accounted now.
@@ -417,11 +417,9 @@ fn memtable_full(used: u64, budget: u64, wanted: u64, reserve: bool) -> String {
     };
     let advice = match reserve {
         true => {
-            "end snapshots and iterators, delete in smaller batches, or open the database with a larger memtable_bytes_max"
+            "end snapshots and iterators, delete in smaller batches, or open the database with a larger memory_bytes_max"
         }
-        false => {
-            "delete data, end snapshots, or open the database with a larger memtable_bytes_max"
-        }
+        false => "delete data, end snapshots, or open the database with a larger memory_bytes_max",
     };
     format!("{holds}; {advice}")
 }

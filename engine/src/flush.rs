@@ -5,6 +5,7 @@
 //! it; the file is synced, and so is its name, before this returns.
 
 use std::io;
+use std::ops::Bound;
 use std::path::Path;
 
 use crate::codec::change::NEVER;
@@ -260,8 +261,12 @@ pub(crate) enum Saved {
 /// Errors: [`Error::Corruption`], [`Error::Io`].
 pub(crate) fn saved_in(level: &Arc<Level>, path: &Path) -> Result<Vec<Saved>> {
     let mut saved = Vec::new();
+    let (from, to) = (PhysicalKey::reserved(RUN_TAG, &[]), PhysicalKey::reserved(u8::MAX, &[]));
+    if !level.overlaps(Bound::Included(&from), Bound::Excluded(&to)) {
+        return Ok(saved);
+    }
     let mut cursor = LevelCursor::aside(level);
-    cursor.seek(&PhysicalKey::reserved(RUN_TAG, &[]))?;
+    cursor.seek(&from)?;
     while cursor.advance()? {
         let is_reserved = |entry: &Entry<'_>| entry.run == 0 && entry.tag >= RUN_TAG;
         let Some(entry) = cursor.before()?.filter(is_reserved) else { break };

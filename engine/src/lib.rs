@@ -102,6 +102,7 @@ mod log;
 mod manifest;
 #[cfg(feature = "marks")]
 pub mod marks;
+mod memory;
 mod names;
 mod options;
 mod place;
@@ -125,6 +126,7 @@ pub use commit::queue::Committed;
 pub use database::{Builder, Database, MaintainReport, RecoveryReport, Scan, Snapshot, Ticket};
 pub use error::{Error, Result};
 pub use kv::{KVBatch, KVScan, KVStore};
+pub use memory::{Memory, Shares};
 pub use options::{DurabilityMode, Level, Limits, Options, Steps, WriteOptions};
 pub use preallocation::Preallocation;
 pub use runs::{RunFilter, RunIter, RunTracker};

@@ -431,6 +431,26 @@ bugs! {
         "A run that is active can be dropped."
     R207 LongLogNotFlushed
         "Only the size of a memtable says when it is flushed, and a log of overwrites grows."
+    R220 FilterOfAnotherTable
+        "The filter of one table is taken for that of the next."
+    R221 BlockInAnothersSlot
+        "A block is kept in the place of the one before it."
+    R222 FilterNotChecked
+        "The checksum of a filter is not compared."
+    R223 ReadBeforeRoom
+        "Nothing is given up to make room for what is read."
+    R224 ReleasedTwice
+        "What is given up is released twice."
+    R225 IndexStaysCharged
+        "An index that is given up, or goes with its table, stays charged."
+    R226 BlocksOfAnIndexStayCharged
+        "Blocks that are given up with their index stay charged."
+    R227 FilterStaysCharged
+        "The filter of a table that goes stays charged."
+    R228 PutIntoAGoneIndex
+        "A block is kept by an index that was given up to make room for it."
+    R229 StaysPinned
+        "What is not held any more stays pinned."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

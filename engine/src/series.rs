@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use runstone_vfs::VfsFile;
 
+use crate::cache::Pinned;
 use crate::error::Error;
 use crate::failure::WriteFailure;
 use crate::names::{OwnName, StoreId, TAKEN_MAX};
@@ -45,6 +46,8 @@ pub(crate) struct Series {
     tables: Vec<Arc<Table>>,
     /// Up to which version removals are applied to what is added.
     applied: u64,
+    /// What of a table is in memory until it is written.
+    pinned: Option<Pinned>,
 }
 
 /// The table that is being written.
@@ -62,7 +65,7 @@ impl Series {
     /// `applied`: up to which version removals are applied to what is added, but for what
     /// [`Series::note_kept`] hears of.
     pub(crate) fn new(plan: TablePlan, applied: u64) -> Self {
-        Series { plan, left: Vec::new(), current: None, tables: Vec::new(), applied }
+        Series { plan, left: Vec::new(), current: None, tables: Vec::new(), pinned: None, applied }
     }
 
     /// The entry that was added last is hidden by a removal of this version, and kept for a pin.
@@ -122,6 +125,8 @@ impl Series {
         let Some(Current { writer, path, .. }) = &mut self.current else { return Ok(()) };
         let bytes = writer.file_bytes_max(key, more);
         let added = place.check_length(bytes).and_then(|()| writer.add(key, stamp, value));
+        let pinned = self.pinned.get_or_insert_with(|| Pinned::new(&place.cache));
+        pinned.set(writer.memory_bytes());
         added.map_err(|e| WriteFailure::of_a_write("writing", path.clone(), e))
     }
 
@@ -175,6 +180,7 @@ impl Series {
         synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", &path, e)))?;
         // What cannot be read back is written again.
         let table = Table::open(file, &path, &header, written.told(), &place.cache);
+        let table = table.and_then(|table| table.warm().map(|()| table));
         self.tables.push(Arc::new(table.map_err(WriteFailure::Refused)?));
         Ok(())
     }
@@ -185,6 +191,7 @@ impl Series {
     /// Errors: as [`Series::add`].
     pub(crate) fn finish(&mut self, place: &Place) -> Outcome<Vec<Arc<Table>>> {
         self.end_table(place)?;
+        self.pinned = None;
         if !self.tables.is_empty() && !planted!(TableNamesNotSynced) {
             let synced = place.sync_names();
             synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", place.dir_path(), e)))?;

@@ -208,7 +208,7 @@ fn retry_later(messages: &mut Messages) {
 fn make_room_in_memory(messages: &mut Messages) {
     let (world, db) = two_runs();
     db.close().unwrap();
-    let tight = Options { memtable_bytes_max: 33_000, ..options(STRICT) };
+    let tight = Options { memory_bytes_max: 88_000, ..options(STRICT) };
     let db = world.builder(tight.clone()).open(DIR).unwrap();
     for n in 0..3 {
         db.put(run(1), format!("big {n}"), vec![0; 8000]).unwrap();

@@ -123,7 +123,7 @@ pub(crate) fn options(durability: DurabilityMode) -> Options {
             tags_max: 4,
             name_bytes_max: 64,
         },
-        memtable_bytes_max: 1 << 20,
+        memory_bytes_max: 8 << 20,
         ..Options::default()
     }
 }

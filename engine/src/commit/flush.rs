@@ -30,34 +30,41 @@ use crate::sync::Arc;
 use crate::table::reader::Table;
 use crate::table::writer::Shape;
 
+/// No share of the memory is so small that tables are shorter.
+const TABLE_BYTES_LEAST: u64 = 1 << 20;
+
 impl Pipeline {
     /// Whether the memtable is to be flushed: it or its log is large, it has been frozen, or holds
     /// removals that free tables once they are in one.
     pub(crate) fn wants_flush(&self) -> bool {
-        self.is_full() || self.frozen.lock().is_some() || self.removals_want_flush()
+        // What cannot be read now may want it.
+        let removals = || self.removals_want_flush().unwrap_or(true);
+        self.is_full() || self.frozen.lock().is_some() || removals()
     }
 
     /// Whether the memtable or its log is so large that it is flushed.
     fn is_full(&self) -> bool {
         let is_long = self.log_is_long();
         sometimes!("flush/for-the-log", is_long);
-        is_long || self.store.active_bytes() >= self.options.flush_bytes
+        is_long || self.store.active_bytes() >= self.shares.flush
     }
 
     /// Whether tables would become free by removals of which none is durable for good.
-    fn removals_want_flush(&self) -> bool {
+    ///
+    /// Errors: those of a read of an index.
+    fn removals_want_flush(&self) -> Result<bool> {
         let removals = self.store.removals();
         let never = self.options.flush_bytes == u64::MAX;
         if removals.is_empty() || never || planted!(RemovalsNeverFlushed) {
-            return false;
+            return Ok(false);
         }
         let durable = self.writer.lock_for_upkeep().journal.flushed().version;
         let levels = &self.store.below().levels;
         let look = |upto| {
             let removed = Removed::look(levels, &removals, upto, self.store.pins());
-            removed.is_ok_and(|removed| removed.asks(levels))
+            removed.map(|removed| removed.asks(levels))
         };
-        removals.since(durable).next().is_some() && !look(durable) && look(u64::MAX)
+        Ok(removals.since(durable).next().is_some() && !look(durable)? && look(u64::MAX)?)
     }
 
     /// Flushes the memtable, if that is wanted. For removals alone it is flushed when nothing is
@@ -70,8 +77,10 @@ impl Pipeline {
         let mut slot = self.frozen.lock();
         let frozen = match slot.take() {
             Some(frozen) => frozen,
-            None if self.is_full() => self.freeze()?,
-            None if self.is_idle() && self.removals_want_flush() => {
+            None if self.is_full() => {
+                self.freeze().inspect_err(|_| self.pace.note_flushed(false))?
+            }
+            None if self.is_idle() && self.removals_want_flush()? => {
                 sometimes!("flush/for-removals");
                 self.freeze()?
             }
@@ -124,13 +133,19 @@ impl Pipeline {
         Ok(Frozen { content, trim })
     }
 
+    /// What a table that is being written holds in memory grows with it, and has the reserve.
+    fn table_bytes_max(&self) -> u64 {
+        let reserved = self.shares.reserve.max(TABLE_BYTES_LEAST);
+        self.options.table_bytes_max.min(self.place.file_bytes_max).min(reserved)
+    }
+
     /// How tables are written now.
     pub(super) fn table_plan(&self, writer: &Writer) -> TablePlan {
         TablePlan {
             store_id: writer.journal.store_id(),
             epoch: writer.journal.epoch(),
             shape: Shape::of(&self.options),
-            table_bytes_max: self.options.table_bytes_max.min(self.place.file_bytes_max),
+            table_bytes_max: self.table_bytes_max(),
         }
     }
 

@@ -4,8 +4,8 @@
 //! half of it on each commit waits a little, for a share of the time that the background needs for
 //! as many bytes. The share grows with what is in the memtable, up to more than all of that time:
 //! so writers come to the background's own pace before there is no room. Levels that wait to be
-//! merged count likewise. At twice a memtable's size writers stop until the flush has ended. They
-//! never stop for a merge.
+//! merged count likewise. At twice a memtable's size, or when the memtables' share of the memory
+//! has no room for a commit, writers stop until a flush has ended. They never stop for a merge.
 //!
 //! Invariants: nobody waits under a lock, nor where nobody flushes (without a thread; behind a
 //! close; when poisoned), nor for a flush that has failed; a commit that need not wait pays one

@@ -28,6 +28,7 @@ use crate::effect::{Effect, effect};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::log::record::{RecordKind, record_bytes};
+use crate::memory::Shares;
 use crate::options::{Level, Options, SyncPolicy};
 use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
@@ -40,6 +41,7 @@ pub(crate) struct Pipeline {
     pub(crate) place: Arc<Place>,
     pub(crate) options: Options,
     pub(crate) policy: SyncPolicy,
+    pub(crate) shares: Shares,
     pub(crate) queue: Queue,
     pub(crate) writer: WriterLock,
     pub(crate) gate: SyncGate,

@@ -15,7 +15,7 @@ use super::edit;
 use super::merge::{Around, Floor, Merge};
 use super::removed::{Removed, is_spent};
 use super::unit::{self, Unit};
-use crate::cache::BlockCache;
+use crate::cache::Cache;
 use crate::clock::Entropy;
 use crate::codec::change::NEVER;
 use crate::levels::{Level, Levels, LiveTable};
@@ -41,7 +41,7 @@ fn place() -> Place {
     let dir = MemVfs::new().open_dir(Path::new("/")).unwrap();
     let lock = dir.create(Path::new("lock")).unwrap().id().unwrap();
     let entropy = Arc::new(Counting(AtomicU64::new(1)));
-    Place::new(dir, Path::new("/db"), lock, entropy, BlockCache::new(2000))
+    Place::new(dir, Path::new("/db"), lock, entropy, Cache::new(2000, 0))
 }
 
 const PLAN: TablePlan = TablePlan {

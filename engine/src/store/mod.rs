@@ -28,6 +28,7 @@ use memtable::Memtable;
 use pins::{Pins, ReadPoint};
 use version::Version;
 
+use crate::cache::Cache;
 use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
 use crate::error::{Error, Result};
@@ -82,10 +83,13 @@ struct Inner {
     /// These are set under the memtable's lock, and may be read without it.
     published: AtomicU64,
     bytes: AtomicU64,
+    frozen_bytes: AtomicU64,
     over_tables: AtomicBool,
     pins: Pins,
     pins_max: usize,
     steps: Steps,
+    /// What of tables is in memory.
+    cache: Arc<Cache>,
     clock: EngineClock,
     /// The greatest expiry, in engine time, of what a reader was told has expired; 0 if none was.
     shown_ms: AtomicU64,
@@ -96,7 +100,7 @@ impl UnifiedStore {
         (memtable, levels, removals): (Memtable, Levels, Removals),
         published: u64,
         clock: EngineClock,
-        home: Arc<dyn Home>,
+        (home, cache): (Arc<dyn Home>, Arc<Cache>),
         options: &Options,
     ) -> Self {
         let below = Below { frozen: None, levels };
@@ -104,6 +108,7 @@ impl UnifiedStore {
             inner: Arc::new(Inner {
                 published: AtomicU64::new(published),
                 bytes: AtomicU64::new(memtable.bytes() + removals.bytes()),
+                frozen_bytes: AtomicU64::new(0),
                 over_tables: AtomicBool::new(!below.is_empty()),
                 layers: RwLock::new(Layers {
                     memtable,
@@ -113,6 +118,7 @@ impl UnifiedStore {
                 pins: Pins::of(home),
                 pins_max: options.snapshots_max,
                 steps: options.steps,
+                cache,
                 clock,
                 shown_ms: AtomicU64::new(0),
             }),
@@ -128,7 +134,12 @@ impl UnifiedStore {
     /// The memory that keys and values take, in bytes, with their places in the maps.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.figure(Memtable::bytes)
+        self.figure(Memtable::bytes) + self.figure_of_removals()
+    }
+
+    /// The memory that removals take; 0 in a forked child.
+    fn figure_of_removals(&self) -> u64 {
+        if self.inner.pins.is_inherited() { 0 } else { self.removals().bytes() }
     }
 
     /// The same, or a little more, at the cost of one load.
@@ -391,6 +402,7 @@ impl UnifiedStore {
 
     fn note_bytes(&self, Layers { memtable, below, removals }: &Layers) {
         let frozen = below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
+        self.inner.frozen_bytes.store(frozen, Ordering::Release);
         let bytes = memtable.bytes() + frozen + removals.bytes();
         self.inner.bytes.store(bytes, Ordering::Release);
     }

@@ -14,6 +14,7 @@ use super::pins::ReadPoint;
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::levels::Levels;
+use crate::memory::Memory;
 use crate::removals::{Cover, RemovalId, Removals};
 use crate::sync::{Arc, Ordering};
 use crate::types::PhysicalKey;
@@ -69,6 +70,29 @@ impl UnifiedStore {
     /// Whether a tombstone hides something below.
     pub(crate) fn is_over_tables(&self) -> bool {
         self.inner.over_tables.load(Ordering::Acquire)
+    }
+
+    /// What is in memory, but for the records of runs; nothing in a forked child.
+    pub(crate) fn memory(&self) -> Memory {
+        let cache = &self.inner.cache;
+        let (cache, pinned) = (cache.used(), cache.pinned());
+        let removals = self.figure_of_removals();
+        let memory = |memtable: &Memtable| {
+            let frozen = self.inner.frozen_bytes.load(Ordering::Acquire);
+            let memtable = memtable.bytes() + removals;
+            Memory { memtable, frozen, cache, pinned, ..Memory::default() }
+        };
+        self.figure(memory)
+    }
+
+    /// What is kept of tables, in bytes, by the count that is kept and by another that is made now.
+    ///
+    /// For whoever compares them. Both are 0 in a forked child.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn cache_recounted(&self) -> (u64, u64) {
+        let cache = &self.inner.cache;
+        self.figure(|_| (cache.used(), cache.recounted()))
     }
 
     /// How many bytes the memtable takes that is written.

@@ -131,6 +131,12 @@ impl TableWriter {
         })
     }
 
+    /// How many bytes it has in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let hashes = self.hashes.capacity() * size_of::<u64>();
+        (self.out.capacity() + self.block.size() + self.index.bytes() + hashes) as u64
+    }
+
     fn offset(&self) -> u64 {
         self.at + self.out.len() as u64
     }

@@ -208,6 +208,9 @@ impl Runner<'_> {
                 let message = format!("{} files were removed, not {gone}", report.files_removed);
                 return self.fail("report", message);
             }
+            if !report.more {
+                self.nothing_is_pinned()?;
+            }
             if report.left == 0 {
                 self.nothing_is_left()?;
             }

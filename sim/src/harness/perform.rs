@@ -301,6 +301,7 @@ impl Runner<'_> {
         }
         self.failed_syncs.after_op(&self.disk);
         self.is_within_its_memory()?;
+        self.memory_is_counted()?;
         self.figures_are_true()?;
         self.look_ahead()?;
         if self.options().diligent {

@@ -353,7 +353,7 @@ impl Runner<'_> {
     }
 
     /// How much memory there may be after deletes and ends of runs.
-    fn memory_with_reserve(&self) -> u64 {
+    pub(super) fn memory_with_reserve(&self) -> u64 {
         let budget = self.options().memtable_bytes_max;
         budget.max(self.memory_at_first) + (budget / 16).max(4096)
     }
@@ -460,10 +460,10 @@ impl Runner<'_> {
         }
     }
 
-    /// What the store says that it holds, in bytes.
+    /// What the store says that memtables and the records of runs take, in bytes.
     pub(super) fn memory_bytes(&self) -> u64 {
-        let used = |db: &Database| db.storage().memory_bytes() + db.run_tracker().memory_bytes();
-        self.db.as_ref().map_or(0, used)
+        let memory = self.db.as_ref().map(Database::memory).unwrap_or_default();
+        memory.memtable + memory.frozen + memory.runs
     }
 
     /// Whether a read-only opening may find nothing: no store as yet, a sector that cannot be

@@ -37,14 +37,14 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
     case.options.table_bytes_max = pick(rng, &[600, 1500, 1 << 20]);
     case.options.block_bytes = (pick(rng, &[1, 200, 4096]), pick(rng, &[1, 40, 300, 4096]));
     case.options.levels_per_tier = pick(rng, &[2, 2, 3, 4]);
-    let overwrites = rng.chance(1, 4) && case.ops.len() <= OPS_FEW;
+    let overwrites = rng.chance(1, 4) && case.ops.len() <= 2 * OPS_FEW;
     if overwrites {
         // A few segments, that a few overwrites fill.
         case.options.flush_bytes = 12_000;
-        case.options.flush_log_bytes = pick(rng, &[1, 1500, 5000]);
+        case.options.flush_log_bytes = pick(rng, &[1500, 5000]);
         case.options.segment_bytes = pick(rng, &[512, 1024]);
     }
-    case.options.block_cache = pick(rng, &[0, 300, 1000, 1 << 20]);
+    case.options.block_cache = pick(rng, &[0, 200, 500, 1000, 3000, 1 << 20]);
     case.options.steps.merge_bytes = pick(rng, &[1, 300, 4 << 20, 4 << 20]);
     if case.ops.len() > OPS_FEW {
         case.options.flush_bytes = case.options.flush_bytes.max(1000);
