@@ -37,9 +37,9 @@ impl Pipeline {
     /// Whether the memtable is to be flushed: it or its log is large, it has been frozen, or holds
     /// removals that free tables once they are in one.
     pub(crate) fn wants_flush(&self) -> bool {
+        let is_frozen = self.frozen.lock().is_some();
         // What cannot be read now may want it.
-        let removals = || self.removals_want_flush().unwrap_or(true);
-        self.is_full() || self.frozen.lock().is_some() || removals()
+        is_frozen || self.is_full() || self.removals_want_flush().unwrap_or(true)
     }
 
     /// Whether the memtable or its log is so large that it is flushed.
@@ -74,13 +74,15 @@ impl Pipeline {
     /// again; or that which poisoned.
     pub(crate) fn flush_memtable(&self) -> Result<()> {
         phase!(Maintenance);
+        // A close holds the compactor's lock when it takes the next one.
+        let is_idle = self.is_idle();
         let mut slot = self.frozen.lock();
         let frozen = match slot.take() {
             Some(frozen) => frozen,
             None if self.is_full() => {
                 self.freeze().inspect_err(|_| self.pace.note_flushed(false))?
             }
-            None if self.is_idle() && self.removals_want_flush()? => {
+            None if is_idle && self.removals_want_flush()? => {
                 sometimes!("flush/for-removals");
                 self.freeze()?
             }
