@@ -275,6 +275,7 @@ pub const NAMES: &[&str] = &[
     "recovery/over-tables",
     "recovery/padding-replayed",
     "recovery/removal-in-a-table",
+    "recovery/removals-spent",
     "recovery/repair-drops-empty-segment",
     "recovery/repair-with-tail",
     "recovery/repair-without-tail",

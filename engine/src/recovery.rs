@@ -229,6 +229,11 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
     }
     replay.memtable.settle(&Pins::default());
     replay.free_expired();
+    if replay.levels.is_empty() {
+        // What they hid in memory has gone, and there is nothing below.
+        sometimes!("recovery/removals-spent", !replay.removals.is_empty());
+        replay.removals = Removals::default();
+    }
     // The keys that are gone.
     replay.memtable.collect_garbage(0, &Pins::default());
     Ok(replay)
