@@ -417,20 +417,14 @@ bugs! {
         "A recovery passes over the removals in the log."
     R200 RemovalNotFlushed
         "A flush writes no removals, and their segments go."
-    R201 RemovalAppliedEarly
-        "A merge leaves out what a removal hides that a crash would take back."
     R202 RemovalForgottenEarly
         "A removal is forgotten while a table holds what it hides."
     R203 KeptCountsAsApplied
         "A table that keeps for a snapshot what is removed says that it does not."
-    R204 RemovalsNeverFlushed
-        "Removals wait for a full memtable, and the room of what they hide does not come back."
     R205 DroppedTwice
         "A run that was dropped can be dropped again."
     R206 ActiveRunDropped
         "A run that is active can be dropped."
-    R207 LongLogNotFlushed
-        "Only the size of a memtable says when it is flushed, and a log of overwrites grows."
     R220 FilterOfAnotherTable
         "The filter of one table is taken for that of the next."
     R221 BlockInAnothersSlot

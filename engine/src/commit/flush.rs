@@ -55,7 +55,7 @@ impl Pipeline {
     fn removals_want_flush(&self) -> Result<bool> {
         let removals = self.store.removals();
         let never = self.options.flush_bytes == u64::MAX;
-        if removals.is_empty() || never || planted!(RemovalsNeverFlushed) {
+        if removals.is_empty() || never {
             return Ok(false);
         }
         let durable = self.writer.lock_for_upkeep().journal.flushed().version;

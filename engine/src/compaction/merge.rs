@@ -170,7 +170,7 @@ impl Merge {
     /// All versions of a key, the newest first.
     fn merge_key(&mut self, key: &PhysicalKey, around: Around<'_>) -> Outcome<()> {
         let Merge { sources, sieve, series, read, room, removals, durable, .. } = self;
-        let upto = if planted!(RemovalAppliedEarly) { u64::MAX } else { *durable };
+        let upto = *durable;
         let cover = removals.cover(key.run()).filter(|_| key.tag_byte() < 128);
         let removed = |version| {
             let behind = cover.and_then(|cover| cover.oldest_behind(key, version));

@@ -83,7 +83,6 @@ struct Inner {
     /// These are set under the memtable's lock, and may be read without it.
     published: AtomicU64,
     bytes: AtomicU64,
-    frozen_bytes: AtomicU64,
     over_tables: AtomicBool,
     pins: Pins,
     pins_max: usize,
@@ -108,7 +107,6 @@ impl UnifiedStore {
             inner: Arc::new(Inner {
                 published: AtomicU64::new(published),
                 bytes: AtomicU64::new(memtable.bytes() + removals.bytes()),
-                frozen_bytes: AtomicU64::new(0),
                 over_tables: AtomicBool::new(!below.is_empty()),
                 layers: RwLock::new(Layers {
                     memtable,
@@ -402,7 +400,6 @@ impl UnifiedStore {
 
     fn note_bytes(&self, Layers { memtable, below, removals }: &Layers) {
         let frozen = below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
-        self.inner.frozen_bytes.store(frozen, Ordering::Release);
         let bytes = memtable.bytes() + frozen + removals.bytes();
         self.inner.bytes.store(bytes, Ordering::Release);
     }

@@ -72,17 +72,18 @@ impl UnifiedStore {
         self.inner.over_tables.load(Ordering::Acquire)
     }
 
-    /// What is in memory, but for the records of runs; nothing in a forked child.
+    /// What is in memory, but for the records of runs; nothing in a forked child. What was just
+    /// committed counts for the most that it can take.
     pub(crate) fn memory(&self) -> Memory {
+        if self.inner.pins.is_inherited() {
+            return Memory::default();
+        }
         let cache = &self.inner.cache;
         let (cache, pinned) = (cache.used(), cache.pinned());
-        let removals = self.figure_of_removals();
-        let memory = |memtable: &Memtable| {
-            let frozen = self.inner.frozen_bytes.load(Ordering::Acquire);
-            let memtable = memtable.bytes() + removals;
-            Memory { memtable, frozen, cache, pinned, ..Memory::default() }
-        };
-        self.figure(memory)
+        let layers = self.inner.layers.read();
+        let frozen = layers.below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
+        let memtable = layers.memtable.bytes() + layers.removals.bytes();
+        Memory { memtable, frozen, cache, pinned, ..Memory::default() }
     }
 
     /// What is kept of tables, in bytes, by the count that is kept and by another that is made now.
@@ -92,7 +93,10 @@ impl UnifiedStore {
     #[must_use]
     pub fn cache_recounted(&self) -> (u64, u64) {
         let cache = &self.inner.cache;
-        self.figure(|_| (cache.used(), cache.recounted()))
+        match self.inner.pins.is_inherited() {
+            true => (0, 0),
+            false => (cache.used(), cache.recounted()),
+        }
     }
 
     /// How many bytes the memtable takes that is written.
