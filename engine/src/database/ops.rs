@@ -89,8 +89,8 @@ impl Database {
     /// whatever the range holds. Returns the commit's version.
     ///
     /// Snapshots and iterators from before go on seeing what they saw. Until compaction has
-    /// rewritten the tables over the range, each read in this run looks the range up, in about 50
-    /// ns for a thousand ranges, and each further `remove_range` copies those of the run.
+    /// rewritten the tables over the range, each read in this run looks for it, by a binary search
+    /// among those of the run, and each further `remove_range` copies these.
     ///
     /// ```
     /// use runstone::{Database, RunId};
