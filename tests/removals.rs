@@ -207,6 +207,23 @@ fn a_snapshot_behind_a_removal_does_not_see_what_was_before_it_though_the_key_is
     assert_eq!(db.get(run(1), "a").unwrap(), Some(Value::from("again")));
 }
 
+/// Found by seeds 1217, 232 and 10997: what a snapshot behind a removal had kept under a later
+/// delete was freed and not counted, and the delete stayed as a key.
+#[test]
+fn a_delete_over_what_was_removed_is_no_key_once_that_is_freed_and_counted() {
+    let db = with_three_keys(&World::memory());
+    db.remove_range(run(1), "a"..="b").unwrap();
+    let snapshot = db.snapshot().unwrap();
+    db.remove(run(1), "a").unwrap();
+    assert_eq!(db.storage().superseded_key_count(), 1);
+    // In some steps: the superseded value of one key, and the newest of the other.
+    let steps = || std::iter::repeat_with(|| db.maintain().unwrap()).take(10);
+    assert_eq!(steps().map(|report| report.freed).sum::<usize>(), 2);
+    assert_eq!(db.maintain().unwrap().left, 0);
+    assert_eq!((db.storage().key_count(), db.storage().superseded_key_count()), (1, 0));
+    assert_eq!(snapshot.scan_prefix(run(1), "").unwrap().count(), 1);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8, u8),

@@ -291,3 +291,28 @@ impl Removal {
         removal_key(self.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by seed 13289: a removal was flushed and forgotten, sessions without a commit made the
+    /// log long, and the flush for that erased it under its own version.
+    #[test]
+    fn a_removal_is_erased_only_under_a_later_version_than_its_own() {
+        let id = RemovalId { version: 5, nth: 0 };
+        let run = RunId::from_bytes([1; 16]);
+        let (from, to) = PhysicalKey::bounds_of(run);
+        let mut removals = Removals::default();
+        removals.insert(Removal { id, time_ms: 0, from, to }, |_, _| false);
+        removals.forget(&[id], |_, _| false);
+        let erased = |since, version| {
+            let (memtable, removals) = (Arc::new(Memtable::default()), Arc::new(removals.clone()));
+            let upto = Flushed { version, time_ms: 0 };
+            Content { memtable, runs: Vec::new(), removals, since, upto }.erased()
+        };
+        assert_eq!(erased(5, 5), []);
+        assert_eq!(erased(5, 6), [id]);
+        assert_eq!(erased(4, 6), [], "no table tells of it yet");
+    }
+}

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::around::event::Event;
 pub use super::options::{CaseOptions, LimitSpec};
-pub(crate) use super::values::bound;
 pub use super::values::{
     BATCH_BYTES_MAX, ECHO, KEY_BYTES_MAX, KEYS, NAMED, TAGGED_KEYS, TAGS, VALUE_BYTES_MAX,
     ValueSpec, key_bytes, namespace, run_id, status, ttl, type_tag,
 };
+pub(crate) use super::values::{bound, range};
 use crate::disk::{CrashKind, CrashModel, DiskConfig, Fault, FaultMode, When};
 
 /// Which promises the disk keeps, and so which oracle judges.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use runstone::{Level, RunOptions, WriteBatch, WriteOptions};
 
 use super::case::{
-    CALLS_BEHIND, ChangeSpec, ECHO, LevelSpec, Op, RARE_CALLS, bound, key_bytes, namespace, run_id,
+    CALLS_BEHIND, ChangeSpec, ECHO, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, range, run_id,
     status, ttl, type_tag,
 };
 use super::model::Model;
@@ -353,9 +353,7 @@ impl Runner<'_> {
                 db.end_run_with(run_id(run), status(n)).map(|version| (version, None))
             }
             ChangeSpec::RemoveRange { run, from, to, bounds } => {
-                let (from, to) = (key_bytes(from), key_bytes(to));
-                let range = (bound(&from, bounds), bound(&to, bounds / 3));
-                let removed = db.remove_range::<&[u8], _>(run_id(run), range);
+                let removed = db.remove_range(run_id(run), range(from, to, bounds));
                 removed.map(|version| (version, None))
             }
             ChangeSpec::Drop { run } => db.drop_run(run_id(run)).map(|version| (version, None)),
@@ -402,9 +400,7 @@ fn batch(model: &Model, changes: &[ChangeSpec]) -> WriteBatch {
                 batch.end_run(run_id(run), status(n));
             }
             ChangeSpec::RemoveRange { run, from, to, bounds } => {
-                let (from, to) = (key_bytes(from), key_bytes(to));
-                let range = (bound(&from, bounds), bound(&to, bounds / 3));
-                batch.remove_range::<&[u8], _>(run_id(run), range);
+                batch.remove_range(run_id(run), range(from, to, bounds));
             }
             ChangeSpec::Drop { run } => {
                 batch.drop_run(run_id(run));

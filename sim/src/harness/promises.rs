@@ -21,7 +21,9 @@ use crate::disk::{CallKind, FaultKind, Injected};
 /// The least that a commit takes in the log's buffer.
 const RECORD_BYTES_MIN: u64 = 40;
 /// The most memory that a change without a value takes, with room to spare.
-const CHANGE_BYTES_MAX: u64 = 1024;
+const CHANGE_BYTES_MAX: u64 = 512;
+/// The most that a range takes which is removed, whose bounds stand in it and in its pieces.
+const RANGE_BYTES_MAX: u64 = 1024;
 
 impl Runner<'_> {
     /// Whether the files may be looked at now, and hold what the contract says.
@@ -341,8 +343,11 @@ impl Runner<'_> {
         let is_refused_rightly = match changes {
             [ChangeSpec::End { .. } | ChangeSpec::Drop { .. }] => false,
             // Others of its group have taken room that is not in use yet.
-            [ChangeSpec::Delete { .. } | ChangeSpec::RemoveRange { .. }] => {
+            [ChangeSpec::Delete { .. }] => {
                 !self.pending.is_empty() || used + CHANGE_BYTES_MAX > limit
+            }
+            [ChangeSpec::RemoveRange { .. }] => {
+                !self.pending.is_empty() || used + RANGE_BYTES_MAX > limit
             }
             _ => true,
         };
