@@ -302,7 +302,7 @@ impl<'a> Written<'a> {
     /// How many segments have ended and count still, and for how many bytes.
     pub(crate) fn ended(&self) -> (usize, u64) {
         let lengths = self.entries().into_iter().filter_map(|entry| {
-            let is_open = number::<4>(&entry.fields, 36)? != 0;
+            let is_open = number::<4>(&entry.fields, 32)? == 1;
             if is_open { None } else { number::<8>(&entry.fields, 24) }
         });
         lengths.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length))
