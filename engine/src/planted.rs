@@ -425,6 +425,8 @@ bugs! {
         "A run that was dropped can be dropped again."
     R206 ActiveRunDropped
         "A run that is active can be dropped."
+    R207 LongLogNotFlushed
+        "Only the size of a memtable says when it is flushed, and a log of overwrites grows."
     R220 FilterOfAnotherTable
         "The filter of one table is taken for that of the next."
     R221 BlockInAnothersSlot

@@ -35,7 +35,7 @@ impl Pipeline {
         let bytes = self.options.flush_log_bytes;
         let segments = (bytes / self.options.segment_bytes).max(SEGMENTS_MIN);
         let is_long = bytes < u64::MAX && self.pace.has_log(segments, bytes);
-        is_long && self.options.flush_bytes < u64::MAX
+        is_long && self.options.flush_bytes < u64::MAX && !planted!(LongLogNotFlushed)
     }
 
     /// Waits as long as a commit should, before it is handed over.
