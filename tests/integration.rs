@@ -174,7 +174,7 @@ fn every_field_of_a_runs_record_is_complete_after_a_restart() {
         [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned()),]
     );
     assert_eq!(entry.retention, runstone::Retention::Latest);
-    assert_eq!(db.run_tracker().change_count(&run(2)), Some(3));
+    assert_eq!(db.run_statistics(run(2)).unwrap().map(|found| found.changes), Some(3));
     let failed = RunFilter { status: Some(RunStatus::Failed), ..RunFilter::default() };
     assert_eq!(db.runs(failed).unwrap().count(), 1);
 }

@@ -23,7 +23,7 @@ fn narrow(n: u64) -> usize {
 }
 
 /// Every number among the options, and how it is set.
-const NUMBERS: [(&str, Set); 38] = [
+const NUMBERS: [(&str, Set); 40] = [
     ("interval_ms", |o, n| {
         o.durability = DurabilityMode::Async { interval_ms: n };
     }),
@@ -49,7 +49,7 @@ const NUMBERS: [(&str, Set); 38] = [
     ("scan_visits_max", |o, n| o.steps.scan_visits_max = narrow(n)),
     ("sort_keys_max", |o, n| o.steps.sort_keys_max = narrow(n)),
     ("merge_keys_max", |o, n| o.steps.merge_keys_max = narrow(n)),
-    ("list_runs_max", |o, n| o.steps.list_runs_max = narrow(n)),
+    ("remembered_runs_max", |o, n| o.steps.remembered_runs_max = narrow(n)),
     ("maintain_keys_max", |o, n| o.steps.maintain_keys_max = narrow(n)),
     ("merge_bytes", |o, n| {
         o.steps.merge_bytes = narrow(n);
@@ -61,6 +61,8 @@ const NUMBERS: [(&str, Set); 38] = [
     }),
     ("flush_bytes", |o, n| o.flush_bytes = n),
     ("flush_log_bytes", |o, n| o.flush_log_bytes = n),
+    ("ended_ms_max", |o, n| o.retention.ended_ms_max = n),
+    ("ended_runs_max", |o, n| o.retention.ended_runs_max = n),
     ("table_bytes_max", |o, n| {
         o.table_bytes_max = n;
         o.flush_bytes = 1;
@@ -101,7 +103,8 @@ const PERIODS: [(&str, Set); 2] = [
 ];
 
 /// What is no number.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
+    "retention",
     "durability",
     "limits",
     "steps",
@@ -140,13 +143,21 @@ fn every_number_among_the_options_is_tried() {
         let (name, kind) = line.strip_suffix(',')?.split_once(": ")?;
         let is_field = matches!(
             kind,
-            "u64" | "usize" | "bool" | "DurabilityMode" | "Limits" | "Steps" | "Preallocation"
+            "u64"
+                | "usize"
+                | "bool"
+                | "DurabilityMode"
+                | "Limits"
+                | "RetentionPolicy"
+                | "Steps"
+                | "Preallocation"
         );
         (is_field && name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()))
             .then(|| name.to_owned())
     };
     let public = source.split("/// The bytes that one change adds").next().unwrap();
-    let public = [&read("engine/src/durability.rs"), public].concat();
+    let public =
+        [&read("engine/src/durability.rs"), &read("engine/src/retention.rs"), public].concat();
     let found: BTreeSet<String> = public.lines().filter_map(field).collect();
     assert!(found.len() > 30, "the source is read: {found:?}");
     let mut tried: BTreeSet<String> = numbers().map(|(name, _)| name.to_owned()).collect();

@@ -70,7 +70,7 @@ fn the_record_of_a_dropped_run_stays_and_its_id_is_never_used_again() {
         assert_eq!(dropped.as_millis(), completed.as_millis() + 5);
         let filter = RunFilter { status: Some(RunStatus::Dropped), ..RunFilter::default() };
         assert_eq!(
-            db.runs(filter).unwrap().map(|entry| entry.run_id).collect::<Vec<_>>(),
+            db.runs(filter).unwrap().map(|entry| entry.unwrap().run_id).collect::<Vec<_>>(),
             [run(1)]
         );
         assert_eq!(db.get_run(run(2)).unwrap().unwrap().parent_run_id, Some(run(1)));

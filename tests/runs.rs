@@ -102,7 +102,8 @@ fn all_runs_are_listed_by_status_and_tag() {
     db.end_run_with(run(3), RunStatus::Cancelled).unwrap();
     let ids = |status: Option<RunStatus>, kind: Option<&str>| -> Vec<_> {
         let tag = kind.map(|kind| ("kind".to_owned(), kind.to_owned()));
-        db.runs(RunFilter { status, tag }).unwrap().map(|entry| entry.run_id).collect()
+        let filter = RunFilter { status, tag, ..RunFilter::default() };
+        db.runs(filter).unwrap().map(|entry| entry.unwrap().run_id).collect()
     };
     assert_eq!(ids(None, None), [1, 2, 3, 4, 5, 6].map(run));
     assert_eq!(ids(Some(RunStatus::Running), None), [1, 4, 5, 6].map(run));
@@ -191,12 +192,12 @@ fn the_records_of_active_and_ended_runs_survive_a_restart_field_by_field() {
     db.begin_run_with(run(2), options).unwrap();
     db.put(run(1), "k", 1).unwrap();
     db.end_run_with(run(2), RunStatus::Cancelled).unwrap();
-    let before: Vec<_> = db.runs(RunFilter::default()).unwrap().collect();
+    let before: Vec<_> = db.runs(RunFilter::default()).unwrap().map(Result::unwrap).collect();
     assert_eq!(before.len(), 2);
     db.close().unwrap();
 
     let db = Database::open(dir.path()).unwrap();
-    let after: Vec<_> = db.runs(RunFilter::default()).unwrap().collect();
+    let after: Vec<_> = db.runs(RunFilter::default()).unwrap().map(Result::unwrap).collect();
     assert_eq!(after, before);
     assert_eq!(db.list_active_runs().unwrap(), [run(1)]);
     db.put(run(1), "k", 2).unwrap();

@@ -35,9 +35,9 @@ fn all_steps() -> Vec<Steps> {
         Steps { sort_keys_max: 1, merge_keys_max: 1, ..whole },
         Steps { sort_keys_max: 7, merge_keys_max: 20, ..whole },
         Steps { sort_keys_max: all, merge_keys_max: all, ..whole },
-        Steps { list_runs_max: 1, ..whole },
-        Steps { list_runs_max: 2, ..whole },
-        Steps { list_runs_max: all, ..whole },
+        Steps { remembered_runs_max: 0, ..whole },
+        Steps { remembered_runs_max: 1, ..whole },
+        Steps { remembered_runs_max: 1024, ..whole },
         Steps { maintain_keys_max: 1, ..whole },
         Steps { read_bytes: 1, ..whole },
         Steps { read_bytes: 64, rewrite_bytes: 1, ..whole },
@@ -137,15 +137,17 @@ fn runs_are_listed_and_filtered_as_by_one_step() {
     let filters = || {
         let statuses = [None, Some(RunStatus::Failed), Some(RunStatus::Cancelled)];
         let tags = [None, Some(("odd".to_owned(), "yes".to_owned()))];
-        statuses
-            .into_iter()
-            .flat_map(move |status| tags.clone().map(|tag| RunFilter { status, tag }))
+        statuses.into_iter().flat_map(move |status| {
+            tags.clone().map(|tag| RunFilter { status, tag, ..RunFilter::default() })
+        })
     };
     let listed = |steps: Steps| -> Vec<Vec<RunId>> {
         let world = World::memory().with(|options| options.steps = steps);
         let db = world.open();
         let _then = fill(&world, &db);
-        filters().map(|f| db.runs(f).unwrap().map(|entry| entry.run_id).collect()).collect()
+        filters()
+            .map(|f| db.runs(f).unwrap().map(|entry| entry.unwrap().run_id).collect())
+            .collect()
     };
     let expected = listed(Steps::default());
     assert_eq!(expected.iter().map(Vec::len).collect::<Vec<_>>(), [10, 5, 4, 2, 0, 0]);

@@ -117,7 +117,7 @@ fn assert_same(a: &Database, b: &Database, what: &str) {
             ends
         };
         assert_eq!(both(a), both(b), "{what}, from both ends");
-        assert_eq!(a.run_tracker().change_count(&id), b.run_tracker().change_count(&id));
+        assert_eq!(a.run_statistics(id).unwrap(), b.run_statistics(id).unwrap());
     }
 }
 

@@ -63,7 +63,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("home", &[]),
     ("preallocation", &[]),
     ("durability", &[]),
-    ("options", &["durability", "error", "memory", "planted", "preallocation"]),
+    ("retention", &[]),
+    ("options", &["durability", "error", "memory", "planted", "preallocation", "retention"]),
     ("codec", &["types"]),
     ("seal", &[]),
     ("table", &["cache", "codec", "error", "names", "options", "seal", "types"]),
@@ -82,14 +83,14 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sync", "table", "types",
         ],
     ),
+    ("runs", &["codec", "error", "home", "store", "sync", "table", "types"]),
     (
         "compaction",
         &[
             "cache", "clock", "codec", "error", "failure", "levels", "names", "place", "removals",
-            "series", "store", "sync", "table", "types",
+            "runs", "series", "store", "sync", "table", "types",
         ],
     ),
-    ("runs", &["codec", "error", "home", "sync", "types"]),
     ("effect", &["codec", "removals", "runs", "store", "types"]),
     (
         "flush",

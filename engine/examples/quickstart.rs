@@ -50,6 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = db.recovery_report();
     println!("clean: {}, commits replayed: {}", report.clean, report.replayed_commits);
     for entry in db.runs(RunFilter::default())? {
+        let entry = entry?;
         let (first, last) = (entry.first_version, entry.last_version);
         println!(
             "run {} {}: versions {first} to {last}, {:?}",

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
-use crate::codec::{Malformed, Reader, body, put_bytes, put_varint};
+use crate::codec::{Malformed, Reader, put_bytes};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::levels::cursor::LevelCursor;
@@ -19,28 +19,25 @@ use crate::manifest::{Flushed, LevelEntry, Manifest, TableEntry};
 use crate::names::{OwnName, StoreId};
 use crate::place::Place;
 use crate::removals::{Cover, Removal, RemovalId, Removals};
-use crate::runs::SavedRun;
+use crate::runs::keys;
+use crate::runs::saved::{Activity, Census, Counts};
 use crate::series::{Numbers, Series};
+use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
 use crate::store::version::Version;
 use crate::sync::Arc;
-use crate::table::block::{Entry, Stamp};
+use crate::table::block::Stamp;
 use crate::table::properties::TableHeader;
 use crate::table::reader::Table;
 use crate::types::{PhysicalKey, RunId, Value, ValueKind};
 
-/// The tag of a run's record in the reserved space.
-const RUN_TAG: u8 = 128;
-/// The tag of a removal in the reserved space.
-const REMOVAL_TAG: u8 = 129;
-
 /// What a flush writes.
 #[derive(Debug)]
 pub(crate) struct Content {
-    pub(crate) memtable: Arc<Memtable>,
-    /// The records of the runs that have changed.
-    pub(crate) runs: Vec<SavedRun>,
+    pub(crate) frozen: Arc<Frozen>,
+    /// What there is of runs, as of the same moment.
+    pub(crate) census: Census,
     /// What is removed, and hides something of what is written.
     pub(crate) removals: Arc<Removals>,
     /// Everything up to this version is in tables before.
@@ -88,16 +85,28 @@ type Record = (PhysicalKey, Stamp, Option<Stored>);
 impl Flusher<'_> {
     /// The entries, and the records where they stand among them.
     fn fill(&mut self, content: &Content, pins: &Pins) -> std::result::Result<(), WriteFailure> {
-        let mut records = records(content).peekable();
+        let [records, removals, indexes] = &keys::borders();
+        let Frozen { memtable, records: reserved } = &*content.frozen;
+        let (from, to) = (Bound::Included, Bound::Excluded);
+        self.add_keys(content, memtable, (Bound::Unbounded, to(records)), pins)?;
+        self.add_keys(content, reserved, (Bound::Unbounded, to(removals)), pins)?;
+        own_records(content).try_for_each(|record| self.add_record(&record))?;
+        self.add_keys(content, reserved, (from(indexes), Bound::Unbounded), pins)?;
+        self.add_keys(content, memtable, (from(records), Bound::Unbounded), pins)
+    }
+
+    /// The entries of a memtable between two bounds.
+    fn add_keys(
+        &mut self,
+        content: &Content,
+        memtable: &Memtable,
+        bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
+        pins: &Pins,
+    ) -> std::result::Result<(), WriteFailure> {
         let mut cover: Option<(RunId, Option<&Cover>)> = None;
         let mut outcome = Ok(());
-        content.memtable.versions(|key, version| {
-            while let Some(record) = records.next_if(|(record, ..)| record < key) {
-                outcome = self.add_record(&record);
-                if outcome.is_err() {
-                    return false;
-                }
-            }
+        memtable.versions(bounds, |key, version| {
+            planted!(RunsNotFlushed => if key.is_reserved() { return true });
             if cover.is_none_or(|(run, _)| run != key.run()) {
                 let of_run = content.removals.cover(key.run());
                 cover = Some((key.run(), of_run.map(|cover| &**cover)));
@@ -117,8 +126,7 @@ impl Flusher<'_> {
             removal.into_iter().for_each(|removal| self.series.note_kept(removal));
             outcome.is_ok()
         });
-        outcome?;
-        records.try_for_each(|record| self.add_record(&record))
+        outcome
     }
 
     fn add_record(
@@ -130,14 +138,8 @@ impl Flusher<'_> {
     }
 }
 
-/// The entries of the reserved space, in the order of their keys.
-fn records(content: &Content) -> impl Iterator<Item = Record> {
-    let runs = content.runs.iter().map(|run| {
-        let time_ms = run.entry.created_at.as_millis();
-        let stamp = Stamp { version: run.entry.last_version, time_ms, expiry_ms: NEVER };
-        let key = PhysicalKey::reserved(RUN_TAG, run.entry.run_id.as_bytes());
-        (key, stamp, Some(encode_run(run)))
-    });
+/// The removals and the census, in the order of their keys.
+fn own_records(content: &Content) -> impl Iterator<Item = Record> {
     let Flushed { version, time_ms } = content.upto;
     let erased = content
         .erased()
@@ -149,8 +151,15 @@ fn records(content: &Content) -> impl Iterator<Item = Record> {
         let stamp = Stamp { version: id.version, time_ms, expiry_ms: NEVER };
         (removal_key(id), stamp, Some(encode_removal(removal)))
     });
+    let stamp = Stamp { version, time_ms, expiry_ms: NEVER };
+    let Census { counts, active } = &content.census;
+    let active = active.iter().map(|(run, activity)| (keys::census(*run), activity.encode()));
+    let census = std::iter::once((keys::census_head(), counts.encode())).chain(active);
+    // The same stands in a table already, if nothing was committed since.
+    let census = census.filter(move |_| version > content.since);
+    let census = census.map(move |(key, value)| (key, stamp, Some(value)));
     // What is erased was there before what is new.
-    runs.chain(erased).chain(removals)
+    erased.chain(removals).chain(census)
 }
 
 fn removal_key(RemovalId { version, nth }: RemovalId) -> PhysicalKey {
@@ -158,7 +167,7 @@ fn removal_key(RemovalId { version, nth }: RemovalId) -> PhysicalKey {
     let (front, back) = user.split_at_mut(8);
     front.copy_from_slice(&version.to_be_bytes());
     back.copy_from_slice(&nth.to_be_bytes());
-    PhysicalKey::reserved(REMOVAL_TAG, &user)
+    PhysicalKey::reserved(keys::REMOVAL, &user)
 }
 
 /// Both keys, the run once.
@@ -193,23 +202,6 @@ fn decode_removal(
         return Err(Malformed::new("a removal of keys that ascend", "another"));
     }
     Ok(Removal { id: RemovalId { version, nth }, time_ms, from, to })
-}
-
-fn encode_run(run: &SavedRun) -> Stored {
-    let mut bytes = Vec::new();
-    put_varint(&mut bytes, run.changes);
-    body::encode_run_metadata(&mut bytes, run.entry.clone());
-    Stored::from(Value::Bytes(bytes))
-}
-
-fn decode_run(stored: &Stored) -> std::result::Result<SavedRun, Malformed> {
-    if stored.kind() != ValueKind::Bytes {
-        return Err(Malformed::new("the record of a run", "another kind of value"));
-    }
-    let mut reader = Reader::new(stored.bytes());
-    let changes = reader.varint("a number of changes")?;
-    let entry = body::decode_run_metadata(reader.rest())?;
-    Ok(SavedRun { entry, changes })
 }
 
 /// Opens the levels that a manifest names.
@@ -248,41 +240,57 @@ fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<Li
     Ok(LiveTable { table: Arc::new(table), from: from.clone() })
 }
 
-/// A record of the reserved space, as a level holds it.
+/// A record of the reserved space, as a level holds it: what an opening takes up.
 pub(crate) enum Saved {
-    Run(SavedRun),
+    /// How many runs there were, as of the version of a flush.
+    Counts(u64, Counts),
+    /// A run that was active then, and what it had done.
+    Active(u64, RunId, Activity),
     Removal(Removal),
     /// A removal that was forgotten.
     Erased(PhysicalKey),
 }
 
-/// What a level holds of the reserved space, in the order of the keys, the newest first.
+/// What a level holds of removals and of censuses, in the order of the keys, the newest first.
 ///
 /// Errors: [`Error::Corruption`], [`Error::Io`].
 pub(crate) fn saved_in(level: &Arc<Level>, path: &Path) -> Result<Vec<Saved>> {
     let mut saved = Vec::new();
-    let (from, to) = (PhysicalKey::reserved(RUN_TAG, &[]), PhysicalKey::reserved(u8::MAX, &[]));
+    let [_, from, to] = keys::borders();
     if !level.overlaps(Bound::Included(&from), Bound::Excluded(&to)) {
         return Ok(saved);
     }
     let mut cursor = LevelCursor::aside(level);
     cursor.seek(&from)?;
     while cursor.advance()? {
-        let is_reserved = |entry: &Entry<'_>| entry.run == 0 && entry.tag >= RUN_TAG;
-        let Some(entry) = cursor.before()?.filter(is_reserved) else { break };
+        let Some(entry) = cursor.before()? else { break };
         let key = entry.key();
+        if key >= to {
+            break;
+        }
         let Some(row) = cursor.row(&entry)? else { continue };
         let record = match (entry.tag, row.value) {
-            (RUN_TAG, Some(value)) => decode_run(&value).map(Saved::Run),
-            (REMOVAL_TAG, Some(value)) => {
+            (keys::CENSUS, Some(value)) => decode_census(&key, row.stamp.version, &value),
+            (keys::REMOVAL, Some(value)) => {
                 decode_removal(&key, row.stamp.time_ms, &value).map(Saved::Removal)
             }
-            (REMOVAL_TAG, None) => Ok(Saved::Erased(key)),
+            (keys::REMOVAL, None) => Ok(Saved::Erased(key)),
             (tag, _) => Err(Malformed::new("a record of the engine", format!("kind {tag}"))),
         };
         saved.push(record.map_err(|m| Error::corruption(path, 0, m.expected, m.found))?);
     }
     Ok(saved)
+}
+
+fn decode_census(
+    key: &PhysicalKey,
+    version: u64,
+    stored: &Stored,
+) -> std::result::Result<Saved, Malformed> {
+    match keys::run_of(key) {
+        Some(run) => Ok(Saved::Active(version, run, Activity::decode(stored)?)),
+        None => Ok(Saved::Counts(version, Counts::decode(stored)?)),
+    }
 }
 
 impl Removal {
@@ -307,9 +315,9 @@ mod tests {
         removals.insert(Removal { id, time_ms: 0, from, to }, |_, _| false);
         removals.forget(&[id], |_, _| false);
         let erased = |since, version| {
-            let (memtable, removals) = (Arc::new(Memtable::default()), Arc::new(removals.clone()));
+            let (frozen, removals) = (Arc::new(Frozen::default()), Arc::new(removals.clone()));
             let upto = Flushed { version, time_ms: 0 };
-            Content { memtable, runs: Vec::new(), removals, since, upto }.erased()
+            Content { frozen, census: Census::default(), removals, since, upto }.erased()
         };
         assert_eq!(erased(5, 5), []);
         assert_eq!(erased(5, 6), [id]);

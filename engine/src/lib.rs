@@ -111,6 +111,7 @@ pub mod planted;
 mod preallocation;
 mod recovery;
 mod removals;
+mod retention;
 mod runs;
 mod seal;
 mod series;
@@ -123,16 +124,18 @@ mod types;
 pub use batch::{NO_TAGS, RunOptions, WriteBatch};
 pub use clock::{Clock, Entropy};
 pub use commit::queue::Committed;
-pub use database::{Builder, Database, MaintainReport, RecoveryReport, Scan, Snapshot, Ticket};
+pub use database::{
+    Builder, Database, MaintainReport, RecoveryReport, RunIter, Scan, Snapshot, Ticket,
+};
 pub use error::{Error, Result};
 pub use kv::{KVBatch, KVScan, KVStore};
 pub use memory::{Memory, Shares};
-pub use options::{DurabilityMode, Level, Limits, Options, Steps, WriteOptions};
+pub use options::{DurabilityMode, Level, Limits, Options, RetentionPolicy, Steps, WriteOptions};
 pub use preallocation::Preallocation;
-pub use runs::{RunFilter, RunIter, RunTracker};
+pub use runs::{RunCursor, RunFilter, RunTracker};
 pub use runstone_vfs as vfs;
 pub use store::UnifiedStore;
 pub use types::{
-    EventEntry, Key, Namespace, ParseRunIdError, Retention, RunId, RunMetadataEntry, RunStatus,
-    StateMachineEntry, Timestamp, TraceEntry, TypeTag, Value, ValueKind, VersionedValue,
+    EventEntry, Key, Namespace, ParseRunIdError, Retention, RunId, RunMetadataEntry, RunStatistics,
+    RunStatus, StateMachineEntry, Timestamp, TraceEntry, TypeTag, Value, ValueKind, VersionedValue,
 };

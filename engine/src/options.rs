@@ -10,6 +10,7 @@ pub use crate::durability::{DurabilityMode, Level, WriteOptions};
 use crate::error::{Error, Result};
 use crate::memory::Shares;
 use crate::preallocation::Preallocation;
+pub use crate::retention::RetentionPolicy;
 
 /// What is admitted at the door, the same in every durability mode. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +76,12 @@ pub struct Steps {
     /// The most keys of sorted runs that it merges under the same lock, and the longest run that
     /// merges make.
     pub merge_keys_max: usize,
-    /// The most runs that a listing passes under one lock, shown or not.
-    pub list_runs_max: usize,
     /// The most keys that a step of maintenance frees of what expired, and the most that it
     /// visits for what was superseded.
     pub maintain_keys_max: usize,
+    /// The most records of ended runs that are remembered, beside those that a group of commits
+    /// needs; at most 1024.
+    pub remembered_runs_max: usize,
     /// About how much of its tables a step of maintenance merges.
     pub merge_bytes: usize,
 }
@@ -95,8 +97,8 @@ impl Default for Steps {
             scan_visits_max: 4096,
             sort_keys_max: 1 << 14,
             merge_keys_max: 1 << 18,
-            list_runs_max: 256,
             maintain_keys_max: 1024,
+            remembered_runs_max: 64,
             merge_bytes: 4 << 20,
         }
     }
@@ -111,11 +113,11 @@ impl Steps {
             (self.scan_visits_max, "steps.scan_visits_max must be at least 1"),
             (self.sort_keys_max, "steps.sort_keys_max must be at least 1"),
             (self.merge_keys_max, "steps.merge_keys_max must be at least 1"),
-            (self.list_runs_max, "steps.list_runs_max must be at least 1"),
             (self.maintain_keys_max, "steps.maintain_keys_max must be at least 1"),
             (self.merge_bytes, "steps.merge_bytes must be at least 1"),
         ];
         let rules = [
+            (self.remembered_runs_max <= 1024, "steps.remembered_runs_max must be at most 1024"),
             (self.read_bytes >= 1, "steps.read_bytes must be at least 1"),
             (self.read_bytes <= RECORD_BYTES_MAX, "steps.read_bytes must be at most 1 GiB"),
             (self.rewrite_bytes >= 1, "steps.rewrite_bytes must be at least 1"),
@@ -146,6 +148,8 @@ pub struct Options {
     pub durability: DurabilityMode,
     /// What is admitted.
     pub limits: Limits,
+    /// Which runs are kept that have ended; all of them by default.
+    pub retention: RetentionPolicy,
     /// How much is done in one step.
     pub steps: Steps,
     /// The memory that the database may use, for all that grows with its data; 256 MiB by default.
@@ -249,6 +253,7 @@ impl Default for Options {
         Options {
             durability: DurabilityMode::Strict,
             limits: Limits::default(),
+            retention: RetentionPolicy::default(),
             steps: Steps::default(),
             memory_bytes_max: 256 << 20,
             flush_bytes: 64 << 20,
@@ -435,7 +440,7 @@ mod tests {
     #[test]
     fn a_step_of_nothing_is_refused_by_its_name_and_a_step_of_one_is_not() {
         type Set = fn(&mut Steps, u8);
-        let knobs: [(&str, Set); 8] = [
+        let knobs: [(&str, Set); 7] = [
             ("read_bytes", |steps, n| steps.read_bytes = n.into()),
             ("rewrite_bytes", |steps, n| steps.rewrite_bytes = n.into()),
             ("scan_entries_first", |steps, n| steps.scan_entries_first = n.into()),
@@ -445,7 +450,6 @@ mod tests {
             }),
             ("scan_bytes_max", |steps, n| steps.scan_bytes_max = n.into()),
             ("scan_visits_max", |steps, n| steps.scan_visits_max = n.into()),
-            ("list_runs_max", |steps, n| steps.list_runs_max = n.into()),
             ("maintain_keys_max", |steps, n| steps.maintain_keys_max = n.into()),
         ];
         for (name, set) in knobs {

@@ -21,8 +21,9 @@
 
 mod judge;
 pub(crate) mod listing;
+mod tables;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 
 use judge::{check_attested, judge_stop, open_segment};
@@ -31,8 +32,6 @@ use crate::codec::change::{self, Change, NEVER};
 use crate::effect::{Effect, effect};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
-use crate::flush;
-use crate::flush::Saved;
 use crate::levels::Levels;
 use crate::log::creation::{NewSegment, SegmentPlan, create_segment};
 use crate::log::record::{End, RecordHead, RecordKind};
@@ -43,7 +42,9 @@ use crate::names::{OwnName, StoreId};
 use crate::options::{Options, Steps};
 use crate::place::Place;
 use crate::removals::{Removal, Removals};
-use crate::runs::{HotRun, RunTracker};
+use crate::runs::{HotRun, RunChange, RunTracker, Touch};
+use crate::store::Applied;
+use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
 
@@ -60,9 +61,13 @@ pub(crate) struct TailRecord {
 pub(crate) struct Replay {
     pub(crate) levels: Levels,
     pub(crate) memtable: Memtable,
+    /// What is in memory of the reserved space.
+    pub(crate) records: Memtable,
     pub(crate) runs: RunTracker,
     pub(crate) removals: Removals,
     hot: HotRun,
+    /// So many ended runs are remembered.
+    remembered_runs_max: usize,
     pub(crate) last_version: u64,
     pub(crate) last_time_ms: u64,
     /// The greatest time of what is kept, or written again: commits and clock floors.
@@ -84,6 +89,12 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
+    /// The memtables, which go over to the store.
+    pub(crate) fn take_memtables(&mut self) -> Frozen {
+        let (memtable, records) = (&mut self.memtable, &mut self.records);
+        Frozen { memtable: std::mem::take(memtable), records: std::mem::take(records) }
+    }
+
     /// How many commits lie behind the watermark.
     pub(crate) fn tail_commits(&self) -> u64 {
         let counts = |kind| kind == RecordKind::Commit || planted!(NotesCountAsUnproven);
@@ -107,6 +118,13 @@ impl Replay {
             self.memtable.purge_removed(usize::MAX, &no_pins);
         }
         self.removals.insert(removal, |_, _| false);
+    }
+
+    fn apply_to_runs(&mut self, change: RunChange) {
+        let no_pins = Pins::default();
+        for Applied { key, version } in self.runs.apply(change, &mut self.hot) {
+            self.records.apply(key, version, &no_pins);
+        }
     }
 
     fn apply(&mut self, record: &Record<'_>, path: &Path) -> Result<()> {
@@ -154,16 +172,18 @@ impl Replay {
             }
             match effect(change, nth, version, time_ms) {
                 Effect::Key(applied) => {
-                    self.runs.touch(applied.key.run(), version, &mut self.hot);
+                    self.runs.touch_key(&applied, &mut self.hot);
                     self.memtable.apply(applied.key, applied.version, &no_pins);
                 }
-                Effect::Run(run_change) => self.runs.apply(run_change, &mut self.hot),
+                Effect::Run(run_change) => self.apply_to_runs(run_change),
                 Effect::Remove(removal) => {
-                    self.runs.touch(removal.from.run(), version, &mut self.hot);
+                    let (run, at) = (removal.from.run(), (version, time_ms));
+                    self.runs.touch(run, at, Touch::Other, &mut self.hot);
                     self.remove(removal);
                 }
                 Effect::Drop(run_change, removal) => {
-                    self.runs.apply(run_change, &mut self.hot);
+                    self.recall(removal.from.run(), path, record.before.at)?;
+                    self.apply_to_runs(run_change);
                     self.remove(removal);
                 }
             }
@@ -184,8 +204,13 @@ fn is_content(kind: RecordKind) -> bool {
 /// [`Error::UnsupportedFormat`]; [`Error::Io`].
 pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Result<Replay> {
     phase!(Replay);
-    let mut replay =
-        Replay { memtable: Memtable::new(&manifest.store_id, steps), ..Replay::default() };
+    let new = || Memtable::new(&manifest.store_id, steps);
+    let mut replay = Replay {
+        memtable: new(),
+        records: new(),
+        remembered_runs_max: steps.remembered_runs_max,
+        ..Replay::default()
+    };
     replay.take_up_tables(place, manifest)?;
     for entry in &manifest.segments {
         let path = place.path(OwnName::Segment(manifest.store_id, entry.number));
@@ -228,6 +253,7 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
         replay.proven_in_last -= tail as u64;
     }
     replay.memtable.settle(&Pins::default());
+    replay.records.settle(&Pins::default());
     replay.free_expired();
     if replay.levels.is_empty() {
         // What they hid in memory has gone, and there is nothing below.
@@ -240,40 +266,6 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
 }
 
 impl Replay {
-    /// Goes on where the tables end.
-    fn take_up_tables(&mut self, place: &Place, manifest: &Manifest) -> Result<()> {
-        if !manifest.levels.is_empty() {
-            sometimes!("recovery/over-tables");
-            self.memtable = std::mem::take(&mut self.memtable).over_tables();
-        }
-        self.levels = flush::open_levels(place, manifest)?;
-        // The newest first: those count.
-        let mut removals = BTreeMap::new();
-        for level in &self.levels.0 {
-            for saved in flush::saved_in(level, place.dir_path())? {
-                match saved {
-                    Saved::Run(run) => self.runs.restore(run),
-                    Saved::Removal(removal) => {
-                        removals.entry(removal.key()).or_insert(Some(removal));
-                    }
-                    Saved::Erased(key) => {
-                        removals.entry(key).or_insert(None);
-                    }
-                }
-            }
-        }
-        // In the order of their versions, as their keys are.
-        for removal in removals.into_values().flatten() {
-            sometimes!("recovery/removal-in-a-table");
-            self.removals.insert(removal, |_, _| false);
-        }
-        self.last_version = manifest.flushed.version;
-        self.last_time_ms =
-            if planted!(FlushedTimeForgotten) { 0 } else { manifest.flushed.time_ms };
-        self.content_time_ms = manifest.flushed.time_ms;
-        Ok(())
-    }
-
     /// Keeps a record of the open segment until a later one attests it. Of others there is none
     /// to keep: they are read only as far as the manifest attests them.
     fn keep_tail(&mut self, record: &Record<'_>, attested: u64) {

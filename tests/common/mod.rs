@@ -194,6 +194,7 @@ pub fn state(db: &Database) -> State {
         version: db.storage().version(),
         runs: runs
             .map(|entry| {
+                let entry = entry.expect("reads a run");
                 let keys: Result<Vec<_>, Error> =
                     db.scan_prefix(entry.run_id, "").expect("scans").collect();
                 (entry.run_id, (entry, keys.expect("scans")))

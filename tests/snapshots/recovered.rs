@@ -112,6 +112,7 @@ fn state(db: &Database) -> String {
     let mut text = String::new();
     writeln!(text, "  last version {}", db.storage().version()).unwrap();
     for entry in db.runs(RunFilter::default()).unwrap() {
+        let entry = entry.unwrap();
         text.push_str(&run_text(&entry));
         for item in db.scan_prefix(entry.run_id, "").unwrap() {
             let (key, found) = item.unwrap();

@@ -15,7 +15,8 @@ use crate::log::creation::EMPTY_SEGMENT_BYTES_MAX;
 use crate::log::record::record_bytes;
 use crate::log::writer::PADDING_BYTES_MAX;
 use crate::place::Place;
-use crate::runs::RunTracker;
+use crate::runs::{RunTracker, saved};
+use crate::store::UnifiedStore;
 use crate::types::{RunId, RunStatus};
 
 /// What the accepted commits of a group have changed, before it is published.
@@ -40,6 +41,38 @@ pub(crate) struct Budget {
     pub(crate) max: u64,
     /// What was in use when the store was opened.
     pub(crate) at_opening: u64,
+}
+
+/// What is published of the runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) runs: &'a RunTracker,
+    pub(crate) store: &'a UnifiedStore,
+}
+
+impl Known<'_> {
+    /// The status of a run; `None` if it was never begun.
+    ///
+    /// Errors: those of a read from tables.
+    pub(crate) fn status(&self, run: RunId) -> Result<Option<RunStatus>> {
+        if let Some(status) = self.runs.status(&run) {
+            return Ok(Some(status));
+        }
+        sometimes!("admission/run-looked-up");
+        Ok(saved::read(self.store, run, None)?.map(|saved| saved.entry.status))
+    }
+
+    /// The same, of a run that is about to be dropped: its record is remembered.
+    fn recall(&self, run: RunId) -> Result<Option<RunStatus>> {
+        if let Some(status) = self.runs.status(&run) {
+            return Ok(Some(status));
+        }
+        sometimes!("admission/run-recalled");
+        let Some(saved) = saved::read(self.store, run, None)? else { return Ok(None) };
+        let status = saved.entry.status;
+        self.runs.recall(saved);
+        Ok(Some(status))
+    }
 }
 
 /// The least reserve: some dozens of deletes, however small the budget is.
@@ -86,19 +119,22 @@ impl Overlay {
         Overlay { active, ..Overlay::default() }
     }
 
-    fn status(&self, tracker: &RunTracker, run: RunId) -> Option<RunStatus> {
-        let here = self.runs.as_ref().and_then(|runs| runs.get(&run).copied());
-        here.or_else(|| tracker.status(&run))
+    fn status(&self, known: Known<'_>, run: RunId) -> Result<Option<RunStatus>> {
+        match self.runs.as_ref().and_then(|runs| runs.get(&run).copied()) {
+            Some(here) => Ok(Some(here)),
+            None => known.status(run),
+        }
     }
 
     /// Judges a request; an accepted one is part of the overlay from then on.
     ///
     /// Errors: [`Error::RunNotFound`], [`Error::RunExists`], [`Error::RunEnded`],
-    /// [`Error::RunActive`], [`Error::RunDropped`], [`Error::MemtableFull`].
+    /// [`Error::RunActive`], [`Error::RunDropped`], [`Error::MemtableFull`]; those of a read from
+    /// tables, where the records of runs are.
     pub(crate) fn admit(
         &mut self,
         request: &Request,
-        tracker: &RunTracker,
+        known: Known<'_>,
         budget: Budget,
     ) -> Result<()> {
         let wanted = request.memory_bytes_max;
@@ -113,20 +149,20 @@ impl Overlay {
         sometimes!("admission/reserve-used", used + wanted > budget.max);
         let changes = request.changes.as_slice();
         if let [Change::Put { key, .. } | Change::Delete { key }] = changes {
-            self.require_active(tracker, key.run())?;
+            self.require_active(known, key.run())?;
             planted!(GroupMemoryForgotten => return Ok(()));
         } else {
-            self.admit_batch(changes, tracker)?;
+            self.admit_batch(changes, known)?;
         }
         self.memory_bytes += wanted;
         Ok(())
     }
 
-    fn require_active(&mut self, tracker: &RunTracker, run: RunId) -> Result<()> {
+    fn require_active(&mut self, known: Known<'_>, run: RunId) -> Result<()> {
         if self.active == Some(run) {
             return Ok(());
         }
-        match self.status(tracker, run) {
+        match self.status(known, run)? {
             None => {
                 sometimes!("admission/run-not-found");
                 Err(Error::RunNotFound { run })
@@ -142,24 +178,25 @@ impl Overlay {
         }
     }
 
-    fn admit_batch(&mut self, changes: &[Change], tracker: &RunTracker) -> Result<()> {
+    fn admit_batch(&mut self, changes: &[Change], known: Known<'_>) -> Result<()> {
         // What this batch changes itself, until it is accepted as a whole.
         let mut own: BTreeMap<RunId, RunStatus> = BTreeMap::new();
         let mut checked = None;
         for change in changes {
             let run = change.run();
-            let status = |overlay: &Self, own: &BTreeMap<_, _>, run| {
-                own.get(&run).copied().or_else(|| overlay.status(tracker, run))
+            let status = |overlay: &Self, own: &BTreeMap<_, _>, run| match own.get(&run) {
+                Some(status) => Ok(Some(*status)),
+                None => overlay.status(known, run),
             };
             planted!(RefusedStaysInOverlay => self.keep_refused(&own));
             match change {
                 Change::BeginRun { begin, .. } => {
-                    if let Some(status) = status(self, &own, run) {
+                    if let Some(status) = status(self, &own, run)? {
                         sometimes!("admission/run-exists");
                         return Err(Error::RunExists { run, status });
                     }
                     if let Some(parent) = begin.parent
-                        && status(self, &own, parent).is_none()
+                        && status(self, &own, parent)?.is_none()
                     {
                         sometimes!("admission/parent-not-found");
                         return Err(Error::RunNotFound { run: parent });
@@ -167,7 +204,8 @@ impl Overlay {
                     own.insert(run, RunStatus::Running);
                 }
                 Change::DropRun { .. } => {
-                    match status(self, &own, run) {
+                    known.recall(run)?;
+                    match status(self, &own, run)? {
                         None => return Err(Error::RunNotFound { run }),
                         Some(RunStatus::Dropped) if !planted!(DroppedTwice) => {
                             return Err(Error::RunDropped { run });
@@ -180,7 +218,7 @@ impl Overlay {
                     checked = None;
                 }
                 _ if checked == Some(run) && !matches!(change, Change::EndRun { .. }) => {}
-                _ => match status(self, &own, run) {
+                _ => match status(self, &own, run)? {
                     None => {
                         sometimes!("admission/batch-run-not-found");
                         return Err(Error::RunNotFound { run });

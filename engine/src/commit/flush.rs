@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use super::frozen::Frozen;
+use super::frozen::InFlight;
 use super::journal::Trim;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
@@ -25,6 +25,7 @@ use crate::levels::{Levels, LiveTable};
 use crate::manifest::Flushed;
 use crate::names::OwnName;
 use crate::series::{Series, TablePlan};
+use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
 use crate::sync::Arc;
 use crate::table::reader::Table;
@@ -88,7 +89,7 @@ impl Pipeline {
             }
             None => return Ok(()),
         };
-        self.pace.note_frozen(frozen.content.memtable.bytes());
+        self.pace.note_frozen(frozen.content.frozen.bytes());
         let outcome = self.write_frozen(&frozen);
         self.pace.note_flushed(outcome.is_ok());
         if outcome.is_err() && !planted!(FrozenForgotten) {
@@ -104,9 +105,10 @@ impl Pipeline {
     }
 
     /// Begins a new memtable and a new segment.
-    fn freeze(&self) -> Result<Frozen> {
+    fn freeze(&self) -> Result<InFlight> {
         // In steps, so that the last one, under the lock, is short.
-        self.store.put_in_order();
+        self.store.put_in_order(false);
+        self.store.put_in_order(true);
         let mut writer = self.writer.lock_for_upkeep();
         self.health.check()?;
         if writer.closed {
@@ -121,18 +123,19 @@ impl Pipeline {
         }
         self.rotate(&mut writer)?;
         let (store_id, since) = (writer.journal.store_id(), writer.journal.flushed().version);
-        let memtable = self.store.freeze(Memtable::new(&store_id, &self.options.steps));
+        let new = || Memtable::new(&store_id, &self.options.steps);
+        let frozen = self.store.freeze(Frozen { memtable: new(), records: new() });
         sometimes!("flush/memtable-frozen");
         let upto = Flushed { version: writer.last_version, time_ms: writer.last_time_ms };
         let content = Content {
-            memtable,
-            runs: self.runs.save(if planted!(RunsNotFlushed) { u64::MAX } else { since }),
+            frozen,
+            census: self.runs.census(),
             removals: self.store.removals(),
             since,
             upto,
         };
         let trim = Trim { flushed: upto, keep_from: writer.journal.log().number() };
-        Ok(Frozen { content, trim })
+        Ok(InFlight { content, trim })
     }
 
     /// What a table that is being written holds in memory grows with it, and has the reserve.
@@ -152,7 +155,7 @@ impl Pipeline {
     }
 
     /// Writes the tables, and puts the manifest in force that names them.
-    fn write_frozen(&self, frozen: &Frozen) -> Result<()> {
+    fn write_frozen(&self, frozen: &InFlight) -> Result<()> {
         let plan = {
             let writer = self.writer.lock_for_upkeep();
             self.health.check()?;
@@ -161,7 +164,7 @@ impl Pipeline {
             }
             self.table_plan(&writer)
         };
-        let Frozen { content, trim } = frozen;
+        let InFlight { content, trim } = frozen;
         let mut series = Series::new(plan, content.upto.version);
         let numbers = || self.writer.lock_for_upkeep().journal.take_number();
         let pins = self.store.pins();

@@ -8,7 +8,7 @@ use crate::flush::Content;
 
 /// A memtable that is being flushed.
 #[derive(Debug)]
-pub(crate) struct Frozen {
+pub(crate) struct InFlight {
     pub(super) content: Content,
     pub(super) trim: Trim,
 }

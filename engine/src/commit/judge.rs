@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing is changed, but for memory that is freed if that is what makes room.
 
-use super::admission::{Budget, Overlay, fits_a_file};
+use super::admission::{Budget, Known, Overlay, fits_a_file};
 use super::group::Accepted;
 use super::pipeline::Pipeline;
 use super::queue::{Changes, Request};
@@ -21,13 +21,15 @@ impl Pipeline {
         collected: &mut bool,
     ) -> Result<()> {
         fits_a_file(request, &self.place)?;
-        let verdict = overlay.admit(request, &self.runs, *budget);
+        let known = Known { runs: &self.runs, store: &self.store };
+        let verdict = overlay.admit(request, known, *budget);
         if matches!(verdict, Err(Error::MemtableFull { .. })) && !*collected {
             sometimes!("judge/memory-collected-for-room");
             *collected = true;
             self.store.collect_garbage(self.options.group_commits_max);
+            self.store.collect_records(self.options.group_commits_max);
             *budget = self.budget();
-            return overlay.admit(request, &self.runs, *budget);
+            return overlay.admit(request, known, *budget);
         }
         verdict
     }

@@ -37,6 +37,11 @@ impl Pipeline {
     /// Commits and waits for the outcome.
     pub(crate) fn commit(&self, request: Request) -> Result<Committed> {
         self.keep_pace(&request);
+        self.commit_now(request)
+    }
+
+    /// The same, without waiting for maintenance to make room: it comes from there.
+    pub(super) fn commit_now(&self, request: Request) -> Result<Committed> {
         // A sync is worth a group, for those who come while it is encoded; a write alone is not.
         // Who comes meanwhile leads, and waits for the writer.
         if request.level < Level::Strict

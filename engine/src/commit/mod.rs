@@ -38,6 +38,7 @@ pub(crate) mod pipeline;
 #[cfg(feature = "planted")]
 mod planted;
 pub(crate) mod queue;
+mod retain;
 pub(crate) mod schedule;
 pub(crate) mod upkeep;
 pub(crate) mod writer;

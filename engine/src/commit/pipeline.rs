@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use super::admission::Overlay;
 use super::compactor::Compactor;
-use super::frozen::Frozen;
+use super::frozen::InFlight;
 use super::gate::{Health, SyncGate};
 use super::group::{Accepted, Answers, Group};
 use super::journal::ALL_PUBLISHED;
@@ -31,9 +31,10 @@ use crate::log::record::{RecordKind, record_bytes};
 use crate::memory::Shares;
 use crate::options::{Level, Options, SyncPolicy};
 use crate::place::Place;
-use crate::runs::{HotRun, RunTracker};
+use crate::runs::{HotRun, RunChange, RunTracker, Touch};
 use crate::store::{Applying, UnifiedStore};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, yield_now};
+use crate::types::Timestamp;
 
 /// Everything of an open database that writes.
 #[derive(Debug)]
@@ -55,10 +56,12 @@ pub(crate) struct Pipeline {
     /// The memory in use when the store was opened.
     pub(crate) memory_at_opening: u64,
     /// The memtable that is being flushed; held by whoever flushes.
-    pub(crate) frozen: Mutex<Option<Frozen>>,
+    pub(crate) frozen: Mutex<Option<InFlight>>,
     /// Held by whoever merges.
     pub(crate) compactor: Mutex<Compactor>,
     pub(crate) pace: Pace,
+    /// Runs that ended before this were dropped by the retention; held by whoever is at it.
+    pub(crate) retained: Mutex<Option<Timestamp>>,
     /// A merge goes on, or what it replaced is still read.
     pub(crate) compacting: AtomicBool,
 }
@@ -72,6 +75,7 @@ impl Pipeline {
     ) -> Answers {
         phase!(Commit);
         let accepted = std::mem::take(&mut writer.accepted);
+        self.forget_runs(writer);
         let overlay = Overlay::new(writer.hot.id());
         let mut group = Group { accepted, overlay, ..Group::default() };
         // 1. What must be in order before anything is admitted.
@@ -138,6 +142,7 @@ impl Pipeline {
         // 2. Judge and encode.
         let before = writer.last_version;
         self.read_time(writer);
+        self.forget_runs(writer);
         let mut overlay = Overlay::new(writer.hot.id());
         self.admit(&mut overlay, &request, &mut self.budget(), &mut false)?;
         if writer.journal.needs_rotation(record_bytes(request.payload_bytes_max), &self.options) {
@@ -417,21 +422,34 @@ impl Pipeline {
         changes.for_each(|change| {
             match effect(change, nth, version, time_ms) {
                 Effect::Key(applied) => {
-                    self.runs.touch(applied.key.run(), version, hot);
+                    self.runs.touch_key(&applied, hot);
                     memory.apply(applied);
                 }
-                Effect::Run(run_change) => self.runs.apply(run_change, hot),
+                Effect::Run(run_change) => self.apply_to_runs(memory, run_change, hot),
                 Effect::Remove(removal) => {
-                    self.runs.touch(removal.from.run(), version, hot);
+                    let at = (version, time_ms);
+                    self.runs.touch(removal.from.run(), at, Touch::Other, hot);
                     memory.remove(removal);
                 }
                 Effect::Drop(run_change, removal) => {
-                    self.runs.apply(run_change, hot);
+                    self.apply_to_runs(memory, run_change, hot);
                     memory.remove(removal);
                 }
             }
             nth += 1;
         });
+    }
+
+    /// Of the runs that ended, few are remembered: after a change of one, before the next group.
+    fn forget_runs(&self, writer: &Writer) {
+        if writer.hot.id().is_none() {
+            self.runs.forget_some(self.options.steps.remembered_runs_max);
+        }
+    }
+
+    fn apply_to_runs(&self, memory: &mut Applying<'_>, change: RunChange, hot: &mut HotRun) {
+        let applied = self.runs.apply(change, hot);
+        applied.into_iter().for_each(|applied| memory.apply_record(applied));
     }
 }
 

@@ -25,6 +25,9 @@ pub struct MaintainReport {
     pub freed: usize,
     /// Files that were removed.
     pub files_removed: usize,
+    /// Runs that [`Options::retention`](crate::Options::retention) no longer keeps, and that were
+    /// dropped.
+    pub runs_dropped: usize,
     /// What is left: expired versions, keys with superseded ones, removals of which the memtable
     /// holds keys, and unreferenced files. What a snapshot or an iterator still sees is among it,
     /// and is freed when that has ended.
@@ -325,11 +328,19 @@ impl Pipeline {
         let (freed, left) = self.store.collect_garbage(keys_max);
         report.freed += freed;
         planted!(LeftReplaced => report.left = 0);
-        report.left += left;
+        report.left += left + self.store.collect_records(keys_max);
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;
         let Progress { more, retired } = compacted?;
-        report.more = more || self.wants_flush();
+        {
+            // No group is under way that needs them.
+            let _writer = self.writer.lock_for_upkeep();
+            self.runs.forget_some(0);
+        }
+        // Behind what may make room for it.
+        let (dropped, more_runs) = self.retain()?;
+        report.runs_dropped = dropped;
+        report.more = more || more_runs || self.wants_flush();
         report.left += left + retired + usize::from(report.more || self.wants_compaction());
         Ok(report)
     }
@@ -340,6 +351,7 @@ impl Pipeline {
             || self.leftovers.load(Ordering::Relaxed)
             || self.wants_flush()
             || self.wants_compaction()
+            || self.wants_retention()
     }
 
     /// A record without a commit waits for a sync, as an asynchronous commit does.

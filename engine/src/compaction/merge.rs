@@ -17,6 +17,7 @@ use crate::levels::cursor::LevelCursor;
 use crate::names::OwnName;
 use crate::place::Place;
 use crate::removals::Removals;
+use crate::runs::keys;
 use crate::series::{Numbers, Series, TablePlan};
 use crate::store::pins::Pins;
 use crate::sync::Arc;
@@ -193,6 +194,11 @@ impl Merge {
                     return Err(WriteFailure::Refused(source.disorder(expected)));
                 }
                 last = Some(version);
+                if keys::is_census(key) && version < upto {
+                    sometimes!("compaction/old-census-dropped");
+                    source.advance().map_err(WriteFailure::Refused)?;
+                    continue;
+                }
                 let stamp = Stamp { version, time_ms, expiry_ms };
                 let is_tombstone = content == Content::Tombstone;
                 *read += (key.user_key().len() + size_of::<Stamp>()) as u64;

@@ -36,6 +36,7 @@ use crate::recovery::listing::Listing;
 use crate::recovery::{self, Replay, Started};
 use crate::shell::{Shell, SystemClock, SystemEntropy};
 use crate::store::UnifiedStore;
+use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
 use crate::sync::{Arc, AtomicBool, Mutex};
 
@@ -237,12 +238,15 @@ impl Builder {
         let session_begun = !manifest.0.clean;
         let gate = SyncGate::default();
         gate.switch_to(writer.number(), writer.written().at);
-        let memtable = match report.created {
-            true => Memtable::new(&manifest.0.store_id, &self.options.steps),
-            false => std::mem::take(&mut replay.memtable),
+        let memtables = match report.created {
+            true => {
+                let new = || Memtable::new(&manifest.0.store_id, &self.options.steps);
+                Frozen { memtable: new(), records: new() }
+            }
+            false => replay.take_memtables(),
         };
         let removals = std::mem::take(&mut replay.removals);
-        let levels = (memtable, std::mem::take(&mut replay.levels), removals);
+        let levels = (memtables, std::mem::take(&mut replay.levels), removals);
         let home = (place.clone() as Arc<dyn Home>, Arc::clone(&place.cache));
         let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());
@@ -278,6 +282,7 @@ impl Builder {
             memory_at_opening: store.memory_bytes() + runs.memory_bytes(),
             frozen: Mutex::default(),
             compactor: Mutex::default(),
+            retained: Mutex::default(),
             pace,
             compacting: AtomicBool::new(false),
         });
@@ -343,9 +348,9 @@ impl Builder {
         let clock = EngineClock::new(Arc::clone(&self.clock), replay.last_time_ms);
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
-        let memtable = std::mem::take(&mut replay.memtable);
+        let memtables = replay.take_memtables();
         let removals = std::mem::take(&mut replay.removals);
-        let levels = (memtable, std::mem::take(&mut replay.levels), removals);
+        let levels = (memtables, std::mem::take(&mut replay.levels), removals);
         let home = (place.clone() as Arc<dyn Home>, Arc::clone(&place.cache));
         let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());

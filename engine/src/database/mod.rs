@@ -9,6 +9,7 @@ mod ops;
 #[cfg(feature = "planted")]
 mod planted;
 mod resume;
+mod run_list;
 mod run_ops;
 mod scan;
 mod snapshot;
@@ -21,6 +22,7 @@ use runstone_vfs::{FileSystem, VfsLock};
 
 pub use builder::Builder;
 pub use ops::Ticket;
+pub use run_list::RunIter;
 pub use scan::Scan;
 pub use snapshot::Snapshot;
 
@@ -309,7 +311,11 @@ impl Database {
     /// ```
     #[must_use]
     pub fn memory(&self) -> Memory {
-        Memory { runs: self.core.runs.memory_bytes(), ..self.core.store.memory() }
+        let memory = self.core.store.memory();
+        if self.core.place.check_process().is_err() {
+            return memory;
+        }
+        Memory { runs: memory.runs + self.core.runs.memory_bytes(), ..memory }
     }
 
     /// Walks every byte of the tables: checksums, order, ranges, counts, filters against keys.

@@ -265,15 +265,19 @@ impl Database {
 
     fn readable(&self, run: RunId, key: &[u8]) -> Result<PhysicalKey> {
         self.check_open()?;
-        self.core.runs.require(run, u64::MAX)?;
+        self.require(run)?;
         user_key(run, key)
+    }
+
+    fn require(&self, run: RunId) -> Result<()> {
+        runs::require(&self.core.runs, &self.core.store, run, None)
     }
 
     /// What was found of a key, unless its run was dropped while it was looked for.
     fn unless_dropped<T>(&self, run: RunId, found: Result<Option<T>>) -> Result<Option<T>> {
         match found {
             Ok(None) if self.core.runs.drops() > 0 => {
-                self.core.runs.require(run, u64::MAX)?;
+                self.require(run)?;
                 Ok(None)
             }
             found => found,
@@ -330,10 +334,11 @@ fn memory_of(changes: &[Change], over_tables: bool) -> (u64, bool) {
             Change::Delete { key } => delete_bytes_max(key, over_tables),
             Change::BeginRun { begin, .. } => {
                 may_use_reserve = false;
-                runs::run_bytes(begin)
+                runs::begin_bytes_max(begin)
             }
-            // What dropping a run takes is counted when it begins.
-            Change::EndRun { .. } | Change::DropRun { .. } => 0,
+            // What ending a run takes is counted when it begins.
+            Change::EndRun { .. } => 0,
+            Change::DropRun { .. } => runs::drop_bytes_max(),
             Change::RemoveRange { from, to } => removals::bytes_of(from, to),
         };
     }

@@ -1,14 +1,16 @@
 //! Beginning, ending and looking up runs.
 
-use super::Database;
+use super::run_list::RunIter;
+use super::{Core, Database};
 use crate::batch::{RunOptions, check_end};
 use crate::codec::change::Change;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::options::WriteOptions;
-use crate::runs::{RunFilter, RunIter};
-use crate::types::{RunId, RunMetadataEntry, RunStatus};
+use crate::runs::RunFilter;
+use crate::runs::saved::{self, SavedRun};
+use crate::types::{RunId, RunMetadataEntry, RunStatistics, RunStatus, Timestamp};
 
 impl Database {
     /// Begins a run in its default namespace, with these tags. Returns the commit's version.
@@ -62,8 +64,8 @@ impl Database {
     /// comes back bit by bit, by maintenance: tables that hold nothing else are removed as they
     /// are, others are written again once a tenth of what they hold is of no use.
     ///
-    /// It survives a crash as a put does, in the same order. What it takes in memory was counted
-    /// when the run began, so that it is never refused for want of memory.
+    /// It survives a crash as a put does, in the same order. It may use the reserve of memory, as
+    /// deletes do.
     ///
     /// ```
     /// use runstone::{Database, Error, RunId, RunStatus};
@@ -89,10 +91,54 @@ impl Database {
 
     /// The record of a run, whatever its status; `None` if it was never begun.
     ///
-    /// Error: [`Error::Closed`].
+    /// An active run is in memory; the record of one that has ended is read as a key is.
+    ///
+    /// Errors: [`Error::Closed`]; [`Error::Io`] and [`Error::Corruption`] for a table that cannot
+    /// be read.
     pub fn get_run(&self, run: RunId) -> Result<Option<RunMetadataEntry>> {
         self.check_open()?;
-        Ok(self.core.runs.get(&run))
+        Ok(self.saved_run(run)?.map(|saved| saved.entry))
+    }
+
+    fn saved_run(&self, run: RunId) -> Result<Option<SavedRun>> {
+        let Core { runs, store, .. } = &*self.core;
+        match runs.active(&run) {
+            Some(active) => Ok(Some(active)),
+            None => saved::read(store, run, None),
+        }
+    }
+
+    /// What a run has done, whatever its status; `None` if it was never begun. Kept, not counted:
+    /// the cost is that of [`Database::get_run`].
+    ///
+    /// How many keys it holds now is not among that: only a walk over them tells, since a put does
+    /// not read what it supersedes.
+    ///
+    /// ```
+    /// use runstone::{Database, RunId};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, runstone::NO_TAGS)?;
+    /// db.put(run, "key", "four")?;
+    /// db.delete(run, "key")?;
+    /// let statistics = db.run_statistics(run)?.expect("begun");
+    /// assert_eq!((statistics.changes, statistics.puts, statistics.deletes), (3, 1, 1));
+    /// assert_eq!(statistics.bytes_put, 7);
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    ///
+    /// Errors: those of [`Database::get_run`].
+    pub fn run_statistics(&self, run: RunId) -> Result<Option<RunStatistics>> {
+        self.check_open()?;
+        let Some(SavedRun { entry, tally }) = self.saved_run(run)? else { return Ok(None) };
+        Ok(Some(RunStatistics {
+            changes: tally.changes,
+            puts: tally.puts,
+            deletes: tally.deletes,
+            bytes_put: tally.bytes,
+            last_version: entry.last_version,
+            last_change: Timestamp::from_millis(tally.last_ms),
+        }))
     }
 
     /// The active runs, in the order of their ids.
@@ -119,22 +165,27 @@ impl Database {
         Ok(self.core.runs.active_count())
     }
 
-    /// All runs that pass a filter, lazily, in the order of their ids.
+    /// All runs that pass a filter, lazily, from both ends, in the order of their begins: by time,
+    /// then by id. Those of this moment, as [`Snapshot::runs`](crate::Snapshot::runs) lists them.
     ///
     /// ```
-    /// use runstone::{Database, RunFilter, RunId, RunStatus};
+    /// use runstone::{Database, RunCursor, RunFilter, RunId, RunStatus};
     /// let db = Database::in_memory()?;
     /// let run = RunId::new();
     /// db.begin_run(run, [("kind", "nightly")])?;
     /// db.end_run_with(run, RunStatus::Failed)?;
     /// let filter = RunFilter { status: Some(RunStatus::Failed), ..RunFilter::default() };
-    /// assert_eq!(db.runs(filter)?.map(|entry| entry.run_id).collect::<Vec<_>>(), [run]);
+    /// let failed = db.runs(filter)?.collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(failed[0].run_id, run);
+    /// // A page, the newest first, and the page behind it.
+    /// let page = db.runs(RunFilter::default())?.rev().take(20).collect::<Result<Vec<_>, _>>()?;
+    /// let before = page.last().map(RunCursor::from);
+    /// assert!(db.runs(RunFilter { before, ..RunFilter::default() })?.next().is_none());
     /// # Ok::<(), runstone::Error>(())
     /// ```
     ///
-    /// Error: [`Error::Closed`].
+    /// Errors: [`Error::LimitExceeded`] if `snapshots_max` are alive, [`Error::Closed`].
     pub fn runs(&self, filter: RunFilter) -> Result<RunIter> {
-        self.check_open()?;
-        Ok(self.core.runs.iter(filter, self.core.options.steps.list_runs_max))
+        self.snapshot()?.into_runs(filter)
     }
 }

@@ -2,18 +2,19 @@
 
 use std::ops::{Bound, RangeBounds};
 
+use super::run_list::{self, RunIter};
 use super::scan::{Scan, bounds, prefix_bounds, user_key};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::home::Home;
 use crate::place::Place;
-use crate::runs::RunTracker;
+use crate::runs::{self, RunFilter, RunTracker};
 use crate::store::Pin;
 use crate::store::RangeIter;
 use crate::store::pins::ReadPoint;
 use crate::sync::Arc;
-use crate::types::{PhysicalKey, RunId, Timestamp, Value, VersionedValue};
+use crate::types::{PhysicalKey, RunId, RunMetadataEntry, Timestamp, Value, VersionedValue};
 
 /// What was published at one moment. It owns what it needs, has no lifetime, and stays
 /// readable when the database is closed; clones are the same moment.
@@ -112,6 +113,53 @@ impl Snapshot {
         self.range(run, from, to)
     }
 
+    /// The record of a run, as it was at this moment; `None` if it had not begun.
+    ///
+    /// Of a run that was active then, [`RunMetadataEntry::last_version`] is that of its last change
+    /// if it has had none since; else it is this snapshot's version, which no change of it is
+    /// behind.
+    ///
+    /// Errors: [`Error::Io`] and [`Error::Corruption`] for a table that cannot be read.
+    pub fn get_run(&self, run: RunId) -> Result<Option<RunMetadataEntry>> {
+        self.place.check_process()?;
+        run_list::record_at(&self.runs, self.pin.store(), run, self.point())
+    }
+
+    /// The runs of this moment that pass a filter, lazily, from both ends, in the order of their
+    /// begins: by time, then by id. The iterator outlives the snapshot.
+    ///
+    /// It reads one index, and the records of what that shows: see [`RunFilter`]. Of the entries
+    /// holds what [`Snapshot::get_run`] says.
+    ///
+    /// ```
+    /// use runstone::{Database, RunFilter, RunId, RunStatus};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, runstone::NO_TAGS)?;
+    /// let before = db.snapshot()?;
+    /// db.end_run(run)?;
+    /// let running = RunFilter { status: Some(RunStatus::Running), ..RunFilter::default() };
+    /// assert_eq!(before.runs(running.clone())?.count(), 1);
+    /// assert_eq!(db.runs(running)?.count(), 0);
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    ///
+    /// Errors: [`Error::LimitExceeded`] for too many iterators.
+    pub fn runs(&self, filter: RunFilter) -> Result<RunIter> {
+        self.place.check_process()?;
+        let pin = self.pin.store().pin_at(self.point())?;
+        Ok(RunIter::new(pin, filter, self.runs.clone(), Arc::clone(&self.place)))
+    }
+
+    /// The same, with this snapshot's own pin.
+    pub(super) fn into_runs(self, filter: RunFilter) -> Result<RunIter> {
+        let pin = match Arc::try_unwrap(self.pin) {
+            Ok(pin) => pin,
+            Err(shared) => shared.store().pin_at(shared.point())?,
+        };
+        Ok(RunIter::new(pin, filter, self.runs, self.place))
+    }
+
     /// As [`Snapshot::scan`], with this snapshot's own pin.
     pub(super) fn into_scan<K: AsRef<[u8]>, R: RangeBounds<K>>(
         self,
@@ -155,7 +203,7 @@ impl Snapshot {
 
     fn require(&self, run: RunId) -> Result<()> {
         self.place.check_process()?;
-        self.runs.require(run, self.point().version)
+        runs::require(&self.runs, self.pin.store(), run, Some(self.point()))
     }
 }
 

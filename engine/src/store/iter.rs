@@ -38,7 +38,11 @@ pub(crate) struct RangeIter {
 impl RangeIter {
     pub(crate) fn new(pin: Pin, from: Bound<PhysicalKey>, to: Bound<PhysicalKey>) -> Self {
         // What is added later, the pin does not see.
-        pin.store().put_in_order();
+        let is_reserved = match &from {
+            Bound::Included(key) | Bound::Excluded(key) => key.is_reserved(),
+            Bound::Unbounded => false,
+        };
+        pin.store().put_in_order(is_reserved);
         let pinned = Pinned::new(&pin.store().inner.cache);
         RangeIter {
             held: [0; 2],
@@ -52,6 +56,11 @@ impl RangeIter {
             exhausted: false,
             failed: false,
         }
+    }
+
+    /// What it reads at.
+    pub(crate) fn pin(&self) -> &Pin {
+        &self.pin
     }
 
     /// Reads the next chunk from one end of what is left.

@@ -23,16 +23,48 @@ pub(super) type Bounds<'a> = (Bound<&'a PhysicalKey>, Bound<&'a PhysicalKey>);
 #[derive(Debug)]
 pub(super) struct Layers {
     pub(super) memtable: Memtable,
+    /// That of the reserved space, where the records of runs are.
+    pub(super) records: Memtable,
     pub(super) below: Arc<Below>,
     /// What hides entries of any of them.
     pub(super) removals: Arc<Removals>,
 }
 
+impl Layers {
+    /// The memtable that a key belongs to.
+    pub(super) fn memtable_of(&self, is_reserved: bool) -> &Memtable {
+        if is_reserved { &self.records } else { &self.memtable }
+    }
+
+    /// The memory that all of them take, but for tables.
+    pub(super) fn bytes(&self) -> u64 {
+        let Layers { memtable, records, below, removals } = self;
+        memtable.bytes() + records.bytes() + below.frozen_bytes() + removals.bytes()
+    }
+}
+
+/// A memtable that is being flushed, and that of the reserved space: settled, and in order.
+#[derive(Debug, Default)]
+pub(crate) struct Frozen {
+    pub(crate) memtable: Memtable,
+    pub(crate) records: Memtable,
+}
+
+impl Frozen {
+    /// The memory that both take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memtable.bytes() + self.records.bytes()
+    }
+
+    fn memtable_of(&self, is_reserved: bool) -> &Memtable {
+        if is_reserved { &self.records } else { &self.memtable }
+    }
+}
+
 /// What is below the memtable.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Below {
-    /// The memtable that is being flushed: settled, and in order.
-    pub(crate) frozen: Option<Arc<Memtable>>,
+    pub(crate) frozen: Option<Arc<Frozen>>,
     pub(crate) levels: Levels,
 }
 
@@ -41,10 +73,20 @@ impl Below {
         self.frozen.is_none() && self.levels.is_empty()
     }
 
+    /// The memtable that is being flushed and that a key belongs to.
+    pub(super) fn frozen_of(&self, is_reserved: bool) -> Option<&Memtable> {
+        self.frozen.as_ref().map(|frozen| frozen.memtable_of(is_reserved))
+    }
+
+    /// The memory of what is being flushed.
+    pub(super) fn frozen_bytes(&self) -> u64 {
+        self.frozen.as_ref().map_or(0, |frozen| frozen.bytes())
+    }
+
     /// Whether something may expire behind one time, and not behind another.
     pub(super) fn may_expire_within(&self, behind_ms: u64, by_ms: u64) -> bool {
-        let frozen =
-            self.frozen.as_ref().is_some_and(|frozen| frozen.expires_within(behind_ms, by_ms));
+        let frozen = self.frozen_of(false);
+        let frozen = frozen.is_some_and(|frozen| frozen.expires_within(behind_ms, by_ms));
         frozen
             || self.levels.tables().any(|live| {
                 let (earliest, latest) = live.table.properties().expiries_ms;
@@ -62,7 +104,7 @@ impl Below {
         version: u64,
         removed: u64,
     ) -> Result<Option<Version>> {
-        let frozen = self.frozen.as_ref().filter(|_| !planted!(FrozenNotRead));
+        let frozen = self.frozen_of(key.is_reserved()).filter(|_| !planted!(FrozenNotRead));
         if let Some(found) = frozen.and_then(|frozen| frozen.newest_at(key, version)) {
             sometimes!("store/read-of-a-frozen-memtable");
             return Ok(Some(found.clone()).filter(|found| found.version >= removed));

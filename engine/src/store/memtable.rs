@@ -73,6 +73,13 @@ pub(crate) fn put_bytes_max(key: &PhysicalKey, value: &Stored, expires: bool) ->
     key_bytes(key) + heap(value.bytes().len()) + expiry + OLDER_BYTES
 }
 
+/// The most bytes that an entry of the reserved space can add, with a user key and a value of so
+/// many.
+pub(crate) fn record_bytes_max(key_len: usize, value_len: usize) -> u64 {
+    let of_key = ENTRY_BYTES + heap(PhysicalKey::heap_bytes_of(key_len));
+    of_key + heap(value_len) + OLDER_BYTES
+}
+
 /// The most bytes that a delete can add: a tombstone over a version that a pin sees, or, over
 /// tables, under a key of its own.
 pub(crate) fn delete_bytes_max(key: &PhysicalKey, over_tables: bool) -> u64 {
@@ -312,11 +319,16 @@ impl Memtable {
         self.order.settle(&mut self.entries, |key| *bytes -= key_bytes(key));
     }
 
-    /// Every version of every key, in order, the newest of a key first, until `visit` says `false`.
+    /// Every version of every key between two bounds, in order, the newest of a key first, until
+    /// `visit` says `false`.
     /// What is not in order yet is left out.
-    pub(crate) fn versions(&self, mut visit: impl FnMut(&PhysicalKey, &Version) -> bool) {
+    pub(crate) fn versions(
+        &self,
+        bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
+        mut visit: impl FnMut(&PhysicalKey, &Version) -> bool,
+    ) {
         debug_assert!(self.is_settled() && self.unordered_len() == 0);
-        self.order.walk(&self.entries, (Bound::Unbounded, Bound::Unbounded), false, |slot| {
+        self.order.walk(&self.entries, bounds, false, |slot| {
             let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
             let older = chain.older.iter().flat_map(|older| older.iter());
             let older = older.filter(|_| !planted!(OnlyNewestFlushed));

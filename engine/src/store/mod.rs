@@ -20,10 +20,11 @@ mod planted;
 mod purge;
 mod slab;
 mod through;
+mod upkeep;
 pub(crate) mod version;
 
 pub(crate) use iter::RangeIter;
-use layers::{Below, Layers};
+use layers::{Below, Frozen, Layers};
 use memtable::Memtable;
 use pins::{Pins, ReadPoint};
 use version::Version;
@@ -50,6 +51,7 @@ pub(crate) struct Applied {
 #[derive(Debug)]
 pub(crate) struct Applying<'a> {
     memtable: &'a mut Memtable,
+    records: &'a mut Memtable,
     removals: &'a mut Arc<Removals>,
     pins: &'a Pins,
 }
@@ -57,6 +59,11 @@ pub(crate) struct Applying<'a> {
 impl Applying<'_> {
     pub(crate) fn apply(&mut self, Applied { key, version }: Applied) {
         self.memtable.apply(key, version, self.pins);
+    }
+
+    /// Applies a change of the reserved space.
+    pub(crate) fn apply_record(&mut self, Applied { key, version }: Applied) {
+        self.records.apply(key, version, self.pins);
     }
 
     pub(crate) fn remove(&mut self, removal: Removal) {
@@ -96,23 +103,20 @@ struct Inner {
 
 impl UnifiedStore {
     pub(crate) fn new(
-        (memtable, levels, removals): (Memtable, Levels, Removals),
+        (Frozen { memtable, records }, levels, removals): (Frozen, Levels, Removals),
         published: u64,
         clock: EngineClock,
         (home, cache): (Arc<dyn Home>, Arc<Cache>),
         options: &Options,
     ) -> Self {
-        let below = Below { frozen: None, levels };
+        let (below, removals) = (Arc::new(Below { frozen: None, levels }), Arc::new(removals));
+        let layers = Layers { memtable, records, below, removals };
         UnifiedStore {
             inner: Arc::new(Inner {
                 published: AtomicU64::new(published),
-                bytes: AtomicU64::new(memtable.bytes() + removals.bytes()),
-                over_tables: AtomicBool::new(!below.is_empty()),
-                layers: RwLock::new(Layers {
-                    memtable,
-                    below: Arc::new(below),
-                    removals: Arc::new(removals),
-                }),
+                bytes: AtomicU64::new(layers.bytes()),
+                over_tables: AtomicBool::new(!layers.below.is_empty()),
+                layers: RwLock::new(layers),
                 pins: Pins::of(home),
                 pins_max: options.snapshots_max,
                 steps: options.steps,
@@ -155,13 +159,19 @@ impl UnifiedStore {
 
     /// Reads the memtable when nothing in it is fresh.
     fn settled<T>(&self, read: impl FnOnce(&Memtable) -> T) -> T {
+        self.settled_of(false, read)
+    }
+
+    /// The same, or that of the reserved space.
+    fn settled_of<T>(&self, is_reserved: bool, read: impl FnOnce(&Memtable) -> T) -> T {
         let layers = self.inner.layers.read();
-        if layers.memtable.is_settled() {
-            return read(&layers.memtable);
+        let memtable = layers.memtable_of(is_reserved);
+        if memtable.is_settled() {
+            return read(memtable);
         }
         sometimes!("store/reader-settles");
         drop(layers);
-        self.change(|memtable, pins| {
+        self.change_of(is_reserved, |memtable, pins| {
             memtable.settle(pins);
             read(memtable)
         })
@@ -268,7 +278,7 @@ impl UnifiedStore {
         look: impl FnOnce(Option<&Version>) -> Result<T>,
     ) -> Result<T> {
         let layers = self.inner.layers.read();
-        let found = layers.memtable.newest_at(key, version);
+        let found = layers.memtable_of(key.is_reserved()).newest_at(key, version);
         let removed = layers.removals.newest(key, version);
         if found.is_some() || layers.below.is_empty() {
             sometimes!("store/removed-in-memory", found.is_some_and(|f| f.version < removed));
@@ -383,8 +393,8 @@ impl UnifiedStore {
     pub(crate) fn publish(&self, version: u64, apply: impl FnOnce(&mut Applying<'_>)) {
         planted!(PublishedBeforeApplied => self.inner.published.store(version, Ordering::Release));
         let mut layers = self.inner.layers.write();
-        let Layers { memtable, removals, .. } = &mut *layers;
-        apply(&mut Applying { memtable, removals, pins: &self.inner.pins });
+        let Layers { memtable, records, removals, .. } = &mut *layers;
+        apply(&mut Applying { memtable, records, removals, pins: &self.inner.pins });
         debug_assert!(version >= self.version(), "versions are published in order");
         self.inner.published.store(version, Ordering::Release);
         self.note_bytes(&layers);
@@ -392,63 +402,21 @@ impl UnifiedStore {
 
     /// Changes the memtable, and accounts for it.
     fn change<T>(&self, change: impl FnOnce(&mut Memtable, &Pins) -> T) -> T {
+        self.change_of(false, change)
+    }
+
+    /// The same, or that of the reserved space.
+    fn change_of<T>(&self, is_reserved: bool, change: impl FnOnce(&mut Memtable, &Pins) -> T) -> T {
         let mut layers = self.inner.layers.write();
-        let outcome = change(&mut layers.memtable, &self.inner.pins);
+        let Layers { memtable, records, .. } = &mut *layers;
+        let memtable = if is_reserved { records } else { memtable };
+        let outcome = change(memtable, &self.inner.pins);
         self.note_bytes(&layers);
         outcome
     }
 
-    fn note_bytes(&self, Layers { memtable, below, removals }: &Layers) {
-        let frozen = below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
-        let bytes = memtable.bytes() + frozen + removals.bytes();
-        self.inner.bytes.store(bytes, Ordering::Release);
-    }
-
-    /// Frees what superseded versions it can, visiting at most `limit` keys; returns how many
-    /// keys are free of them now, and how many are left to look at.
-    pub(crate) fn collect_garbage(&self, limit: usize) -> (usize, usize) {
-        self.change(|memtable, pins| {
-            (memtable.collect_garbage(limit, pins), memtable.garbage_len())
-        })
-    }
-
-    /// Frees what removals hide in the memtable, visiting at most `limit` keys; returns how many
-    /// keys were freed, and how many removals are left to be applied.
-    pub(crate) fn purge_removed(&self, limit: usize) -> (usize, usize) {
-        self.change(|memtable, pins| (memtable.purge_removed(limit, pins), memtable.removals_len()))
-    }
-
-    /// Frees what expired at or before `floor_ms`; returns how many, and how many expired
-    /// ones are left.
-    pub(crate) fn expire(&self, floor_ms: u64, limit: usize) -> (usize, usize) {
-        self.change(|memtable, pins| {
-            (memtable.expire(floor_ms, limit, pins), memtable.expired_len(floor_ms))
-        })
-    }
-
-    /// Whether there is, or will be, something to free.
-    pub(crate) fn wants_maintenance(&self) -> bool {
-        self.inner.layers.read().memtable.wants_maintenance()
-    }
-
-    /// Readies walks over what is published so far, step by step, so that commits go on.
-    pub(crate) fn put_in_order(&self) {
-        let mut left = self.settled(Memtable::unordered_len);
-        while left > 0 {
-            let sorted = self.change(|memtable, pins| {
-                memtable.settle(pins);
-                let before = memtable.unordered_len();
-                memtable.put_in_order();
-                before - memtable.unordered_len()
-            });
-            let ends = sorted == 0 || planted!(OneSortStep);
-            left = if ends { 0 } else { left.saturating_sub(sorted) };
-        }
-    }
-
-    /// When the next version expires, in engine time.
-    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        self.settled(Memtable::next_expiry_ms)
+    fn note_bytes(&self, layers: &Layers) {
+        self.inner.bytes.store(layers.bytes(), Ordering::Release);
     }
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Bound;
 
 use super::UnifiedStore;
-use super::layers::{Below, Bounds, Chunk, Layers, LevelWalk, merge};
+use super::layers::{Below, Bounds, Chunk, Frozen, Layers, LevelWalk, merge};
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
 use super::version::Version;
@@ -53,6 +53,14 @@ impl Gaze {
     }
 }
 
+/// Whether a walk is one of the reserved space: none leaves the space in which it starts.
+fn starts_in_reserve(bounds: Bounds<'_>) -> bool {
+    match bounds.0 {
+        Bound::Included(key) | Bound::Excluded(key) => key.is_reserved(),
+        Bound::Unbounded => false,
+    }
+}
+
 impl UnifiedStore {
     /// Walks every byte of the tables, and how they stand to each other; `tell` hears of each
     /// violation.
@@ -81,9 +89,9 @@ impl UnifiedStore {
         let cache = &self.inner.cache;
         let (cache, pinned) = (cache.used(), cache.pinned());
         let layers = self.inner.layers.read();
-        let frozen = layers.below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
         let memtable = layers.memtable.bytes() + layers.removals.bytes();
-        Memory { memtable, frozen, cache, pinned, ..Memory::default() }
+        let (frozen, runs) = (layers.below.frozen_bytes(), layers.records.bytes());
+        Memory { memtable, frozen, runs, cache, pinned }
     }
 
     /// What is kept of tables, in bytes, by the count that is kept and by another that is made now.
@@ -101,7 +109,8 @@ impl UnifiedStore {
 
     /// How many bytes the memtable takes that is written.
     pub(crate) fn active_bytes(&self) -> u64 {
-        self.inner.layers.read().memtable.bytes()
+        let layers = self.inner.layers.read();
+        layers.memtable.bytes() + layers.records.bytes()
     }
 
     /// What is removed.
@@ -131,15 +140,19 @@ impl UnifiedStore {
 
     /// Begins a new memtable; the old one is only read from now on. Nothing is published meanwhile:
     /// the caller holds the writer's lock.
-    pub(crate) fn freeze(&self, next: Memtable) -> Arc<Memtable> {
+    pub(crate) fn freeze(&self, next: Frozen) -> Arc<Frozen> {
         let mut layers = self.inner.layers.write();
         debug_assert!(layers.below.frozen.is_none(), "one at a time");
-        let mut frozen = std::mem::replace(&mut layers.memtable, next.over_tables());
-        frozen.settle(&self.inner.pins);
-        while frozen.unordered_len() > 0 {
-            frozen.put_in_order();
+        let memtable = std::mem::replace(&mut layers.memtable, next.memtable.over_tables());
+        let records = std::mem::replace(&mut layers.records, next.records.over_tables());
+        let mut frozen = Frozen { memtable, records };
+        for memtable in [&mut frozen.memtable, &mut frozen.records] {
+            memtable.settle(&self.inner.pins);
+            while memtable.unordered_len() > 0 {
+                memtable.put_in_order();
+            }
+            memtable.forget_removals();
         }
-        frozen.forget_removals();
         let frozen = Arc::new(frozen);
         let below =
             Below { frozen: Some(Arc::clone(&frozen)), levels: layers.below.levels.clone() };
@@ -174,10 +187,12 @@ impl UnifiedStore {
         backward: bool,
         mut visit: impl FnMut(Cow<'_, PhysicalKey>, Option<Cow<'_, Version>>) -> bool,
     ) -> Result<()> {
+        let is_reserved = starts_in_reserve(bounds);
         let layers = self.inner.layers.read();
         let mut gaze = Gaze::new(&layers, bounds, point);
         let walked = if layers.below.is_empty() {
-            layers.memtable.walk_versions(bounds, point.version, backward, |key, version| {
+            let memtable = layers.memtable_of(is_reserved);
+            memtable.walk_versions(bounds, point.version, backward, |key, version| {
                 let seen = version.filter(|version| gaze.sees(key, version));
                 visit(Cow::Borrowed(key), seen.map(Cow::Borrowed))
             });
@@ -203,6 +218,7 @@ impl UnifiedStore {
         mut visit: impl FnMut(Cow<'_, PhysicalKey>, Option<Cow<'_, Version>>) -> bool,
     ) -> Result<()> {
         phase!(Lookup);
+        let is_reserved = starts_in_reserve(bounds);
         let (version, keys_max) = (point.version, self.inner.steps.scan_entries_max);
         let (mut from, mut to) = (bounds.0.cloned(), bounds.1.cloned());
         loop {
@@ -221,10 +237,10 @@ impl UnifiedStore {
                     if !Arc::ptr_eq(&layers.below, &below) {
                         break;
                     }
-                    of(&layers.memtable)
+                    of(layers.memtable_of(is_reserved))
                 };
                 let mut chunks: Vec<Chunk> =
-                    std::iter::once(memtable).chain(below.frozen.as_deref().map(of)).collect();
+                    std::iter::once(memtable).chain(below.frozen_of(is_reserved).map(of)).collect();
                 let next = merge(&mut chunks, &mut walks, backward, |key, version| {
                     let is_visible = gaze.sees(&key, &version);
                     visit(Cow::Owned(key), is_visible.then_some(Cow::Owned(version)))

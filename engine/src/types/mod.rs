@@ -11,6 +11,6 @@ mod value;
 
 pub use key::{Key, Namespace, ParseRunIdError, RunId, TypeTag};
 pub(crate) use physical_key::PhysicalKey;
-pub use run::{Retention, RunMetadataEntry, RunStatus};
+pub use run::{Retention, RunMetadataEntry, RunStatistics, RunStatus};
 pub use time::Timestamp;
 pub use value::{EventEntry, StateMachineEntry, TraceEntry, Value, ValueKind, VersionedValue};

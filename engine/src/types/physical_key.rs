@@ -45,6 +45,11 @@ impl PhysicalKey {
         Self::from_parts(0, tag, &[], user_key)
     }
 
+    /// Whether it is a key of that space.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.run == 0 && self.tag_byte() >= 128
+    }
+
     /// The lower bounds of all keys of a run that a program has written, and of all behind them.
     pub(crate) fn bounds_of(run: RunId) -> (Self, Self) {
         (Self::with_tag_byte(run, 0, &[]), Self::with_tag_byte(run, 128, &[]))
@@ -139,6 +144,11 @@ impl PhysicalKey {
             UserKey::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
             UserKey::Heap(bytes) => bytes,
         }
+    }
+
+    /// How many bytes a user key of this length takes on the heap.
+    pub(crate) fn heap_bytes_of(length: usize) -> usize {
+        if length <= INLINE_BYTES { 0 } else { length }
     }
 
     /// Bytes on the heap, beside the key itself.

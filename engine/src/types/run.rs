@@ -157,6 +157,25 @@ pub struct RunMetadataEntry {
     pub retention: Retention,
 }
 
+/// What a run has done, counted with each change; see
+/// [`Database::run_statistics`](crate::Database::run_statistics).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunStatistics {
+    /// All changes: puts, deletes, removals of ranges, its begin, its end, and its being dropped.
+    pub changes: u64,
+    /// Keys that were given a value, each as often as it was.
+    pub puts: u64,
+    /// Keys that were deleted, whether they were there or not; removals of ranges are not counted.
+    pub deletes: u64,
+    /// The bytes of keys and values that were put, as they are stored.
+    pub bytes_put: u64,
+    /// The version of its last change.
+    pub last_version: u64,
+    /// The engine's time of its last change.
+    pub last_change: Timestamp,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

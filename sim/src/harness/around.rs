@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runstone::{Builder, Database, Error, Level, Limits, Options, WriteOptions};
+use runstone::{Builder, Database, Error, Level, Limits, Options, RetentionPolicy, WriteOptions};
 use runstone_vfs::{Access, Vfs, write_all_at};
 
 use self::busy::Busy;
@@ -55,6 +55,8 @@ impl Runner<'_> {
                     _ => self.case.options.flush_bytes,
                 },
                 snapshots_max: Options::default().snapshots_max,
+                // All that an excursion expects is durable; what a policy drops is not at once.
+                retention: RetentionPolicy::default(),
                 ..self.case.options.engine()
             },
             clock: Arc::new(SimClock::new(self.now_ms())),

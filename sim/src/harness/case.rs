@@ -138,6 +138,21 @@ pub enum ChangeSpec {
     },
 }
 
+impl ChangeSpec {
+    /// The run that it changes.
+    pub(crate) fn run(self) -> u8 {
+        match self {
+            ChangeSpec::Put { run, .. }
+            | ChangeSpec::Delete { run, .. }
+            | ChangeSpec::Tagged { run, .. }
+            | ChangeSpec::Begin { run, .. }
+            | ChangeSpec::End { run, .. }
+            | ChangeSpec::Drop { run }
+            | ChangeSpec::RemoveRange { run, .. } => run,
+        }
+    }
+}
+
 /// From here on, a number of calls after which a crash strikes counts only calls that are rare:
 /// those that change names, sizes or directories. `RARE_CALLS + 2` strikes at the third of them.
 pub const RARE_CALLS: u32 = 1 << 16;

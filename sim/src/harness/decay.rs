@@ -177,7 +177,7 @@ impl Runner<'_> {
 /// A get goes through filters, a scan does not.
 fn gets_find_what_scans_show(db: &Database) -> Result<(), String> {
     let runs = db.runs(RunFilter::default()).map_err(|e| e.to_string())?;
-    for run in runs.map(|entry| entry.run_id) {
+    for run in runs.flatten().map(|entry| entry.run_id) {
         for (key, shown) in db.scan_prefix(run, "").into_iter().flatten().flatten() {
             let found = db.get_versioned(run, &key).map_err(|e| e.to_string())?;
             if found.as_ref() != Some(&shown) {

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use runstone::Error;
+
 use super::case::{ChangeSpec, LevelSpec, Op};
 use super::oracle;
 use super::runner::Runner;
 use super::steps::StepSpec;
-use super::verdict::Checked;
+use super::verdict::{Checked, Stop};
 use super::world::DIR;
 
 impl Runner<'_> {
@@ -14,9 +16,22 @@ impl Runner<'_> {
     pub(super) fn drain(&mut self) -> Checked {
         // One step may free one key: as many as there ever were, and some for files and faults.
         for _ in 0..1024 + self.model.held(self.now_ms()).ever {
-            match self.db()?.maintain() {
+            let Some(outcome) = self.maintain_once()? else {
+                if self.poisoned {
+                    self.leave_poisoned()?;
+                }
+                self.disk.heal();
+                continue;
+            };
+            match outcome {
                 Ok(report) if report.left == 0 => return Ok(()),
                 Ok(_) => {}
+                // What no reader sees may be damaged as well: a merge comes upon it.
+                Err(error @ Error::Corruption { .. }) if !self.is_strict() => {
+                    self.upkeep("maintain", Err(error))?;
+                    self.refusals += 1;
+                    return Err(Stop::Refused);
+                }
                 outcome => {
                     // An error that was kept back is reported now.
                     self.upkeep("maintain", outcome.map(|_| ()))?;
@@ -40,8 +55,9 @@ impl Runner<'_> {
         }
         let keys = self.model.held(self.now_ms()).ever;
         for _ in 0..if is_small { 300 + 4 * keys } else { 2 } {
-            let outcome = self.db()?.maintain();
-            self.upkeep("maintain", outcome.map(|_| ()))?;
+            if let Some(outcome) = self.maintain_once()? {
+                self.upkeep("maintain", outcome.map(|_| ()))?;
+            }
         }
         Ok(Some(self.memory_bytes()).filter(|_| !self.poisoned))
     }

@@ -105,6 +105,11 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     if world == World::Strict && limits.chance(1, 12) {
         case.disk.file_bytes_max = pick(&mut limits, &[16_000, 16_000, 30_000, 100_000]);
     }
+    let mut kept = streams.named("retention");
+    if kept.chance(1, 6) {
+        case.options.retention =
+            (pick(&mut kept, &[0, 1, 50, u64::MAX]), pick(&mut kept, &[0, 1, 2, u64::MAX]));
+    }
     if !has_lives {
         tables::add(&mut case, &mut streams.named("tables"));
     }
@@ -136,6 +141,7 @@ fn options(rng: &mut Rng) -> CaseOptions {
         },
         flush_bytes: u64::MAX,
         flush_log_bytes: u64::MAX,
+        retention: (u64::MAX, u64::MAX),
         table_bytes_max: 1 << 20,
         block_bytes: (4096, 4096),
         levels_per_tier: 4,
@@ -163,7 +169,7 @@ fn steps(rng: &mut Rng) -> StepSpec {
         scan_visits: pick(rng, &[1, 3, 100]),
         sort_keys: pick(rng, &[1, 3, 10]),
         merge_keys: pick(rng, &[1, 4, 30]),
-        list_runs: pick(rng, &[1, 2]),
+        ended_runs: pick(rng, &[0, 1]),
         maintain_keys: pick(rng, &[1, 3]),
         merge_bytes: StepSpec::default().merge_bytes,
     }

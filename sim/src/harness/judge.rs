@@ -10,6 +10,8 @@ use super::verdict::Checked;
 
 /// What of a file that holds one record is not counted for its batch: at most this much.
 const AROUND_A_RECORD: usize = 2048;
+/// As long as values are, but for few.
+const LONG_VALUE: u64 = 100_000;
 
 impl Runner<'_> {
     /// Judges the tickets that have their outcome, in the order of submission.
@@ -80,10 +82,9 @@ impl Runner<'_> {
                 self.remember_undone(changes);
                 Ok(())
             }
-            // What a delete was to return could not be read.
+            // What a delete was to return, or the record of a run, could not be read.
             Error::Io { .. }
-                if matches!(changes, [ChangeSpec::Delete { .. }])
-                    && self.table_was_unreadable(&error.to_string()) =>
+                if self.reads_a_table(changes) && self.table_was_unreadable(&error.to_string()) =>
             {
                 Ok(())
             }
@@ -110,6 +111,15 @@ impl Runner<'_> {
                 Ok(()) => self.fail("C6", format!("a commit failed without a reason: {error}")),
             },
         }
+    }
+
+    /// Whether a commit may read tables before it is taken: for what a delete returns, and for runs
+    /// that are not active.
+    fn reads_a_table(&self, changes: &[ChangeSpec]) -> bool {
+        let active = self.model.active_runs();
+        changes.iter().any(|change| {
+            matches!(change, ChangeSpec::Delete { .. }) || !active.contains(&change.run())
+        })
     }
 
     /// Whether the record of a commit, with what may be around it, may be too long for a file that
@@ -204,6 +214,13 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Whether a table may be longer than a file that the process may write: all versions of a key
+    /// are in one table, and pins keep long ones.
+    fn versions_fit_no_file(&self, error: &Error) -> bool {
+        let is_short = self.disk.file_bytes_max() < 4 * LONG_VALUE;
+        self.pins() > 0 && is_short && error.to_string().contains("met the largest size of a file")
+    }
+
     /// Judges a step that is no commit.
     pub(super) fn upkeep(&mut self, what: &str, outcome: Result<(), Error>) -> Checked {
         self.digest.u8(u8::from(outcome.is_ok()));
@@ -219,6 +236,7 @@ impl Runner<'_> {
                 self.upkeep_met_full_disk(&error);
                 Ok(())
             }
+            Err(error @ Error::DiskFull { .. }) if self.versions_fit_no_file(&error) => Ok(()),
             Err(Error::Io { .. }) if self.disk.is_crashed() => Ok(()),
             // A table is read back when it has been written.
             Err(Error::Corruption { .. }) if !self.is_strict() && self.case.options.flushes() => {

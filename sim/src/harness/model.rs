@@ -33,6 +33,23 @@ impl Revision {
     }
 }
 
+/// A change of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Touched {
+    version: u64,
+    time_ms: u64,
+    what: Touch,
+}
+
+/// What a change is counted as.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Touch {
+    /// The bytes of key and value.
+    Put(u64),
+    Delete,
+    Other,
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelRun {
@@ -41,8 +58,8 @@ pub(crate) struct ModelRun {
     tags: BTreeMap<String, String>,
     created_ms: u64,
     first_version: u64,
-    /// The versions of its changes, oldest first.
-    touched: Vec<u64>,
+    /// Its changes, oldest first.
+    touched: Vec<Touched>,
     end: Option<(RunStatus, u64, u64)>,
     /// When it was dropped, and by which version.
     dropped: Option<(u64, u64)>,
@@ -50,11 +67,20 @@ pub(crate) struct ModelRun {
 
 impl ModelRun {
     fn life(&self) -> Life {
+        self.life_at(u64::MAX)
+    }
+
+    /// Where it stood at a version.
+    fn life_at(&self, version: u64) -> Life {
         match (self.end, self.dropped) {
-            (_, Some(_)) => Life::Dropped,
-            (Some(_), None) => Life::Ended,
-            (None, None) => Life::Active,
+            (_, Some((_, at))) if at <= version => Life::Dropped,
+            (Some((_, _, at)), _) if at <= version => Life::Ended,
+            _ => Life::Active,
         }
+    }
+
+    fn touch(&mut self, version: u64, time_ms: u64, what: Touch) {
+        self.touched.push(Touched { version, time_ms, what });
     }
 }
 
@@ -170,7 +196,7 @@ impl Model {
                             tags: tags(n).into_iter().collect(),
                             created_ms: time_ms,
                             first_version: version,
-                            touched: vec![version],
+                            touched: vec![Touched { version, time_ms, what: Touch::Other }],
                             end: None,
                             dropped: None,
                         },
@@ -179,13 +205,13 @@ impl Model {
                 ChangeSpec::Drop { run } => {
                     if let Some(found) = self.runs.get_mut(&run) {
                         found.dropped = Some((time_ms, version));
-                        found.touched.push(version);
+                        found.touch(version, time_ms, Touch::Other);
                     }
                     self.remove(run, |_, _| true, version, time_ms);
                 }
                 ChangeSpec::RemoveRange { run, from, to, bounds } => {
                     if let Some(found) = self.runs.get_mut(&run) {
-                        found.touched.push(version);
+                        found.touch(version, time_ms, Touch::Other);
                     }
                     let range = range_of(from, to, bounds);
                     let is_removed = |tag, key: &[u8]| tag == TypeTag::KV && is_inside(key, &range);
@@ -194,7 +220,7 @@ impl Model {
                 ChangeSpec::End { run, status: n } => {
                     if let Some(found) = self.runs.get_mut(&run) {
                         found.end = Some((status(n), time_ms, version));
-                        found.touched.push(version);
+                        found.touch(version, time_ms, Touch::Other);
                     }
                 }
                 ChangeSpec::Put { run, key, value, ttl_ms } => {
@@ -246,10 +272,15 @@ impl Model {
     }
 
     fn revise(&mut self, run: u8, tag: TypeTag, key: u16, revision: Revision) {
+        let key = key_bytes(key);
+        let what = match &revision.value {
+            Some(value) => Touch::Put((key.len() + encoded_bytes(value)) as u64),
+            None => Touch::Delete,
+        };
         if let Some(found) = self.runs.get_mut(&run) {
-            found.touched.push(revision.version);
+            found.touch(revision.version, revision.time_ms, what);
         }
-        self.keys.entry((run, tag, key_bytes(key))).or_default().push(revision);
+        self.keys.entry((run, tag, key)).or_default().push(revision);
     }
 
     /// Forgets every commit above a version.
@@ -263,15 +294,28 @@ impl Model {
         self.keys.retain(|_, revisions| !revisions.is_empty());
         self.runs.retain(|_, run| run.first_version <= version);
         for run in self.runs.values_mut() {
-            run.touched.retain(|touched| *touched <= version);
+            run.touched.retain(|touched| touched.version <= version);
             run.end = run.end.filter(|(_, _, at)| *at <= version);
             run.dropped = run.dropped.filter(|(_, at)| *at <= version);
         }
     }
 
-    /// How many changes a run has had, its begin and end included.
-    pub(crate) fn change_count(&self, run: u8) -> Option<u64> {
-        self.runs.get(&run).map(|found| found.touched.len() as u64)
+    /// What a run has done: changes, puts, deletes, bytes, the last version and its time.
+    pub(crate) fn statistics(&self, run: u8) -> Option<[u64; 6]> {
+        let touched = &self.runs.get(&run)?.touched;
+        let last = touched.last()?;
+        let mut counted = [touched.len() as u64, 0, 0, 0, last.version, last.time_ms];
+        for touched in touched {
+            match touched.what {
+                Touch::Put(bytes) => {
+                    counted[1] += 1;
+                    counted[3] += bytes;
+                }
+                Touch::Delete => counted[2] += 1,
+                Touch::Other => {}
+            }
+        }
+        Some(counted)
     }
 
     /// How much must be held, and may be.
@@ -381,23 +425,37 @@ impl Model {
 
     /// The run's record, as the engine must show it.
     pub(crate) fn run_entry(&self, run: u8) -> Option<RunMetadataEntry> {
-        let found = self.runs.get(&run)?;
+        self.run_entry_at(run, self.version())
+    }
+
+    /// The same, as a snapshot of a version must.
+    pub(crate) fn run_entry_at(&self, run: u8, version: u64) -> Option<RunMetadataEntry> {
+        let found = self.runs.get(&run).filter(|found| found.first_version <= version)?;
         let id = run_id(run);
+        let life = found.life_at(version);
+        let last = found.touched.last().map_or(found.first_version, |touched| touched.version);
+        let end = found.end.filter(|_| life != Life::Active);
+        let dropped = found.dropped.filter(|_| life == Life::Dropped);
+        let last_version = match (dropped, end) {
+            (Some((_, at)), _) | (None, Some((_, _, at))) => at,
+            // What it did up to the version is not kept.
+            (None, None) => last.min(version),
+        };
         // The record has public fields and no other constructor than its literal.
         Some(RunMetadataEntry {
             run_id: id,
             namespace: found.namespace.clone(),
             parent_run_id: found.parent.map(run_id),
             forked_from: None,
-            status: match found.life() {
+            status: match life {
                 Life::Dropped => RunStatus::Dropped,
-                _ => found.end.map_or(RunStatus::Running, |(status, _, _)| status),
+                _ => end.map_or(RunStatus::Running, |(status, _, _)| status),
             },
             created_at: Timestamp::from_millis(found.created_ms),
-            completed_at: found.end.map(|(_, at, _)| Timestamp::from_millis(at)),
-            dropped_at: found.dropped.map(|(at, _)| Timestamp::from_millis(at)),
+            completed_at: end.map(|(_, at, _)| Timestamp::from_millis(at)),
+            dropped_at: dropped.map(|(at, _)| Timestamp::from_millis(at)),
             first_version: found.first_version,
-            last_version: found.touched.last().copied().unwrap_or(found.first_version),
+            last_version,
             tags: found.tags.clone(),
             retention: runstone::Retention::Latest,
         })

@@ -3,7 +3,7 @@
 //! Invariant: options that were saved before one of them was a choice mean what they meant then.
 
 use runstone::vfs::FileSystem;
-use runstone::{DurabilityMode, Level, Limits, Options, Preallocation};
+use runstone::{DurabilityMode, Level, Limits, Options, Preallocation, RetentionPolicy};
 use serde::{Deserialize, Serialize};
 
 use super::steps::StepSpec;
@@ -82,6 +82,9 @@ pub struct CaseOptions {
     /// A memtable of so many bytes is flushed.
     #[serde(default = "never")]
     pub flush_bytes: u64,
+    /// How long ended runs are kept, in milliseconds, and how many.
+    #[serde(default = "for_ever")]
+    pub retention: (u64, u64),
     /// See [`Options::flush_log_bytes`].
     #[serde(default = "never")]
     pub flush_log_bytes: u64,
@@ -198,6 +201,10 @@ impl CaseOptions {
             memory_bytes_max: number_for(self.memtable_bytes_max),
             flush_bytes: self.flush_bytes,
             flush_log_bytes: self.flush_log_bytes,
+            retention: RetentionPolicy {
+                ended_ms_max: self.retention.0,
+                ended_runs_max: self.retention.1,
+            },
             table_bytes_max: self.table_bytes_max,
             block_bytes: self.block_bytes.0,
             extent_bytes_min: self.block_bytes.1,
@@ -217,6 +224,10 @@ impl CaseOptions {
 
 fn long() -> u64 {
     1 << 20
+}
+
+fn for_ever() -> (u64, u64) {
+    (u64::MAX, u64::MAX)
 }
 
 fn never() -> u64 {

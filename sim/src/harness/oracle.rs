@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use runstone::{
-    Database, Error, KVStore, Key, Namespace, RunFilter, RunStatus, Value, VersionedValue,
-};
+use runstone::{Database, Error, KVStore, Key, Namespace, RunFilter, Value, VersionedValue};
 
 use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
+use super::listings::{all_filters, compare_listings};
 use super::model::{Model, Readable, Revision};
 use super::written::{MANIFEST, named, numbered};
 
@@ -47,8 +46,19 @@ pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), S
 /// The first corruption that a read of all keys meets, each read in every way that takes a path of
 /// its own.
 pub(crate) fn corruption(db: &Database) -> Option<Error> {
-    let runs: Vec<_> = db.runs(RunFilter::default()).ok()?.map(|entry| entry.run_id).collect();
     let mut errors = Vec::new();
+    let mut runs = Vec::new();
+    for entry in db.runs(RunFilter::default()).into_iter().flatten() {
+        match entry {
+            Ok(entry) => runs.push(entry.run_id),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors.extend(all_filters(&[]).into_iter().flat_map(|filter| {
+        let listed = db.runs(filter).into_iter().flatten();
+        listed.filter_map(Result::err).collect::<Vec<_>>()
+    }));
+    errors.extend((0..RUNS).filter_map(|run| db.get_run(run_id(run)).err()));
     for run in runs {
         errors.extend(db.scan_prefix(run, "").into_iter().flatten().find_map(Result::err));
         let gets = (0..KEYS).map(|key| db.get(run, key_bytes(key)));
@@ -96,40 +106,8 @@ fn compare_runs(db: &Database, model: &Model) -> Result<(), String> {
     if found != active || db.active_run_count().ok() != Some(active.len()) {
         return Err(format!("active runs {found:?}, not {active:?}"));
     }
-    let mut all: Vec<_> = model.runs().map(run_id).collect();
-    all.sort_unstable();
-    let listed = db.runs(RunFilter::default()).map_err(|e| e.to_string())?;
-    let listed: Vec<_> = listed.map(|entry| entry.run_id).collect();
-    if listed != all {
-        return Err(format!("all runs {listed:?}, not {all:?}"));
-    }
-    compare_filtered(db, model)
-}
-
-/// Runs of one status, and runs with one tag.
-fn compare_filtered(db: &Database, model: &Model) -> Result<(), String> {
-    let mut entries: Vec<_> = model.runs().filter_map(|run| model.run_entry(run)).collect();
-    let tag = entries.iter().find_map(|entry| entry.tags.first_key_value());
-    let tag = tag.map(|(name, value)| (name.clone(), value.clone()));
-    entries.sort_unstable_by_key(|entry| entry.run_id);
-    let filters = RunStatus::ALL.map(|status| RunFilter { status: Some(status), tag: None });
-    for filter in
-        filters.into_iter().chain(tag.map(|tag| RunFilter { status: None, tag: Some(tag) }))
-    {
-        let wanted = entries.iter().filter(|entry| {
-            filter.status.is_none_or(|status| entry.status == status)
-                && filter
-                    .tag
-                    .as_ref()
-                    .is_none_or(|(name, value)| entry.tags.get(name) == Some(value))
-        });
-        let found: Vec<_> = db.runs(filter.clone()).map_err(|e| e.to_string())?.collect();
-        if !found.iter().eq(wanted.clone()) {
-            let (found, wanted) = (found.len(), wanted.count());
-            return Err(format!("runs with {filter:?}: {found} runs, not {wanted}"));
-        }
-    }
-    Ok(())
+    let entries: Vec<_> = model.runs().filter_map(|run| model.run_entry(run)).collect();
+    compare_listings(entries, |filter| db.runs(filter))
 }
 
 /// Compares a listing, in order.
@@ -238,11 +216,13 @@ pub(crate) fn compare_value_of(
         let refused = [versioned.err(), plain.err()];
         let is_right = |e: &Option<Error>| e.as_ref().is_some_and(|e| readable.refuses(e));
         let all_refused = refused.iter().all(is_right);
-        return if all_refused { Ok(()) } else { Err(format!("{what}: read though {readable:?}")) };
+        let message = || format!("{what}: {refused:?}, though {readable:?}");
+        return if all_refused { Ok(()) } else { Err(message()) };
     }
     if bytes.is_empty() {
         let refused = matches!(versioned, Err(Error::InvalidArgument { .. }));
-        return if refused { Ok(()) } else { Err(format!("{what}: an empty key was read")) };
+        let message = || format!("{what}: an empty key was read: {versioned:?}");
+        return if refused { Ok(()) } else { Err(message()) };
     }
     let expected = model.get(run, &bytes, model.version(), now_ms);
     let versioned = versioned.map_err(|e| format!("{what}: {e}"))?;

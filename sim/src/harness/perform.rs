@@ -303,6 +303,9 @@ impl Runner<'_> {
         self.is_within_its_memory()?;
         self.memory_is_counted()?;
         self.figures_are_true()?;
+        if self.disk.is_crashed() {
+            return self.recover();
+        }
         self.look_ahead()?;
         if self.options().diligent {
             self.tick()?;

@@ -26,8 +26,9 @@ pub struct StepSpec {
     /// Keys of sorted runs that it merges under one lock.
     #[serde(default = "merge_keys")]
     pub merge_keys: usize,
-    /// Runs that a listing passes under one lock.
-    pub list_runs: usize,
+    /// Ended runs that are remembered.
+    #[serde(default = "ended_runs")]
+    pub ended_runs: usize,
     /// Keys that a step of maintenance frees or visits.
     pub maintain_keys: usize,
     /// Bytes of tables that a step of maintenance merges.
@@ -41,6 +42,10 @@ fn merge_bytes() -> usize {
 
 fn sort_keys() -> usize {
     Steps::default().sort_keys_max
+}
+
+fn ended_runs() -> usize {
+    Steps::default().remembered_runs_max
 }
 
 fn merge_keys() -> usize {
@@ -58,7 +63,7 @@ impl Default for StepSpec {
             scan_visits: steps.scan_visits_max,
             sort_keys: steps.sort_keys_max,
             merge_keys: steps.merge_keys_max,
-            list_runs: steps.list_runs_max,
+            ended_runs: steps.remembered_runs_max,
             maintain_keys: steps.maintain_keys_max,
             merge_bytes: steps.merge_bytes,
         }
@@ -77,7 +82,7 @@ impl StepSpec {
             scan_visits_max: self.scan_visits,
             sort_keys_max: self.sort_keys,
             merge_keys_max: self.merge_keys,
-            list_runs_max: self.list_runs,
+            remembered_runs_max: self.ended_runs,
             maintain_keys_max: self.maintain_keys,
             merge_bytes: self.merge_bytes,
         }

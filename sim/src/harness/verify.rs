@@ -99,7 +99,7 @@ impl Runner<'_> {
     fn another_matches(&self, db: &Database, now: u64, matched: &Model) -> bool {
         let version = matched.version();
         let holds = |model: &Model| {
-            let changes = named_runs(model).into_iter().map(|run| model.change_count(run));
+            let changes = named_runs(model).into_iter().map(|run| model.statistics(run));
             (model.held(now), changes.collect::<Vec<_>>())
         };
         let held = holds(matched);

@@ -9,6 +9,7 @@ use std::ops::RangeBounds;
 use runstone::{Error, KVScan, KVStore, Scan, Snapshot, Value};
 
 use super::case::{CaseOptions, ChangeSpec, KEYS, bound, key_bytes, run_id};
+use super::listings::compare_snapshot_runs;
 use super::model::{Readable, Revision};
 use super::open_scan::OpenScan;
 use super::oracle;
@@ -72,8 +73,10 @@ impl Runner<'_> {
         let readable = self.model.readable_at(run, *version);
         if readable != Readable::Yes {
             let refused = snapshot.scan::<&[u8], _>(run_id(run), range);
-            let is_refused = refused.as_ref().is_err_and(|error| readable.refuses(error));
-            let outcome = if is_refused { Ok(()) } else { Err(format!("{what}: {readable:?}")) };
+            let outcome = match refused {
+                Err(error) if readable.refuses(&error) => Ok(()),
+                refused => Err(format!("{what}: {:?}, though {readable:?}", refused.err())),
+            };
             return self.require("snapshot", outcome);
         }
         let expected = self.model.range(run, range, *version, *now);
@@ -186,6 +189,11 @@ impl Runner<'_> {
         if self.turn.is_multiple_of(2) {
             (outcome, expired_ms) = self.get_all(snapshot, *version, *now);
         }
+        // A listing holds a pin of its own.
+        let lists = self.turn % 8 == 3 && self.has_pins_left() && self.own(at);
+        if lists {
+            outcome = outcome.and_then(|()| compare_snapshot_runs(snapshot, &self.model, *version));
+        }
         let scans = !self.turn.is_multiple_of(4);
         for run in oracle::named_runs(&self.model).into_iter().filter(|_| scans) {
             let readable = self.model.readable_at(run, *version);
@@ -209,6 +217,12 @@ impl Runner<'_> {
         self.require("snapshot", outcome)?;
         self.note_shown(expired_ms);
         Ok(())
+    }
+
+    /// Whether a snapshot is one of this session: of others the model knows no more what their runs
+    /// did.
+    fn own(&self, at: usize) -> bool {
+        self.snapshots.get(at).is_some_and(|(.., session)| *session == self.openings)
     }
 
     /// Every key of one run through a snapshot, or of all, if nothing else is read; and the

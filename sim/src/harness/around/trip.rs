@@ -25,6 +25,7 @@ pub(super) struct Shown {
 pub(super) fn shown(db: &Database) -> Trip<Shown> {
     let read = || -> Result<Shown, Error> {
         let runs = db.runs(RunFilter::default())?.map(|entry| {
+            let entry = entry?;
             // Of one that was dropped there is nothing to read.
             let scan = match db.scan_prefix(entry.run_id, "") {
                 Err(Error::RunDropped { .. }) => None,

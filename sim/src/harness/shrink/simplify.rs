@@ -37,6 +37,7 @@ impl Shrinker<'_> {
             |case| case.options.steps = StepSpec::default(),
             |case| case.options.flush_bytes = u64::MAX,
             |case| case.options.flush_log_bytes = u64::MAX,
+            |case| case.options.retention = (u64::MAX, u64::MAX),
             |case| case.options.flush_bytes = case.options.flush_bytes.min(1),
             |case| case.options.table_bytes_max = 1 << 20,
             |case| case.options.block_bytes = (4096, 4096),

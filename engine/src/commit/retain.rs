@@ -1,0 +1,92 @@
+//! Retention: runs that ended long ago, or behind many others, are dropped by policy.
+//!
+//! They stand in storage in the order of their ends. Times in the log never fall, so nothing is ever
+//! added before the time of the last that was dropped: a step goes on at that time, and does not
+//! pass the tombstones of all that were dropped before.
+//!
+//! Invariants: only what the policy does not keep is dropped, the first that ended first; one step
+//! drops a bounded number, by one commit: whole, or not at all.
+
+use super::pipeline::Pipeline;
+use super::queue::{Changes, Request};
+use crate::codec::change::Change;
+use crate::error::{Error, Result};
+use crate::options::Level;
+use crate::runs;
+use crate::runs::keys::{Index, run_of, time_in};
+use crate::types::{PhysicalKey, RunStatus, Timestamp};
+
+/// What the drop of a run takes in the log, at most.
+const DROP_PAYLOAD_BYTES: u64 = 32;
+/// What a change counts for in a batch.
+const CHANGE_BYTES: usize = 64;
+
+impl Pipeline {
+    /// How many runs have ended and are not dropped.
+    fn ended_runs(&self) -> u64 {
+        let ended = RunStatus::ALL.into_iter().filter(|status| status.is_end());
+        ended.map(|status| self.runs.count_of(status)).fold(0, u64::saturating_add)
+    }
+
+    /// Whether the policy may have something to drop, now or later.
+    pub(super) fn wants_retention(&self) -> bool {
+        let policy = self.options.retention;
+        let ended = self.ended_runs();
+        ended > policy.ended_runs_max || policy.ended_ms_max < u64::MAX && ended > 0
+    }
+
+    /// Drops what the policy no longer keeps, some runs at a time. Returns how many, and whether
+    /// there may be more.
+    ///
+    /// Errors: those of a commit, and of a read from tables.
+    pub(super) fn retain(&self) -> Result<(usize, bool)> {
+        if !self.wants_retention() {
+            return Ok((0, false));
+        }
+        let mut from = self.retained.lock();
+        let of_batch = self.options.limits.batch_bytes_max / CHANGE_BYTES;
+        let max = self.options.steps.maintain_keys_max.min(of_batch).max(1);
+        let due = self.due_runs(*from, max)?;
+        let Some(last) = due.last() else { return Ok((0, false)) };
+        let changes: Vec<_> =
+            due.iter().filter_map(run_of).map(|run| Change::DropRun { run }).collect();
+        let count = changes.len();
+        let each = u64::try_from(count).unwrap_or(u64::MAX);
+        let request = Request {
+            payload_bytes_max: DROP_PAYLOAD_BYTES.saturating_mul(each + 1),
+            memory_bytes_max: runs::drop_bytes_max().saturating_mul(each),
+            may_use_reserve: true,
+            changes: Changes::Many(changes),
+            level: Level::Async,
+            want_previous: false,
+        };
+        match self.commit_now(request) {
+            Ok(_) => {
+                sometimes!("retain/runs-dropped");
+                *from = Some(time_in(last));
+                Ok((count, true))
+            }
+            // Somebody else was faster: the next step sees it.
+            Err(Error::RunDropped { .. }) => Ok((0, true)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The keys of those that are to go, of those that ended at a time or later.
+    fn due_runs(&self, from: Option<Timestamp>, max: usize) -> Result<Vec<PhysicalKey>> {
+        let policy = self.options.retention;
+        let excess = self.ended_runs().saturating_sub(policy.ended_runs_max);
+        let excess = usize::try_from(excess).unwrap_or(usize::MAX);
+        let now_ms = self.store.clock().now_ms();
+        let all = Index::Ended;
+        let first =
+            self.store.first_records(&all.from(from.unwrap_or_default()), &all.end(), max)?;
+        let is_due = |(nth, key): &(usize, PhysicalKey)| {
+            let ended_ms = time_in(key).as_millis();
+            let is_old = ended_ms.saturating_add(policy.ended_ms_max) <= now_ms;
+            *nth < excess || is_old && policy.ended_ms_max < u64::MAX
+        };
+        let due = first.into_iter().enumerate().take_while(is_due);
+        Ok(due.map(|(_, key)| key).collect())
+    }
+}

@@ -1,0 +1,521 @@
+//! The runs: which are active, and what of all others is kept in memory.
+//!
+//! A run that is active is in memory, whole. One that has ended is a record in storage, under keys
+//! of the reserved space ([`keys`], [`saved`]); of these the last few are remembered, since most
+//! runs are read and dropped soon after their end.
+//!
+//! Invariants: a run is active here if and only if its begin is published and its end is not; a run
+//! id is never used twice; an ended run never becomes active again, a dropped one never anything
+//! else; `last_version` is that of the run's own last change; what is remembered is the newest
+//! record. Only the commit path and recovery change anything here, after the log.
+
+pub(crate) mod filter;
+pub(crate) mod keys;
+pub(crate) mod saved;
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub use filter::{RunCursor, RunFilter};
+use saved::{Activity, Census, Counts, SavedRun, Tally, transition};
+
+use crate::codec::body::RunBegin;
+use crate::error::{Error, Result};
+use crate::home::Home;
+use crate::store::memtable::record_bytes_max;
+use crate::store::pins::ReadPoint;
+use crate::store::{Applied, UnifiedStore};
+use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
+use crate::types::{Namespace, RunId, RunMetadataEntry, RunStatus, Timestamp};
+
+/// What a run costs in memory while it is active, beside its names and tags.
+const RUN_BYTES: u64 = 512;
+/// A tag costs this much more in memory than its name and value.
+const TAG_BYTES: usize = 128;
+/// What its record takes, beside the names and tags; and a tag, beside its name and value.
+const RECORD_BYTES: usize = 256;
+const RECORD_TAG_BYTES: usize = 16;
+/// The index keys that an end adds, and the one that it deletes.
+const KEYS_OF_AN_END: u64 = 3;
+/// Those that a drop adds or deletes.
+const KEYS_OF_A_DROP: u64 = 3;
+
+/// One active run; its counters move, the rest is fixed by its begin.
+#[derive(Debug)]
+struct Run {
+    begin: RunBegin,
+    created_at_ms: u64,
+    first_version: u64,
+    counters: Arc<Counters>,
+}
+
+/// What each change of a run moves.
+#[derive(Debug)]
+struct Counters {
+    last_version: AtomicU64,
+    changes: AtomicU64,
+    puts: AtomicU64,
+    deletes: AtomicU64,
+    bytes: AtomicU64,
+    last_ms: AtomicU64,
+}
+
+/// What a change does to a run, as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Touch {
+    /// A key has a value; the bytes of both.
+    Put(u64),
+    Delete,
+    /// A range is removed, or the run ends.
+    Other,
+}
+
+/// Only one thread at a time does this, under the writer's lock.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).saturating_add(n), Ordering::Release);
+}
+
+impl Counters {
+    fn new(Activity { last_version, tally }: Activity) -> Arc<Self> {
+        let Tally { changes, puts, deletes, bytes, last_ms } = tally;
+        let [last_version, changes, puts, deletes, bytes, last_ms] =
+            [last_version, changes, puts, deletes, bytes, last_ms].map(AtomicU64::new);
+        Arc::new(Counters { last_version, changes, puts, deletes, bytes, last_ms })
+    }
+
+    fn touch(&self, version: u64, time_ms: u64, touch: Touch) {
+        self.last_version.store(version, Ordering::Release);
+        self.last_ms.store(time_ms, Ordering::Release);
+        add(&self.changes, 1);
+        match touch {
+            Touch::Put(bytes) => {
+                add(&self.puts, 1);
+                add(&self.bytes, bytes);
+            }
+            Touch::Delete => add(&self.deletes, 1),
+            Touch::Other => {}
+        }
+    }
+
+    fn activity(&self) -> Activity {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Acquire);
+        let tally = Tally {
+            changes: load(&self.changes),
+            puts: load(&self.puts),
+            deletes: load(&self.deletes),
+            bytes: load(&self.bytes),
+            last_ms: load(&self.last_ms),
+        };
+        Activity { last_version: load(&self.last_version), tally }
+    }
+}
+
+/// The active run that was changed last: most commits go to one run, and need not look it up.
+/// Whoever applies a begin or an end forgets it.
+#[derive(Debug, Default)]
+pub(crate) struct HotRun(Option<(RunId, Arc<Counters>)>);
+
+impl HotRun {
+    /// The run, which is active.
+    pub(crate) fn id(&self) -> Option<RunId> {
+        self.0.as_ref().map(|(run, _)| *run)
+    }
+}
+
+impl Run {
+    fn saved(&self, run_id: RunId) -> SavedRun {
+        let Activity { last_version, tally } = self.counters.activity();
+        let entry = RunMetadataEntry {
+            run_id,
+            namespace: self.begin.namespace.clone(),
+            parent_run_id: self.begin.parent,
+            forked_from: self.begin.forked_from,
+            status: RunStatus::Running,
+            created_at: Timestamp::from_millis(self.created_at_ms),
+            completed_at: None,
+            dropped_at: None,
+            first_version: self.first_version,
+            last_version,
+            tags: self.begin.tags.clone(),
+            retention: self.begin.retention,
+        };
+        SavedRun { entry, tally }
+    }
+}
+
+/// The bytes of names and tags, of which each has so many more.
+fn text_bytes(namespace: &Namespace, tags: &BTreeMap<String, String>, more: usize) -> usize {
+    let names = namespace.tenant().len() + namespace.app().len() + namespace.agent().len();
+    names + tags.iter().map(|(name, value)| name.len() + value.len() + more).sum::<usize>()
+}
+
+/// The most memory that the record of a run takes in storage.
+fn saved_bytes(begin: &RunBegin) -> u64 {
+    let text = text_bytes(&begin.namespace, &begin.tags, RECORD_TAG_BYTES);
+    record_bytes_max(keys::ID_BYTES, RECORD_BYTES + text)
+}
+
+/// The memory that an active run takes, in bytes: the run itself, and what its end will take.
+fn active_bytes(begin: &RunBegin) -> u64 {
+    let text = text_bytes(&begin.namespace, &begin.tags, TAG_BYTES) as u64;
+    let of_end = saved_bytes(begin) + KEYS_OF_AN_END * record_bytes_max(keys::SHORT_BYTES, 0);
+    RUN_BYTES + text + of_end
+}
+
+/// The most memory that a begin takes, in bytes: the run, its record, and its indexes.
+pub(crate) fn begin_bytes_max(begin: &RunBegin) -> u64 {
+    let long = begin.tags.len() as u64 + u64::from(begin.parent.is_some());
+    let indexes = 2 * record_bytes_max(keys::SHORT_BYTES, 0)
+        + long * record_bytes_max(keys::LONG_BYTES_MAX, 0);
+    active_bytes(begin) + saved_bytes(begin) + indexes
+}
+
+/// What a drop takes in memory, in bytes, but for the names and tags in the record that becomes
+/// another: whose they are is known only when it is looked up.
+pub(crate) fn drop_bytes_max() -> u64 {
+    record_bytes_max(keys::ID_BYTES, RECORD_BYTES)
+        + KEYS_OF_A_DROP * record_bytes_max(keys::SHORT_BYTES, 0)
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    active: BTreeMap<RunId, Run>,
+    /// Records of runs that have ended, the newest of each.
+    remembered: BTreeMap<RunId, SavedRun>,
+    /// In the order in which they came.
+    order: VecDeque<RunId>,
+    counts: Counts,
+}
+
+impl Runs {
+    fn remember(&mut self, saved: SavedRun) {
+        let run = saved.entry.run_id;
+        if self.remembered.insert(run, saved).is_none() {
+            self.order.push_back(run);
+        }
+    }
+
+    /// Returns the one that is forgotten, if there are more than so many.
+    fn forget(&mut self, max: usize) -> Option<SavedRun> {
+        let too_many = self.order.len() > max;
+        let oldest = if too_many { self.order.pop_front() } else { None };
+        self.remembered.remove(&oldest?)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    runs: RwLock<Runs>,
+    bytes: AtomicU64,
+    /// How many runs were dropped since the opening.
+    drops: AtomicU64,
+}
+
+/// The active runs of a database. Clones share them.
+///
+/// Public to read; runs begin and end through the log, by
+/// [`Database::begin_run`](crate::Database::begin_run) and
+/// [`Database::end_run`](crate::Database::end_run). What has ended is in storage:
+/// [`Database::get_run`](crate::Database::get_run) and
+/// [`Database::runs`](crate::Database::runs) read it.
+///
+/// In a forked child of the process that opened the database it shows no runs, as if there were
+/// none: its lock may be held for ever by a thread that the child does not have.
+/// [`Database::get_run`](crate::Database::get_run) says that the child is one.
+///
+/// ```
+/// use runstone::{Database, RunId, RunStatus};
+/// let db = Database::in_memory()?;
+/// let run = RunId::new();
+/// db.begin_run(run, [("kind", "demo")])?;
+/// assert!(db.run_tracker().is_active(&run));
+/// assert_eq!(db.run_tracker().list_active(), [run]);
+/// db.end_run(run)?;
+/// assert_eq!(db.run_tracker().count_of(RunStatus::Completed), 1);
+/// # Ok::<(), runstone::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RunTracker {
+    inner: Arc<Inner>,
+    /// `None` until the database is open.
+    home: Option<Arc<dyn Home>>,
+}
+
+/// A change of the runs, ready to be applied.
+#[derive(Debug)]
+pub(crate) enum RunChange {
+    Begin { run: RunId, begin: Box<RunBegin>, version: u64, time_ms: u64 },
+    End { run: RunId, status: RunStatus, version: u64, time_ms: u64 },
+    Drop { run: RunId, version: u64, time_ms: u64 },
+}
+
+impl RunTracker {
+    /// A tracker without runs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same runs, of the process whose memory that is.
+    pub(crate) fn at_home(&self, home: Arc<dyn Home>) -> Self {
+        RunTracker { home: Some(home), ..self.clone() }
+    }
+
+    /// Reads the runs that are shown; in a forked child there are none.
+    fn show<T>(&self, read: impl FnOnce(&Runs) -> T) -> Option<T> {
+        match self.home.as_ref().is_some_and(|home| home.is_inherited()) {
+            true => None,
+            false => Some(read(&self.inner.runs.read())),
+        }
+    }
+
+    /// The record of a run, if it is active.
+    #[must_use]
+    pub fn get_active(&self, run: &RunId) -> Option<RunMetadataEntry> {
+        self.active(run).map(|saved| saved.entry)
+    }
+
+    /// The active runs, in the order of their ids.
+    #[must_use]
+    pub fn list_active(&self) -> Vec<RunId> {
+        self.show(|runs| runs.active.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether the run is active.
+    #[must_use]
+    pub fn is_active(&self, run: &RunId) -> bool {
+        self.show(|runs| runs.active.contains_key(run)).unwrap_or_default()
+    }
+
+    /// How many runs are active.
+    #[must_use]
+    pub fn active_count(&self) -> usize {
+        self.show(|runs| runs.active.len()).unwrap_or_default()
+    }
+
+    /// How many runs there are, whatever their status; kept, not counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.show(|runs| runs.counts.all()).unwrap_or_default()
+    }
+
+    /// How many runs there are of a status; kept, not counted.
+    #[must_use]
+    pub fn count_of(&self, status: RunStatus) -> u64 {
+        self.show(|runs| runs.counts.of(status)).unwrap_or_default()
+    }
+
+    /// The memory that active runs and what is remembered take, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.inner.bytes.load(Ordering::Acquire)
+    }
+
+    /// Counts a key's change.
+    pub(crate) fn touch_key(&self, applied: &Applied, hot: &mut HotRun) {
+        let Applied { key, version } = applied;
+        let touch = match &version.value {
+            Some(value) => Touch::Put((key.user_key().len() + value.bytes().len()) as u64),
+            None => Touch::Delete,
+        };
+        self.touch(key.run(), (version.version, version.time_ms), touch, hot);
+    }
+
+    /// How many runs were dropped since the opening.
+    pub(crate) fn drops(&self) -> u64 {
+        self.inner.drops.load(Ordering::Acquire)
+    }
+
+    /// The record of an active run as it stands.
+    pub(crate) fn active(&self, run: &RunId) -> Option<SavedRun> {
+        self.show(|runs| runs.active.get(run).map(|found| found.saved(*run)))?
+    }
+
+    /// The status of a run, if memory tells.
+    pub(crate) fn status(&self, run: &RunId) -> Option<RunStatus> {
+        let runs = self.inner.runs.read();
+        match runs.active.get(run) {
+            Some(_) => Some(RunStatus::Running),
+            None => runs.remembered.get(run).map(|saved| saved.entry.status),
+        }
+    }
+
+    /// Whether a run is active and had begun at a version.
+    pub(crate) fn was_begun(&self, run: &RunId, version: u64) -> bool {
+        let runs = self.inner.runs.read();
+        runs.active.get(run).is_some_and(|found| found.first_version <= version)
+    }
+
+    /// Remembers the newest record of a run that has ended.
+    pub(crate) fn recall(&self, saved: SavedRun) {
+        let mut runs = self.inner.runs.write();
+        if !runs.remembered.contains_key(&saved.entry.run_id) {
+            self.inner.bytes.fetch_add(remembered_bytes(&saved), Ordering::AcqRel);
+            runs.remember(saved);
+        }
+    }
+
+    /// Keeps so many of what is remembered. Between two groups only: a group may need all that it
+    /// has recalled.
+    pub(crate) fn forget_some(&self, max: usize) {
+        let mut runs = self.inner.runs.write();
+        while let Some(forgotten) = runs.forget(max) {
+            sometimes!("runs/record-forgotten");
+            self.inner.bytes.fetch_sub(remembered_bytes(&forgotten), Ordering::AcqRel);
+        }
+    }
+
+    /// Applies a change that the commit path has found legal. Returns what it changes in storage.
+    ///
+    /// A run that is dropped must be remembered.
+    pub(crate) fn apply(&self, change: RunChange, hot: &mut HotRun) -> Vec<Applied> {
+        *hot = HotRun::default();
+        let bytes = &self.inner.bytes;
+        let mut runs = self.inner.runs.write();
+        let (before, after, version, time_ms) = match change {
+            RunChange::Begin { run, begin, version, time_ms } => {
+                bytes.fetch_add(active_bytes(&begin), Ordering::AcqRel);
+                let tally = Tally { changes: 1, last_ms: time_ms, ..Tally::default() };
+                let activity = Activity { last_version: version, tally };
+                let record = Run {
+                    begin: *begin,
+                    created_at_ms: time_ms,
+                    first_version: version,
+                    counters: Counters::new(activity),
+                };
+                let saved = record.saved(run);
+                let before = runs.active.insert(run, record);
+                debug_assert!(before.is_none(), "a run id is never used twice");
+                (None, saved, version, time_ms)
+            }
+            RunChange::End { run, status, version, time_ms } => {
+                sometimes!("runs/ended");
+                let Some(found) = runs.active.remove(&run) else {
+                    debug_assert!(false, "an active run ends");
+                    return Vec::new();
+                };
+                bytes.fetch_sub(active_bytes(&found.begin), Ordering::AcqRel);
+                let before = found.saved(run);
+                found.counters.touch(version, time_ms, Touch::Other);
+                let mut after = found.saved(run);
+                after.entry.status = status;
+                after.entry.completed_at = Some(Timestamp::from_millis(time_ms));
+                after.tally.changes -= u64::from(planted!(EndNotCounted));
+                (Some(before), after, version, time_ms)
+            }
+            RunChange::Drop { run, version, time_ms } => {
+                let Some(before) = runs.remembered.get(&run).cloned() else {
+                    debug_assert!(false, "a run that is dropped is remembered");
+                    return Vec::new();
+                };
+                sometimes!("runs/now-dropped");
+                self.inner.drops.fetch_add(1, Ordering::AcqRel);
+                let mut after = before.clone();
+                after.entry.status = RunStatus::Dropped;
+                after.entry.dropped_at = Some(Timestamp::from_millis(time_ms));
+                after.entry.last_version = version;
+                after.tally.changes += 1;
+                after.tally.last_ms = time_ms;
+                (Some(before), after, version, time_ms)
+            }
+        };
+        let from = before.as_ref().map(|before| before.entry.status);
+        runs.counts.note(from, after.entry.status);
+        let applied = transition(before.as_ref(), &after, version, time_ms);
+        if !after.entry.status.is_active() {
+            if !from.is_some_and(|from| from.is_end()) {
+                bytes.fetch_add(remembered_bytes(&after), Ordering::AcqRel);
+            }
+            runs.remember(after);
+        }
+        applied
+    }
+
+    /// Notes that a commit changed keys of this run.
+    pub(crate) fn touch(
+        &self,
+        run: RunId,
+        (version, time_ms): (u64, u64),
+        touch: Touch,
+        hot: &mut HotRun,
+    ) {
+        if let Some((_, counters)) = hot.0.as_ref().filter(|(id, _)| *id == run) {
+            return counters.touch(version, time_ms, touch);
+        }
+        let counters =
+            self.inner.runs.read().active.get(&run).map(|found| Arc::clone(&found.counters));
+        if let Some(counters) = counters {
+            sometimes!("runs/another-run-is-hot");
+            counters.touch(version, time_ms, touch);
+            hot.0 = Some((run, counters));
+        }
+    }
+
+    /// What a flush writes of the runs.
+    pub(crate) fn census(&self) -> Census {
+        let runs = self.inner.runs.read();
+        let active = runs.active.iter().map(|(run, found)| (*run, found.counters.activity()));
+        Census { counts: runs.counts, active: active.collect() }
+    }
+
+    /// Takes up how many runs there are, as of a flush.
+    pub(crate) fn restore_counts(&self, counts: Counts) {
+        self.inner.runs.write().counts = counts;
+    }
+
+    /// Takes up an active run, as of a flush.
+    pub(crate) fn restore(&self, saved: SavedRun, activity: Activity) {
+        let entry = saved.entry;
+        let begin = RunBegin {
+            namespace: entry.namespace,
+            parent: entry.parent_run_id,
+            forked_from: entry.forked_from,
+            retention: entry.retention,
+            tags: entry.tags,
+        };
+        self.inner.bytes.fetch_add(active_bytes(&begin), Ordering::AcqRel);
+        let record = Run {
+            begin,
+            created_at_ms: entry.created_at.as_millis(),
+            first_version: entry.first_version,
+            counters: Counters::new(activity),
+        };
+        self.inner.runs.write().active.insert(entry.run_id, record);
+    }
+}
+
+/// Whether the keys of a run can be read, now or at a point.
+///
+/// Errors: [`Error::RunNotFound`] if it had not begun then, [`Error::RunDropped`]; those of a read
+/// from tables, where the records of ended runs are.
+pub(crate) fn require(
+    runs: &RunTracker,
+    store: &UnifiedStore,
+    run: RunId,
+    point: Option<ReadPoint>,
+) -> Result<()> {
+    let version = point.map_or(u64::MAX, |point| point.version);
+    let status = match runs.status(&run) {
+        Some(RunStatus::Running) if runs.was_begun(&run, version) => return Ok(()),
+        Some(status) if point.is_none() && !status.is_active() => Some(status),
+        _ => saved::read(store, run, point)?.map(|saved| saved.entry.status),
+    };
+    match status {
+        Some(RunStatus::Dropped) => {
+            sometimes!("runs/dropped");
+            Err(Error::RunDropped { run })
+        }
+        Some(_) => Ok(()),
+        None => {
+            sometimes!("runs/not-found");
+            Err(Error::RunNotFound { run })
+        }
+    }
+}
+
+/// The memory of a record that is remembered; a drop does not change it.
+fn remembered_bytes(SavedRun { entry, .. }: &SavedRun) -> u64 {
+    RUN_BYTES + text_bytes(&entry.namespace, &entry.tags, TAG_BYTES) as u64
+}
+
+#[cfg(test)]
+mod tests;

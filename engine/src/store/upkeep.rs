@@ -1,0 +1,89 @@
+//! What maintenance asks of the memtables, and what readies them for walks.
+//!
+//! Invariant: each call holds the lock for a bounded number of keys.
+
+use std::ops::Bound;
+
+use super::UnifiedStore;
+use super::memtable::Memtable;
+use super::pins::ReadPoint;
+use crate::error::Result;
+use crate::types::PhysicalKey;
+
+impl UnifiedStore {
+    /// Frees what superseded versions it can, visiting at most `limit` keys; returns how many
+    /// keys are free of them now, and how many are left to look at.
+    pub(crate) fn collect_garbage(&self, limit: usize) -> (usize, usize) {
+        self.change(|memtable, pins| {
+            (memtable.collect_garbage(limit, pins), memtable.garbage_len())
+        })
+    }
+
+    /// The same in the reserved space; returns how many keys are left to look at.
+    pub(crate) fn collect_records(&self, limit: usize) -> usize {
+        self.change_of(true, |records, pins| {
+            records.collect_garbage(limit, pins);
+            records.garbage_len()
+        })
+    }
+
+    /// Frees what removals hide in the memtable, visiting at most `limit` keys; returns how many
+    /// keys were freed, and how many removals are left to be applied.
+    pub(crate) fn purge_removed(&self, limit: usize) -> (usize, usize) {
+        self.change(|memtable, pins| (memtable.purge_removed(limit, pins), memtable.removals_len()))
+    }
+
+    /// Frees what expired at or before `floor_ms`; returns how many, and how many expired
+    /// ones are left.
+    pub(crate) fn expire(&self, floor_ms: u64, limit: usize) -> (usize, usize) {
+        self.change(|memtable, pins| {
+            (memtable.expire(floor_ms, limit, pins), memtable.expired_len(floor_ms))
+        })
+    }
+
+    /// Whether there is, or will be, something to free.
+    pub(crate) fn wants_maintenance(&self) -> bool {
+        let layers = self.inner.layers.read();
+        layers.memtable.wants_maintenance() || layers.records.wants_maintenance()
+    }
+
+    /// Readies walks over what is published so far, step by step, so that commits go on.
+    pub(crate) fn put_in_order(&self, is_reserved: bool) {
+        let mut left = self.settled_of(is_reserved, Memtable::unordered_len);
+        while left > 0 {
+            let sorted = self.change_of(is_reserved, |memtable, pins| {
+                memtable.settle(pins);
+                let before = memtable.unordered_len();
+                memtable.put_in_order();
+                before - memtable.unordered_len()
+            });
+            let ends = sorted == 0 || planted!(OneSortStep);
+            left = if ends { 0 } else { left.saturating_sub(sorted) };
+        }
+    }
+
+    /// The first keys of the reserved space between two that are there now, at most so many.
+    ///
+    /// Errors: those of a read from tables.
+    pub(crate) fn first_records(
+        &self,
+        from: &PhysicalKey,
+        to: &PhysicalKey,
+        max: usize,
+    ) -> Result<Vec<PhysicalKey>> {
+        self.put_in_order(true);
+        let mut keys = Vec::new();
+        let point = ReadPoint { version: u64::MAX, now_ms: 0 };
+        let bounds = (Bound::Included(from), Bound::Excluded(to));
+        self.walk(bounds, point, false, |key, version| {
+            keys.extend(version.map(|_| key.into_owned()));
+            keys.len() < max
+        })?;
+        Ok(keys)
+    }
+
+    /// When the next version expires, in engine time.
+    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
+        self.settled(Memtable::next_expiry_ms)
+    }
+}
