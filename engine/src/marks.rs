@@ -166,6 +166,8 @@ pub const NAMES: &[&str] = &[
     "journal/close-manifest-failed",
     "journal/closed",
     "journal/cut-back-sync-failed",
+    "journal/edit-failed",
+    "journal/edit-refused",
     "journal/full-disk",
     "journal/full-disk-cut-back",
     "journal/install-failed",
@@ -192,15 +194,30 @@ pub const NAMES: &[&str] = &[
     "manifest/bad-checksum",
     "manifest/bad-length",
     "manifest/bad-magic",
+    "manifest/bytes-behind-the-snapshot",
     "manifest/changed-by-another",
     "manifest/cut-short",
+    "manifest/damaged-edit",
+    "manifest/edit-appended",
+    "manifest/edit-not-synced",
+    "manifest/edit-not-taken-back",
+    "manifest/edit-not-written",
+    "manifest/edit-of-another-past",
+    "manifest/edit-read",
+    "manifest/edit-taken-back",
+    "manifest/folded",
     "manifest/later-format",
     "manifest/link-failed",
     "manifest/no-old-one",
+    "manifest/no-room-by-a-limit",
+    "manifest/no-room-for-an-edit",
+    "manifest/no-room-on-the-disk",
     "manifest/not-created",
     "manifest/rename-failed",
+    "manifest/search-given-up",
     "manifest/second-name-stays",
     "manifest/too-long",
+    "manifest/torn-edit",
     "manifest/write-failed",
     "memtable/delete-of-nothing",
     "memtable/expired-freed",
@@ -250,6 +267,7 @@ pub const NAMES: &[&str] = &[
     "recovery/damage-below-attested",
     "recovery/damage-proven-by-later-record",
     "recovery/expired-freed",
+    "recovery/lost-edit-refused",
     "recovery/lost-manifest-refused",
     "recovery/manifest-failed",
     "recovery/manifest-met-full-disk",
@@ -262,6 +280,7 @@ pub const NAMES: &[&str] = &[
     "recovery/repair-drops-empty-segment",
     "recovery/repair-with-tail",
     "recovery/repair-without-tail",
+    "recovery/segment-behind-the-last",
     "recovery/segment-missing",
     "recovery/segment-of-other-number",
     "recovery/segment-of-other-store",
@@ -441,49 +460,4 @@ impl Drop for InPhase {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_is_counted_under_its_name_until_it_is_taken() {
-        let _before = take();
-        sometimes!("gate/poisoned");
-        sometimes!("gate/poisoned", 1 + 1 == 2);
-        sometimes!("gate/poisoned", 1 + 1 == 3);
-        let taken = take();
-        let reached: Vec<_> = NAMES.iter().zip(&taken).filter(|(_, n)| **n > 0).collect();
-        assert_eq!(reached, [(&"gate/poisoned", &2)]);
-        assert!(take().iter().all(|count| *count == 0));
-    }
-
-    #[test]
-    fn a_loop_that_makes_no_call_ends_when_its_steps_are_used_up() {
-        limit_steps(Some(1000));
-        let payload = std::panic::catch_unwind(|| {
-            loop {
-                sometimes!("gate/poisoned-again");
-            }
-        });
-        let payload = payload.unwrap_err();
-        limit_steps(None);
-        assert!(payload.is::<Endless>());
-        sometimes!("gate/poisoned-again");
-        let at = NAMES.iter().position(|name| *name == "gate/poisoned-again").unwrap();
-        assert_eq!(take()[at], 1001);
-    }
-
-    #[test]
-    fn phases_nest_and_only_an_outermost_one_begins_an_operation() {
-        let start = moment();
-        {
-            phase!(Commit);
-            assert_eq!(moment(), Moment { operation: start.operation + 1, phase: Phase::Commit });
-            {
-                phase!(Rotation);
-                assert_eq!(moment().phase, Phase::Rotation);
-            }
-            assert_eq!(moment(), Moment { operation: start.operation + 1, phase: Phase::Commit });
-        }
-        assert_eq!(moment(), Moment { operation: start.operation + 1, phase: Phase::Outside });
-    }
-}
+mod tests;

@@ -175,6 +175,11 @@ pub struct Options {
     /// What it is extended with: where a file is overwritten in place, a sync that changes neither
     /// its size nor its places is cheaper. By default the file system decides.
     pub preallocation: Preallocation,
+    /// The manifest, which names the files of the store, is written whole when a session begins, and
+    /// each change behind it as an edit, with one write and one sync. It is written whole again when
+    /// the edits have so many bytes, or twice as many as the whole had if that is more; edits take
+    /// multiples of 512 bytes. At most 16 MiB.
+    pub manifest_edit_bytes: u64,
     /// Pads each group to 512-byte sectors, so that no append ever touches a sector that
     /// holds durable records. Costs space; survives a disk that ruins the sector it writes. A
     /// segment that was not padded before is not appended to.
@@ -241,6 +246,7 @@ impl Default for Options {
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,
             preallocation: Preallocation::Auto,
+            manifest_edit_bytes: 32 << 10,
             pad_to_sector: false,
             memtable_bytes_max: 1 << 30,
             log_buffer_bytes_max: 1 << 20,
@@ -265,6 +271,8 @@ impl Default for Options {
 pub(crate) const CHANGE_OVERHEAD_BYTES: usize = 64;
 /// The most bytes that any record may have: lengths on disk are checked against it.
 pub(crate) const RECORD_BYTES_MAX: u64 = 1 << 30;
+/// The most room for edits that a small manifest has.
+pub(crate) const MANIFEST_EDIT_BYTES_MAX: u64 = 16 << 20;
 /// No block of a table is ended at a larger size: each of its entries begins below 64 KiB.
 pub(crate) const BLOCK_BYTES_MAX: usize = 16 << 10;
 /// No memtable's budget is larger: its slots are counted in 32 bits.
@@ -319,6 +327,10 @@ impl Options {
             (self.extent_bytes_min >= 1, "extent_bytes_min must be at least 1"),
             (self.segment_bytes >= SEGMENT_BYTES_MIN, "segment_bytes must be at least 512"),
             (self.segment_bytes <= RECORD_BYTES_MAX, "segment_bytes must be at most 1 GiB"),
+            (
+                self.manifest_edit_bytes <= MANIFEST_EDIT_BYTES_MAX,
+                "manifest_edit_bytes must be at most 16 MiB",
+            ),
             (self.group_commits_max >= 1, "group_commits_max must be at least 1"),
             (self.queue_commits_max >= 1, "queue_commits_max must be at least 1"),
             (self.snapshots_max >= 1, "snapshots_max must be at least 1"),

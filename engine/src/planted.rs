@@ -434,6 +434,30 @@ bugs! {
         "A merge begins in the middle of a table of the target, and loses what is before."
     R192 MergeOutputKept
         "Tables of a merge that failed are forgotten."
+    R210 EditNotSynced
+        "An edit of the manifest is not synced."
+    R211 EditsNeverFolded
+        "The manifest is never written whole again: its edits grow without end."
+    R212 EditBehindPart
+        "After a full disk an edit is written behind the part of another."
+    R213 RefusedEditLeft
+        "An edit that met a full disk is refused, and what was written of it stays."
+    R214 DamagedEditEndsManifest
+        "A damaged edit in the middle is taken for the end of the manifest."
+    R215 EditOfAnotherLifeApplied
+        "An edit of another life of the file is applied."
+    R216 BoundLostInEdit
+        "An edit that is read raises no bound."
+    R217 EditAppliedTwice
+        "An edit that is read is applied twice."
+    R218 FailedManifestTakesTheOldOne
+        "A new manifest that cannot be synced takes the good one with it."
+    R219 LostEditNotMissed
+        "A manifest that has lost its last edits is believed, whatever stands beside it."
+    R220 FailedEditBelievedLost
+        "An edit whose sync has failed is believed not to be in force."
+    R221 EditIntoAnyManifest
+        "An edit is appended without a look at whose manifest it is."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -27,7 +27,7 @@ const COPIES: u64 = 3;
 /// The bytes of a record's fields, of a segment's header and of the least manifest.
 const RECORD_HEAD: u64 = 33;
 const SEGMENT_HEADER: u64 = 72;
-const MANIFEST_BYTES: u64 = 104;
+const MANIFEST_BYTES: u64 = 120;
 const SECTOR: u64 = 512;
 
 fn path_of(file: &str) -> PathBuf {
@@ -47,7 +47,8 @@ impl Runner<'_> {
             let copy = self.disk.fork(seed);
             copy.disarm_crash();
             copy.set_capacity(None);
-            let Some(rot) = damage(&copy, &sound, &mut rng) else { continue };
+            let edit = self.files().manifest().and_then(|manifest| manifest.last_edit);
+            let Some(rot) = damage(&copy, &sound, edit, &mut rng) else { continue };
             self.say(|| format!("      a copy rots: {rot:?}"));
             self.copy_is_judged(&copy, &sound, &rot, rng)?;
         }
@@ -94,9 +95,16 @@ impl Runner<'_> {
     /// C5: an opening of a damaged copy shows a history, no shorter than what is proven, or refuses
     /// with a typed error.
     fn copy_is_judged(&self, copy: &SimVfs, sound: &[Placed], rot: &Rot, rng: Rng) -> Checked {
-        // Before the opening, which may repair what it finds.
+        // Before the opening, which may repair what it finds. A last edit that is damaged is a torn
+        // one for whoever reads it: it need not be seen, but nothing may be missing for it.
         let manifest = path_of(MANIFEST);
-        let is_as_it_was = self.content(MANIFEST) == copy.read_whole(&manifest, false);
+        let counts = self.files().manifest().map(|found| found.last_edit.unwrap_or(found.end));
+        let counts = usize::try_from(counts.unwrap_or(0)).unwrap_or(0);
+        let counted = |content: Option<Vec<u8>>| {
+            content.map(|bytes| bytes.get(..counts).unwrap_or(&bytes).to_vec())
+        };
+        let is_as_it_was =
+            counted(self.content(MANIFEST)) == counted(copy.read_whole(&manifest, false));
         let (proven, time_ms) = self.proven(sound, copy);
         let db = match self.open_copy(copy, rng) {
             Ok(db) => db,
@@ -161,7 +169,7 @@ fn proven_up_to(sound: &[Placed], synced: u64) -> (u64, u64) {
 }
 
 /// Damages a copy; says how, if it changed anything.
-fn damage(copy: &SimVfs, sound: &[Placed], rng: &mut Rng) -> Option<Rot> {
+fn damage(copy: &SimVfs, sound: &[Placed], edit: Option<u64>, rng: &mut Rng) -> Option<Rot> {
     let last = sound.last()?;
     let record = if rng.coin() { last } else { rng.pick(sound)? };
     let other = rng.pick(sound)?;
@@ -174,7 +182,13 @@ fn damage(copy: &SimVfs, sound: &[Placed], rng: &mut Rng) -> Option<Rot> {
         0..=3 => return copy.rot(1).pop(),
         4 | 5 => flip(&record.file, record.at, RECORD_HEAD, rng),
         6 => flip(&record.file, record.at, record.length, rng),
-        7 => flip(MANIFEST, 0, MANIFEST_BYTES, rng),
+        7 => match edit {
+            Some(edit) if rng.coin() => flip(MANIFEST, edit, 2 * RECORD_HEAD, rng),
+            Some(edit) if rng.coin() => {
+                Rot::Zeroed { path: path_of(MANIFEST), sector: edit / SECTOR }
+            }
+            _ => flip(MANIFEST, 0, MANIFEST_BYTES, rng),
+        },
         8 => flip(&record.file, 0, SEGMENT_HEADER, rng),
         9 => Rot::Zeroed { path, sector },
         10 if other.file == record.file => {

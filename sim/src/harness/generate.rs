@@ -81,8 +81,11 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     // Half of the seeds leave it to the file system what is written ahead.
     let mut medium = streams.named("file system");
     disk.file_system = pick(&mut medium, &FILE_SYSTEMS);
+    // A manifest that is soon written whole again, and one that never is.
+    let mut edits = streams.named("manifest edits");
     for options in later.iter_mut().chain([&mut chosen]) {
         options.by_file_system = medium.coin();
+        options.manifest_edits = pick(&mut edits, &[0, 0, 512, 2048, 32_768]);
     }
     let mut case = Case {
         seed,
@@ -138,6 +141,7 @@ fn options(rng: &mut Rng) -> CaseOptions {
         block_bytes: (4096, 4096),
         levels_per_tier: 4,
         block_cache: 0,
+        manifest_edits: 0,
         log_buffer_bytes_max: pick(rng, &[0, 300, 4096, 65_536]),
         group_commits_max: pick(
             rng,

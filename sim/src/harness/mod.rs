@@ -41,6 +41,7 @@ pub mod generate;
 mod guard;
 mod judge;
 pub mod ledger;
+mod manifest;
 pub mod marks;
 pub mod model;
 mod open_scan;

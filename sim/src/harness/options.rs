@@ -38,6 +38,10 @@ fn block_cache() -> u64 {
     Options::default().block_cache_bytes_max
 }
 
+fn manifest_edits() -> u64 {
+    Options::default().manifest_edit_bytes
+}
+
 fn levels_per_tier() -> usize {
     Options::default().levels_per_tier
 }
@@ -89,6 +93,9 @@ pub struct CaseOptions {
     /// Bytes of blocks in memory.
     #[serde(default = "block_cache")]
     pub block_cache: u64,
+    /// Bytes of edits that a small manifest may gather.
+    #[serde(default = "manifest_edits")]
+    pub manifest_edits: u64,
     /// Bytes of asynchronous commits in memory.
     pub log_buffer_bytes_max: u64,
     /// Commits of a group.
@@ -194,6 +201,7 @@ impl CaseOptions {
             extent_bytes_min: self.block_bytes.1,
             levels_per_tier: self.levels_per_tier,
             block_cache_bytes_max: self.block_cache,
+            manifest_edit_bytes: self.manifest_edits,
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,
