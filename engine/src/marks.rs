@@ -213,6 +213,7 @@ pub const NAMES: &[&str] = &[
     "manifest/no-room-for-an-edit",
     "manifest/no-room-on-the-disk",
     "manifest/not-created",
+    "manifest/other-bytes-than-an-edit",
     "manifest/rename-failed",
     "manifest/search-given-up",
     "manifest/second-name-stays",

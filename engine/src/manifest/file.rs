@@ -4,7 +4,8 @@
 //! that is not intact is where they end: its write, or the sync behind it, did not return Ok. No edit
 //! is written before the sync of the one before has returned Ok, into zeros that were synced with the
 //! snapshot. So an intact edit anywhere behind, or one that does not follow, proves that what
-//! stands before it was durable: then it is damage.
+//! stands before it was durable: then it is damage. So are bytes there that are neither zeros nor the
+//! beginning of an edit of this file.
 //!
 //! Invariants: only reads; nothing is passed over; what cannot be told from damage is refused.
 
@@ -40,6 +41,10 @@ pub(crate) fn read(bytes: &[u8], file: &Path) -> Result<(Manifest, Position)> {
             Ok(record) => record,
             Err(_) if planted!(DamagedEditEndsManifest) => return Ok((manifest, next)),
             Err(stop) => match later(&manifest, bytes, at) {
+                Later::None if !frame::may_be_torn(bytes, at, &next.salt) => {
+                    sometimes!("manifest/other-bytes-than-an-edit");
+                    return bad("an edit of this manifest, whole or torn, or zeros", stop.found);
+                }
                 Later::None => {
                     sometimes!("manifest/torn-edit", holds_more_than_zeros(bytes, at));
                     return Ok((manifest, next));

@@ -94,6 +94,14 @@ pub(super) fn told_bytes(bytes: &[u8], at: usize) -> Option<usize> {
     (is_edit && total <= bytes.len() - at).then_some(total)
 }
 
+/// Whether a write of a record that was cut short may have left what stands at an offset: a part of
+/// its first sector, or none of it.
+pub(super) fn may_be_torn(bytes: &[u8], at: usize, salt: &[u8; 16]) -> bool {
+    let found = bytes.get(at..).and_then(|rest| rest.get(8..24)).unwrap_or_default();
+    let written = found.iter().zip(salt).take_while(|(found, salt)| found == salt).count();
+    found.iter().skip(written).all(|byte| *byte == 0)
+}
+
 /// Judges the record at an offset of a whole file.
 ///
 /// Error: what stands there instead.
