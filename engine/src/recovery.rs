@@ -380,7 +380,7 @@ fn start(
         open: true,
     });
     manifest.next_file = number + 1 + NUMBERS_TAKEN;
-    match replace(place, old, &manifest, number + 1, options.manifest_edit_bytes) {
+    match replace(place, old, &manifest, number + 1, Some(options.manifest_edit_bytes)) {
         Ok((in_force, left)) => Ok(Started { manifest: (manifest, in_force), segment, left }),
         Err(failure) => {
             sometimes!("recovery/manifest-failed", matches!(failure, WriteFailure::Failed(_)));

@@ -148,21 +148,25 @@ impl Journal {
         sometimes!("journal/edit-refused", matches!(appended, Err(WriteFailure::Refused(_))));
         match appended? {
             true => self.manifest = next,
-            false => self.replace(next)?,
+            false => self.replace(next, Some(self.edit_bytes))?,
         }
         Ok(())
     }
 
     /// Puts a changed manifest in force that is written whole. If it fails, the one in memory stays
-    /// as it was, but for the number that was used.
-    fn replace(&mut self, mut next: Manifest) -> std::result::Result<(), WriteFailure> {
+    /// as it was, but for the number that was used. `room`: for edits, in bytes.
+    fn replace(
+        &mut self,
+        mut next: Manifest,
+        room: Option<u64>,
+    ) -> std::result::Result<(), WriteFailure> {
         let mut passed_over = 0;
         let (in_force, left) = loop {
             let number = self.take_number();
             self.manifest.next_file = number + NUMBERS_TAKEN;
             next.next_file = self.manifest.next_file;
             let old = Some(&self.in_force);
-            let failure = match replace(&self.place, old, &next, number, self.edit_bytes) {
+            let failure = match replace(&self.place, old, &next, number, room) {
                 Ok(replaced) => break replaced,
                 Err(failure) => failure,
             };
@@ -208,7 +212,8 @@ impl Journal {
         next.epoch += 1;
         next.clean = false;
         planted!(EpochNotDurable => return self.begin_in_memory(next));
-        self.replace(next).inspect_err(|_| sometimes!("journal/session-failed"))?;
+        let room = Some(self.edit_bytes);
+        self.replace(next, room).inspect_err(|_| sometimes!("journal/session-failed"))?;
         self.session_begun = true;
         sometimes!("journal/session-begun");
         Ok(())
@@ -389,13 +394,14 @@ impl Journal {
         if !planted!(CloseWithoutSync | CloseIgnoresFailedSync) && !syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::of_a_sync)?;
         }
-        // 2. The manifest: clean, with that length.
+        // 2. The manifest: clean, with that length. It is written whole: an edit whose sync failed
+        // may be seen by an opening, which believes it and writes nothing, and no longer by the next.
         let mut next = self.manifest.clone();
         next.clean = true;
         if let Some(last) = next.segments.last_mut() {
             last.attested = self.writer.written();
         }
-        self.change(next).inspect_err(|_| sometimes!("journal/close-manifest-failed"))?;
+        self.replace(next, None).inspect_err(|_| sometimes!("journal/close-manifest-failed"))?;
         if syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::of_a_sync)?;
         }

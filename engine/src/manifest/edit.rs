@@ -8,11 +8,10 @@
 //!     24      8  attested length of the segment that was the last
 //!     32      4  its link
 //!     36      4  1 if it is still open, else 0
-//!     40      4  clean: 1 after a clean close, else 0
-//!     44      4  number of segments that are named no longer, the first ones
-//!     48      4  number of segments that are new, behind the others
-//!     52      4  1 if levels follow, 0 if they stay as they are
-//!     56         then the number of each segment that is named no longer (8 bytes)
+//!     40      4  number of segments that are named no longer, the first ones
+//!     44      4  number of segments that are new, behind the others
+//!     48      4  1 if levels follow, 0 if they stay as they are
+//!     52         then the number of each segment that is named no longer (8 bytes)
 //!                then each new segment, as in a snapshot (40 bytes)
 //!                then, if the levels change:
 //!                  4  number of tables that are named no longer
@@ -35,7 +34,8 @@
 //!
 //! Invariants: pure functions. [`Edit::apply`] refuses whatever does not fit the manifest before it:
 //! what an edit changes is there, what it adds is new, what it no longer names is told by number; a
-//! number, a version, an attested length and a bound never fall; behind a clean close nothing follows.
+//! number, a version, an attested length and a bound never fall. No edit says that a store was closed,
+//! and none follows a manifest that does.
 //! (That tables of a level do not overlap is told with the tables, by `Levels::check`.) The same is
 //! asserted before an edit is written and when it is read.
 
@@ -57,7 +57,6 @@ const ADDED: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Edit {
     next_file: u64,
-    clean: bool,
     flushed: Flushed,
     /// Of the segment that was the last: how far it is attested, and whether it is still open.
     last: (End, bool),
@@ -108,7 +107,6 @@ impl Edit {
         let last = new.segments.iter().find(|segment| Some(segment.number) == last_number);
         Edit {
             next_file: new.next_file,
-            clean: new.clean,
             flushed: new.flushed,
             last: last.map_or((End::default(), false), |last| (last.attested, last.open)),
             segments_gone: gone.collect(),
@@ -153,8 +151,8 @@ impl Edit {
             Some(edit) => edit.apply(&old.levels)?,
             None => old.levels.clone(),
         };
-        let Edit { next_file, clean, flushed, .. } = *self;
-        let Manifest { store_id, epoch, .. } = *old;
+        let Edit { next_file, flushed, .. } = *self;
+        let Manifest { store_id, epoch, clean, .. } = *old;
         let new = Manifest { store_id, epoch, next_file, clean, segments, flushed, levels };
         new.check()?;
         Ok(new)
@@ -170,7 +168,7 @@ impl Edit {
         let counts = [to_u32(self.segments_gone.len()), to_u32(self.segments_new.len())];
         let [gone, new] = counts;
         let levels = u32::from(self.levels.is_some());
-        for field in [end.link, open.into(), self.clean.into(), gone, new, levels] {
+        for field in [end.link, open.into(), gone, new, levels] {
             out.extend_from_slice(&field.to_le_bytes());
         }
         for number in &self.segments_gone {
@@ -194,13 +192,11 @@ impl Edit {
         let at = reader.u64("an attested length")?;
         let link = reader.u32("a link")?;
         let open = flag(reader.u32("an open flag")?)?;
-        let clean = flag(reader.u32("a clean flag")?)?;
         let gone = reader.u32("a number of segments")? as usize;
         let new = reader.u32("a number of segments")? as usize;
         let has_levels = flag(reader.u32("whether levels follow")?)?;
         let edit = Edit {
             next_file,
-            clean,
             flushed: Flushed { version, time_ms },
             last: (End { at, link }, open),
             segments_gone: numbers(&mut reader, gone)?,

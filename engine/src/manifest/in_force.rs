@@ -236,8 +236,8 @@ fn read_whole(file: &dyn VfsFile, length: u64) -> io::Result<Vec<u8>> {
 pub(crate) type Replaced = (InForce, Option<OwnName>);
 
 /// Replaces the manifest, and makes that durable. It takes `number` and the one behind it. Behind the
-/// snapshot there is room for edits of `edit_bytes`, or of twice the snapshot if that is more, zeroed;
-/// for none if the disk has no room for it.
+/// snapshot there is room for edits, zeroed: `room` bytes, or twice the snapshot if that is more; none
+/// if none is wanted, or if the disk has none.
 ///
 /// The old manifest keeps a second name until the new one is durable. Without it, its inode
 /// would be free from the rename on; if the sync of the directory then failed, and a later
@@ -252,7 +252,7 @@ pub(crate) fn replace(
     old: Option<&InForce>,
     manifest: &Manifest,
     number: u64,
-    edit_bytes: u64,
+    room: Option<u64>,
 ) -> std::result::Result<Replaced, WriteFailure> {
     debug_assert!(manifest.check().is_ok() && number + NUMBERS_TAKEN <= manifest.next_file);
     let temporary = OwnName::Temporary(manifest.store_id, number);
@@ -273,7 +273,7 @@ pub(crate) fn replace(
         WriteFailure::Refused(Error::io_or_full("creating", place.path(temporary), e))
     })?;
     let written = write_all_at(&*file, &bytes, 0)
-        .and_then(|()| make_room(place, &*file, bytes.len() as u64, edit_bytes));
+        .and_then(|()| make_room(place, &*file, bytes.len() as u64, room));
     let length = match written {
         Ok(length) => length,
         Err(e) => {
@@ -341,7 +341,8 @@ pub(crate) fn replace(
 
 /// Zeros behind a snapshot, for the edits to come. Returns the length of the file. Room is worth no
 /// refusal: where the disk has none, or the process may write no longer file, there is none.
-fn make_room(place: &Place, file: &dyn VfsFile, bytes: u64, edit_bytes: u64) -> io::Result<u64> {
+fn make_room(place: &Place, file: &dyn VfsFile, bytes: u64, room: Option<u64>) -> io::Result<u64> {
+    let Some(edit_bytes) = room else { return Ok(bytes) };
     let begins = bytes.next_multiple_of(EDIT_ALIGN);
     let wanted = edit_bytes.max(bytes.saturating_mul(2)).next_multiple_of(EDIT_ALIGN);
     let most = place.file_bytes_max - place.file_bytes_max % EDIT_ALIGN;
@@ -358,7 +359,12 @@ fn make_room(place: &Place, file: &dyn VfsFile, bytes: u64, edit_bytes: u64) -> 
             Ok(()) => at += len,
             Err(e) if is_disk_full(&e) => {
                 sometimes!("manifest/no-room-on-the-disk");
-                return file.set_len(bytes).map(|()| bytes);
+                return match file.set_len(bytes) {
+                    Ok(()) => Ok(bytes),
+                    // Zeros do no harm where they are.
+                    Err(e) if is_disk_full(&e) => file.len(),
+                    Err(e) => Err(e),
+                };
             }
             Err(e) => return Err(e),
         }

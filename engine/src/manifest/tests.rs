@@ -131,7 +131,7 @@ fn a_field_that_no_manifest_has_is_an_error_though_its_checksum_matches() {
     assert!(read(&sealed(|_| {})).is_ok());
 }
 
-/// Manifests of one session: a rotation, a flush, a part of a merge, a move, a close.
+/// Manifests of one session: a rotation, a flush, a part of a merge, a move, and a rotation again.
 fn session() -> Vec<Manifest> {
     let mut at = Manifest { clean: false, ..sample() };
     let mut all = vec![at.clone()];
@@ -166,8 +166,9 @@ fn session() -> Vec<Manifest> {
         m.levels[1].tables.extend(tables);
     });
     then(&|m| {
-        m.segments[0].attested = End { at: 5000, link: 9 };
-        m.clean = true;
+        (m.segments[0].attested, m.segments[0].open) = (End { at: 5000, link: 9 }, false);
+        m.segments.push(open(13));
+        m.next_file = 14;
     });
     all
 }
@@ -276,14 +277,17 @@ fn an_edit_that_does_not_fit_the_manifest_before_it_is_refused() {
         all.windows(2).map(|pair| edit::Edit::between(&pair[0], &pair[1])).collect();
     for (nth, edit) in edits.iter().enumerate() {
         for (before, old) in all.iter().enumerate() {
-            // A move, and what is attested at a close, do not tell which manifest they are of.
-            if before != nth && (nth < 3 || before == 5) {
+            // A move does not tell which manifest it is of, nor a rotation by what is to come.
+            if before != nth && (nth < 3 || before < 2 && nth == 3) {
                 assert!(edit.apply(old).is_err(), "edit {nth} applied to manifest {before}");
             }
+            let closed = Manifest { clean: true, ..old.clone() };
+            assert!(edit.apply(&closed).is_err(), "edit {nth} behind a close");
         }
     }
     type Break = fn(&mut Manifest);
-    let breakers: [Break; 12] = [
+    let breakers: [Break; 13] = [
+        |m| m.clean = true,
         |m| m.next_file -= 1,
         |m| m.flushed.version -= 1,
         |m| m.flushed.time_ms -= 1,

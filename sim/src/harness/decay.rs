@@ -18,7 +18,7 @@ use super::oracle;
 use super::runner::Runner;
 use super::verdict::Checked;
 use super::world::{DIR, SimClock, SimEntropy};
-use super::written::{MANIFEST, Placed};
+use super::written::{MANIFEST, Placed, Written};
 use crate::disk::{Rot, SimVfs};
 use crate::rng::{Rng, Streams};
 
@@ -105,7 +105,12 @@ impl Runner<'_> {
         };
         let is_as_it_was =
             counted(self.content(MANIFEST)) == counted(copy.read_whole(&manifest, false));
-        let (proven, time_ms) = self.proven(sound, copy);
+        let (proven, mut time_ms) = self.proven(sound, copy);
+        if is_as_it_was && self.content(MANIFEST) != copy.read_whole(&manifest, false) {
+            // A segment that only the last edit names may hold a time, in what pads it, and no commit.
+            let named = Written::live(copy, Path::new(DIR)).records();
+            time_ms = time_ms.min(named.iter().map(|record| record.time_ms).max().unwrap_or(0));
+        }
         let db = match self.open_copy(copy, rng) {
             Ok(db) => db,
             Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => return Ok(()),

@@ -11,7 +11,7 @@ const SECTOR: usize = 512;
 /// before its lists.
 const SNAPSHOT_HEAD: usize = 104;
 const RECORD_HEAD: usize = 40;
-const EDIT_HEAD: usize = 56;
+const EDIT_HEAD: usize = 52;
 /// Of a table before its bound.
 const TABLE_HEAD: usize = 48;
 
@@ -81,10 +81,10 @@ impl Read {
     }
 
     fn apply(&mut self, edit: &[u8]) -> Option<()> {
-        let (gone, new) = (place(edit, 44)?, place(edit, 48)?);
+        let (gone, new) = (place(edit, 40)?, place(edit, 44)?);
         let added = EDIT_HEAD + 8 * gone;
         let (entries, _) = edit.get(added..added + 40 * new)?.as_chunks();
-        let has_levels = number::<4>(edit, 52)? == 1;
+        let has_levels = number::<4>(edit, 48)? == 1;
         let levels = match has_levels {
             true => self.levels_behind(edit.get(added + 40 * new..)?)?,
             false => self.levels.clone(),
@@ -97,7 +97,6 @@ impl Read {
         self.segments.drain(..gone.min(self.segments.len()));
         self.segments.extend_from_slice(entries);
         self.levels = levels;
-        self.is_clean = number::<4>(edit, 40)? == 1;
         self.flushed = (number::<8>(edit, 8)?, number::<8>(edit, 16)?);
         Some(())
     }
