@@ -444,8 +444,6 @@ bugs! {
         "An edit that met a full disk is refused, and what was written of it stays."
     R214 DamagedEditEndsManifest
         "A damaged edit in the middle is taken for the end of the manifest."
-    R215 EditOfAnotherLifeApplied
-        "An edit of another life of the file is applied."
     R216 BoundLostInEdit
         "An edit that is read raises no bound."
     R217 EditAppliedTwice

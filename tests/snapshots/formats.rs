@@ -99,7 +99,7 @@ fn a_table_reads_as_documented() {
     check!(
         "format_table",
         "The second table of a store: a tombstone, values, an extent, and a run's record",
-        &table_dump::table(&world.file("000013.table")),
+        &table_dump::table(&world.file("000007.table")),
     );
 }
 

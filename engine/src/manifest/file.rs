@@ -4,8 +4,8 @@
 //! that is not intact is where they end: its write, or the sync behind it, did not return Ok. No edit
 //! is written before the sync of the one before has returned Ok, into zeros that were synced with the
 //! snapshot. So an intact edit anywhere behind, or one that does not follow, proves that what
-//! stands before it was durable: then it is damage. So are bytes there that are neither zeros nor the
-//! beginning of an edit of this file.
+//! stands before it was durable: then it is damage. So is the beginning of
+//! another file of a store, which a write that went elsewhere has brought.
 //!
 //! Invariants: only reads; nothing is passed over; what cannot be told from damage is refused.
 
@@ -41,9 +41,13 @@ pub(crate) fn read(bytes: &[u8], file: &Path) -> Result<(Manifest, Position)> {
             Ok(record) => record,
             Err(_) if planted!(DamagedEditEndsManifest) => return Ok((manifest, next)),
             Err(stop) => match later(&manifest, bytes, at) {
-                Later::None if !frame::may_be_torn(bytes, at, &next.salt) => {
-                    sometimes!("manifest/other-bytes-than-an-edit");
-                    return bad("an edit of this manifest, whole or torn, or zeros", stop.found);
+                Later::None if frame::begins_a_file(bytes, at) => {
+                    sometimes!("manifest/another-file-in-it");
+                    let found = "the beginning of another file of a store";
+                    return bad(
+                        "an edit of this manifest, whole or torn, or zeros",
+                        found.to_owned(),
+                    );
                 }
                 Later::None => {
                     sometimes!("manifest/torn-edit", holds_more_than_zeros(bytes, at));
@@ -63,7 +67,7 @@ pub(crate) fn read(bytes: &[u8], file: &Path) -> Result<(Manifest, Position)> {
             },
         };
         let found = (record.salt, record.sequence, record.link);
-        if found != (next.salt, next.sequence, next.link) && !planted!(EditOfAnotherLifeApplied) {
+        if found != (next.salt, next.sequence, next.link) {
             sometimes!("manifest/edit-of-another-past");
             return bad(
                 "an edit that was written behind what stands before it",

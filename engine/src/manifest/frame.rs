@@ -30,6 +30,8 @@ const ALIGN: usize = 512;
 /// Bytes before the edit.
 const HEAD_BYTES: usize = 40;
 const KIND_EDIT: u32 = 1;
+/// What all files of a store begin with.
+const MAGICS_BEGIN: &[u8] = b"RUNST";
 
 /// Where the next edit stands, and what it follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,12 +96,10 @@ pub(super) fn told_bytes(bytes: &[u8], at: usize) -> Option<usize> {
     (is_edit && total <= bytes.len() - at).then_some(total)
 }
 
-/// Whether a write of a record that was cut short may have left what stands at an offset: a part of
-/// its first sector, or none of it.
-pub(super) fn may_be_torn(bytes: &[u8], at: usize, salt: &[u8; 16]) -> bool {
-    let found = bytes.get(at..).and_then(|rest| rest.get(8..24)).unwrap_or_default();
-    let written = found.iter().zip(salt).take_while(|(found, salt)| found == salt).count();
-    found.iter().skip(written).all(|byte| *byte == 0)
+/// Whether what stands at an offset is the beginning of a file of a store: no write of an edit leaves
+/// that, cut short or not.
+pub(super) fn begins_a_file(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGICS_BEGIN))
 }
 
 /// Judges the record at an offset of a whole file.

@@ -217,13 +217,14 @@ fn a_torn_last_edit_is_not_there_and_a_damaged_one_before_it_is_an_error_that_te
         for bit in 0..512 * 8 {
             let mut flipped = bytes.clone();
             flipped[at + bit / 8] ^= 1 << (bit % 8);
-            // Another salt is not what a torn write leaves.
-            let is_of_this_file = !(8..24).contains(&(bit / 8));
-            match nth == last && is_of_this_file {
+            match nth == last {
                 true => assert_eq!(read(&flipped).unwrap(), all[last], "bit {bit}"),
                 false => assert!(is_corrupt_at(&flipped, *at), "edit {nth}, bit {bit}"),
             }
         }
+        let mut exchanged = bytes.clone();
+        exchanged[*at..at + 8].copy_from_slice(b"RUNSTLOG");
+        assert!(is_corrupt_at(&exchanged, *at), "a segment's header in the place of edit {nth}");
         let mut zeroed = bytes.clone();
         zeroed[*at..at + 512].fill(0);
         assert_eq!(is_corrupt_at(&zeroed, *at), nth != last);

@@ -128,7 +128,7 @@ impl Listing {
     /// durable, and one that is named no longer has a later one behind it. (What a recovery writes
     /// again into a new log, before its manifest, attests nothing.)
     ///
-    /// Errors: [`Error::Corruption`], [`Error::UnsupportedFormat`], [`Error::Io`].
+    /// Errors: [`Error::Corruption`], [`Error::Io`].
     pub(crate) fn refuse_lost_edit(
         &self,
         place: &Place,
@@ -148,8 +148,8 @@ impl Listing {
                 place.open(*own, Access::Read).map_err(|e| Error::io("opening", &path, e))?;
             let mut scan = match SegmentScan::open(file, &path, None, step_bytes) {
                 Ok(scan) if (scan.header().store_id, scan.header().number) == (id, number) => scan,
-                // One that was never finished, or no log of that number.
-                Ok(_) | Err(Error::Corruption { .. }) => continue,
+                // One that was never finished, or no log of that number, or of another program.
+                Ok(_) | Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => continue,
                 Err(error) => return Err(error),
             };
             if scan.has_appended_record()? {

@@ -47,8 +47,9 @@ impl Runner<'_> {
             let copy = self.disk.fork(seed);
             copy.disarm_crash();
             copy.set_capacity(None);
-            let edit = self.files().manifest().and_then(|manifest| manifest.last_edit);
-            let Some(rot) = damage(&copy, &sound, edit, &mut rng) else { continue };
+            let edits = self.files().manifest().map(|found| (found.first_edit(), found.end));
+            let edits = edits.filter(|(from, end)| from < end);
+            let Some(rot) = damage(&copy, &sound, edits, &mut rng) else { continue };
             self.say(|| format!("      a copy rots: {rot:?}"));
             self.copy_is_judged(&copy, &sound, &rot, rng)?;
         }
@@ -174,7 +175,12 @@ fn proven_up_to(sound: &[Placed], synced: u64) -> (u64, u64) {
 }
 
 /// Damages a copy; says how, if it changed anything.
-fn damage(copy: &SimVfs, sound: &[Placed], edit: Option<u64>, rng: &mut Rng) -> Option<Rot> {
+fn damage(
+    copy: &SimVfs,
+    sound: &[Placed],
+    edits: Option<(u64, u64)>,
+    rng: &mut Rng,
+) -> Option<Rot> {
     let last = sound.last()?;
     let record = if rng.coin() { last } else { rng.pick(sound)? };
     let other = rng.pick(sound)?;
@@ -187,10 +193,13 @@ fn damage(copy: &SimVfs, sound: &[Placed], edit: Option<u64>, rng: &mut Rng) -> 
         0..=3 => return copy.rot(1).pop(),
         4 | 5 => flip(&record.file, record.at, RECORD_HEAD, rng),
         6 => flip(&record.file, record.at, record.length, rng),
-        7 => match edit {
-            Some(edit) if rng.coin() => flip(MANIFEST, edit, 2 * RECORD_HEAD, rng),
-            Some(edit) if rng.coin() => {
-                Rot::Zeroed { path: path_of(MANIFEST), sector: edit / SECTOR }
+        7 => match edits {
+            Some((from, end)) if rng.chance(3, 4) => {
+                let sector = from / SECTOR + rng.below((end - from) / SECTOR);
+                match rng.coin() {
+                    true => flip(MANIFEST, sector * SECTOR, 2 * RECORD_HEAD, rng),
+                    false => Rot::Zeroed { path: path_of(MANIFEST), sector },
+                }
             }
             _ => flip(MANIFEST, 0, MANIFEST_BYTES, rng),
         },

@@ -130,6 +130,11 @@ impl Read {
         Some(levels)
     }
 
+    /// Where the first edit stands, if there is one.
+    pub(crate) fn first_edit(&self) -> u64 {
+        self.snapshot_bytes.next_multiple_of(SECTOR as u64)
+    }
+
     /// The numbers of the files that it names.
     pub(crate) fn named(&self) -> Vec<u64> {
         let segments = self.segments.iter().filter_map(|fields| number::<8>(fields, 0));
