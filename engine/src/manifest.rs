@@ -1,8 +1,8 @@
 //! The manifest: which segments count and how far, and which tables.
 //!
 //! The file begins with a snapshot. Edits follow it, at the next multiple of 512 and from there on
-//! ([`edit`], [`frame`]), and zeros up to the file's end. All but zeros between the snapshot and the
-//! first edit is damage. A snapshot:
+//! ([`edit`], [`frame`]), and zeros up to the file's end. All but zeros between the snapshot and
+//! the first edit is damage. A snapshot:
 //!
 //! ```text
 //! offset  bytes  field

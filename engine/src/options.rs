@@ -175,10 +175,10 @@ pub struct Options {
     /// What it is extended with: where a file is overwritten in place, a sync that changes neither
     /// its size nor its places is cheaper. By default the file system decides.
     pub preallocation: Preallocation,
-    /// The manifest, which names the files of the store, is written whole when a session begins, and
-    /// each change behind it as an edit, with one write and one sync. It is written whole again when
-    /// the edits have so many bytes, or twice as many as the whole had if that is more; edits take
-    /// multiples of 512 bytes. At most 16 MiB.
+    /// The manifest, which names the files of the store, is written whole when a session begins,
+    /// and each change behind it as an edit, with one write and one sync. It is written whole again
+    /// when the edits have so many bytes, or twice as many as the whole had if that is more; edits
+    /// take multiples of 512 bytes. At most 16 MiB.
     pub manifest_edit_bytes: u64,
     /// Pads each group to 512-byte sectors, so that no append ever touches a sector that
     /// holds durable records. Costs space; survives a disk that ruins the sector it writes. A

@@ -201,8 +201,8 @@ impl Journal {
         }
     }
 
-    /// Before the first record of an opening: makes its epoch durable. What was found may end with an
-    /// edit that no sync can save, so nothing is appended to it: the manifest is written whole.
+    /// Before the first record of an opening: makes its epoch durable. What was found may end with
+    /// an edit that no sync can save, so nothing is appended to it: the manifest is written whole.
     pub(crate) fn begin_session(&mut self) -> std::result::Result<(), WriteFailure> {
         phase!(Session);
         if self.session_begun {
@@ -395,7 +395,8 @@ impl Journal {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::of_a_sync)?;
         }
         // 2. The manifest: clean, with that length. It is written whole: an edit whose sync failed
-        // may be seen by an opening, which believes it and writes nothing, and no longer by the next.
+        // may be seen by an opening, which believes it and writes nothing, and no longer by the
+        // next.
         let mut next = self.manifest.clone();
         next.clean = true;
         if let Some(last) = next.segments.last_mut() {

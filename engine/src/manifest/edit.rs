@@ -27,17 +27,17 @@
 //!                  4  which level of before; 0 for a new one
 //!                  4  which table in it is the first; 0 for a new one
 //!                  4  how many tables that stay; 1 in the other kinds
-//!                 then behind a raised one the length of its bound, and the bound, as in a snapshot;
-//!                 behind a new one the table, as in a snapshot
+//!                 then behind a raised one the length of its bound, and the bound; behind a
+//!                 new one the table: as in a snapshot
 //! ```
 //! Integers are little-endian.
 //!
-//! Invariants: pure functions. [`Edit::apply`] refuses whatever does not fit the manifest before it:
-//! what an edit changes is there, what it adds is new, what it no longer names is told by number; a
-//! number, a version, an attested length and a bound never fall. No edit says that a store was closed,
-//! and none follows a manifest that does.
-//! (That tables of a level do not overlap is told with the tables, by `Levels::check`.) The same is
-//! asserted before an edit is written and when it is read.
+//! Invariants: pure functions. [`Edit::apply`] refuses whatever does not fit the manifest before
+//! it: what an edit changes is there, what it adds is new, what it no longer names is told by
+//! number; a number, a version, an attested length and a bound never fall. No edit says that a
+//! store was closed, and none follows a manifest that does. (That tables of a level do not overlap
+//! is told with the tables, by `Levels::check`.) The same is asserted before an edit is written and
+//! when it is read.
 
 use std::collections::BTreeMap;
 

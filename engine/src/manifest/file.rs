@@ -1,11 +1,11 @@
 //! A whole file of a manifest: a snapshot, and the edits that count.
 //!
-//! The edits that count are those that follow, one behind the other, from the snapshot on. The first
-//! that is not intact is where they end: its write, or the sync behind it, did not return Ok. No edit
-//! is written before the sync of the one before has returned Ok, into zeros that were synced with the
-//! snapshot. So an intact edit anywhere behind, or one that does not follow, proves that what
-//! stands before it was durable: then it is damage. So is the beginning of
-//! another file of a store, which a write that went elsewhere has brought.
+//! The edits that count are those that follow, one behind the other, from the snapshot on. The
+//! first that is not intact is where they end: its write, or the sync behind it, did not return Ok.
+//! No edit is written before the sync of the one before has returned Ok, into zeros that were
+//! synced with the snapshot. So an intact edit anywhere behind, or one that does not follow, proves
+//! that what stands before it was durable: then it is damage. So is the beginning of another file
+//! of a store, which a write that went elsewhere has brought.
 //!
 //! Invariants: only reads; nothing is passed over; what cannot be told from damage is refused.
 

@@ -15,9 +15,10 @@
 //! Integers are little-endian. Records begin on multiples of 512, one behind the other: a write of
 //! one touches no sector of another, nor of the snapshot.
 //!
-//! A record is **intact** if its kind is known, it ends inside the file, its padding is zero, and its
-//! checksum matches. It **follows** if salt, sequence and link are those that are due. The salt stands
-//! in the record, so that one of another life of the file is told from bytes that mean nothing.
+//! A record is **intact** if its kind is known, it ends inside the file, its padding is zero, and
+//! its checksum matches. It **follows** if salt, sequence and link are those that are due. The salt
+//! stands in the record, so that one of another life of the file is told from bytes that mean
+//! nothing.
 
 use crate::codec::{Malformed, Reader};
 use crate::log::record::NotIntact;
@@ -96,8 +97,8 @@ pub(super) fn told_bytes(bytes: &[u8], at: usize) -> Option<usize> {
     (is_edit && total <= bytes.len() - at).then_some(total)
 }
 
-/// Whether what stands at an offset is the beginning of a file of a store: no write of an edit leaves
-/// that, cut short or not.
+/// Whether what stands at an offset is the beginning of a file of a store: no write of an edit
+/// leaves that, cut short or not.
 pub(super) fn begins_a_file(bytes: &[u8], at: usize) -> bool {
     bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGICS_BEGIN))
 }

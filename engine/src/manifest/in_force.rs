@@ -1,10 +1,10 @@
 //! The manifest that counts: reading it, appending to it, and putting another in its place.
 //!
-//! Invariants: nothing is written unless the store still owns its directory and the manifest in it is
-//! the one that was last read or written; the old or the new manifest has the name at any moment;
-//! nothing that the old one needs is removed before the new one is durable. Edits are appended only
-//! to a file that this opening has written whole, one behind the other, each when the sync of the one
-//! before has returned Ok; never behind one whose write failed.
+//! Invariants: nothing is written unless the store still owns its directory and the manifest in it
+//! is the one that was last read or written; the old or the new manifest has the name at any
+//! moment; nothing that the old one needs is removed before the new one is durable. Edits are
+//! appended only to a file that this opening has written whole, one behind the other, each when the
+//! sync of the one before has returned Ok; never behind one whose write failed.
 
 use std::io;
 use std::path::Path;
@@ -37,8 +37,8 @@ pub(crate) struct InForce {
     store_id: StoreId,
     epoch: u64,
     length: u64,
-    /// Bytes by which it is told from any other, and where they stand: all that was read; or of what
-    /// was written the first sector, and that of the last edit.
+    /// Bytes by which it is told from any other, and where they stand: all that was read; or of
+    /// what was written the first sector, and that of the last edit.
     known: Vec<(u64, Arc<[u8]>)>,
     /// It was written by this opening, and its sync has returned Ok.
     is_synced: bool,
@@ -139,11 +139,11 @@ impl InForce {
             .is_ok_and(|(found, _)| found.store_id != self.store_id || found.epoch > self.epoch)
     }
 
-    /// Appends the edit that makes `new` of `old`, and makes it durable. `false` if there is no room
-    /// for it: nothing was written, and the manifest is to be replaced.
+    /// Appends the edit that makes `new` of `old`, and makes it durable. `false` if there is no
+    /// room for it: nothing was written, and the manifest is to be replaced.
     ///
-    /// Errors: [`WriteFailure::Refused`]: the old manifest is in force, and it may be tried again, by
-    /// a replacement; [`WriteFailure::Failed`]: the old or the new one may be in force, or
+    /// Errors: [`WriteFailure::Refused`]: the old manifest is in force, and it may be tried again,
+    /// by a replacement; [`WriteFailure::Failed`]: the old or the new one may be in force, or
     /// ([`Error::Displaced`]) the directory is another's.
     pub(crate) fn append(
         &mut self,
@@ -196,8 +196,8 @@ impl InForce {
         Ok(true)
     }
 
-    /// After a write of an edit that failed: if the disk is full, what was written of it is cut off,
-    /// durably, so that the edit is not in force.
+    /// After a write of an edit that failed: if the disk is full, what was written of it is cut
+    /// off, durably, so that the edit is not in force.
     fn take_back(&mut self, place: &Place, at: u64, error: io::Error) -> WriteFailure {
         let path = place.path(OwnName::Manifest);
         let failure = WriteFailure::of_a_write("writing", path.clone(), error);
@@ -235,9 +235,9 @@ fn read_whole(file: &dyn VfsFile, length: u64) -> io::Result<Vec<u8>> {
 /// The new manifest, and the second name of the old one if it could not be removed.
 pub(crate) type Replaced = (InForce, Option<OwnName>);
 
-/// Replaces the manifest, and makes that durable. It takes `number` and the one behind it. Behind the
-/// snapshot there is room for edits, zeroed: `room` bytes, or twice the snapshot if that is more; none
-/// if none is wanted, or if the disk has none.
+/// Replaces the manifest, and makes that durable. It takes `number` and the one behind it. Behind
+/// the snapshot there is room for edits, zeroed: `room` bytes, or twice the snapshot if that is
+/// more; none if none is wanted, or if the disk has none.
 ///
 /// The old manifest keeps a second name until the new one is durable. Without it, its inode
 /// would be free from the rename on; if the sync of the directory then failed, and a later

@@ -124,9 +124,9 @@ impl Listing {
     }
 
     /// Refuses a manifest that has lost edits at its end: there is a log that none of its own is
-    /// behind, and a session has appended to it. No session does before the manifest that names it is
-    /// durable, and one that is named no longer has a later one behind it. (What a recovery writes
-    /// again into a new log, before its manifest, attests nothing.)
+    /// behind, and a session has appended to it. No session does before the manifest that names it
+    /// is durable, and one that is named no longer has a later one behind it. (What a recovery
+    /// writes again into a new log, before its manifest, attests nothing.)
     ///
     /// Errors: [`Error::Corruption`], [`Error::Io`].
     pub(crate) fn refuse_lost_edit(

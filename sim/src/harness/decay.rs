@@ -47,8 +47,10 @@ impl Runner<'_> {
             let copy = self.disk.fork(seed);
             copy.disarm_crash();
             copy.set_capacity(None);
-            let edits = self.files().manifest().map(|found| (found.first_edit(), found.end));
-            let edits = edits.filter(|(from, end)| from < end);
+            let edits = self
+                .files()
+                .manifest()
+                .and_then(|found| Some((found.first_edit() / SECTOR, found.last_edit? / SECTOR)));
             let Some(rot) = damage(&copy, &sound, edits, &mut rng) else { continue };
             self.say(|| format!("      a copy rots: {rot:?}"));
             self.copy_is_judged(&copy, &sound, &rot, rng)?;
@@ -108,7 +110,8 @@ impl Runner<'_> {
             counted(self.content(MANIFEST)) == counted(copy.read_whole(&manifest, false));
         let (proven, mut time_ms) = self.proven(sound, copy);
         if is_as_it_was && self.content(MANIFEST) != copy.read_whole(&manifest, false) {
-            // A segment that only the last edit names may hold a time, in what pads it, and no commit.
+            // A segment that only the last edit names may hold a time, in what pads it, and no
+            // commit.
             let named = Written::live(copy, Path::new(DIR)).records();
             time_ms = time_ms.min(named.iter().map(|record| record.time_ms).max().unwrap_or(0));
         }
@@ -178,6 +181,7 @@ fn proven_up_to(sound: &[Placed], synced: u64) -> (u64, u64) {
 fn damage(
     copy: &SimVfs,
     sound: &[Placed],
+    // The sectors in which the first and the last edit of the manifest begin.
     edits: Option<(u64, u64)>,
     rng: &mut Rng,
 ) -> Option<Rot> {
@@ -190,12 +194,12 @@ fn damage(
     };
     let (path, sector) = (path_of(&record.file), record.at / SECTOR);
     let rot = match rng.below(12) {
-        0..=3 => return copy.rot(1).pop(),
+        0..=2 => return copy.rot(1).pop(),
         4 | 5 => flip(&record.file, record.at, RECORD_HEAD, rng),
         6 => flip(&record.file, record.at, record.length, rng),
-        7 => match edits {
-            Some((from, end)) if rng.chance(3, 4) => {
-                let sector = from / SECTOR + rng.below((end - from) / SECTOR);
+        3 | 7 => match edits {
+            Some((first, last)) if rng.chance(3, 4) => {
+                let sector = if rng.coin() { last } else { rng.range(first..=last) };
                 match rng.coin() {
                     true => flip(MANIFEST, sector * SECTOR, 2 * RECORD_HEAD, rng),
                     false => Rot::Zeroed { path: path_of(MANIFEST), sector },

@@ -7,8 +7,8 @@ use crc32fast::Hasher;
 
 /// Edits begin on multiples of this.
 const SECTOR: usize = 512;
-/// The fields of a snapshot before its segments, of an edit's record before the edit, and of an edit
-/// before its lists.
+/// The fields of a snapshot before its segments, of an edit's record before the edit, and of an
+/// edit before its lists.
 const SNAPSHOT_HEAD: usize = 104;
 const RECORD_HEAD: usize = 40;
 const EDIT_HEAD: usize = 52;
