@@ -217,7 +217,7 @@ fn t13_every_kind_of_value_reads_back_through_a_kill_and_a_restart_bit_by_bit() 
 fn options_whose_limits_do_not_fit_the_next_stage_are_refused() {
     let changes: [fn(&mut Options); 5] = [
         |o| o.limits.value_bytes_max = o.limits.batch_bytes_max,
-        |o| o.memtable_bytes_max = o.limits.batch_bytes_max as u64,
+        |o| o.memory_bytes_max = o.limits.batch_bytes_max as u64 * 16 / 3 - 1,
         |o| o.limits.key_bytes_max = 0,
         |o| o.segment_bytes = 2 << 30,
         |o| o.queue_commits_max = 0,

@@ -6,12 +6,18 @@ mod common;
 use std::time::Duration;
 
 use common::{DIR, MODES, NO_TAGS, World, image, run, state};
-use runstone::{Database, Error, Limits, RunFilter, RunStatus, WriteBatch, WriteOptions};
+use runstone::{Database, Error, Limits, Options, RunFilter, RunStatus, WriteBatch, WriteOptions};
 
 const BUDGET: u64 = 300 << 10;
 
+/// The memtables have the budget, and keep all of it.
+fn tight(options: &mut Options) {
+    options.memory_bytes_max = BUDGET / 3 * 8;
+    options.flush_bytes = u64::MAX;
+}
+
 fn small() -> World {
-    World::memory().with(|options| options.memtable_bytes_max = BUDGET)
+    World::memory().with(tight)
 }
 
 /// Puts until one is refused; how many keys there are then.
@@ -227,7 +233,7 @@ fn recovery_may_exceed_the_budget_rather_than_refuse() {
     }
     let expected = state(&db);
     drop(db);
-    let world = world.with(|options| options.memtable_bytes_max = BUDGET);
+    let world = world.with(tight);
     let db = world.open();
     assert!(db.storage().memory_bytes() > 2 * BUDGET);
     assert_eq!(state(&db), expected);
@@ -245,7 +251,7 @@ fn overfull() -> (World, u64) {
         db.put(run(1), u64::to_be_bytes(n), vec![7; 200]).unwrap();
     }
     db.close().unwrap();
-    (world.with(|options| options.memtable_bytes_max = BUDGET), keys)
+    (world.with(tight), keys)
 }
 
 #[test]
@@ -304,7 +310,7 @@ fn deletes_under_a_snapshot_in_an_overfull_store_are_bounded_and_told_to_end_it(
     db.put(run(1), "k", 1).unwrap();
 }
 
-/// The smallest budget that there can be has a sixteenth of 64 bytes, less than one delete takes.
+/// The smallest budget that there can be has a sixteenth of 75 bytes, less than one delete takes.
 #[test]
 fn the_reserve_of_the_smallest_budget_still_lets_deletes_in() {
     let world = World::memory().with(|options| {
@@ -315,7 +321,7 @@ fn the_reserve_of_the_smallest_budget_still_lets_deletes_in() {
             tags_max: 1,
             name_bytes_max: 8,
         };
-        options.memtable_bytes_max = 1_202;
+        options.memory_bytes_max = 3_200;
     });
     let db = world.open();
     db.begin_run(run(1), NO_TAGS).unwrap();

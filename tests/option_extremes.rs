@@ -60,6 +60,7 @@ const NUMBERS: [(&str, Set); 38] = [
         o.flush_bytes = 1;
     }),
     ("flush_bytes", |o, n| o.flush_bytes = n),
+    ("flush_log_bytes", |o, n| o.flush_log_bytes = n),
     ("table_bytes_max", |o, n| {
         o.table_bytes_max = n;
         o.flush_bytes = 1;
@@ -72,14 +73,17 @@ const NUMBERS: [(&str, Set); 38] = [
         o.extent_bytes_min = narrow(n);
         o.flush_bytes = 1;
     }),
-    ("block_cache_bytes_max", |o, n| {
-        o.block_cache_bytes_max = n;
+    ("cache_bytes_max", |o, n| {
+        o.cache_bytes_max = n;
         o.flush_bytes = 1;
     }),
     ("manifest_edit_bytes", |o, n| o.manifest_edit_bytes = n),
     ("segment_bytes", |o, n| o.segment_bytes = n),
     ("preallocate_bytes", |o, n| o.preallocate_bytes = n),
-    ("memtable_bytes_max", |o, n| o.memtable_bytes_max = n),
+    ("memory_bytes_max", |o, n| {
+        o.memory_bytes_max = n;
+        o.flush_bytes = 1;
+    }),
     ("log_buffer_bytes_max", |o, n| o.log_buffer_bytes_max = n),
     ("group_commits_max", |o, n| o.group_commits_max = narrow(n)),
     ("group_bytes_max", |o, n| o.group_bytes_max = n),
@@ -154,7 +158,7 @@ fn every_number_among_the_options_is_tried() {
 /// Options that are small, so that the ends of one meet the others soon.
 fn small(background: bool) -> Options {
     Options {
-        memtable_bytes_max: 8 << 20,
+        memory_bytes_max: 16 << 20,
         segment_bytes: 4096,
         preallocate_bytes: 4096,
         preallocation: Preallocation::Zeros,

@@ -131,6 +131,115 @@ fn what_has_expired_gives_its_room_back_and_what_a_snapshot_sees_does_not() {
 }
 
 #[test]
+fn dropping_all_runs_gives_all_room_back_but_one_table_and_also_what_a_snapshot_saw() {
+    let disk = disk();
+    let db = opened(&disk);
+    let runs = 10;
+    for n in 2..=runs {
+        db.begin_run(run(n), NO_TAGS).unwrap();
+    }
+    for n in 0..KEYS {
+        // Runs side by side, so that tables hold several.
+        let of = 1 + u8::try_from(n % u64::from(runs)).unwrap();
+        db.put(run(of), key(n), vec![1; 100]).unwrap();
+        if n % 64 == 0 {
+            db.maintain().unwrap();
+        }
+    }
+    drain(&db);
+    let snapshot = db.snapshot().unwrap();
+    let (before, _) = table_bytes(&disk);
+    assert!(before > KEYS * 100);
+    for n in 1..=runs {
+        db.end_run(run(n)).unwrap();
+        db.drop_run(run(n)).unwrap();
+    }
+    // The snapshot still reads them, whatever maintenance does.
+    for _ in 0..100 {
+        db.maintain().unwrap();
+    }
+    let keys = |n| snapshot.scan_prefix(run(n), "").unwrap().count() as u64;
+    assert_eq!((1..=runs).map(keys).sum::<u64>(), KEYS);
+    assert!(table_bytes(&disk).0 >= KEYS * 100);
+    drop(snapshot);
+    drain(&db);
+    let (after, files) = table_bytes(&disk);
+    assert!(after <= TABLE_BYTES, "{after} bytes of {before}");
+    assert!(files <= 5, "{files} files");
+    // Nothing is left in memory that hides what is gone.
+    assert_eq!(db.storage().memory_bytes(), 0);
+}
+
+#[test]
+fn one_counter_that_is_updated_without_end_takes_a_bounded_log() {
+    let disk = disk();
+    let world = world(&disk).with(|options| {
+        options.flush_log_bytes = 256 << 10;
+        options.segment_bytes = 64 << 10;
+    });
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let log_bytes = || {
+        let image = disk.live_image();
+        let logs = image.iter().filter(|(path, _)| path.to_string_lossy().ends_with(".log"));
+        logs.map(|(_, content)| content.len() as u64).sum::<u64>()
+    };
+    for n in 0..30_000 {
+        db.put(run(1), "counter", n).unwrap();
+        if n % 64 == 0 {
+            db.maintain().unwrap();
+            assert!(log_bytes() <= (256 + 2 * 64) << 10, "{} bytes of log", log_bytes());
+        }
+    }
+    drain(&db);
+    assert_eq!(db.get(run(1), "counter").unwrap(), Some(runstone::Value::Int(29_999)));
+    drop(db);
+    // The next opening reads no more than that.
+    assert!(world.open().recovery_report().replayed_bytes < 400 << 10);
+}
+
+/// Each leaves a segment, however little is in it.
+#[test]
+fn a_thousand_sessions_that_end_without_a_close_leave_a_few_segments() {
+    let disk = disk();
+    let world = world(&disk).with(|options| {
+        options.flush_log_bytes = 128 << 10;
+        options.durability = runstone::DurabilityMode::Strict;
+    });
+    opened(&disk).close().unwrap();
+    for n in 0..1000u32 {
+        let db = world.open();
+        db.put(run(1), n.to_be_bytes(), 1).unwrap();
+        db.maintain().unwrap();
+        disk.crash_now(runstone_sim::disk::CrashKind::Process);
+        drop(db);
+        disk.restart();
+    }
+    let db = world.open();
+    drain(&db);
+    let image = disk.live_image();
+    let logs = image.keys().filter(|path| path.to_string_lossy().ends_with(".log")).count();
+    assert!(logs <= 6, "{logs} segments");
+    assert_eq!(db.scan_prefix(run(1), "").unwrap().count(), 1000);
+}
+
+#[test]
+fn a_range_that_is_removed_gives_its_room_back_and_the_rest_stays() {
+    let disk = disk();
+    let db = opened(&disk);
+    put_all(&db, 1, None);
+    drain(&db);
+    let (before, _) = table_bytes(&disk);
+    // Keys are spread evenly: three quarters of them.
+    db.remove_range(run(1), [0x20]..[0xe0]).unwrap();
+    drain(&db);
+    let (after, _) = table_bytes(&disk);
+    let kept = (0..KEYS).map(key).filter(|key| key[0] < 0x20 || key[0] >= 0xe0).count();
+    assert!(after < before / 3, "{after} bytes of {before}");
+    assert_eq!(db.scan_prefix(run(1), "").unwrap().count(), kept);
+}
+
+#[test]
 fn a_thousand_sessions_that_merge_leave_no_file_that_nothing_needs() {
     let disk = disk();
     opened(&disk).close().unwrap();

@@ -1,6 +1,7 @@
 //! Batches: several changes that are committed as one.
 
 use std::collections::BTreeMap;
+use std::ops::{Bound, RangeBounds};
 use std::time::Duration;
 
 use crate::codec::body::RunBegin;
@@ -126,11 +127,50 @@ impl WriteBatch {
 
     /// Ends a run. A status that is still active is refused when the batch is committed.
     pub fn end_run(&mut self, run: RunId, status: RunStatus) -> &mut Self {
-        if status.is_active() {
-            self.note(Error::invalid("a run cannot end as running; name how it ended"));
+        if let Err(error) = check_end(status) {
+            self.note(error);
         }
         self.changes.push(Some(Change::EndRun { run, status }));
         self
+    }
+
+    /// Drops a run that has ended, as [`Database::drop_run`](crate::Database::drop_run) does.
+    pub fn drop_run(&mut self, run: RunId) -> &mut Self {
+        let (from, to) = PhysicalKey::bounds_of(run);
+        self.supersede(&from, &to);
+        self.changes.push(Some(Change::DropRun { run }));
+        self
+    }
+
+    /// Removes a range of plain keys, as
+    /// [`Database::remove_range`](crate::Database::remove_range) does. What this batch puts there
+    /// behind it stays.
+    pub fn remove_range<K: AsRef<[u8]>, R: RangeBounds<K>>(
+        &mut self,
+        run: RunId,
+        range: R,
+    ) -> &mut Self {
+        let (from, to) = key_range(run, &range);
+        // An empty range removes nothing, and is logged as one that holds no key.
+        if from < to {
+            self.supersede(&from, &to);
+            self.changes.push(Some(Change::RemoveRange { from, to }));
+        } else {
+            self.note(Error::invalid(EMPTY_RANGE));
+        }
+        self
+    }
+
+    /// What the batch has written between two keys is superseded.
+    fn supersede(&mut self, from: &PhysicalKey, to: &PhysicalKey) {
+        let inside: Vec<_> =
+            self.places.range(from..to).map(|(key, at)| (key.clone(), *at)).collect();
+        for (key, at) in inside {
+            self.places.remove(&key);
+            if let Some(place) = self.changes.get_mut(at) {
+                *place = None;
+            }
+        }
     }
 
     fn key(&mut self, run: RunId, tag: TypeTag, user: &[u8]) -> PhysicalKey {
@@ -171,6 +211,48 @@ impl WriteBatch {
     }
 }
 
+const EMPTY_RANGE: &str = "an empty range of keys; its end must be above its beginning";
+
+/// Whether a run ends as this.
+///
+/// Error: [`Error::InvalidArgument`].
+pub(crate) fn check_end(status: RunStatus) -> Result<()> {
+    if status.is_end() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "a run cannot end as {status}; end it as completed, failed or cancelled, and drop it then"
+    )))
+}
+
+/// A range of plain keys as a change. Error: [`Error::InvalidArgument`] for one that holds no key.
+pub(crate) fn remove_range<K: AsRef<[u8]>, R: RangeBounds<K>>(
+    run: RunId,
+    range: &R,
+) -> Result<Change> {
+    let (from, to) = key_range(run, range);
+    if from < to { Ok(Change::RemoveRange { from, to }) } else { Err(Error::invalid(EMPTY_RANGE)) }
+}
+
+/// The least key of a range of plain keys, and the least behind it.
+pub(crate) fn key_range<K: AsRef<[u8]>, R: RangeBounds<K>>(
+    run: RunId,
+    range: &R,
+) -> (PhysicalKey, PhysicalKey) {
+    let key = |key: &K| PhysicalKey::new(run, TypeTag::KV, key.as_ref());
+    let from = match range.start_bound() {
+        Bound::Included(start) => key(start),
+        Bound::Excluded(start) => key(start).successor(),
+        Bound::Unbounded => PhysicalKey::new(run, TypeTag::KV, &[]),
+    };
+    let to = match range.end_bound() {
+        Bound::Included(end) => key(end).successor(),
+        Bound::Excluded(end) => key(end),
+        Bound::Unbounded => PhysicalKey::end_of(run, TypeTag::KV),
+    };
+    (from, to)
+}
+
 /// The one admission check: sizes, in every mode and for every way in. Returns the most bytes
 /// that the change takes in a record.
 pub(crate) fn check(change: &Change, limits: &Limits) -> Result<usize> {
@@ -191,7 +273,14 @@ pub(crate) fn check(change: &Change, limits: &Limits) -> Result<usize> {
             }
             // A session with a larger limit may have put it: the way out stays open.
             Change::Delete { key } => any_key_bytes(key)?,
-            Change::EndRun { .. } => 0,
+            Change::EndRun { .. } | Change::DropRun { .. } => 0,
+            Change::RemoveRange { from, to } => {
+                // The successor of the longest key is a byte longer.
+                let (from, to) = (from.user_key().len(), to.user_key().len());
+                let bound_bytes_max = limits.key_bytes_max.saturating_add(1);
+                limit("bytes of a bound of a range", bound_bytes_max, from.max(to))?;
+                from + to
+            }
             Change::BeginRun { begin, .. } => {
                 let names = [
                     ("tenant bytes", begin.namespace.tenant()),

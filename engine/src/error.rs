@@ -2,7 +2,7 @@
 //!
 //! | the caller should | kinds |
 //! |---|---|
-//! | fix the call | `InvalidArgument`, `LimitExceeded`, `WrongType`, `RunNotFound`, `RunExists`, `RunEnded`, `ReadOnly`, `Closed` |
+//! | fix the call | `InvalidArgument`, `LimitExceeded`, `WrongType`, `RunNotFound`, `RunExists`, `RunActive`, `RunEnded`, `RunDropped`, `ReadOnly`, `Closed` |
 //! | choose another directory, or create | `NoStore`, `NotAStore` |
 //! | retry later | `DiskFull`, `MemtableFull`, `Locked`, `Io` that can pass |
 //! | mend the place (permissions, file system), then try again | `Io` that stays |
@@ -112,17 +112,31 @@ pub enum Error {
         /// Its status.
         status: RunStatus,
     },
+    /// The run is still active, and only one that has ended can be dropped.
+    #[error("run {run} is still active and cannot be dropped; end it first")]
+    RunActive {
+        /// The run.
+        run: RunId,
+    },
+    /// The run was dropped: its keys are gone, and its id is never used again.
+    #[error(
+        "run {run} was dropped, and its keys are gone; only its record is left, and a snapshot from before reads it"
+    )]
+    RunDropped {
+        /// The run.
+        run: RunId,
+    },
     /// The database was opened for reading only.
     #[error("the database was opened read-only; open it for writing")]
     ReadOnly,
     /// The database was closed, by this handle or a clone of it.
     #[error("the database is closed; open it again")]
     Closed,
-    /// The memtable's byte budget is used up. Nothing was logged.
+    /// The memtables' share of the memory is used up. Nothing was logged.
     ///
     /// A delete and the end of a run are refused only if a snapshot or an iterator still reads
     /// what they would free, and the reserve for them is used up too; see
-    /// [`Options::memtable_bytes_max`](crate::Options::memtable_bytes_max).
+    /// [`Options::memory_bytes_max`](crate::Options::memory_bytes_max).
     #[error("{}", memtable_full(*used, *budget, *wanted, *reserve))]
     MemtableFull {
         /// Bytes accounted now.
@@ -403,11 +417,9 @@ fn memtable_full(used: u64, budget: u64, wanted: u64, reserve: bool) -> String {
     };
     let advice = match reserve {
         true => {
-            "end snapshots and iterators, delete in smaller batches, or open the database with a larger memtable_bytes_max"
+            "end snapshots and iterators, delete in smaller batches, or open the database with a larger memory_bytes_max"
         }
-        false => {
-            "delete data, end snapshots, or open the database with a larger memtable_bytes_max"
-        }
+        false => "delete data, end snapshots, or open the database with a larger memory_bytes_max",
     };
     format!("{holds}; {advice}")
 }

@@ -5,44 +5,74 @@
 //! it; the file is synced, and so is its name, before this returns.
 
 use std::io;
+use std::ops::Bound;
 use std::path::Path;
 
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
-use crate::codec::{Malformed, Reader, body, put_varint};
+use crate::codec::{Malformed, Reader, body, put_bytes, put_varint};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::levels::cursor::LevelCursor;
 use crate::levels::{Level, Levels, LiveTable};
-use crate::manifest::{LevelEntry, Manifest, TableEntry};
+use crate::manifest::{Flushed, LevelEntry, Manifest, TableEntry};
 use crate::names::{OwnName, StoreId};
 use crate::place::Place;
+use crate::removals::{Cover, Removal, RemovalId, Removals};
 use crate::runs::SavedRun;
 use crate::series::{Numbers, Series};
 use crate::store::memtable::Memtable;
+use crate::store::pins::Pins;
 use crate::store::version::Version;
 use crate::sync::Arc;
-use crate::table::block::Stamp;
+use crate::table::block::{Entry, Stamp};
 use crate::table::properties::TableHeader;
 use crate::table::reader::Table;
-use crate::types::{PhysicalKey, Value, ValueKind};
+use crate::types::{PhysicalKey, RunId, Value, ValueKind};
 
 /// The tag of a run's record in the reserved space.
 const RUN_TAG: u8 = 128;
+/// The tag of a removal in the reserved space.
+const REMOVAL_TAG: u8 = 129;
 
-/// Writes the entries of a memtable, and the records of runs where they stand among them.
+/// What a flush writes.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) memtable: Arc<Memtable>,
+    /// The records of the runs that have changed.
+    pub(crate) runs: Vec<SavedRun>,
+    /// What is removed, and hides something of what is written.
+    pub(crate) removals: Arc<Removals>,
+    /// Everything up to this version is in tables before.
+    pub(crate) since: u64,
+    /// Everything up to this version is in these tables, or in those before.
+    pub(crate) upto: Flushed,
+}
+
+impl Content {
+    /// What is forgotten, still stands in tables, and is older than what is written now: of two
+    /// records of one version nobody could tell which is newer.
+    pub(crate) fn erased(&self) -> Vec<RemovalId> {
+        let is_older = |id: &RemovalId| id.version < self.upto.version;
+        let saved = self.removals.forgotten().filter(|id| id.version <= self.since);
+        saved.filter(is_older).collect()
+    }
+}
+
+/// Writes the entries of a memtable, and the records of runs and removals where they stand among
+/// them. What removals hide from everybody is left out.
 ///
 /// Errors: [`WriteFailure::Refused`] if the disk is full or a file cannot be made, and
 /// [`WriteFailure::Failed`]; the files that were made are the series' to tell.
 pub(crate) fn write_tables(
     place: &Place,
-    frozen: &Memtable,
-    runs: &[SavedRun],
+    content: &Content,
+    pins: &Pins,
     series: &mut Series,
     numbers: Numbers<'_>,
 ) -> std::result::Result<(), WriteFailure> {
     let mut flusher = Flusher { place, series, numbers };
-    flusher.fill(frozen, runs)
+    flusher.fill(content, pins)
 }
 
 /// Writes one entry after the other.
@@ -52,21 +82,31 @@ struct Flusher<'a> {
     numbers: Numbers<'a>,
 }
 
+/// An entry of the reserved space; a tombstone if it has no value.
+type Record = (PhysicalKey, Stamp, Option<Stored>);
+
 impl Flusher<'_> {
-    /// The entries, and the records of runs where they stand among them.
-    fn fill(
-        &mut self,
-        frozen: &Memtable,
-        runs: &[SavedRun],
-    ) -> std::result::Result<(), WriteFailure> {
-        let mut runs = runs.iter().map(|run| (run_key(run), run)).peekable();
+    /// The entries, and the records where they stand among them.
+    fn fill(&mut self, content: &Content, pins: &Pins) -> std::result::Result<(), WriteFailure> {
+        let mut records = records(content).peekable();
+        let mut cover: Option<(RunId, Option<&Cover>)> = None;
         let mut outcome = Ok(());
-        frozen.versions(|key, version| {
-            while let Some((run_key, run)) = runs.next_if(|(run_key, _)| run_key < key) {
-                outcome = self.add_run(&run_key, run);
+        content.memtable.versions(|key, version| {
+            while let Some(record) = records.next_if(|(record, ..)| record < key) {
+                outcome = self.add_record(&record);
                 if outcome.is_err() {
                     return false;
                 }
+            }
+            if cover.is_none_or(|(run, _)| run != key.run()) {
+                let of_run = content.removals.cover(key.run());
+                cover = Some((key.run(), of_run.map(|cover| &**cover)));
+            }
+            let of_run = cover.and_then(|(_, cover)| cover);
+            let removal = of_run.and_then(|cover| cover.oldest_behind(key, version.version));
+            if removal.is_some_and(|removal| !pins.see(version.version, removal)) {
+                sometimes!("flush/removed-left-out");
+                return true;
             }
             let Version { version, time_ms, expiry_ms, ref value } = *version;
             let time_ms = if planted!(TimeLostAtFlush) { version } else { time_ms };
@@ -74,27 +114,85 @@ impl Flusher<'_> {
             let stamp = Stamp { version, time_ms, expiry_ms };
             let value = value.as_ref().map(|value| (value.kind().to_byte(), value.bytes()));
             outcome = self.series.add(self.place, self.numbers, key, stamp, value);
+            removal.into_iter().for_each(|removal| self.series.note_kept(removal));
             outcome.is_ok()
         });
         outcome?;
-        runs.try_for_each(|(key, run)| self.add_run(&key, run))
+        records.try_for_each(|record| self.add_record(&record))
     }
 
-    fn add_run(
+    fn add_record(
         &mut self,
-        key: &PhysicalKey,
-        run: &SavedRun,
+        (key, stamp, stored): &Record,
     ) -> std::result::Result<(), WriteFailure> {
-        let stored = encode_run(run);
-        let time_ms = run.entry.created_at.as_millis();
-        let stamp = Stamp { version: run.entry.last_version, time_ms, expiry_ms: NEVER };
-        let value = Some((stored.kind().to_byte(), stored.bytes()));
-        self.series.add(self.place, self.numbers, key, stamp, value)
+        let value = stored.as_ref().map(|stored| (stored.kind().to_byte(), stored.bytes()));
+        self.series.add(self.place, self.numbers, key, *stamp, value)
     }
 }
 
-fn run_key(run: &SavedRun) -> PhysicalKey {
-    PhysicalKey::reserved(RUN_TAG, run.entry.run_id.as_bytes())
+/// The entries of the reserved space, in the order of their keys.
+fn records(content: &Content) -> impl Iterator<Item = Record> {
+    let runs = content.runs.iter().map(|run| {
+        let time_ms = run.entry.created_at.as_millis();
+        let stamp = Stamp { version: run.entry.last_version, time_ms, expiry_ms: NEVER };
+        let key = PhysicalKey::reserved(RUN_TAG, run.entry.run_id.as_bytes());
+        (key, stamp, Some(encode_run(run)))
+    });
+    let Flushed { version, time_ms } = content.upto;
+    let erased = content
+        .erased()
+        .into_iter()
+        .map(move |id| (removal_key(id), Stamp { version, time_ms, expiry_ms: NEVER }, None));
+    let removals = content.removals.since(content.since).filter(|_| !planted!(RemovalNotFlushed));
+    let removals = removals.map(|removal| {
+        let Removal { id, time_ms, .. } = *removal;
+        let stamp = Stamp { version: id.version, time_ms, expiry_ms: NEVER };
+        (removal_key(id), stamp, Some(encode_removal(removal)))
+    });
+    // What is erased was there before what is new.
+    runs.chain(erased).chain(removals)
+}
+
+fn removal_key(RemovalId { version, nth }: RemovalId) -> PhysicalKey {
+    let mut user = [0; 12];
+    let (front, back) = user.split_at_mut(8);
+    front.copy_from_slice(&version.to_be_bytes());
+    back.copy_from_slice(&nth.to_be_bytes());
+    PhysicalKey::reserved(REMOVAL_TAG, &user)
+}
+
+/// Both keys, the run once.
+fn encode_removal(removal: &Removal) -> Stored {
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(removal.from.run().as_bytes());
+    for key in [&removal.from, &removal.to] {
+        bytes.push(key.tag_byte());
+        put_bytes(&mut bytes, key.user_key());
+    }
+    Stored::from(Value::Bytes(bytes))
+}
+
+fn decode_removal(
+    key: &PhysicalKey,
+    time_ms: u64,
+    stored: &Stored,
+) -> std::result::Result<Removal, Malformed> {
+    let mut reader = Reader::new(key.user_key());
+    let version = u64::from_be_bytes(reader.array("the version of a removal")?);
+    let nth = u32::from_be_bytes(reader.array("the number of a removal")?);
+    reader.finish("the end of a removal's key")?;
+    let mut reader = Reader::new(stored.bytes());
+    let run = u128::from_be_bytes(reader.array("a run id")?);
+    let mut key = || {
+        let tag = reader.u8("a type tag")?;
+        Ok(PhysicalKey::from_parts(run, tag, &[], reader.bytes("a key")?))
+    };
+    let (from, to) = (key()?, key()?);
+    reader.finish("the end of a removal")?;
+    if from >= to || stored.kind() != ValueKind::Bytes {
+        return Err(Malformed::new("a removal of keys that ascend", "another"));
+    }
+    Ok(Removal { id: RemovalId { version, nth }, time_ms, from, to })
 }
 
 fn encode_run(run: &SavedRun) -> Stored {
@@ -150,23 +248,71 @@ fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<Li
     Ok(LiveTable { table: Arc::new(table), from: from.clone() })
 }
 
-/// The runs that a level holds.
+/// A record of the reserved space, as a level holds it.
+pub(crate) enum Saved {
+    Run(SavedRun),
+    Removal(Removal),
+    /// A removal that was forgotten.
+    Erased(PhysicalKey),
+}
+
+/// What a level holds of the reserved space, in the order of the keys, the newest first.
 ///
 /// Errors: [`Error::Corruption`], [`Error::Io`].
-pub(crate) fn runs_of(level: &Arc<Level>, path: &Path) -> Result<Vec<SavedRun>> {
-    let mut runs = Vec::new();
-    let mut cursor = LevelCursor::aside(level);
-    cursor.seek(&PhysicalKey::reserved(RUN_TAG, &[]))?;
-    while cursor.advance()? {
-        let Some(entry) = cursor.before()?.filter(|entry| (entry.run, entry.tag) == (0, RUN_TAG))
-        else {
-            break;
-        };
-        let row = cursor.row(&entry)?;
-        if let Some(value) = row.and_then(|row| row.value) {
-            let run = decode_run(&value);
-            runs.push(run.map_err(|m| Error::corruption(path, 0, m.expected, m.found))?);
-        }
+pub(crate) fn saved_in(level: &Arc<Level>, path: &Path) -> Result<Vec<Saved>> {
+    let mut saved = Vec::new();
+    let (from, to) = (PhysicalKey::reserved(RUN_TAG, &[]), PhysicalKey::reserved(u8::MAX, &[]));
+    if !level.overlaps(Bound::Included(&from), Bound::Excluded(&to)) {
+        return Ok(saved);
     }
-    Ok(runs)
+    let mut cursor = LevelCursor::aside(level);
+    cursor.seek(&from)?;
+    while cursor.advance()? {
+        let is_reserved = |entry: &Entry<'_>| entry.run == 0 && entry.tag >= RUN_TAG;
+        let Some(entry) = cursor.before()?.filter(is_reserved) else { break };
+        let key = entry.key();
+        let Some(row) = cursor.row(&entry)? else { continue };
+        let record = match (entry.tag, row.value) {
+            (RUN_TAG, Some(value)) => decode_run(&value).map(Saved::Run),
+            (REMOVAL_TAG, Some(value)) => {
+                decode_removal(&key, row.stamp.time_ms, &value).map(Saved::Removal)
+            }
+            (REMOVAL_TAG, None) => Ok(Saved::Erased(key)),
+            (tag, _) => Err(Malformed::new("a record of the engine", format!("kind {tag}"))),
+        };
+        saved.push(record.map_err(|m| Error::corruption(path, 0, m.expected, m.found))?);
+    }
+    Ok(saved)
+}
+
+impl Removal {
+    /// Under which key it stands in tables.
+    pub(crate) fn key(&self) -> PhysicalKey {
+        removal_key(self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by seed 13289: a removal was flushed and forgotten, sessions without a commit made the
+    /// log long, and the flush for that erased it under its own version.
+    #[test]
+    fn a_removal_is_erased_only_under_a_later_version_than_its_own() {
+        let id = RemovalId { version: 5, nth: 0 };
+        let run = RunId::from_bytes([1; 16]);
+        let (from, to) = PhysicalKey::bounds_of(run);
+        let mut removals = Removals::default();
+        removals.insert(Removal { id, time_ms: 0, from, to }, |_, _| false);
+        removals.forget(&[id], |_, _| false);
+        let erased = |since, version| {
+            let (memtable, removals) = (Arc::new(Memtable::default()), Arc::new(removals.clone()));
+            let upto = Flushed { version, time_ms: 0 };
+            Content { memtable, runs: Vec::new(), removals, since, upto }.erased()
+        };
+        assert_eq!(erased(5, 5), []);
+        assert_eq!(erased(5, 6), [id]);
+        assert_eq!(erased(4, 6), [], "no table tells of it yet");
+    }
 }

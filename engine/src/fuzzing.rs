@@ -276,6 +276,7 @@ fn sample_metadata() -> Vec<u8> {
         status: RunStatus::Failed,
         created_at: Timestamp::from_millis(1),
         completed_at: Some(Timestamp::from_millis(2)),
+        dropped_at: None,
         first_version: 3,
         last_version: 4,
         tags: begin.tags,
@@ -295,7 +296,9 @@ fn sample_changes() -> Vec<u8> {
         changes.push(Change::Put { key: key(&[b'k', n]), value: value.into(), expiry_ms });
     }
     changes.push(Change::Delete { key: key(b"gone") });
+    changes.push(Change::RemoveRange { from: key(b"a"), to: key(b"b") });
     changes.push(Change::EndRun { run, status: RunStatus::Completed });
+    changes.push(Change::DropRun { run });
     let mut out = Vec::new();
     change::encode(&mut out, &changes);
     out

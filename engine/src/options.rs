@@ -2,12 +2,13 @@
 //!
 //! Invariants, checked by [`Options::validate`] before anything is opened: what is admitted at
 //! the door fits into every later stage (a batch into a record, a record into the memtable's
-//! budget), and every buffer, queue and loop has a bound that stands here.
+//! share of the memory), and every buffer, queue and loop has a bound that stands here.
 
 use std::time::Duration;
 
 pub use crate::durability::{DurabilityMode, Level, WriteOptions};
 use crate::error::{Error, Result};
+use crate::memory::Shares;
 use crate::preallocation::Preallocation;
 
 /// What is admitted at the door, the same in every durability mode. Sizes are in bytes.
@@ -147,21 +148,49 @@ pub struct Options {
     pub limits: Limits,
     /// How much is done in one step.
     pub steps: Steps,
+    /// The memory that the database may use, for all that grows with its data; 256 MiB by default.
+    /// [`Options::shares`] tells how it is shared: three eighths for memtables and the records of
+    /// runs, an eighth for what flushes, merges and iterators hold, the rest for the cache of
+    /// filters, indexes and blocks. The process takes up to 32 MiB more, for code, threads and
+    /// buffers of fixed size. [`u64::MAX`] means no limit.
+    ///
+    /// The memtables' share is a budget: a put beyond it waits for the flush in progress where a
+    /// thread does the upkeep, and is [`Error::MemtableFull`] else. It must be at least twice what
+    /// one batch may have. What is recovered may exceed it: an opening never refuses a store for
+    /// its size, also if the store was written with a larger number. Then nothing is put until
+    /// there is room again.
+    ///
+    /// Deletes and ends of runs have a reserve, so that there is always a way out: together they
+    /// may use a sixteenth of that budget, or 4 KiB if that is more, beyond the budget or what
+    /// the opening found, whichever is larger. So memory stays bounded by that. The end of a run
+    /// takes no memory and is never refused for it; a delete frees what it deletes as soon as no
+    /// snapshot and no iterator reads it. Over tables it leaves a tombstone, up to the next flush.
+    ///
+    /// The cache takes nothing beyond its share: what has no room is read again each time. No
+    /// iterator fails for want of memory; many that are open at once read less ahead.
+    pub memory_bytes_max: u64,
     /// A memtable of so many bytes is flushed to tables by maintenance, and the log of its commits
-    /// goes; 64 MiB by default. [`u64::MAX`] means never: all data stays in memory, and all of the
-    /// log is kept.
+    /// goes; 64 MiB by default, and never more than a third of the memtables' share of
+    /// `memory_bytes_max`. [`u64::MAX`] means never: all data stays in memory, as far as that
+    /// share goes, and all of the log is kept.
     pub flush_bytes: u64,
+    /// A memtable is also flushed when the ended segments of its log have so many bytes, or are as
+    /// many as that is segments, but at least four: what is written over and over takes little
+    /// memory and much of the log, which each opening reads. 128 MiB by default; [`u64::MAX`] means
+    /// never, and so it does if `flush_bytes` is that.
+    pub flush_log_bytes: u64,
     /// Each flush puts a level of tables on top of others; so many levels of a size become one.
     /// More of them means that less is written and more is read.
     pub levels_per_tier: usize,
-    /// A table is ended before it is longer than this, unless one key alone makes it so.
+    /// A table is ended before it is longer than this, unless one key alone makes it so; nor is it
+    /// longer than an eighth of `memory_bytes_max`, or 1 MiB if that is more.
     pub table_bytes_max: u64,
     /// A block of a table is ended when it has so many bytes, at most 16 KiB: what a get reads from
     /// the disk.
     pub block_bytes: usize,
-    /// The most memory that blocks of tables take which were read, with their places; 0 reads each
-    /// from the operating system's cache each time.
-    pub block_cache_bytes_max: u64,
+    /// The cache takes no more than this of its share of `memory_bytes_max`; all of it by default.
+    /// 0 reads each filter, index and block from the operating system's cache each time.
+    pub cache_bytes_max: u64,
     /// A value of at least so many bytes stands in a table on its own, beside the blocks: who looks
     /// for another key does not read it.
     pub extent_bytes_min: usize,
@@ -184,17 +213,6 @@ pub struct Options {
     /// holds durable records. Costs space; survives a disk that ruins the sector it writes. A
     /// segment that was not padded before is not appended to.
     pub pad_to_sector: bool,
-    /// The memtable's budget. At least twice what one batch may have, at most 256 GiB.
-    ///
-    /// What is recovered may exceed it: an opening never refuses a store for its size, also if
-    /// the store was written with a larger budget. Then nothing is put until there is room again.
-    ///
-    /// Deletes and ends of runs have a reserve, so that there is always a way out: together they
-    /// may use a sixteenth of the budget, or 4 KiB if that is more, beyond the budget or what
-    /// the opening found, whichever is larger. So memory stays bounded by that. The end of a run
-    /// takes no memory and is never refused for it; a delete frees what it deletes as soon as no
-    /// snapshot and no iterator reads it. Over tables it leaves a tombstone, up to the next flush.
-    pub memtable_bytes_max: u64,
     /// The most bytes of asynchronous commits that wait in memory before they are handed to
     /// the operating system.
     pub log_buffer_bytes_max: u64,
@@ -237,18 +255,19 @@ impl Default for Options {
             durability: DurabilityMode::Strict,
             limits: Limits::default(),
             steps: Steps::default(),
+            memory_bytes_max: 256 << 20,
             flush_bytes: 64 << 20,
+            flush_log_bytes: 128 << 20,
             levels_per_tier: 4,
             table_bytes_max: 32 << 20,
             block_bytes: 4 << 10,
-            block_cache_bytes_max: 64 << 20,
+            cache_bytes_max: u64::MAX,
             extent_bytes_min: 4 << 10,
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,
             preallocation: Preallocation::Auto,
             manifest_edit_bytes: 32 << 10,
             pad_to_sector: false,
-            memtable_bytes_max: 1 << 30,
             log_buffer_bytes_max: 1 << 20,
             group_commits_max: 1024,
             group_bytes_max: 4 << 20,
@@ -275,8 +294,6 @@ pub(crate) const RECORD_BYTES_MAX: u64 = 1 << 30;
 pub(crate) const MANIFEST_EDIT_BYTES_MAX: u64 = 16 << 20;
 /// No block of a table is ended at a larger size: each of its entries begins below 64 KiB.
 pub(crate) const BLOCK_BYTES_MAX: usize = 16 << 10;
-/// No memtable's budget is larger: its slots are counted in 32 bits.
-pub(crate) const MEMTABLE_BYTES_LIMIT: u64 = 1 << 38;
 /// The smallest segment: a header and one small record.
 pub(crate) const SEGMENT_BYTES_MIN: u64 = 512;
 
@@ -307,12 +324,8 @@ impl Options {
                 "batch_bytes_max must be below 256 MiB",
             ),
             (
-                (limits.batch_bytes_max as u64) < self.memtable_bytes_max / 2,
-                "memtable_bytes_max must be more than twice batch_bytes_max",
-            ),
-            (
-                self.memtable_bytes_max <= MEMTABLE_BYTES_LIMIT,
-                "memtable_bytes_max must be at most 256 GiB",
+                limits.batch_bytes_max as u64 <= self.shares().memtables / 2,
+                "memory_bytes_max must have a memtables' share, three eighths of it, of at least twice batch_bytes_max",
             ),
             (
                 run_bytes <= limits.batch_bytes_max,
@@ -321,6 +334,7 @@ impl Options {
             (self.table_bytes_max >= 1, "table_bytes_max must be at least 1"),
             (self.table_bytes_max <= RECORD_BYTES_MAX, "table_bytes_max must be at most 1 GiB"),
             (self.flush_bytes >= 1, "flush_bytes must be at least 1"),
+            (self.flush_log_bytes >= 1, "flush_log_bytes must be at least 1"),
             (self.levels_per_tier >= 2, "levels_per_tier must be at least 2"),
             (self.block_bytes >= 1, "block_bytes must be at least 1"),
             (self.block_bytes <= BLOCK_BYTES_MAX, "block_bytes must be at most 16 KiB"),
@@ -349,6 +363,12 @@ impl Options {
         ];
         first_broken(rules)?;
         self.steps.validate()
+    }
+
+    /// How the memory is shared.
+    #[must_use]
+    pub fn shares(&self) -> Shares {
+        Shares::new(self.memory_bytes_max, self.flush_bytes, self.cache_bytes_max)
     }
 
     /// The intervals and sizes that hold for this database.

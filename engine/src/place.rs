@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use runstone_vfs::{Access, FileId, FileKind, Stat, Vfs, VfsFile};
 
-use crate::cache::BlockCache;
+use crate::cache::Cache;
 use crate::clock::Entropy;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
@@ -36,7 +36,7 @@ pub(crate) struct Place {
     manifest: sync::Arc<sync::Mutex<Option<FileId>>>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The blocks of its tables.
-    pub(crate) cache: sync::Arc<BlockCache>,
+    pub(crate) cache: sync::Arc<Cache>,
 }
 
 impl Place {
@@ -45,7 +45,7 @@ impl Place {
         path: &Path,
         lock: FileId,
         entropy: Arc<dyn Entropy>,
-        cache: BlockCache,
+        cache: Cache,
     ) -> Self {
         let file_bytes_max = dir.file_bytes_max();
         let (path, manifest) = (path.into(), sync::Arc::default());

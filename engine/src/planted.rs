@@ -9,43 +9,10 @@
 //! simulator tells. `R` and a number: one of our own thinking. `S` and a number: a race among
 //! threads.
 
+#[macro_use]
+mod macros;
+
 use std::cell::Cell;
-
-macro_rules! bugs {
-    ($($id:ident $bug:ident $what:literal)*; $($sid:ident $race:ident $how:literal)*) => {
-        /// A planted bug.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Bug {
-            $(#[doc = $what] $bug,)*
-            $(#[doc = $how] $race,)*
-        }
-
-        impl Bug {
-            /// All bugs that one thread meets, in the order of their ids.
-            pub const ALL: &[Bug] = &[$(Bug::$bug,)*];
-
-            /// The races among threads: one thread never meets them, a schedule explorer does
-            /// (feature `explore`).
-            pub const RACES: [Bug; [$(stringify!($race)),*].len()] = [$(Bug::$race,)*];
-
-            /// The stable id.
-            pub fn id(self) -> &'static str {
-                match self {
-                    $(Bug::$bug => stringify!($id),)*
-                    $(Bug::$race => stringify!($sid),)*
-                }
-            }
-
-            /// What the engine does wrong.
-            pub fn what(self) -> &'static str {
-                match self {
-                    $(Bug::$bug => $what,)*
-                    $(Bug::$race => $how,)*
-                }
-            }
-        }
-    };
-}
 
 bugs! {
     M01 ManifestDirectoryNotSynced
@@ -434,6 +401,32 @@ bugs! {
         "A merge begins in the middle of a table of the target, and loses what is before."
     R192 MergeOutputKept
         "Tables of a merge that failed are forgotten."
+    R193 RemovalForgottenByTables
+        "A get finds in a table what a removal hides."
+    R194 RemovalForgottenByMemtable
+        "A get finds in memory what a removal hides."
+    R195 RemovalForgottenByScan
+        "A walk finds what a removal hides."
+    R196 RemovalSeenTooEarly
+        "A walk of a snapshot misses what was removed behind it."
+    R197 RemovalIgnoresPins
+        "What is removed is freed in memory though a snapshot sees it."
+    R198 RemovalHidesLaterPuts
+        "What is written behind a removal is freed with what was before."
+    R199 RemovalNotReplayed
+        "A recovery passes over the removals in the log."
+    R200 RemovalNotFlushed
+        "A flush writes no removals, and their segments go."
+    R202 RemovalForgottenEarly
+        "A removal is forgotten while a table holds what it hides."
+    R203 KeptCountsAsApplied
+        "A table that keeps for a snapshot what is removed says that it does not."
+    R205 DroppedTwice
+        "A run that was dropped can be dropped again."
+    R206 ActiveRunDropped
+        "A run that is active can be dropped."
+    R207 LongLogNotFlushed
+        "Only the size of a memtable says when it is flushed, and a log of overwrites grows."
     R210 EditNotSynced
         "An edit of the manifest is not synced."
     R211 EditsNeverFolded
@@ -452,9 +445,29 @@ bugs! {
         "A new manifest that cannot be synced takes the good one with it."
     R219 LostEditNotMissed
         "A manifest that has lost its last edits is believed, whatever stands beside it."
-    R220 FailedEditBelievedLost
+    R220 FilterOfAnotherTable
+        "The filter of one table is taken for that of the next."
+    R221 BlockInAnothersSlot
+        "A block is kept in the place of the one before it."
+    R222 FilterNotChecked
+        "The checksum of a filter is not compared."
+    R223 ReadBeforeRoom
+        "Nothing is given up to make room for what is read."
+    R224 ReleasedTwice
+        "What is given up is released twice."
+    R225 IndexStaysCharged
+        "An index that is given up, or goes with its table, stays charged."
+    R226 BlocksOfAnIndexStayCharged
+        "Blocks that are given up with their index stay charged."
+    R227 FilterStaysCharged
+        "The filter of a table that goes stays charged."
+    R228 PutIntoAGoneIndex
+        "A block is kept by an index that was given up to make room for it."
+    R229 StaysPinned
+        "What is not held any more stays pinned."
+    R230 FailedEditBelievedLost
         "An edit whose sync has failed is believed not to be in force."
-    R221 EditIntoAnyManifest
+    R231 EditIntoAnyManifest
         "An edit is appended without a look at whose manifest it is."
     ;
     S01 Overtaken

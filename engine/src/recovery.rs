@@ -22,16 +22,17 @@
 mod judge;
 pub(crate) mod listing;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use judge::{check_attested, judge_stop, open_segment};
 
 use crate::codec::change::{self, Change, NEVER};
-use crate::effect::effect;
+use crate::effect::{Effect, effect};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::flush;
+use crate::flush::Saved;
 use crate::levels::Levels;
 use crate::log::creation::{NewSegment, SegmentPlan, create_segment};
 use crate::log::record::{End, RecordHead, RecordKind};
@@ -41,6 +42,7 @@ use crate::manifest::{Flushed, Manifest, SegmentEntry};
 use crate::names::{OwnName, StoreId};
 use crate::options::{Options, Steps};
 use crate::place::Place;
+use crate::removals::{Removal, Removals};
 use crate::runs::{HotRun, RunTracker};
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
@@ -59,6 +61,7 @@ pub(crate) struct Replay {
     pub(crate) levels: Levels,
     pub(crate) memtable: Memtable,
     pub(crate) runs: RunTracker,
+    pub(crate) removals: Removals,
     hot: HotRun,
     pub(crate) last_version: u64,
     pub(crate) last_time_ms: u64,
@@ -92,6 +95,18 @@ impl Replay {
             sometimes!("recovery/expired-freed");
             self.memtable.expire(self.last_time_ms, usize::MAX, &Pins::default());
         }
+    }
+
+    /// What is removed is not held until maintenance comes: a long log may fill a run and drop it,
+    /// over and over.
+    fn remove(&mut self, removal: Removal) {
+        planted!(RemovalNotReplayed => return);
+        let no_pins = Pins::default();
+        self.memtable.note_removal(&removal);
+        while self.memtable.removals_len() > 0 {
+            self.memtable.purge_removed(usize::MAX, &no_pins);
+        }
+        self.removals.insert(removal, |_, _| false);
     }
 
     fn apply(&mut self, record: &Record<'_>, path: &Path) -> Result<()> {
@@ -131,18 +146,26 @@ impl Replay {
         sometimes!("recovery/batch-replayed", changes.len() > 1);
         let whole = changes.len();
         let count = if planted!(HalfBatchApplied) { whole.saturating_sub(1).max(1) } else { whole };
-        for mut change in changes.into_iter().take(count) {
+        for (nth, mut change) in (0..).zip(changes.into_iter().take(count)) {
             if let (true, Change::Put { expiry_ms, .. }) =
                 (planted!(ExpiryNotReplayed), &mut change)
             {
                 *expiry_ms = NEVER;
             }
-            match effect(change, version, time_ms) {
-                Ok(applied) => {
+            match effect(change, nth, version, time_ms) {
+                Effect::Key(applied) => {
                     self.runs.touch(applied.key.run(), version, &mut self.hot);
                     self.memtable.apply(applied.key, applied.version, &no_pins);
                 }
-                Err(run_change) => self.runs.apply(run_change, &mut self.hot),
+                Effect::Run(run_change) => self.runs.apply(run_change, &mut self.hot),
+                Effect::Remove(removal) => {
+                    self.runs.touch(removal.from.run(), version, &mut self.hot);
+                    self.remove(removal);
+                }
+                Effect::Drop(run_change, removal) => {
+                    self.runs.apply(run_change, &mut self.hot);
+                    self.remove(removal);
+                }
             }
         }
         Ok(())
@@ -206,6 +229,11 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
     }
     replay.memtable.settle(&Pins::default());
     replay.free_expired();
+    if replay.levels.is_empty() {
+        // What they hid in memory has gone, and there is nothing below.
+        sometimes!("recovery/removals-spent", !replay.removals.is_empty());
+        replay.removals = Removals::default();
+    }
     // The keys that are gone.
     replay.memtable.collect_garbage(0, &Pins::default());
     Ok(replay)
@@ -220,10 +248,24 @@ impl Replay {
         }
         self.levels = flush::open_levels(place, manifest)?;
         // The newest first: those count.
+        let mut removals = BTreeMap::new();
         for level in &self.levels.0 {
-            for run in flush::runs_of(level, place.dir_path())? {
-                self.runs.restore(run);
+            for saved in flush::saved_in(level, place.dir_path())? {
+                match saved {
+                    Saved::Run(run) => self.runs.restore(run),
+                    Saved::Removal(removal) => {
+                        removals.entry(removal.key()).or_insert(Some(removal));
+                    }
+                    Saved::Erased(key) => {
+                        removals.entry(key).or_insert(None);
+                    }
+                }
             }
+        }
+        // In the order of their versions, as their keys are.
+        for removal in removals.into_values().flatten() {
+            sometimes!("recovery/removal-in-a-table");
+            self.removals.insert(removal, |_, _| false);
         }
         self.last_version = manifest.flushed.version;
         self.last_time_ms =

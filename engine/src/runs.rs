@@ -1,7 +1,8 @@
 //! The runs: which there are, and where each stands.
 //!
 //! Invariants: a run is here if and only if its begin record is published; a run id is never
-//! used twice; an ended run never becomes active again; `last_version` is that of the run's
+//! used twice; an ended run never becomes active again, a dropped one never anything else;
+//! `last_version` is that of the run's
 //! own last change. Only the commit path changes anything here, after the log.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,7 +14,8 @@ use crate::home::Home;
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
 use crate::types::{RunId, RunMetadataEntry, RunStatus, Timestamp};
 
-/// What a run's record costs in memory beside its names and tags.
+/// What a run costs in memory beside its names and tags: its record, and its removal when it is
+/// dropped.
 const RUN_BYTES: u64 = 512;
 
 /// One run; its counters move while it is active, the rest is fixed by begin and end.
@@ -24,6 +26,8 @@ pub(crate) struct Run {
     first_version: u64,
     counters: Arc<Counters>,
     end: Option<(RunStatus, u64)>,
+    /// The version that dropped it, and its time.
+    dropped: Option<(u64, u64)>,
 }
 
 /// What each change of a run moves.
@@ -55,7 +59,11 @@ impl HotRun {
 
 impl Run {
     fn status(&self) -> RunStatus {
-        self.end.map_or(RunStatus::Running, |(status, _)| status)
+        match (self.dropped, self.end) {
+            (Some(_), _) => RunStatus::Dropped,
+            (None, Some((status, _))) => status,
+            (None, None) => RunStatus::Running,
+        }
     }
 
     fn entry(&self, run_id: RunId) -> RunMetadataEntry {
@@ -67,6 +75,7 @@ impl Run {
             status: self.status(),
             created_at: Timestamp::from_millis(self.created_at_ms),
             completed_at: self.end.map(|(_, at)| Timestamp::from_millis(at)),
+            dropped_at: self.dropped.map(|(_, at)| Timestamp::from_millis(at)),
             first_version: self.first_version,
             last_version: self.counters.last_version.load(Ordering::Acquire),
             tags: self.begin.tags.clone(),
@@ -94,6 +103,8 @@ struct Runs {
 struct Inner {
     runs: RwLock<Runs>,
     bytes: AtomicU64,
+    /// How many runs were dropped since the opening.
+    drops: AtomicU64,
 }
 
 /// The runs of a database. Clones share them.
@@ -127,6 +138,7 @@ pub struct RunTracker {
 pub(crate) enum RunChange {
     Begin { run: RunId, begin: Box<RunBegin>, version: u64, time_ms: u64 },
     End { run: RunId, status: RunStatus, version: u64, time_ms: u64 },
+    Drop { run: RunId, version: u64, time_ms: u64 },
 }
 
 impl RunTracker {
@@ -198,21 +210,32 @@ impl RunTracker {
         self.inner.bytes.load(Ordering::Acquire)
     }
 
+    /// How many runs were dropped since the opening.
+    pub(crate) fn drops(&self) -> u64 {
+        self.inner.drops.load(Ordering::Acquire)
+    }
+
     pub(crate) fn status(&self, run: &RunId) -> Option<RunStatus> {
         self.inner.runs.read().all.get(run).map(Run::status)
     }
 
-    /// Whether the run had begun at a version.
-    pub(crate) fn existed_at(&self, run: &RunId, version: u64) -> bool {
-        self.inner.runs.read().all.get(run).is_some_and(|found| found.first_version <= version)
-    }
-
-    pub(crate) fn require(&self, run: RunId) -> Result<()> {
-        if self.inner.runs.read().all.contains_key(&run) {
-            return Ok(());
+    /// Whether the keys of a run can be read as of a version.
+    ///
+    /// Errors: [`Error::RunNotFound`] if it had not begun then, [`Error::RunDropped`].
+    pub(crate) fn require(&self, run: RunId, version: u64) -> Result<()> {
+        match self.inner.runs.read().all.get(&run) {
+            Some(found) if found.first_version <= version => match found.dropped {
+                Some((dropped, _)) if dropped <= version => {
+                    sometimes!("runs/dropped");
+                    Err(Error::RunDropped { run })
+                }
+                _ => Ok(()),
+            },
+            _ => {
+                sometimes!("runs/not-found");
+                Err(Error::RunNotFound { run })
+            }
         }
-        sometimes!("runs/not-found");
-        Err(Error::RunNotFound { run })
     }
 
     /// Applies a begin or an end; the commit path has checked that it is legal.
@@ -232,6 +255,7 @@ impl RunTracker {
                         changes: AtomicU64::new(1),
                     }),
                     end: None,
+                    dropped: None,
                 };
                 let before = runs.all.insert(run, record);
                 debug_assert!(before.is_none(), "a run id is never used twice");
@@ -247,6 +271,16 @@ impl RunTracker {
                         .counters
                         .changes
                         .fetch_sub(u64::from(planted!(EndNotCounted)), Ordering::AcqRel);
+                }
+            }
+            RunChange::Drop { run, version, time_ms } => {
+                runs.active.remove(&run);
+                if let Some(found) = runs.all.get_mut(&run) {
+                    debug_assert!(found.dropped.is_none(), "a run is dropped once");
+                    sometimes!("runs/now-dropped");
+                    found.dropped = Some((version, time_ms));
+                    self.inner.drops.fetch_add(1, Ordering::AcqRel);
+                    found.counters.touch(version);
                 }
             }
         }
@@ -318,6 +352,7 @@ impl RunTracker {
             runs.active.insert(run);
         }
         let ended = entry.completed_at.map(|at| (entry.status, at.as_millis()));
+        let dropped = entry.dropped_at.map(|at| (entry.last_version, at.as_millis()));
         let record = Run {
             begin,
             created_at_ms: entry.created_at.as_millis(),
@@ -327,6 +362,7 @@ impl RunTracker {
                 changes: AtomicU64::new(changes),
             }),
             end: ended.filter(|_| !is_active),
+            dropped,
         };
         runs.all.insert(run, record);
     }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use runstone_vfs::VfsFile;
 
+use crate::cache::Pinned;
 use crate::error::Error;
 use crate::failure::WriteFailure;
 use crate::names::{OwnName, StoreId, TAKEN_MAX};
@@ -43,6 +44,10 @@ pub(crate) struct Series {
     left: Vec<OwnName>,
     current: Option<Current>,
     tables: Vec<Arc<Table>>,
+    /// Up to which version removals are applied to what is added.
+    applied: u64,
+    /// What of a table is in memory until it is written.
+    pinned: Option<Pinned>,
 }
 
 /// The table that is being written.
@@ -52,11 +57,25 @@ struct Current {
     path: PathBuf,
     file: Arc<dyn VfsFile>,
     writer: TableWriter,
+    /// Up to which version removals were applied to what is in it.
+    applied: u64,
 }
 
 impl Series {
-    pub(crate) fn new(plan: TablePlan) -> Self {
-        Series { plan, left: Vec::new(), current: None, tables: Vec::new() }
+    /// `applied`: up to which version removals are applied to what is added, but for what
+    /// [`Series::note_kept`] hears of.
+    pub(crate) fn new(plan: TablePlan, applied: u64) -> Self {
+        Series { plan, left: Vec::new(), current: None, tables: Vec::new(), pinned: None, applied }
+    }
+
+    /// The entry that was added last is hidden by a removal of this version, and kept for a pin.
+    pub(crate) fn note_kept(&mut self, removal: u64) {
+        if let Some(current) = &mut self.current
+            && !planted!(KeptCountsAsApplied)
+        {
+            sometimes!("series/removed-entry-kept-for-a-pin");
+            current.applied = current.applied.min(removal.saturating_sub(1));
+        }
     }
 
     /// How many tables have ended.
@@ -106,6 +125,8 @@ impl Series {
         let Some(Current { writer, path, .. }) = &mut self.current else { return Ok(()) };
         let bytes = writer.file_bytes_max(key, more);
         let added = place.check_length(bytes).and_then(|()| writer.add(key, stamp, value));
+        let pinned = self.pinned.get_or_insert_with(|| Pinned::new(&place.cache));
+        pinned.set(writer.memory_bytes());
         added.map_err(|e| WriteFailure::of_a_write("writing", path.clone(), e))
     }
 
@@ -118,7 +139,7 @@ impl Series {
         self.left.push(name);
         let header = TableHeader { store_id, salt, number, epoch };
         let writer = TableWriter::new(Arc::clone(&file), &header, shape);
-        Ok(Current { header, path, file, writer })
+        Ok(Current { header, path, file, writer, applied: self.applied })
     }
 
     /// Makes an empty file under a number whose name is not taken, be it by a directory.
@@ -148,9 +169,10 @@ impl Series {
     }
 
     fn end_table(&mut self, place: &Place) -> Outcome<()> {
-        let Some(Current { header, path, file, writer }) = self.current.take() else {
+        let Some(Current { header, path, file, mut writer, applied }) = self.current.take() else {
             return Ok(());
         };
+        writer.set_applied(applied);
         let written = writer.finish();
         let written = written.map_err(|e| WriteFailure::of_a_write("writing", path.clone(), e))?;
         let Some(written) = written else { return Ok(()) };
@@ -158,6 +180,7 @@ impl Series {
         synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", &path, e)))?;
         // What cannot be read back is written again.
         let table = Table::open(file, &path, &header, written.told(), &place.cache);
+        let table = table.and_then(|table| table.warm().map(|()| table));
         self.tables.push(Arc::new(table.map_err(WriteFailure::Refused)?));
         Ok(())
     }
@@ -168,6 +191,7 @@ impl Series {
     /// Errors: as [`Series::add`].
     pub(crate) fn finish(&mut self, place: &Place) -> Outcome<Vec<Arc<Table>>> {
         self.end_table(place)?;
+        self.pinned = None;
         if !self.tables.is_empty() && !planted!(TableNamesNotSynced) {
             let synced = place.sync_names();
             synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", place.dir_path(), e)))?;

@@ -118,7 +118,7 @@ impl World {
             background: false,
             preallocate_bytes: 0,
             limits: small_limits(),
-            memtable_bytes_max: 64 << 20,
+            memory_bytes_max: 256 << 20,
             ..Options::default()
         };
         World { vfs, clock: TestClock::new(), entropy: TestEntropy::new(1), options }

@@ -118,6 +118,13 @@ fn fix_the_call(messages: &mut Messages) {
     messages.add("put in a run that was never begun", db.put(run(9), "k", 1));
     messages.add("begin a run again", db.begin_run(run(2), [("", ""); 0]));
     messages.add("put in an ended run", db.put(run(2), "k", 1));
+    messages.add("dropping a run that is active", db.drop_run(run(1)));
+    db.begin_run(run(3), [("", ""); 0]).unwrap();
+    db.end_run(run(3)).unwrap();
+    db.drop_run(run(3)).unwrap();
+    messages.add("get from a dropped run", db.get(run(3), "k"));
+    messages.add("a range of keys that ends before it begins", db.remove_range(run(1), "b".."a"));
+    messages.add("ending a run as dropped", db.end_run_with(run(1), RunStatus::Dropped));
     db.close().unwrap();
     messages.add("get from a closed database", db.get(run(1), "text"));
     let reader = world.builder(options(STRICT)).open_read_only(DIR).unwrap();
@@ -201,7 +208,7 @@ fn retry_later(messages: &mut Messages) {
 fn make_room_in_memory(messages: &mut Messages) {
     let (world, db) = two_runs();
     db.close().unwrap();
-    let tight = Options { memtable_bytes_max: 33_000, ..options(STRICT) };
+    let tight = Options { memory_bytes_max: 88_000, ..options(STRICT) };
     let db = world.builder(tight.clone()).open(DIR).unwrap();
     for n in 0..3 {
         db.put(run(1), format!("big {n}"), vec![0; 8000]).unwrap();

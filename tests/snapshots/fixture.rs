@@ -86,6 +86,13 @@ impl World {
         self.builder(options).open(DIR).expect("opens")
     }
 
+    /// The short names of the store's numbered files, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let image = self.disk.live_image();
+        let names = image.keys().filter_map(|path| path.file_name()?.to_str());
+        names.filter_map(|name| name.strip_prefix(OWN_PREFIX)).map(str::to_owned).collect()
+    }
+
     /// What stands in a file of the store.
     pub(crate) fn file(&self, name: &str) -> Vec<u8> {
         self.disk.live_image().remove(&own_path(name)).expect("the file is there")
@@ -116,7 +123,7 @@ pub(crate) fn options(durability: DurabilityMode) -> Options {
             tags_max: 4,
             name_bytes_max: 64,
         },
-        memtable_bytes_max: 1 << 20,
+        memory_bytes_max: 8 << 20,
         ..Options::default()
     }
 }

@@ -193,6 +193,44 @@ fn a_commit_that_ends_a_run_reads_as_documented() {
 }
 
 #[test]
+fn a_commit_that_drops_a_run_reads_as_documented() {
+    let (world, db) = with_run();
+    db.end_run(run(1)).unwrap();
+    db.drop_run(run(1)).unwrap();
+    check!("format_record_drop_run", "drop_run(run 1)", &last_record(&world));
+}
+
+#[test]
+fn a_commit_that_removes_ranges_reads_as_documented() {
+    let (world, db) = with_run();
+    let mut batch = WriteBatch::new();
+    batch.remove_range(run(1), "a"..="b").remove_range::<&str, _>(run(1), "x"..);
+    db.write(batch).unwrap();
+    check!(
+        "format_record_remove_range",
+        "remove_range(run 1, \"a\"..=\"b\"), remove_range(run 1, \"x\"..)",
+        &last_record(&world),
+    );
+}
+
+#[test]
+fn a_table_of_removals_reads_as_documented() {
+    let world = World::new();
+    let db = world.open(Options { flush_bytes: 1, ..options(STRICT) });
+    db.begin_run(run(1), [("", ""); 0]).unwrap();
+    db.put(run(1), "step/1", "first").unwrap();
+    db.maintain().unwrap();
+    db.remove_range(run(1), "step/"..).unwrap();
+    db.maintain().unwrap();
+    let name = world.names().into_iter().filter(|name| name.ends_with(".table")).max().unwrap();
+    check!(
+        "format_table_removal",
+        "The second table of a store: a run's record, and a removal of a range of its keys",
+        &table_dump::table(&world.file(&name)),
+    );
+}
+
+#[test]
 fn a_batch_over_two_runs_reads_as_documented() {
     let (world, db) = with_run();
     db.begin_run(run(2), [("", ""); 0]).unwrap();

@@ -87,19 +87,22 @@ fn run_text(entry: &RunMetadataEntry) -> String {
         status,
         created_at,
         completed_at,
+        dropped_at,
         first_version,
         last_version,
         tags,
         retention,
     } = entry;
     let completed = completed_at.map_or("-".to_owned(), |at| since_start(at.as_millis()));
+    let dropped =
+        dropped_at.map_or(String::new(), |at| format!(", dropped {}", since_start(at.as_millis())));
     let parent = parent_run_id.map_or("-".to_owned(), |run| run.to_string());
     assert_eq!(*forked_from, None, "reserved");
     let (tenant, app, agent) = (namespace.tenant(), namespace.app(), namespace.agent());
     format!(
         "  run {run_id}: {status}, versions {first_version} to {last_version}\n\
          \x20   namespace {tenant}/{app}/{agent}, parent {parent}, retention {retention:?}\n\
-         \x20   created {}, completed {completed}, tags {tags:?}\n",
+         \x20   created {}, completed {completed}{dropped}, tags {tags:?}\n",
         since_start(created_at.as_millis()),
     )
 }

@@ -181,6 +181,7 @@ fn properties(dump: &mut Dump<'_>) {
         "last expiry",
         "key bytes",
         "value bytes",
+        "removals applied up to",
     ];
     for name in names {
         dump.listed(8, name, decimal);

@@ -15,8 +15,10 @@ use crate::types::{
     Timestamp, TraceEntry,
 };
 
-/// The version byte of every body that this file writes.
+/// The version byte of the bodies that this file writes, but for those that have changed since.
 const BODY_VERSION: u8 = 1;
+/// That of the record of a run: since it tells of being dropped.
+const RUN_METADATA_VERSION: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct EventBody {
@@ -61,6 +63,14 @@ struct RunBeginBody {
 
 #[derive(Serialize, Deserialize)]
 struct RunMetadataBody {
+    first: RunMetadataBody1,
+    has_dropped: bool,
+    dropped_at_ms: u64,
+}
+
+/// What stands behind version 1 alone.
+#[derive(Serialize, Deserialize)]
+struct RunMetadataBody1 {
     run: [u8; 16],
     status: u8,
     created_at_ms: u64,
@@ -83,19 +93,29 @@ pub(crate) struct RunBegin {
 }
 
 fn encode<T: Serialize>(out: &mut Vec<u8>, body: &T) {
-    out.push(BODY_VERSION);
+    encode_as(out, BODY_VERSION, body);
+}
+
+fn encode_as<T: Serialize>(out: &mut Vec<u8>, version: u8, body: &T) {
+    out.push(version);
     // Writing numbers and strings into a vector cannot fail; the assertion says so.
     let written = bincode::DefaultOptions::new().with_fixint_encoding().serialize_into(out, body);
     debug_assert!(written.is_ok(), "a flat body always encodes");
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, Malformed> {
-    let Some((version, body)) = bytes.split_first() else {
-        return Err(Malformed::new(what, "nothing"));
-    };
-    if *version != BODY_VERSION {
-        return Err(Malformed::new(what, format!("one of the unknown version {version}")));
+    match bytes.split_first() {
+        None => Err(Malformed::new(what, "nothing")),
+        Some((&BODY_VERSION, body)) => decode_as(body, what),
+        Some((version, _)) => Err(unknown(*version, what)),
     }
+}
+
+fn unknown(version: u8, what: &'static str) -> Malformed {
+    Malformed::new(what, format!("one of the unknown version {version}"))
+}
+
+fn decode_as<T: DeserializeOwned>(body: &[u8], what: &'static str) -> Result<T, Malformed> {
     bincode::DefaultOptions::new()
         .with_fixint_encoding()
         .with_limit(body.len() as u64)
@@ -220,24 +240,32 @@ pub(crate) fn encode_run_metadata(out: &mut Vec<u8>, entry: RunMetadataEntry) {
             tags: entry.tags,
         },
     );
-    encode(
-        out,
-        &RunMetadataBody {
-            run: *entry.run_id.as_bytes(),
-            status: entry.status.to_byte(),
-            created_at_ms: entry.created_at.as_millis(),
-            has_completed: entry.completed_at.is_some(),
-            completed_at_ms: entry.completed_at.unwrap_or_default().as_millis(),
-            first_version: entry.first_version,
-            last_version: entry.last_version,
-            begin,
-        },
-    );
+    let first = RunMetadataBody1 {
+        run: *entry.run_id.as_bytes(),
+        status: entry.status.to_byte(),
+        created_at_ms: entry.created_at.as_millis(),
+        has_completed: entry.completed_at.is_some(),
+        completed_at_ms: entry.completed_at.unwrap_or_default().as_millis(),
+        first_version: entry.first_version,
+        last_version: entry.last_version,
+        begin,
+    };
+    let (has_dropped, dropped_at_ms) =
+        (entry.dropped_at.is_some(), entry.dropped_at.unwrap_or_default().as_millis());
+    let body = RunMetadataBody { first, has_dropped, dropped_at_ms };
+    encode_as(out, RUN_METADATA_VERSION, &body);
 }
 
 pub(crate) fn decode_run_metadata(bytes: &[u8]) -> Result<RunMetadataEntry, Malformed> {
     const WHAT: &str = "run metadata";
-    let body: RunMetadataBody = decode(bytes, WHAT)?;
+    let (body, dropped_at) = match bytes.split_first() {
+        Some((&RUN_METADATA_VERSION, rest)) => {
+            let body: RunMetadataBody = decode_as(rest, WHAT)?;
+            let dropped_at = Timestamp::from_millis(body.dropped_at_ms);
+            (body.first, body.has_dropped.then_some(dropped_at))
+        }
+        _ => (decode::<RunMetadataBody1>(bytes, WHAT)?, None),
+    };
     let run_id = RunId::from_bytes(body.run);
     let begin = decode_run_begin(run_id, &body.begin)?;
     let status = RunStatus::from_byte(body.status)
@@ -250,6 +278,7 @@ pub(crate) fn decode_run_metadata(bytes: &[u8]) -> Result<RunMetadataEntry, Malf
         status,
         created_at: Timestamp::from_millis(body.created_at_ms),
         completed_at: body.has_completed.then(|| Timestamp::from_millis(body.completed_at_ms)),
+        dropped_at,
         first_version: body.first_version,
         last_version: body.last_version,
         tags: begin.tags,
@@ -351,6 +380,54 @@ mod tests {
         }
         assert_eq!(out, golden);
         assert_eq!(decode_run_begin(run, &golden), Ok(begin));
+    }
+
+    /// The second version is the first one with what it says of being dropped behind it.
+    #[test]
+    fn t36_the_body_of_a_run_is_pinned_by_a_golden_vector_and_that_of_version_1_still_reads() {
+        let run_id = RunId::from_bytes([1; 16]);
+        let entry = RunMetadataEntry {
+            run_id,
+            namespace: Namespace::new("t", "a", "g", run_id),
+            parent_run_id: None,
+            forked_from: None,
+            status: RunStatus::Dropped,
+            created_at: Timestamp::from_millis(5),
+            completed_at: Some(Timestamp::from_millis(6)),
+            dropped_at: Some(Timestamp::from_millis(7)),
+            first_version: 8,
+            last_version: 9,
+            tags: std::collections::BTreeMap::new(),
+            retention: Retention::Latest,
+        };
+        let mut begin = vec![1, 0];
+        begin.extend([0; 16]); // no parent
+        begin.push(0); // no fork
+        begin.extend([0; 16]);
+        begin.push(1); // retention: latest
+        for name in [b't', b'a', b'g'] {
+            begin.extend([1, 0, 0, 0, 0, 0, 0, 0, name]);
+        }
+        begin.extend([0; 16]); // no tags
+        let mut golden = vec![2]; // body version
+        golden.extend([1; 16]); // run
+        golden.push(5); // dropped
+        golden.extend(5u64.to_le_bytes()); // created at
+        golden.push(1); // has ended
+        golden.extend(6u64.to_le_bytes());
+        golden.extend(8u64.to_le_bytes()); // first version
+        golden.extend(9u64.to_le_bytes()); // last version
+        golden.extend((begin.len() as u64).to_le_bytes());
+        golden.extend(&begin);
+        let first = [&[1], &golden[1..]].concat();
+        golden.push(1); // was dropped
+        golden.extend(7u64.to_le_bytes());
+        let mut out = Vec::new();
+        encode_run_metadata(&mut out, entry.clone());
+        assert_eq!(out, golden);
+        assert_eq!(decode_run_metadata(&golden), Ok(entry.clone()));
+        let before = RunMetadataEntry { dropped_at: None, ..entry };
+        assert_eq!(decode_run_metadata(&first), Ok(before));
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //!   3 delete        type tag 1, key
 //!   4 begin run     a body (codec/body.rs)
 //!   5 end run       status 1
+//!   6 drop run
+//!   7 remove range  type tag 1, the least key, the least key behind it; an empty key stands for
+//!                   the end of the run's keys of this tag
 //! key, value, body  a varint length and the bytes
 //! ```
 //!
@@ -26,6 +29,8 @@ const OP_PUT_EXPIRING: u8 = 2;
 const OP_DELETE: u8 = 3;
 const OP_BEGIN_RUN: u8 = 4;
 const OP_END_RUN: u8 = 5;
+const OP_DROP_RUN: u8 = 6;
+const OP_REMOVE_RANGE: u8 = 7;
 const SAME_RUN: u8 = 0x80;
 
 /// One change of a commit.
@@ -39,13 +44,20 @@ pub(crate) enum Change {
     BeginRun { run: RunId, begin: Box<RunBegin> },
     /// Ends a run.
     EndRun { run: RunId, status: RunStatus },
+    /// Drops a run that has ended.
+    DropRun { run: RunId },
+    /// Removes all keys from one to another, which is not among them; both are of one run and tag.
+    RemoveRange { from: PhysicalKey, to: PhysicalKey },
 }
 
 impl Change {
     pub(crate) fn run(&self) -> RunId {
         match self {
             Change::Put { key, .. } | Change::Delete { key } => key.run(),
-            Change::BeginRun { run, .. } | Change::EndRun { run, .. } => *run,
+            Change::RemoveRange { from, .. } => from.run(),
+            Change::BeginRun { run, .. } | Change::EndRun { run, .. } | Change::DropRun { run } => {
+                *run
+            }
         }
     }
 }
@@ -89,14 +101,39 @@ pub(crate) fn encode(out: &mut Vec<u8>, changes: &[Change]) {
                 head(out, OP_END_RUN);
                 out.push(status.to_byte());
             }
+            Change::DropRun { .. } => head(out, OP_DROP_RUN),
+            Change::RemoveRange { from, to } => {
+                head(out, OP_REMOVE_RANGE);
+                out.push(from.tag_byte());
+                put_bytes(out, from.user_key());
+                let is_end = to.tag_byte() != from.tag_byte();
+                put_bytes(out, if is_end { &[] } else { to.user_key() });
+            }
         }
     }
 }
 
-fn key(reader: &mut Reader<'_>, run: RunId) -> Result<PhysicalKey, Malformed> {
+fn tag(reader: &mut Reader<'_>) -> Result<TypeTag, Malformed> {
     let tag = reader.u8("a type tag")?;
-    let tag = TypeTag::from_byte(tag)
-        .ok_or_else(|| Malformed::new("a kind of key", format!("the unknown kind {tag}")))?;
+    TypeTag::from_byte(tag)
+        .ok_or_else(|| Malformed::new("a kind of key", format!("the unknown kind {tag}")))
+}
+
+fn range(reader: &mut Reader<'_>, run: RunId) -> Result<Change, Malformed> {
+    let tag = tag(reader)?;
+    let from = PhysicalKey::new(run, tag, reader.bytes("the least key of a range")?);
+    let to = match reader.bytes("the end of a range")? {
+        [] => PhysicalKey::end_of(run, tag),
+        user => PhysicalKey::new(run, tag, user),
+    };
+    if from < to {
+        return Ok(Change::RemoveRange { from, to });
+    }
+    Err(Malformed::new("a range of keys that ascends", "one that does not"))
+}
+
+fn key(reader: &mut Reader<'_>, run: RunId) -> Result<PhysicalKey, Malformed> {
+    let tag = tag(reader)?;
     match reader.bytes("a key")? {
         [] => Err(Malformed::new("a key of at least one byte", "an empty key")),
         user => Ok(PhysicalKey::new(run, tag, user)),
@@ -138,7 +175,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Change>, Malformed> {
             OP_END_RUN => {
                 let byte = reader.u8("a run status")?;
                 match RunStatus::from_byte(byte) {
-                    Some(status) if !status.is_active() => Change::EndRun { run, status },
+                    Some(status) if status.is_end() => Change::EndRun { run, status },
                     _ => {
                         return Err(Malformed::new(
                             "the status of an ended run",
@@ -147,6 +184,8 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Change>, Malformed> {
                     }
                 }
             }
+            OP_DROP_RUN => Change::DropRun { run },
+            OP_REMOVE_RANGE => range(&mut reader, run)?,
             other => {
                 return Err(Malformed::new(
                     "a kind of change",
@@ -196,6 +235,7 @@ mod tests {
             status: RunStatus::Failed,
             created_at: at,
             completed_at: Some(at),
+            dropped_at: None,
             first_version: 3,
             last_version: 9,
             tags: begin.tags.clone(),
@@ -240,7 +280,16 @@ mod tests {
             ),
             put(1, b"record", metadata, NEVER),
             Change::Delete { key: PhysicalKey::new(run(1), TypeTag::Event, b"gone") },
+            Change::RemoveRange {
+                from: PhysicalKey::new(run(1), TypeTag::KV, b"a"),
+                to: PhysicalKey::new(run(1), TypeTag::KV, b"b"),
+            },
+            Change::RemoveRange {
+                from: PhysicalKey::new(run(2), TypeTag::KV, b""),
+                to: PhysicalKey::end_of(run(2), TypeTag::KV),
+            },
             Change::EndRun { run: run(2), status: RunStatus::Cancelled },
+            Change::DropRun { run: run(2) },
         ]
     }
 
@@ -272,12 +321,12 @@ mod tests {
     }
 
     #[test]
-    fn a_run_ends_with_any_status_but_active() {
+    fn a_run_ends_with_any_status_but_active_and_dropped() {
         for status in RunStatus::ALL {
             let mut out = vec![OP_END_RUN];
             out.extend([1; 16]);
             out.push(status.to_byte());
-            assert_eq!(decode(&out).is_ok(), !status.is_active(), "{status:?}");
+            assert_eq!(decode(&out).is_ok(), status.is_end(), "{status:?}");
         }
     }
 

@@ -30,10 +30,10 @@ pub(crate) struct Overlay {
 
 /// The memory that may be used.
 ///
-/// Puts and begins of runs keep within `max`. Deletes and ends of runs are the way out of a full
-/// memtable, so they may go beyond it by a reserve, and that begins where the opening left off if
-/// it found more than `max`: a smaller budget than the last session's must not lock a program in.
-/// Memory stays bounded, by the larger of the two with the reserve.
+/// Puts and begins of runs keep within `max`. Deletes, of ranges too, and ends of runs are the way
+/// out of a full memtable, so they may go beyond it by a reserve, and that begins where the opening
+/// left off if it found more than `max`: a smaller budget than the last session's must not lock a
+/// program in. Memory stays bounded, by the larger of the two with the reserve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     pub(crate) used: u64,
@@ -72,6 +72,14 @@ pub(crate) fn fits_a_file(request: &Request, place: &Place) -> Result<()> {
     )))
 }
 
+/// What is said of a write to a run that is not active any more.
+fn ended(run: RunId, status: RunStatus) -> Error {
+    match status {
+        RunStatus::Dropped => Error::RunDropped { run },
+        status => Error::RunEnded { run, status },
+    }
+}
+
 impl Overlay {
     /// An overlay over published state, in which a run is known to be active.
     pub(crate) fn new(active: Option<RunId>) -> Self {
@@ -86,7 +94,7 @@ impl Overlay {
     /// Judges a request; an accepted one is part of the overlay from then on.
     ///
     /// Errors: [`Error::RunNotFound`], [`Error::RunExists`], [`Error::RunEnded`],
-    /// [`Error::MemtableFull`].
+    /// [`Error::RunActive`], [`Error::RunDropped`], [`Error::MemtableFull`].
     pub(crate) fn admit(
         &mut self,
         request: &Request,
@@ -125,7 +133,7 @@ impl Overlay {
             }
             Some(status) if !status.is_active() => {
                 sometimes!("admission/run-ended");
-                Err(Error::RunEnded { run, status })
+                Err(ended(run, status))
             }
             Some(_) => {
                 self.active = Some(run);
@@ -158,6 +166,19 @@ impl Overlay {
                     }
                     own.insert(run, RunStatus::Running);
                 }
+                Change::DropRun { .. } => {
+                    match status(self, &own, run) {
+                        None => return Err(Error::RunNotFound { run }),
+                        Some(RunStatus::Dropped) if !planted!(DroppedTwice) => {
+                            return Err(Error::RunDropped { run });
+                        }
+                        Some(status) if status.is_active() && !planted!(ActiveRunDropped) => {
+                            return Err(Error::RunActive { run });
+                        }
+                        Some(_) => own.insert(run, RunStatus::Dropped),
+                    };
+                    checked = None;
+                }
                 _ if checked == Some(run) && !matches!(change, Change::EndRun { .. }) => {}
                 _ => match status(self, &own, run) {
                     None => {
@@ -166,7 +187,7 @@ impl Overlay {
                     }
                     Some(status) if !status.is_active() => {
                         sometimes!("admission/batch-run-ended");
-                        return Err(Error::RunEnded { run, status });
+                        return Err(ended(run, status));
                     }
                     Some(_) => {
                         checked = Some(run);

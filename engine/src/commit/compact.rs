@@ -16,11 +16,13 @@ use super::pipeline::Pipeline;
 use super::writer::Writer;
 use crate::compaction::choice::{Job, Rules, choose};
 use crate::compaction::edit;
-use crate::compaction::merge::{Around, Merge};
+use crate::compaction::merge::{Around, Floor, Merge};
+use crate::compaction::removed::Removed;
 use crate::compaction::unit::{self, Unit};
 use crate::error::Result;
 use crate::failure::WriteFailure;
 use crate::levels::{Levels, LiveTable};
+use crate::manifest::Flushed;
 use crate::names::OwnName;
 use crate::sync::{Arc, MutexGuard, Ordering};
 
@@ -36,18 +38,41 @@ pub(super) struct Progress {
 impl Pipeline {
     /// Whether there is something to merge, now or when nothing is written for a while.
     pub(crate) fn wants_compaction(&self) -> bool {
-        self.compacting.load(Ordering::Relaxed)
-            || choose(&self.store.below().levels, &self.rules(0, true)).is_some()
+        self.compacting.load(Ordering::Relaxed) || self.has_compaction()
     }
 
-    /// `floor_ms`: what expired by then stays gone.
-    fn rules(&self, floor_ms: u64, is_idle: bool) -> Rules {
-        Rules {
+    fn has_compaction(&self) -> bool {
+        let removals = self.store.removals();
+        let durable = match removals.is_empty() {
+            true => 0,
+            false => self.writer.lock_for_upkeep().journal.flushed().version,
+        };
+        // What the time would do is left to when the time comes.
+        let floor = Floor { version: durable, time_ms: 0, removals };
+        let levels = &self.store.below().levels;
+        let rules = self.rules(levels, &floor, true);
+        // What cannot be read now may want it.
+        rules.map_or(true, |rules| choose(levels, &rules).is_some())
+    }
+
+    /// What stays as it is, whatever happens.
+    pub(super) fn floor(&self, writer: &Writer) -> Floor {
+        let Flushed { version, time_ms } = writer.journal.flushed();
+        let time_ms =
+            if planted!(MergeExpiresByNow) { self.store.clock().now_ms() } else { time_ms };
+        Floor { version, time_ms, removals: self.store.removals() }
+    }
+
+    /// Errors: those of a read of an index.
+    fn rules(&self, levels: &Levels, floor: &Floor, is_idle: bool) -> Result<Rules> {
+        let pins = self.store.pins();
+        Ok(Rules {
             levels_per_tier: self.options.levels_per_tier,
             is_idle,
-            floor_ms,
-            oldest_pins: self.store.pins().oldest(),
-        }
+            floor_ms: floor.time_ms,
+            oldest_pins: pins.oldest(),
+            removed: Removed::look(levels, &floor.removals, floor.version, pins)?,
+        })
     }
 
     /// One bounded step.
@@ -132,10 +157,8 @@ impl Pipeline {
         }
         let mut lock = self.writer.lock_for_upkeep();
         let writer = &mut *lock;
-        let durable_ms = writer.journal.flushed().time_ms;
-        let by_now = planted!(MergeExpiresByNow);
-        let floor_ms = if by_now { self.store.clock().now_ms() } else { durable_ms };
-        let rules = self.rules(floor_ms, is_idle);
+        let floor = self.floor(writer);
+        let rules = self.rules(levels, &floor, is_idle)?;
         let Some(job) = choose(levels, &rules) else { return Ok(Begun::Nothing) };
         // The epoch that is in the tables is durable before they are.
         self.prepare(writer)?;
@@ -147,10 +170,15 @@ impl Pipeline {
                 self.put_in_force(writer, compactor, levels, next)?;
                 Ok(Begun::Moved)
             }
+            Unit::Drop { numbers } => {
+                let next = edit::dropped(levels, &job, &numbers);
+                self.put_in_force(writer, compactor, levels, next)?;
+                Ok(Begun::Moved)
+            }
             Unit::Merge { from } => {
                 drop(lock);
                 sometimes!("compact/merge-begun");
-                Merge::new(levels, job, from, floor_ms, plan)
+                Merge::new(levels, job, from, floor, plan)
                     .map(|merge| Begun::Merge(Box::new(merge)))
             }
         }

@@ -17,9 +17,10 @@ use super::journal::Trim;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
 use crate::codec::Malformed;
+use crate::compaction::removed::Removed;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
-use crate::flush::write_tables;
+use crate::flush::{Content, write_tables};
 use crate::levels::{Levels, LiveTable};
 use crate::manifest::Flushed;
 use crate::names::OwnName;
@@ -29,25 +30,65 @@ use crate::sync::Arc;
 use crate::table::reader::Table;
 use crate::table::writer::Shape;
 
+/// No share of the memory is so small that tables are shorter.
+const TABLE_BYTES_LEAST: u64 = 1 << 20;
+
 impl Pipeline {
-    /// Whether the memtable is so large that it is to be flushed, or has been frozen.
+    /// Whether the memtable is to be flushed: it or its log is large, it has been frozen, or holds
+    /// removals that free tables once they are in one.
     pub(crate) fn wants_flush(&self) -> bool {
-        self.store.active_bytes() >= self.options.flush_bytes || self.frozen.lock().is_some()
+        let is_frozen = self.frozen.lock().is_some();
+        // What cannot be read now may want it.
+        is_frozen || self.is_full() || self.removals_want_flush().unwrap_or(true)
     }
 
-    /// Flushes the memtable, if it is large enough or a flush of it has failed.
+    /// Whether the memtable or its log is so large that it is flushed.
+    fn is_full(&self) -> bool {
+        let is_long = self.log_is_long();
+        sometimes!("flush/for-the-log", is_long);
+        is_long || self.store.active_bytes() >= self.shares.flush
+    }
+
+    /// Whether tables would become free by removals of which none is durable for good.
+    ///
+    /// Errors: those of a read of an index.
+    fn removals_want_flush(&self) -> Result<bool> {
+        let removals = self.store.removals();
+        let never = self.options.flush_bytes == u64::MAX;
+        if removals.is_empty() || never {
+            return Ok(false);
+        }
+        let durable = self.writer.lock_for_upkeep().journal.flushed().version;
+        let levels = &self.store.below().levels;
+        let look = |upto| {
+            let removed = Removed::look(levels, &removals, upto, self.store.pins());
+            removed.map(|removed| removed.asks(levels))
+        };
+        Ok(removals.since(durable).next().is_some() && !look(durable)? && look(u64::MAX)?)
+    }
+
+    /// Flushes the memtable, if that is wanted. For removals alone it is flushed when nothing is
+    /// written.
     ///
     /// Errors: a full disk, or a file that cannot be made: everything is as before, and it is tried
     /// again; or that which poisoned.
     pub(crate) fn flush_memtable(&self) -> Result<()> {
         phase!(Maintenance);
+        // A close holds the compactor's lock when it takes the next one.
+        let is_idle = self.is_idle();
         let mut slot = self.frozen.lock();
         let frozen = match slot.take() {
             Some(frozen) => frozen,
-            None if self.store.active_bytes() < self.options.flush_bytes => return Ok(()),
-            None => self.freeze()?,
+            None if self.is_full() => {
+                self.freeze().inspect_err(|_| self.pace.note_flushed(false))?
+            }
+            None if is_idle && self.removals_want_flush()? => {
+                sometimes!("flush/for-removals");
+                self.freeze()?
+            }
+            None => return Ok(()),
         };
-        self.pace.note_frozen(frozen.memtable.bytes());
+        self.pace.note_frozen(frozen.content.memtable.bytes());
         let outcome = self.write_frozen(&frozen);
         self.pace.note_flushed(outcome.is_ok());
         if outcome.is_err() && !planted!(FrozenForgotten) {
@@ -55,6 +96,11 @@ impl Pipeline {
             *slot = Some(frozen);
         }
         outcome
+    }
+
+    /// Whether nothing was written since the last step of compaction.
+    fn is_idle(&self) -> bool {
+        self.compactor.lock().seen_version == self.store.version()
     }
 
     /// Begins a new memtable and a new segment.
@@ -77,14 +123,22 @@ impl Pipeline {
         let (store_id, since) = (writer.journal.store_id(), writer.journal.flushed().version);
         let memtable = self.store.freeze(Memtable::new(&store_id, &self.options.steps));
         sometimes!("flush/memtable-frozen");
-        Ok(Frozen {
+        let upto = Flushed { version: writer.last_version, time_ms: writer.last_time_ms };
+        let content = Content {
             memtable,
             runs: self.runs.save(if planted!(RunsNotFlushed) { u64::MAX } else { since }),
-            trim: Trim {
-                flushed: Flushed { version: writer.last_version, time_ms: writer.last_time_ms },
-                keep_from: writer.journal.log().number(),
-            },
-        })
+            removals: self.store.removals(),
+            since,
+            upto,
+        };
+        let trim = Trim { flushed: upto, keep_from: writer.journal.log().number() };
+        Ok(Frozen { content, trim })
+    }
+
+    /// What a table that is being written holds in memory grows with it, and has the reserve.
+    fn table_bytes_max(&self) -> u64 {
+        let reserved = self.shares.reserve.max(TABLE_BYTES_LEAST);
+        self.options.table_bytes_max.min(self.place.file_bytes_max).min(reserved)
     }
 
     /// How tables are written now.
@@ -93,7 +147,7 @@ impl Pipeline {
             store_id: writer.journal.store_id(),
             epoch: writer.journal.epoch(),
             shape: Shape::of(&self.options),
-            table_bytes_max: self.options.table_bytes_max.min(self.place.file_bytes_max),
+            table_bytes_max: self.table_bytes_max(),
         }
     }
 
@@ -107,10 +161,11 @@ impl Pipeline {
             }
             self.table_plan(&writer)
         };
-        let mut series = Series::new(plan);
+        let Frozen { content, trim } = frozen;
+        let mut series = Series::new(plan, content.upto.version);
         let numbers = || self.writer.lock_for_upkeep().journal.take_number();
-        let Frozen { memtable, runs, trim } = frozen;
-        let written = write_tables(&self.place, memtable, runs, &mut series, &numbers)
+        let pins = self.store.pins();
+        let written = write_tables(&self.place, content, pins, &mut series, &numbers)
             .and_then(|()| series.finish(&self.place));
         let mut lock = self.writer.lock_for_upkeep();
         let writer = &mut *lock;
@@ -125,7 +180,9 @@ impl Pipeline {
         planted!(SegmentsTrimmedFirst => writer.journal.trim_first(trim.keep_from));
         let trim = *trim;
         planted!(FlushedAsOfInstall | TrimmedAsOfInstall => return self.late(writer, trim, tables));
-        self.install_flushed(writer, tables, trim)
+        self.install_flushed(writer, tables, trim)?;
+        self.store.note_erased(&content.erased());
+        Ok(())
     }
 
     /// What a series has made is of no use. The writer is locked: its error is the caller's.
@@ -172,6 +229,7 @@ impl Pipeline {
         let numbers = levels.tables().map(LiveTable::number);
         let made: Vec<_> = numbers.filter(|number| !known.contains(number)).collect();
         let installed = writer.journal.install(levels.entries(), &made, trim);
+        self.pace.note_log(writer.journal.ended());
         self.guard(installed)?;
         show(levels);
         self.note_leftovers(writer);

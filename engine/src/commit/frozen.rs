@@ -4,14 +4,11 @@
 //! table.
 
 use super::journal::Trim;
-use crate::runs::SavedRun;
-use crate::store::memtable::Memtable;
-use crate::sync::Arc;
+use crate::flush::Content;
 
 /// A memtable that is being flushed.
 #[derive(Debug)]
 pub(crate) struct Frozen {
-    pub(super) memtable: Arc<Memtable>,
-    pub(super) runs: Vec<SavedRun>,
+    pub(super) content: Content,
     pub(super) trim: Trim,
 }

@@ -326,6 +326,12 @@ impl Journal {
         self.manifest.flushed
     }
 
+    /// The segments that have ended and are needed still: how many there are, and their bytes.
+    pub(crate) fn ended(&self) -> (u64, u64) {
+        let ended = self.manifest.segments.iter().filter(|segment| !segment.open);
+        ended.fold((0, 0), |(count, bytes), segment| (count + 1, bytes + segment.attested.at))
+    }
+
     /// Names levels whose tables were written and synced, and, behind a flush, no longer the
     /// segments whose commits are in them. Those are removed by maintenance. If it fails without
     /// poisoning, the tables that were `made` are removed: no manifest that could come into force

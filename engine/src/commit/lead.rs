@@ -36,7 +36,7 @@ impl Drop for Lead<'_> {
 impl Pipeline {
     /// Commits and waits for the outcome.
     pub(crate) fn commit(&self, request: Request) -> Result<Committed> {
-        self.keep_pace(request.payload_bytes_max);
+        self.keep_pace(&request);
         // A sync is worth a group, for those who come while it is encoded; a write alone is not.
         // Who comes meanwhile leads, and waits for the writer.
         if request.level < Level::Strict
@@ -62,7 +62,7 @@ impl Pipeline {
 
     /// Adds a commit to the queue without waiting; works off a full queue first.
     pub(crate) fn enqueue(&self, request: Request) -> Result<Arc<TicketState>> {
-        self.keep_pace(request.payload_bytes_max);
+        self.keep_pace(&request);
         while self.queue.len() >= self.options.queue_commits_max {
             sometimes!("lead/full-queue-worked-off");
             self.step();

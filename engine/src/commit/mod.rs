@@ -25,6 +25,7 @@ pub(crate) mod compact;
 mod compactor;
 mod failure;
 pub(crate) mod flush;
+mod forget;
 mod frozen;
 pub(crate) mod gate;
 pub(crate) mod group;

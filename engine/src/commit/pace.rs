@@ -4,8 +4,8 @@
 //! half of it on each commit waits a little, for a share of the time that the background needs for
 //! as many bytes. The share grows with what is in the memtable, up to more than all of that time:
 //! so writers come to the background's own pace before there is no room. Levels that wait to be
-//! merged count likewise. At twice a memtable's size writers stop until the flush has ended. They
-//! never stop for a merge.
+//! merged count likewise. At twice a memtable's size, or when the memtables' share of the memory
+//! has no room for a commit, writers stop until a flush has ended. They never stop for a merge.
 //!
 //! Invariants: nobody waits under a lock, nor where nobody flushes (without a thread; behind a
 //! close; when poisoned), nor for a flush that has failed; a commit that need not wait pays one
@@ -27,6 +27,9 @@ pub(super) const WHOLE: u64 = 1000;
 pub(crate) struct Pace {
     /// A flush was asked for, and has not begun.
     pub(super) asked: AtomicBool,
+    /// How many segments have ended and are needed still, and their bytes.
+    pub(super) log_segments: AtomicU64,
+    pub(super) log_bytes: AtomicU64,
     /// Bytes of the memtable that is to be flushed; 0 if there is none.
     pub(super) frozen_bytes: AtomicU64,
     /// Its flush has failed, and is tried again after a period of maintenance.
@@ -44,6 +47,18 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// So many segments have ended and are needed still, of so many bytes.
+    pub(crate) fn note_log(&self, (segments, bytes): (u64, u64)) {
+        self.log_segments.store(segments, Ordering::Release);
+        self.log_bytes.store(bytes, Ordering::Release);
+    }
+
+    /// Whether there are at least so many of them, or so many bytes.
+    pub(super) fn has_log(&self, segments: u64, bytes: u64) -> bool {
+        self.log_bytes.load(Ordering::Acquire) >= bytes
+            || self.log_segments.load(Ordering::Acquire) >= segments
+    }
+
     /// The background has worked for so long.
     pub(crate) fn note_busy(&self, took: Duration) {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);

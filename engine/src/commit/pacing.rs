@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use super::pace::{WAIT_MAX, WAIT_MIN, WHOLE};
 use super::pipeline::Pipeline;
+use super::queue::Request;
 use crate::sync::Ordering;
+
+/// So many segments are no reason for a flush.
+const SEGMENTS_MIN: u64 = 4;
+/// A commit that waits leaves a sixteenth of the memtables' share to those that do not.
+const SPARE_SHARE: u64 = 16;
 
 impl Pipeline {
     /// Whether a flush was asked for since this was asked last.
@@ -14,7 +20,7 @@ impl Pipeline {
 
     /// Asks for a flush, if the memtable is full and none is under way.
     pub(super) fn ask_for_flush(&self) {
-        if self.store.memory_bytes_max() < self.options.flush_bytes {
+        if self.store.memory_bytes_max() < self.shares.flush && !self.log_is_long() {
             return;
         }
         let is_under_way = self.pace.frozen_bytes.load(Ordering::Acquire) > 0;
@@ -23,22 +29,43 @@ impl Pipeline {
         }
     }
 
-    /// Waits as long as a commit of so many bytes should, before it is handed over.
-    pub(super) fn keep_pace(&self, bytes: u64) {
-        if !self.pace.is_free() && self.bell.is_attended() {
-            self.wait_for_tables(bytes);
+    /// Whether so much of the log is needed that the memtable is flushed for it. A session that
+    /// ended without a close leaves a segment, however little is in it.
+    pub(super) fn log_is_long(&self) -> bool {
+        let bytes = self.options.flush_log_bytes;
+        let segments = (bytes / self.options.segment_bytes).max(SEGMENTS_MIN);
+        let is_long = bytes < u64::MAX && self.pace.has_log(segments, bytes);
+        is_long && self.options.flush_bytes < u64::MAX && !planted!(LongLogNotFlushed)
+    }
+
+    /// Waits as long as a commit should, before it is handed over.
+    pub(super) fn keep_pace(&self, request: &Request) {
+        let wanted = request.memory_bytes_max;
+        if (!self.pace.is_free() || self.lacks_room(wanted)) && self.bell.is_attended() {
+            self.wait_for_tables(request.payload_bytes_max, wanted);
         }
     }
 
-    fn wait_for_tables(&self, bytes: u64) {
-        let full = self.options.flush_bytes.max(1);
+    /// Whether there is no room for so many bytes beside what others have in hand, and a flush
+    /// makes some.
+    fn lacks_room(&self, wanted: u64) -> bool {
+        let (held, max) = (self.store.memory_bytes_max(), self.shares.memtables);
+        let used = held + self.runs.memory_bytes() + max / SPARE_SHARE;
+        wanted > 0 && held >= self.shares.flush && used.saturating_add(wanted) > max
+    }
+
+    fn wait_for_tables(&self, bytes: u64, wanted: u64) {
+        let full = self.shares.flush.max(1);
         loop {
             let frozen = self.pace.frozen_bytes.load(Ordering::Acquire);
             let active = self.store.memory_bytes_max().saturating_sub(frozen);
             let filled = active.saturating_mul(WHOLE) / full;
             let is_under_way = frozen > 0 && !self.pace.failed.load(Ordering::Acquire);
-            let has_no_room = is_under_way && filled >= 2 * WHOLE;
+            let has_failed = self.pace.failed.load(Ordering::Acquire);
+            let has_no_room =
+                is_under_way && filled >= 2 * WHOLE || !has_failed && self.lacks_room(wanted);
             if has_no_room && self.bell.is_attended() && !self.health.is_poisoned() {
+                self.ask_for_flush();
                 self.pace.rest(WAIT_MAX);
                 continue;
             }

@@ -24,10 +24,11 @@ use super::schedule::Schedule;
 use super::writer::{Writer, WriterLock};
 use crate::codec::change::{self, Change, NEVER};
 use crate::commit::bell::Bell;
-use crate::effect::effect;
+use crate::effect::{Effect, effect};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
 use crate::log::record::{RecordKind, record_bytes};
+use crate::memory::Shares;
 use crate::options::{Level, Options, SyncPolicy};
 use crate::place::Place;
 use crate::runs::{HotRun, RunTracker};
@@ -40,6 +41,7 @@ pub(crate) struct Pipeline {
     pub(crate) place: Arc<Place>,
     pub(crate) options: Options,
     pub(crate) policy: SyncPolicy,
+    pub(crate) shares: Shares,
     pub(crate) queue: Queue,
     pub(crate) writer: WriterLock,
     pub(crate) gate: SyncGate,
@@ -311,6 +313,7 @@ impl Pipeline {
         writer.disk_full = rotated.is_err() && writer.journal.log().buffered() > 0;
         sometimes!("pipeline/rotation-left-commits-buffered", writer.disk_full);
         self.guard(rotated)?;
+        self.pace.note_log(writer.journal.ended());
         self.note_synced();
         Ok(())
     }
@@ -410,12 +413,24 @@ impl Pipeline {
         time_ms: u64,
         hot: &mut HotRun,
     ) {
-        changes.for_each(|change| match effect(change, version, time_ms) {
-            Ok(applied) => {
-                self.runs.touch(applied.key.run(), version, hot);
-                memory.apply(applied);
+        let mut nth = 0;
+        changes.for_each(|change| {
+            match effect(change, nth, version, time_ms) {
+                Effect::Key(applied) => {
+                    self.runs.touch(applied.key.run(), version, hot);
+                    memory.apply(applied);
+                }
+                Effect::Run(run_change) => self.runs.apply(run_change, hot),
+                Effect::Remove(removal) => {
+                    self.runs.touch(removal.from.run(), version, hot);
+                    memory.remove(removal);
+                }
+                Effect::Drop(run_change, removal) => {
+                    self.runs.apply(run_change, hot);
+                    memory.remove(removal);
+                }
             }
-            Err(run_change) => self.runs.apply(run_change, hot),
+            nth += 1;
         });
     }
 }

@@ -20,12 +20,14 @@ use crate::sync::{Arc, MutexGuard, Ordering};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MaintainReport {
-    /// Versions that were freed: expired ones, and superseded ones that no snapshot sees.
+    /// Versions that were freed: expired and removed ones, and superseded ones that no snapshot
+    /// sees.
     pub freed: usize,
     /// Files that were removed.
     pub files_removed: usize,
-    /// What is left: expired versions, keys with superseded ones, and unreferenced files. What
-    /// a snapshot or an iterator still sees is among it, and is freed when that has ended.
+    /// What is left: expired versions, keys with superseded ones, removals of which the memtable
+    /// holds keys, and unreferenced files. What a snapshot or an iterator still sees is among it,
+    /// and is freed when that has ended.
     pub left: usize,
     /// There is more to flush or to merge: the next step goes on with it, at once if wanted. Such
     /// work counts as one in `left`.
@@ -317,6 +319,9 @@ impl Pipeline {
             report.freed += if planted!(ExpiredNotReported) { 0 } else { freed };
             report.left += left;
         }
+        let (freed, left) = self.apply_removals()?;
+        report.freed += freed;
+        report.left += left;
         let (freed, left) = self.store.collect_garbage(keys_max);
         report.freed += freed;
         planted!(LeftReplaced => report.left = 0);

@@ -9,6 +9,7 @@
 //! first, since the highest levels are small and each costs a read; a job is a stretch of
 //! neighbouring levels, of which only the lowest may be the target of another that has begun.
 
+use super::removed::Removed;
 use crate::levels::{Level, Levels, LiveTable};
 use crate::store::pins::ReadPoint;
 use crate::sync::Arc;
@@ -21,7 +22,7 @@ const IDLE_SHARE: u64 = 10;
 const STALE_SHARE: u64 = 10;
 
 /// What decides beside the levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
     /// So many levels of a tier become one.
     pub(crate) levels_per_tier: usize,
@@ -31,6 +32,8 @@ pub(crate) struct Rules {
     pub(crate) floor_ms: u64,
     /// The least version of a pin, and the least time of one.
     pub(crate) oldest_pins: Option<ReadPoint>,
+    /// What removals hide of the tables.
+    pub(crate) removed: Removed,
 }
 
 /// Levels that become one: from the highest down to the target, which may be the same.
@@ -76,7 +79,21 @@ pub(crate) fn choose(levels: &Levels, rules: &Rules) -> Option<Job> {
         }
         at += count.max(1);
     }
-    idle_sweep(levels, rules).or_else(|| cleaning(levels, rules))
+    let removed = removed(levels, rules);
+    removed.or_else(|| idle_sweep(levels, rules)).or_else(|| cleaning(levels, rules))
+}
+
+/// The lowest level of which a table holds much that was removed, if no merge has begun there.
+fn removed(levels: &Levels, rules: &Rules) -> Option<Job> {
+    let is_stale = |level: &Level| level.tables.iter().any(|live| rules.removed.is_stale(live));
+    let is_free = |nth: usize, level: &Level| {
+        let above = nth.checked_sub(1).and_then(|nth| levels.0.get(nth));
+        !level.joins && above.is_none_or(|above| !above.joins)
+    };
+    let found = levels.0.iter().enumerate().rev();
+    let (nth, level) = found.into_iter().find(|(nth, l)| is_free(*nth, l) && is_stale(l))?;
+    sometimes!("compaction/removed-chosen");
+    Some(Job { highest: nth, target: nth, tier: level.tier })
 }
 
 /// The job whose highest level this is.

@@ -57,6 +57,14 @@ pub(crate) fn moved(levels: &Levels, job: &Job, level: usize, count: usize) -> L
     })
 }
 
+/// The levels without these tables of the target.
+pub(crate) fn dropped(levels: &Levels, job: &Job, numbers: &[u64]) -> Levels {
+    edited(levels, job, |_, old| {
+        let kept = old.iter().filter(|live| !numbers.contains(&live.number()));
+        kept.cloned().collect()
+    })
+}
+
 /// The levels with others in the place of those of a job.
 fn edited(
     levels: &Levels,

@@ -16,6 +16,7 @@ use crate::levels::Levels;
 use crate::levels::cursor::LevelCursor;
 use crate::names::OwnName;
 use crate::place::Place;
+use crate::removals::Removals;
 use crate::series::{Numbers, Series, TablePlan};
 use crate::store::pins::Pins;
 use crate::sync::Arc;
@@ -74,10 +75,24 @@ pub(crate) struct Merge {
     /// The highest first; the target last.
     sources: Vec<Source>,
     sieve: Sieve,
+    /// What is removed, and up to which version for good.
+    removals: Arc<Removals>,
+    durable: u64,
     series: Series,
     /// Bytes of keys and values that were read in this step.
     read: u64,
     room: Vec<u8>,
+}
+
+/// What stays as it is, whatever happens.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Floor {
+    /// Everything up to this version is in tables.
+    pub(crate) version: u64,
+    /// What expired at or before this stays gone.
+    pub(crate) time_ms: u64,
+    /// What is removed; what is behind the version may come back.
+    pub(crate) removals: Arc<Removals>,
 }
 
 /// What is around a step.
@@ -94,7 +109,7 @@ impl Merge {
         levels: &Levels,
         job: Job,
         from: PhysicalKey,
-        floor_ms: u64,
+        floor: Floor,
         plan: TablePlan,
     ) -> Result<Self> {
         phase!(Merge);
@@ -107,8 +122,10 @@ impl Merge {
             from,
             upto: None,
             sources,
-            sieve: Sieve::new(job.is_lowest(levels), floor_ms),
-            series: Series::new(plan),
+            sieve: Sieve::new(job.is_lowest(levels), floor.time_ms),
+            removals: floor.removals,
+            durable: floor.version,
+            series: Series::new(plan, floor.version),
             read: 0,
             room: Vec::new(),
         })
@@ -152,7 +169,13 @@ impl Merge {
 
     /// All versions of a key, the newest first.
     fn merge_key(&mut self, key: &PhysicalKey, around: Around<'_>) -> Outcome<()> {
-        let Merge { sources, sieve, series, read, room, .. } = self;
+        let Merge { sources, sieve, series, read, room, removals, durable, .. } = self;
+        let upto = *durable;
+        let cover = removals.cover(key.run()).filter(|_| key.tag_byte() < 128);
+        let removed = |version| {
+            let behind = cover.and_then(|cover| cover.oldest_behind(key, version));
+            behind.filter(|removal| *removal <= upto)
+        };
         let mut last = None;
         let bury = |series: &mut Series, stamp: Stamp| {
             let stamp = Stamp { expiry_ms: NEVER, ..stamp };
@@ -173,12 +196,14 @@ impl Merge {
                 let stamp = Stamp { version, time_ms, expiry_ms };
                 let is_tombstone = content == Content::Tombstone;
                 *read += (key.user_key().len() + size_of::<Stamp>()) as u64;
-                if sieve.judge(stamp, is_tombstone, around.pins) == Verdict::Keep {
+                let removal = removed(version);
+                if sieve.judge(stamp, is_tombstone, removal, around.pins) == Verdict::Keep {
                     sieve.needed().try_for_each(|stamp| bury(series, stamp))?;
                     let table = source.cursor.table().map(|(_, table)| table.value(&entry, room));
                     let value = table.transpose().map_err(WriteFailure::Refused)?.flatten();
                     *read += value.map_or(0, |(_, bytes)| bytes.len()) as u64;
                     series.add(around.place, around.numbers, key, stamp, value)?;
+                    removal.into_iter().for_each(|removal| series.note_kept(removal));
                 }
                 source.advance().map_err(WriteFailure::Refused)?;
             }

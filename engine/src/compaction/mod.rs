@@ -12,6 +12,7 @@
 pub(crate) mod choice;
 pub(crate) mod edit;
 pub(crate) mod merge;
+pub(crate) mod removed;
 mod sieve;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What a merge leaves out of the versions of one key.
 //!
-//! The versions come newest first. One goes if a newer one of the merge hides it from every pin.
+//! The versions come newest first. One goes if a newer one of the merge, or a removal, hides it
+//! from every pin.
 //! What has expired, for good and for every pin, leaves no more than a tombstone. And where there
 //! is nothing below, tombstones go from the oldest end: there is nothing left for them to hide.
 //!
@@ -37,12 +38,21 @@ impl Sieve {
         Sieve { is_lowest, floor_ms, newer: None, pending: Vec::new() }
     }
 
-    /// The next version of the key.
-    pub(super) fn judge(&mut self, stamp: Stamp, is_tombstone: bool, pins: &Pins) -> Verdict {
+    /// The next version of the key, and the oldest removal that hides it, if there is one.
+    pub(super) fn judge(
+        &mut self,
+        stamp: Stamp,
+        is_tombstone: bool,
+        removal: Option<u64>,
+        pins: &Pins,
+    ) -> Verdict {
         let Stamp { version, expiry_ms, .. } = stamp;
         let newer = self.newer.replace(version);
-        if newer.is_some_and(|newer| !pins.see(version, newer) || planted!(MergeIgnoresPins)) {
-            sometimes!("compaction/superseded-dropped");
+        // What is behind it hides it from all who come later.
+        let hider = newer.into_iter().chain(removal).min();
+        if hider.is_some_and(|hider| !pins.see(version, hider) || planted!(MergeIgnoresPins)) {
+            sometimes!("compaction/superseded-dropped", newer.is_some());
+            sometimes!("compaction/removed-dropped", removal.is_some());
             return Verdict::Drop;
         }
         sometimes!("compaction/superseded-kept-for-a-pin", newer.is_some());

@@ -12,13 +12,15 @@ use runstone_vfs::{MemVfs, Vfs};
 
 use super::choice::{Job, Rules, choose};
 use super::edit;
-use super::merge::{Around, Merge};
+use super::merge::{Around, Floor, Merge};
+use super::removed::{Removed, is_spent};
 use super::unit::{self, Unit};
-use crate::cache::BlockCache;
+use crate::cache::Cache;
 use crate::clock::Entropy;
 use crate::codec::change::NEVER;
 use crate::levels::{Level, Levels, LiveTable};
 use crate::place::Place;
+use crate::removals::{Removal, RemovalId, Removals};
 use crate::series::{Series, TablePlan};
 use crate::store::pins::{Pins, ReadPoint};
 use crate::sync::Arc;
@@ -39,7 +41,7 @@ fn place() -> Place {
     let dir = MemVfs::new().open_dir(Path::new("/")).unwrap();
     let lock = dir.create(Path::new("lock")).unwrap().id().unwrap();
     let entropy = Arc::new(Counting(AtomicU64::new(1)));
-    Place::new(dir, Path::new("/db"), lock, entropy, BlockCache::new(2000))
+    Place::new(dir, Path::new("/db"), lock, entropy, Cache::new(2000, 0))
 }
 
 const PLAN: TablePlan = TablePlan {
@@ -53,33 +55,53 @@ fn key(n: u8) -> PhysicalKey {
     PhysicalKey::new(RunId::from_bytes([n % 3; 16]), TypeTag::KV, &[n / 3, n])
 }
 
-/// A change of a key: when it expires, and how long its value is, if it has one.
+/// A change of a key: when it expires, and how long its value is, if it has one. Or, from
+/// [`REMOVAL`] on, a removal of the keys behind one: as many as the time to live says.
 type Change = (u8, Option<u64>, Option<usize>);
 
+const REMOVAL: u8 = 100;
+
 /// What a reader sees of a key: nothing, or a version.
-fn read(levels: &Levels, n: u8, point: ReadPoint) -> Option<u64> {
-    let row = levels.get(&key(n), point.version).unwrap()?;
+fn read(levels: &Levels, removals: &Removals, n: u8, point: ReadPoint) -> Option<u64> {
+    let removed = removals.newest(&key(n), point.version);
+    let row = levels.get(&key(n), point.version, removed).unwrap()?;
+    if row.stamp.version < removed {
+        return None;
+    }
     (row.value.is_some() && point.now_ms < row.stamp.expiry_ms).then_some(row.stamp.version)
 }
 
 /// The time at which a version was written.
 const STEP_MS: u64 = 10;
 
-/// Levels of these changes, the first at the bottom; each change has the next version.
-fn build(place: &Place, flushes: &[Vec<Change>], number: &AtomicU64) -> (Levels, u64) {
-    let mut levels = Levels::default();
+/// Levels of these changes, the first at the bottom; each change has the next version. What is
+/// removed is left out by nobody.
+fn build(place: &Place, flushes: &[Vec<Change>], number: &AtomicU64) -> (Levels, Removals, u64) {
+    let (mut levels, mut removals) = (Levels::default(), Removals::default());
     let mut version = 0;
     for flush in flushes {
         let mut entries = BTreeMap::new();
         for (n, ttl_ms, length) in flush {
             version += 1;
+            if let Some(n) = n.checked_sub(REMOVAL) {
+                let last = n.saturating_add(u8::try_from(ttl_ms.unwrap_or(0) / 20).unwrap());
+                let mut keys: Vec<_> = (n..=last).map(key).collect();
+                keys.sort();
+                let (from, to) = (keys.remove(0), keys.pop().unwrap_or_else(|| key(n).successor()));
+                let id = RemovalId { version, nth: 0 };
+                removals.insert(Removal { id, time_ms: version, from, to }, |_, _| true);
+                continue;
+            }
             let time_ms = version * STEP_MS;
             let expiry_ms = ttl_ms.map_or(NEVER, |ttl_ms| time_ms + ttl_ms);
             let expiry_ms = if length.is_some() { expiry_ms } else { NEVER };
             let order = (key(*n), u64::MAX - version);
             entries.insert(order, (Stamp { version, time_ms, expiry_ms }, length));
         }
-        let mut series = Series::new(PLAN);
+        if entries.is_empty() {
+            continue;
+        }
+        let mut series = Series::new(PLAN, 0);
         let numbers = || number.fetch_add(1, Ordering::Relaxed);
         for ((key, _), (stamp, length)) in entries {
             let value = length.map(|length| vec![7; length]);
@@ -90,7 +112,7 @@ fn build(place: &Place, flushes: &[Vec<Change>], number: &AtomicU64) -> (Levels,
         levels = levels.with_flushed(made.into_iter().map(LiveTable::whole).collect());
         levels.check().unwrap();
     }
-    (levels, version)
+    (levels, removals, version)
 }
 
 fn entries(levels: &Levels) -> usize {
@@ -101,20 +123,23 @@ fn entries(levels: &Levels) -> usize {
 fn settle(
     place: &Place,
     mut levels: Levels,
-    (rules, pins): (Rules, &Pins),
+    (rules, floor, pins): (Rules, &Floor, &Pins),
     number: &AtomicU64,
     step_bytes: usize,
     mut looks: impl FnMut(&Levels),
 ) -> Levels {
     let numbers = || number.fetch_add(1, Ordering::Relaxed);
     for _ in 0..1000 {
+        let removed = Removed::look(&levels, &floor.removals, floor.version, pins).unwrap();
+        let rules = Rules { removed, ..rules.clone() };
         let Some(job) = choose(&levels, &rules) else { return levels };
         let next = match unit::plan(&levels, &job, PLAN.table_bytes_max, &rules) {
             Unit::Nothing => panic!("a job without work: {job:?} {levels:?}"),
             Unit::Move { level, tables } => edit::moved(&levels, &job, level, tables),
+            Unit::Drop { numbers } => edit::dropped(&levels, &job, &numbers),
             Unit::Merge { from } => {
                 let mut merge =
-                    Merge::new(&levels, job, from.clone(), rules.floor_ms, PLAN).unwrap();
+                    Merge::new(&levels, job, from.clone(), floor.clone(), PLAN).unwrap();
                 let around = Around { place, numbers: &numbers, pins };
                 while !merge.step(step_bytes, around).unwrap() {}
                 let (made, upto) = merge.finish(place).unwrap();
@@ -131,7 +156,8 @@ fn settle(
 
 fn change() -> impl Strategy<Value = Change> {
     let ttl = prop::option::weighted(0.2, 1..200u64);
-    (0..24u8, ttl, prop::option::weighted(0.7, prop::sample::select(vec![1usize, 20, 90])))
+    let key = prop_oneof![9 => 0..24u8, 1 => REMOVAL..REMOVAL + 24];
+    (key, ttl, prop::option::weighted(0.7, prop::sample::select(vec![1usize, 20, 90])))
 }
 
 /// A level of the tables that these groups of keys make, the least first.
@@ -139,7 +165,7 @@ fn level(place: &Place, number: &AtomicU64, tables: &[&[u8]]) -> Vec<LiveTable> 
     let table = |keys: &&[u8]| {
         let mut changes: Vec<Change> = keys.iter().map(|n| (*n, None, Some(90))).collect();
         changes.sort_by_key(|(n, ..)| key(*n));
-        let (levels, _) = build(place, &[changes], number);
+        let (levels, ..) = build(place, &[changes], number);
         levels.tables().cloned().collect::<Vec<_>>()
     };
     tables.iter().flat_map(table).collect()
@@ -172,7 +198,13 @@ fn a_full_tier_waits_while_levels_of_the_same_tier_join_below_it() {
     let one = |tier, joins| (tier, joins, level(&place, &number, &[&[3]]));
     let levels = stacked(vec![one(0, false), one(0, false), one(0, true), one(1, false)]);
     levels.check().unwrap();
-    let rules = Rules { levels_per_tier: 2, is_idle: false, floor_ms: 0, oldest_pins: None };
+    let rules = Rules {
+        levels_per_tier: 2,
+        is_idle: false,
+        floor_ms: 0,
+        oldest_pins: None,
+        removed: Removed::default(),
+    };
     assert_eq!(choose(&levels, &rules), Some(Job { highest: 2, target: 3, tier: 1 }));
 }
 
@@ -189,7 +221,7 @@ proptest! {
         step_bytes in prop::sample::select(vec![1usize, 100, 1 << 20]),
     ) {
         let (place, number) = (place(), AtomicU64::new(1));
-        let (levels, version) = build(&place, &flushes, &number);
+        let (levels, removals, version) = build(&place, &flushes, &number);
         let last_ms = version * STEP_MS;
         // Times have not fallen since, and the present is behind the floor.
         let point = |version: u64, later: u64| {
@@ -202,17 +234,32 @@ proptest! {
             pins.add(*point, 9).unwrap();
         }
         let floor_ms = (last_ms + 100).saturating_sub(floor * 10);
-        let rules = Rules { levels_per_tier, is_idle, floor_ms, oldest_pins: pins.oldest() };
+        let (oldest_pins, removed) = (pins.oldest(), Removed::default());
+        let rules = Rules { levels_per_tier, is_idle, floor_ms, oldest_pins, removed };
+        // What is removed behind the floor a crash may take back.
+        let floor_version = version.saturating_sub(floor);
+        let removals = Arc::new(removals);
+        let floor =
+            Floor { version: floor_version, time_ms: floor_ms, removals: Arc::clone(&removals) };
         let later = |n: u64| ReadPoint { version, now_ms: floor_ms.max(last_ms) + n * 30 };
         let now = (0..4).map(later);
         let points: Vec<_> = points.into_iter().chain(now).collect();
         let answers = |levels: &Levels| -> Vec<_> {
             let keys = (0..24).flat_map(|n| points.iter().map(move |point| (n, *point)));
-            keys.map(|(n, point)| read(levels, n, point)).collect()
+            keys.map(|(n, point)| read(levels, &removals, n, point)).collect()
         };
         let before = answers(&levels);
-        let settled = settle(&place, levels, (rules, &pins), &number, step_bytes, |levels| {
+        let rules = (rules, &floor, &pins);
+        let settled = settle(&place, levels, rules, &number, step_bytes, |levels| {
             assert_eq!(answers(levels), before);
+            // What is spent may be forgotten, and changes no answer either.
+            let mut left = (*removals).clone();
+            let durable = removals.iter().filter(|r| r.id.version <= floor_version);
+            let spent: Vec<_> = durable.filter(|r| is_spent(r, levels)).map(|r| r.id).collect();
+            left.forget(&spent, |_, _| true);
+            let keys = (0..24).flat_map(|n| points.iter().map(move |point| (n, *point)));
+            let after: Vec<_> = keys.map(|(n, point)| read(levels, &left, n, point)).collect();
+            assert_eq!(after, before, "without {spent:?}");
         });
         for live in settled.tables() {
             live.table.verify(|violation| panic!("{violation}")).unwrap();
@@ -224,7 +271,9 @@ proptest! {
         prop_assert!(tiers.values().all(|levels| *levels < levels_per_tier));
         if is_idle && pinned.is_empty() {
             // What nobody can see is gone, but for less than each table is cleaned for.
-            let keys: BTreeSet<_> = flushes.iter().flatten().map(|(n, ..)| *n).collect();
+            let is_key = |n: &u8| *n < REMOVAL;
+            let keys: BTreeSet<_> =
+                flushes.iter().flatten().map(|(n, ..)| *n).filter(is_key).collect();
             prop_assert!(entries(&settled) <= 2 * keys.len(), "{settled:?}");
         }
     }

@@ -20,6 +20,8 @@ const MOVED_SHARE: u64 = 4;
 pub(crate) enum Unit {
     /// The first tables of this level go into the target.
     Move { level: usize, tables: usize },
+    /// These tables of the target go: nobody sees anything of them.
+    Drop { numbers: Vec<u64> },
     /// Everything from this key on is merged, up to where two tables have been written.
     Merge { from: PhysicalKey },
     /// There is nothing left to do.
@@ -36,7 +38,8 @@ fn is_movable(live: &LiveTable, is_lowest: bool, table_bytes_max: u64, rules: &R
     let properties = live.table.properties();
     let holds_garbage = properties.tombstones > 0
         || properties.entries > properties.keys
-        || properties.expiries_ms.0 <= rules.floor_ms;
+        || properties.expiries_ms.0 <= rules.floor_ms
+        || rules.removed.holds(live);
     is_worth_its_file(live, table_bytes_max) && !(is_lowest && holds_garbage)
 }
 
@@ -48,7 +51,16 @@ fn first_of(level: &Level) -> Option<&PhysicalKey> {
 pub(crate) fn plan(levels: &Levels, job: &Job, table_bytes_max: u64, rules: &Rules) -> Unit {
     let Some(target) = levels.0.get(job.target) else { return Unit::Nothing };
     if job.is_cleaning() {
-        let stale = target.tables.iter().find(|live| is_stale(live, rules));
+        let whole = target.tables.iter().filter(|live| rules.removed.is_whole(live));
+        let numbers: Vec<_> = whole.map(LiveTable::number).collect();
+        if !numbers.is_empty() {
+            sometimes!("compaction/removed-table-dropped");
+            return Unit::Drop { numbers };
+        }
+        let is_lowest = job.is_lowest(levels);
+        let mut tables = target.tables.iter();
+        let stale =
+            tables.find(|live| rules.removed.is_stale(live) || is_lowest && is_stale(live, rules));
         return stale.map_or(Unit::Nothing, |live| Unit::Merge { from: live.first().clone() });
     }
     let joining = levels.0.get(job.highest..job.target).unwrap_or_default();

@@ -10,7 +10,7 @@ use super::entrance::{self, Permits};
 use super::planted::clean_up;
 use super::resume::resume;
 use super::{Core, Database, RecoveryReport};
-use crate::cache::BlockCache;
+use crate::cache::Cache;
 use crate::clock::{Clock, EngineClock, Entropy};
 use crate::commit::bell::Bell;
 use crate::commit::gate::{Health, SyncGate};
@@ -21,11 +21,13 @@ use crate::commit::queue::Queue;
 use crate::commit::schedule::Schedule;
 use crate::commit::writer::{Writer, WriterLock};
 use crate::error::{Error, Result};
+use crate::home::Home;
 use crate::lock_file;
 use crate::log::creation::NewSegment;
 use crate::log::writer::{LogWriter, PADDING_BYTES_MAX};
 use crate::manifest::Manifest;
 use crate::manifest::in_force::InForce;
+use crate::memory::Shares;
 use crate::names::{LOCK, OwnName, StoreId};
 use crate::options::{DurabilityMode, Options, SEGMENT_BYTES_MIN};
 use crate::place::Place;
@@ -44,7 +46,7 @@ use crate::sync::{Arc, AtomicBool, Mutex};
 /// let dir = tempfile::tempdir()?;
 /// let db = Database::builder()
 ///     .durability(DurabilityMode::Batched { interval_ms: 10, batch_size: 500 })
-///     .memtable_bytes_max(256 << 20)
+///     .memory_bytes_max(512 << 20)
 ///     .open(dir.path())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -81,9 +83,9 @@ impl Builder {
         self
     }
 
-    /// The budget of the memtable, in bytes.
-    pub fn memtable_bytes_max(mut self, bytes: u64) -> Self {
-        self.options.memtable_bytes_max = bytes;
+    /// The memory that the database may use, in bytes: [`Options::memory_bytes_max`].
+    pub fn memory_bytes_max(mut self, bytes: u64) -> Self {
+        self.options.memory_bytes_max = bytes;
         self
     }
 
@@ -242,8 +244,9 @@ impl Builder {
             true => Memtable::new(&manifest.0.store_id, &self.options.steps),
             false => std::mem::take(&mut replay.memtable),
         };
-        let levels = (memtable, std::mem::take(&mut replay.levels));
-        let home = place.clone();
+        let removals = std::mem::take(&mut replay.removals);
+        let levels = (memtable, std::mem::take(&mut replay.levels), removals);
+        let home = (place.clone() as Arc<dyn Home>, Arc::clone(&place.cache));
         let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());
         let has_orphans = !orphans.is_empty();
@@ -261,9 +264,12 @@ impl Builder {
         let home = Arc::clone(&place);
         let journal =
             Journal::new(home, manifest, writer, session_begun, ended, orphans, edit_bytes);
+        let pace = Pace::default();
+        pace.note_log(journal.ended());
         let pipeline = Arc::new(Pipeline {
             place: Arc::clone(&place),
             policy: self.options.policy(),
+            shares: self.options.shares(),
             options: self.options,
             queue: Queue::default(),
             writer: WriterLock::new(Writer::new(journal, replay.last_version, replay.last_time_ms)),
@@ -277,7 +283,7 @@ impl Builder {
             memory_at_opening: store.memory_bytes() + runs.memory_bytes(),
             frozen: Mutex::default(),
             compactor: Mutex::default(),
-            pace: Pace::default(),
+            pace,
             compacting: AtomicBool::new(false),
         });
         let shell = match given.background {
@@ -344,8 +350,9 @@ impl Builder {
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
         let memtable = std::mem::take(&mut replay.memtable);
-        let levels = (memtable, std::mem::take(&mut replay.levels));
-        let home = place.clone();
+        let removals = std::mem::take(&mut replay.removals);
+        let levels = (memtable, std::mem::take(&mut replay.levels), removals);
+        let home = (place.clone() as Arc<dyn Home>, Arc::clone(&place.cache));
         let store = UnifiedStore::new(levels, replay.last_version, clock, home, &self.options);
         let runs = replay.runs.at_home(place.clone());
         Ok(Database {
@@ -384,7 +391,8 @@ impl Builder {
 
     fn place(&self, dir: Arc<dyn Vfs>, path: &Path, lock: &dyn VfsLock) -> Result<Place> {
         let id = lock.file().id().map_err(|e| Error::io("looking at", path.join(LOCK), e))?;
-        let cache = BlockCache::new(self.options.block_cache_bytes_max);
+        let Shares { cache, reserve, .. } = self.options.shares();
+        let cache = Cache::new(cache, reserve);
         Ok(Place::new(dir, path, id, Arc::clone(&self.entropy), cache))
     }
 

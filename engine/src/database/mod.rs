@@ -27,6 +27,7 @@ pub use snapshot::Snapshot;
 use crate::commit::pipeline::Pipeline;
 pub use crate::commit::upkeep::MaintainReport;
 use crate::error::{Error, Result};
+use crate::memory::Memory;
 use crate::options::{DurabilityMode, Options};
 use crate::place::Place;
 use crate::preallocation::Preallocation;
@@ -290,6 +291,25 @@ impl Database {
     /// Errors: as [`Database::flush`].
     pub fn maintain(&self) -> Result<MaintainReport> {
         self.writing()?.maintain()
+    }
+
+    /// What is in memory, by what it is for; all 0 in a forked child. Without iterators, and while
+    /// nothing is merged or flushed, nothing is pinned.
+    ///
+    /// ```
+    /// use runstone::{Database, RunId};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, runstone::NO_TAGS)?;
+    /// db.put(run, "k", 7)?;
+    /// let memory = db.memory();
+    /// assert!(memory.memtable > 0 && memory.runs > 0);
+    /// assert!(memory.total() < runstone::Options::default().memory_bytes_max);
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Memory { runs: self.core.runs.memory_bytes(), ..self.core.store.memory() }
     }
 
     /// Walks every byte of the tables: checksums, order, ranges, counts, filters against keys.

@@ -14,6 +14,7 @@ use crate::commit::queue::{Changes, Committed, Request, TicketState};
 use crate::error::Error;
 use crate::error::Result;
 use crate::options::WriteOptions;
+use crate::removals;
 use crate::runs;
 use crate::store::memtable::{delete_bytes_max, put_bytes_max};
 use crate::sync::Arc;
@@ -84,6 +85,38 @@ impl Database {
             .map(|committed| committed.version)
     }
 
+    /// Removes all keys of a run in a range of bytes, without reading them: one record in the log,
+    /// whatever the range holds. Returns the commit's version.
+    ///
+    /// Snapshots and iterators from before go on seeing what they saw. Until compaction has
+    /// rewritten the tables over the range, each read in this run looks for it, by a binary search
+    /// among those of the run, and each further `remove_range` copies these.
+    ///
+    /// ```
+    /// use runstone::{Database, RunId};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, runstone::NO_TAGS)?;
+    /// for n in 0..10u8 {
+    ///     db.put(run, [n], "value")?;
+    /// }
+    /// db.remove_range(run, [2]..[9])?;
+    /// assert_eq!(db.list(run, "")?.len(), 3);
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    ///
+    /// Errors: those of [`Database::put`]; [`Error::InvalidArgument`] for a range that holds no
+    /// key, as one whose end is below its beginning; [`Error::LimitExceeded`] for a bound that is
+    /// longer than the longest key by more than a byte.
+    pub fn remove_range<K: AsRef<[u8]>, R: RangeBounds<K>>(
+        &self,
+        run: RunId,
+        range: R,
+    ) -> Result<u64> {
+        let change = batch::remove_range(run, &range)?;
+        self.commit_one(change, false, WriteOptions::default()).map(|committed| committed.version)
+    }
+
     /// Commits a batch. Returns its version.
     ///
     /// Errors: those of [`Database::put`] and [`Database::begin_run`]; none of the batch's
@@ -149,7 +182,8 @@ impl Database {
     /// [`Error::Closed`]; [`Error::Io`] and [`Error::Corruption`] for a table that cannot be read.
     pub fn get(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let key = self.readable(run, key.as_ref())?;
-        self.core.store.read_value(&key, None)
+        let found = self.core.store.read_value(&key, None);
+        self.unless_dropped(run, found)
     }
 
     /// The value of a key with the version, time and expiry of its commit.
@@ -161,7 +195,8 @@ impl Database {
         key: impl AsRef<[u8]>,
     ) -> Result<Option<VersionedValue>> {
         let key = self.readable(run, key.as_ref())?;
-        self.core.store.read(&key, None)
+        let found = self.core.store.read(&key, None);
+        self.unless_dropped(run, found)
     }
 
     /// Whether a key is there and has not expired.
@@ -169,7 +204,8 @@ impl Database {
     /// Errors: those of [`Database::get`].
     pub fn exists(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = self.readable(run, key.as_ref())?;
-        self.core.store.contains(&key, None)
+        let found = self.core.store.contains(&key, None)?;
+        self.unless_dropped(run, Ok(found.then_some(()))).map(|found| found.is_some())
     }
 
     /// The keys that begin with `prefix`, with their values, in byte order; all of the run
@@ -229,8 +265,19 @@ impl Database {
 
     fn readable(&self, run: RunId, key: &[u8]) -> Result<PhysicalKey> {
         self.check_open()?;
-        self.core.runs.require(run)?;
+        self.core.runs.require(run, u64::MAX)?;
         user_key(run, key)
+    }
+
+    /// What was found of a key, unless its run was dropped while it was looked for.
+    fn unless_dropped<T>(&self, run: RunId, found: Result<Option<T>>) -> Result<Option<T>> {
+        match found {
+            Ok(None) if self.core.runs.drops() > 0 => {
+                self.core.runs.require(run, u64::MAX)?;
+                Ok(None)
+            }
+            found => found,
+        }
     }
 
     /// Commits one change and waits for the outcome.
@@ -285,7 +332,9 @@ fn memory_of(changes: &[Change], over_tables: bool) -> (u64, bool) {
                 may_use_reserve = false;
                 runs::run_bytes(begin)
             }
-            Change::EndRun { .. } => 0,
+            // What dropping a run takes is counted when it begins.
+            Change::EndRun { .. } | Change::DropRun { .. } => 0,
+            Change::RemoveRange { from, to } => removals::bytes_of(from, to),
         };
     }
     (bytes, may_use_reserve)

@@ -1,9 +1,11 @@
 //! Beginning, ending and looking up runs.
 
 use super::Database;
-use crate::batch::RunOptions;
+use crate::batch::{RunOptions, check_end};
 use crate::codec::change::Change;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::options::WriteOptions;
 use crate::runs::{RunFilter, RunIter};
 use crate::types::{RunId, RunMetadataEntry, RunStatus};
@@ -45,12 +47,43 @@ impl Database {
     /// Ends a run with a status. Returns the commit's version.
     ///
     /// Errors: those of [`Database::end_run`]; [`Error::InvalidArgument`] for
-    /// [`RunStatus::Running`].
+    /// [`RunStatus::Running`] and [`RunStatus::Dropped`].
     pub fn end_run_with(&self, run: RunId, status: RunStatus) -> Result<u64> {
-        if status.is_active() {
-            return Err(Error::invalid("a run cannot end as running; name how it ended"));
-        }
+        check_end(status)?;
         let change = Change::EndRun { run, status };
+        self.commit_one(change, false, WriteOptions::default()).map(|committed| committed.version)
+    }
+
+    /// Drops a run that has ended: all its keys are gone, at once and for every later read, by one
+    /// record in the log. Returns the commit's version.
+    ///
+    /// Its record stays, with the status [`RunStatus::Dropped`]; its children keep their parent;
+    /// its id is never used again. Snapshots and iterators from before go on reading it. The room
+    /// comes back bit by bit, by maintenance: tables that hold nothing else are removed as they
+    /// are, others are written again once a tenth of what they hold is of no use.
+    ///
+    /// It survives a crash as a put does, in the same order. What it takes in memory was counted
+    /// when the run began, so that it is never refused for want of memory.
+    ///
+    /// ```
+    /// use runstone::{Database, Error, RunId, RunStatus};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, runstone::NO_TAGS)?;
+    /// db.put(run, "key", "value")?;
+    /// db.end_run(run)?;
+    /// let before = db.snapshot()?;
+    /// db.drop_run(run)?;
+    /// assert!(matches!(db.get(run, "key"), Err(Error::RunDropped { .. })));
+    /// assert_eq!(db.get_run(run)?.expect("kept").status, RunStatus::Dropped);
+    /// assert!(before.get(run, "key")?.is_some());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// Errors: [`Error::RunNotFound`]; [`Error::RunActive`] if it has not ended;
+    /// [`Error::RunDropped`] if it was dropped before; otherwise those of [`Database::put`].
+    pub fn drop_run(&self, run: RunId) -> Result<u64> {
+        let change = Change::DropRun { run };
         self.commit_one(change, false, WriteOptions::default()).map(|committed| committed.version)
     }
 

@@ -2,6 +2,7 @@
 
 use std::ops::{Bound, RangeBounds};
 
+use crate::batch::key_range;
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::store::RangeIter;
@@ -60,18 +61,8 @@ pub(super) fn bounds<K: AsRef<[u8]>, R: RangeBounds<K>>(
     run: RunId,
     range: &R,
 ) -> (Bound<PhysicalKey>, Bound<PhysicalKey>) {
-    let key = |key: &K| PhysicalKey::new(run, TypeTag::KV, key.as_ref());
-    let from = match range.start_bound() {
-        Bound::Included(start) => Bound::Included(key(start)),
-        Bound::Excluded(start) => Bound::Included(key(start).successor()),
-        Bound::Unbounded => Bound::Included(PhysicalKey::new(run, TypeTag::KV, &[])),
-    };
-    let to = match range.end_bound() {
-        Bound::Included(end) => Bound::Excluded(key(end).successor()),
-        Bound::Excluded(end) => Bound::Excluded(key(end)),
-        Bound::Unbounded => Bound::Excluded(PhysicalKey::end_of(run, TypeTag::KV)),
-    };
-    (from, to)
+    let (from, to) = key_range(run, range);
+    (Bound::Included(from), Bound::Excluded(to))
 }
 
 /// The bounds of all user keys with a prefix.

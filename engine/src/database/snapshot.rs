@@ -3,7 +3,9 @@
 use std::ops::{Bound, RangeBounds};
 
 use super::scan::{Scan, bounds, prefix_bounds, user_key};
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::home::Home;
 use crate::place::Place;
 use crate::runs::RunTracker;
@@ -153,10 +155,7 @@ impl Snapshot {
 
     fn require(&self, run: RunId) -> Result<()> {
         self.place.check_process()?;
-        if self.runs.existed_at(&run, self.point().version) {
-            return Ok(());
-        }
-        Err(Error::RunNotFound { run })
+        self.runs.require(run, self.point().version)
     }
 }
 

@@ -100,8 +100,10 @@ impl Level {
     /// The newest version of a key that is at most this one.
     ///
     /// Errors: those of [`Table::get`].
-    fn get(&self, key: &PhysicalKey, version: u64) -> Result<Option<Row>> {
+    fn get(&self, key: &PhysicalKey, version: u64, removed: u64) -> Result<Option<Row>> {
         match self.tables.get(self.ending_before(key)) {
+            // Nothing in it counts.
+            Some(live) if live.table.properties().versions.1 < removed => Ok(None),
             Some(live) if key >= live.first() || planted!(BoundForgottenByGet) => {
                 live.table.get(key, version)
             }
@@ -154,12 +156,13 @@ impl Levels {
         self.0.iter().map(entry).collect()
     }
 
-    /// The newest version of a key that is at most this one.
+    /// The newest version of a key that is at most this one. What is older than `removed` does not
+    /// count, and is not looked for.
     ///
     /// Errors: those of [`Table::get`].
-    pub(crate) fn get(&self, key: &PhysicalKey, version: u64) -> Result<Option<Row>> {
+    pub(crate) fn get(&self, key: &PhysicalKey, version: u64, removed: u64) -> Result<Option<Row>> {
         for level in &self.0 {
-            let found = level.get(key, version)?;
+            let found = level.get(key, version, removed)?;
             if found.is_some() {
                 return Ok(found);
             }

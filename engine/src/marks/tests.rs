@@ -1,4 +1,4 @@
-//! What counts, and what ends.
+//! Marks count, phases nest, and a loop without end is ended.
 
 use super::*;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use runstone_vfs::{MemVfs, Vfs};
 
 use super::*;
-use crate::cache::BlockCache;
+use crate::cache::Cache;
 use crate::clock::Entropy;
 use crate::codec::value::Stored;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -28,7 +28,7 @@ const DIR: &str = "/db";
 fn place() -> Place {
     let dir = MemVfs::new().open_dir(Path::new("/")).unwrap();
     let lock = dir.create(Path::new(LOCK)).unwrap().id().unwrap();
-    Place::new(dir, Path::new(DIR), lock, Arc::new(Sevens), BlockCache::new(0))
+    Place::new(dir, Path::new(DIR), lock, Arc::new(Sevens), Cache::new(0, 0))
 }
 
 fn delete() -> Vec<u8> {

@@ -15,7 +15,7 @@ use foldhash::fast::FixedState;
 use super::index::Index;
 use super::slab::{Slab, Slot};
 use super::version::Chain;
-use crate::options::MEMTABLE_BYTES_LIMIT;
+use crate::memory::MEMTABLE_BYTES_LIMIT;
 use crate::types::PhysicalKey;
 
 /// A key and its versions.

@@ -10,6 +10,7 @@ use std::ops::Bound;
 
 use super::version::Version;
 use super::{Pin, expires_at, unreadable};
+use crate::cache::Pinned;
 use crate::error::Result;
 use crate::types::{PhysicalKey, Timestamp, VersionedValue};
 
@@ -29,13 +30,19 @@ pub(crate) struct RangeIter {
     chunk_entries: usize,
     exhausted: bool,
     failed: bool,
+    /// How many bytes were read ahead, at the front and at the back.
+    held: [u64; 2],
+    pinned: Pinned,
 }
 
 impl RangeIter {
     pub(crate) fn new(pin: Pin, from: Bound<PhysicalKey>, to: Bound<PhysicalKey>) -> Self {
         // What is added later, the pin does not see.
         pin.store().put_in_order();
+        let pinned = Pinned::new(&pin.store().inner.cache);
         RangeIter {
+            held: [0; 2],
+            pinned,
             pin,
             from,
             to,
@@ -57,7 +64,10 @@ impl RangeIter {
             last => last.saturating_mul(2).min(steps.scan_entries_max),
         };
         self.chunk_entries = entries_max;
-        let (mut bytes, mut visits) = (0, 0);
+        // Who finds the reserve in use gets on one by one.
+        let reserve_left = usize::try_from(self.pinned.reserve_left()).unwrap_or(usize::MAX);
+        let bytes_max = steps.scan_bytes_max.min(reserve_left);
+        let (mut bytes, mut held, mut visits) = (0, 0, 0);
         let mut skips = planted!(ResumedScanSkips) && !matches!(self.from, Bound::Included(_));
         let mut last = None;
         let mut chunk = VecDeque::new();
@@ -73,14 +83,19 @@ impl RangeIter {
             bytes += size.map_or(0, |value| value.bytes().len());
             let is_shown = usize::from(size.is_some());
             let more = chunk.len() + is_shown < entries_max
-                && bytes < steps.scan_bytes_max
+                && bytes < bytes_max
                 && visits < steps.scan_visits_max;
             if !more {
                 last = Some(key.clone().into_owned());
             }
+            held += (size_of::<Result<RangeItem>>() + key.user_key().len()) as u64;
             chunk.extend(version.and_then(|version| item(key, version)));
             more
         });
+        // This end had nothing left.
+        let held = held + bytes as u64;
+        self.held = if backward { [self.held[0], held] } else { [held, self.held[1]] };
+        self.pinned.set(self.held.iter().sum());
         if let Err(error) = walked {
             sometimes!("iter/read-failed");
             chunk.push_back(Err(error));

@@ -12,6 +12,7 @@ use super::version::Version;
 use crate::error::Result;
 use crate::levels::cursor::LevelCursor;
 use crate::levels::{Level, Levels};
+use crate::removals::Removals;
 use crate::sync::Arc;
 use crate::types::PhysicalKey;
 
@@ -23,6 +24,8 @@ pub(super) type Bounds<'a> = (Bound<&'a PhysicalKey>, Bound<&'a PhysicalKey>);
 pub(super) struct Layers {
     pub(super) memtable: Memtable,
     pub(super) below: Arc<Below>,
+    /// What hides entries of any of them.
+    pub(super) removals: Arc<Removals>,
 }
 
 /// What is below the memtable.
@@ -34,7 +37,7 @@ pub(crate) struct Below {
 }
 
 impl Below {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.frozen.is_none() && self.levels.is_empty()
     }
 
@@ -49,19 +52,27 @@ impl Below {
             })
     }
 
-    /// The newest version of a key that is at most this one, be it a tombstone or expired.
+    /// The newest version of a key that is at most this one, be it a tombstone or expired; nothing
+    /// if it is older than `removed`.
     ///
     /// Errors: those of [`Levels::get`].
-    pub(super) fn newest_at(&self, key: &PhysicalKey, version: u64) -> Result<Option<Version>> {
+    pub(super) fn newest_at(
+        &self,
+        key: &PhysicalKey,
+        version: u64,
+        removed: u64,
+    ) -> Result<Option<Version>> {
         let frozen = self.frozen.as_ref().filter(|_| !planted!(FrozenNotRead));
         if let Some(found) = frozen.and_then(|frozen| frozen.newest_at(key, version)) {
             sometimes!("store/read-of-a-frozen-memtable");
-            return Ok(Some(found.clone()));
+            return Ok(Some(found.clone()).filter(|found| found.version >= removed));
         }
         phase!(Lookup);
-        let found = self.levels.get(key, version)?;
+        let found = self.levels.get(key, version, removed)?;
         sometimes!("store/read-of-a-table", found.is_some());
-        Ok(found.map(Version::from))
+        let found = found.map(Version::from);
+        sometimes!("store/removed-in-a-table", found.as_ref().is_some_and(|f| f.version < removed));
+        Ok(found.filter(|found| found.version >= removed || planted!(RemovalForgottenByTables)))
     }
 }
 

@@ -23,7 +23,8 @@ use std::ops::Bound;
 use super::entries::{Entries, Entry};
 use super::index::INDEX_BYTES;
 use super::order::{ORDER_BYTES, Order};
-use super::pins::{Pins, ReadPoint};
+use super::pins::Pins;
+use super::purge::Purge;
 use super::slab::Slot;
 use super::version::{Chain, Version};
 use crate::codec::change::NEVER;
@@ -61,7 +62,7 @@ fn key_bytes(key: &PhysicalKey) -> u64 {
     ENTRY_BYTES + heap(key.heap_bytes())
 }
 
-fn value_bytes(version: &Version) -> u64 {
+pub(super) fn value_bytes(version: &Version) -> u64 {
     let value = version.value.as_ref().map_or(0, |value| heap(value.bytes().len()));
     value + if version.expiry_ms == NEVER { 0 } else { EXPIRY_BYTES }
 }
@@ -91,14 +92,16 @@ pub(crate) struct Memtable {
     pub(super) fresh: Vec<Fresh>,
     fresh_hashes: Vec<u32>,
     pub(super) entries: Entries,
-    order: Order,
+    pub(super) order: Order,
     /// The expiries of newest versions, soonest first.
-    expiries: BTreeSet<(u64, Slot)>,
+    pub(super) expiries: BTreeSet<(u64, Slot)>,
     /// Keys whose chains hold superseded versions.
-    garbage: VecDeque<Slot>,
-    bytes: u64,
+    pub(super) garbage: VecDeque<Slot>,
+    pub(super) bytes: u64,
     /// There is, or will be, something below: tombstones are kept.
-    over_tables: bool,
+    pub(super) over_tables: bool,
+    /// Ranges of keys whose versions below one were removed, to be freed.
+    pub(super) removals: VecDeque<Purge>,
 }
 
 impl Memtable {
@@ -114,6 +117,7 @@ impl Memtable {
             garbage: VecDeque::new(),
             bytes: 0,
             over_tables: false,
+            removals: VecDeque::new(),
         }
     }
 
@@ -156,6 +160,7 @@ impl Memtable {
             || !self.garbage.is_empty()
             || self.entries.gone_len() > 0
             || !self.expiries.is_empty()
+            || !self.removals.is_empty()
     }
 
     /// When the next version expires.
@@ -229,9 +234,11 @@ impl Memtable {
     /// Gives a key that is there a newer version.
     fn supersede(&mut self, slot: Slot, new: Version, pins: &Pins) {
         let keeps = self.over_tables;
+        // Over tables only what a removal hides is gone, and a tombstone is not.
+        let is_gone = keeps && self.entries.is_gone(slot);
         let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { return };
         debug_assert!(chain.newest.version <= new.version);
-        let was_gone = chain.is_gone() && !keeps;
+        let was_gone = if keeps { is_gone } else { chain.is_gone() };
         let (expiry_ms, version) = (new.expiry_ms, new.version);
         self.bytes += value_bytes(&new);
         let old = std::mem::replace(&mut chain.newest, new);
@@ -263,7 +270,7 @@ impl Memtable {
     }
 
     /// Nobody can see anything of a key any more.
-    fn set_gone(&mut self, slot: Slot) {
+    pub(super) fn set_gone(&mut self, slot: Slot) {
         self.entries.set_gone(slot);
         let gone = self.entries.gone_len();
         if gone > GONE_MIN && gone > self.entries.len() / 3 {
@@ -273,7 +280,7 @@ impl Memtable {
     }
 
     /// Releases keys that are gone; of a large table, some of them.
-    fn purge(&mut self) {
+    pub(super) fn purge(&mut self) {
         let bytes = &mut self.bytes;
         self.order.purge(&mut self.entries, |key| *bytes -= key_bytes(key));
     }
@@ -305,27 +312,6 @@ impl Memtable {
         self.order.settle(&mut self.entries, |key| *bytes -= key_bytes(key));
     }
 
-    /// The entries between two bounds that a reader at `point` sees, in order, with every
-    /// key that was passed on the way counted by `visit`, which may end the walk. Returns the
-    /// greatest expiry of what was passed over as expired; 0 if there was none.
-    pub(crate) fn walk<'a>(
-        &'a self,
-        bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
-        point: ReadPoint,
-        backward: bool,
-        mut visit: impl FnMut(&'a PhysicalKey, Option<&'a Version>) -> bool,
-    ) -> u64 {
-        let mut expired_ms = 0;
-        self.walk_versions(bounds, point.version, backward, |key, version| match version {
-            Some(version) if !version.is_visible(point.now_ms) => {
-                expired_ms = version.expired_ms().max(expired_ms);
-                visit(key, None)
-            }
-            version => visit(key, version),
-        });
-        expired_ms
-    }
-
     /// Every version of every key, in order, the newest of a key first, until `visit` says `false`.
     /// What is not in order yet is left out.
     pub(crate) fn versions(&self, mut visit: impl FnMut(&PhysicalKey, &Version) -> bool) {
@@ -352,85 +338,8 @@ impl Memtable {
             visit(key, chain.at(version))
         });
     }
-
-    /// Frees superseded versions that no pin sees any more, visiting at most `limit` keys, and
-    /// keys that are gone. Returns how many keys are free of them now.
-    pub(crate) fn collect_garbage(&mut self, limit: usize, pins: &Pins) -> usize {
-        self.settle(pins);
-        let mut freed = 0;
-        for _ in 0..limit.min(self.garbage.len()) {
-            let Some(slot) = self.garbage.pop_front() else { break };
-            let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { continue };
-            let Some(mut older) = chain.older.take() else { continue };
-            planted!(TombstoneDroppedEarly => chain.drop_tombstone(&older));
-            let mut newer = chain.newest.version;
-            let mut released = 0;
-            older.retain(|version| {
-                let needed = pins.see(version.version, newer);
-                if needed {
-                    newer = version.version;
-                } else {
-                    released += older_bytes(version);
-                }
-                needed
-            });
-            self.bytes -= released;
-            if !older.is_empty() {
-                chain.older = Some(older);
-                sometimes!("memtable/garbage-still-pinned");
-                if !planted!(PinnedForgotten) {
-                    self.garbage.push_back(slot);
-                }
-                continue;
-            }
-            freed += 1;
-            if chain.is_gone() && !self.over_tables {
-                self.set_gone(slot);
-            }
-        }
-        if self.entries.gone_len() > 0 {
-            self.purge();
-        }
-        freed
-    }
-
-    /// Frees at most `limit` of the newest versions that expired at or before `floor_ms`; those
-    /// that a pin sees are passed over, and do not count. Returns how many were freed.
-    pub(crate) fn expire(&mut self, floor_ms: u64, limit: usize, pins: &Pins) -> usize {
-        self.settle(pins);
-        let due: Vec<_> = self
-            .expiries
-            .iter()
-            .take_while(|(expiry, _)| *expiry <= floor_ms)
-            .filter(|(expiry, slot)| {
-                let newest = self.entries.get(*slot).map(|entry| entry.chain.newest.version);
-                newest.is_some_and(|version| !pins.see_before(version, *expiry))
-            })
-            .take(limit)
-            .copied()
-            .collect();
-        let freed = due.len();
-        sometimes!("memtable/expired-freed", freed > 0);
-        for (expiry, slot) in due {
-            self.expiries.remove(&(expiry, slot));
-            let Some(Entry { chain, .. }) = self.entries.get_mut(slot) else { continue };
-            self.bytes -= value_bytes(&chain.newest);
-            // Older versions that a pin sees stay hidden behind it.
-            chain.newest.value = None;
-            chain.newest.expiry_ms = NEVER;
-            if chain.is_gone() && (!self.over_tables || planted!(ExpiredUncovers)) {
-                self.set_gone(slot);
-            }
-        }
-        freed
-    }
-
-    /// How many versions have expired at `now_ms` and are still held.
-    pub(crate) fn expired_len(&self, now_ms: u64) -> usize {
-        self.expiries.iter().take_while(|(expiry, _)| *expiry <= now_ms).count()
-    }
 }
 
-fn older_bytes(version: &Version) -> u64 {
+pub(super) fn older_bytes(version: &Version) -> u64 {
     OLDER_BYTES + version.value.as_ref().map_or(0, |value| heap(value.bytes().len()))
 }

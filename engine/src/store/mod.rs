@@ -8,6 +8,7 @@
 //! sync, only for the time that a group takes to be applied in memory.
 
 mod entries;
+mod freeing;
 mod index;
 mod iter;
 pub(crate) mod layers;
@@ -16,6 +17,7 @@ mod order;
 pub(crate) mod pins;
 #[cfg(feature = "planted")]
 mod planted;
+mod purge;
 mod slab;
 mod through;
 pub(crate) mod version;
@@ -26,12 +28,14 @@ use memtable::Memtable;
 use pins::{Pins, ReadPoint};
 use version::Version;
 
+use crate::cache::Cache;
 use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::levels::Levels;
 use crate::options::{Options, Steps};
+use crate::removals::{Removal, Removals};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, RwLock};
 use crate::types::{Key, PhysicalKey, Timestamp, Value, VersionedValue};
 
@@ -42,16 +46,22 @@ pub(crate) struct Applied {
     pub(crate) version: Version,
 }
 
-/// The memtable while a group is applied to it.
+/// The memtable while a group is applied to it, and what is removed from it and all below.
 #[derive(Debug)]
 pub(crate) struct Applying<'a> {
     memtable: &'a mut Memtable,
+    removals: &'a mut Arc<Removals>,
     pins: &'a Pins,
 }
 
 impl Applying<'_> {
     pub(crate) fn apply(&mut self, Applied { key, version }: Applied) {
         self.memtable.apply(key, version, self.pins);
+    }
+
+    pub(crate) fn remove(&mut self, removal: Removal) {
+        self.memtable.note_removal(&removal);
+        Arc::make_mut(self.removals).insert(removal, |old, new| self.pins.see(old, new));
     }
 }
 
@@ -77,6 +87,8 @@ struct Inner {
     pins: Pins,
     pins_max: usize,
     steps: Steps,
+    /// What of tables is in memory.
+    cache: Arc<Cache>,
     clock: EngineClock,
     /// The greatest expiry, in engine time, of what a reader was told has expired; 0 if none was.
     shown_ms: AtomicU64,
@@ -84,22 +96,27 @@ struct Inner {
 
 impl UnifiedStore {
     pub(crate) fn new(
-        (memtable, levels): (Memtable, Levels),
+        (memtable, levels, removals): (Memtable, Levels, Removals),
         published: u64,
         clock: EngineClock,
-        home: Arc<dyn Home>,
+        (home, cache): (Arc<dyn Home>, Arc<Cache>),
         options: &Options,
     ) -> Self {
         let below = Below { frozen: None, levels };
         UnifiedStore {
             inner: Arc::new(Inner {
                 published: AtomicU64::new(published),
-                bytes: AtomicU64::new(memtable.bytes()),
+                bytes: AtomicU64::new(memtable.bytes() + removals.bytes()),
                 over_tables: AtomicBool::new(!below.is_empty()),
-                layers: RwLock::new(Layers { memtable, below: Arc::new(below) }),
+                layers: RwLock::new(Layers {
+                    memtable,
+                    below: Arc::new(below),
+                    removals: Arc::new(removals),
+                }),
                 pins: Pins::of(home),
                 pins_max: options.snapshots_max,
                 steps: options.steps,
+                cache,
                 clock,
                 shown_ms: AtomicU64::new(0),
             }),
@@ -115,7 +132,12 @@ impl UnifiedStore {
     /// The memory that keys and values take, in bytes, with their places in the maps.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.figure(Memtable::bytes)
+        self.figure(Memtable::bytes) + self.figure_of_removals()
+    }
+
+    /// The memory that removals take; 0 in a forked child.
+    fn figure_of_removals(&self) -> u64 {
+        if self.inner.pins.is_inherited() { 0 } else { self.removals().bytes() }
     }
 
     /// The same, or a little more, at the cost of one load.
@@ -247,12 +269,15 @@ impl UnifiedStore {
     ) -> Result<T> {
         let layers = self.inner.layers.read();
         let found = layers.memtable.newest_at(key, version);
+        let removed = layers.removals.newest(key, version);
         if found.is_some() || layers.below.is_empty() {
-            return look(found);
+            sometimes!("store/removed-in-memory", found.is_some_and(|f| f.version < removed));
+            let is_there = |found: &&Version| found.version >= removed;
+            return look(found.filter(|f| is_there(f) || planted!(RemovalForgottenByMemtable)));
         }
         let below = Arc::clone(&layers.below);
         drop(layers);
-        look(below.newest_at(key, version)?.as_ref())
+        look(below.newest_at(key, version, removed)?.as_ref())
     }
 
     /// What a reader is shown of a version.
@@ -357,11 +382,12 @@ impl UnifiedStore {
     /// also for what must become visible together with the group.
     pub(crate) fn publish(&self, version: u64, apply: impl FnOnce(&mut Applying<'_>)) {
         planted!(PublishedBeforeApplied => self.inner.published.store(version, Ordering::Release));
-        self.change(|memtable, pins| {
-            apply(&mut Applying { memtable, pins });
-            debug_assert!(version >= self.version(), "versions are published in order");
-            self.inner.published.store(version, Ordering::Release);
-        });
+        let mut layers = self.inner.layers.write();
+        let Layers { memtable, removals, .. } = &mut *layers;
+        apply(&mut Applying { memtable, removals, pins: &self.inner.pins });
+        debug_assert!(version >= self.version(), "versions are published in order");
+        self.inner.published.store(version, Ordering::Release);
+        self.note_bytes(&layers);
     }
 
     /// Changes the memtable, and accounts for it.
@@ -372,9 +398,10 @@ impl UnifiedStore {
         outcome
     }
 
-    fn note_bytes(&self, Layers { memtable, below }: &Layers) {
+    fn note_bytes(&self, Layers { memtable, below, removals }: &Layers) {
         let frozen = below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
-        self.inner.bytes.store(memtable.bytes() + frozen, Ordering::Release);
+        let bytes = memtable.bytes() + frozen + removals.bytes();
+        self.inner.bytes.store(bytes, Ordering::Release);
     }
 
     /// Frees what superseded versions it can, visiting at most `limit` keys; returns how many
@@ -383,6 +410,12 @@ impl UnifiedStore {
         self.change(|memtable, pins| {
             (memtable.collect_garbage(limit, pins), memtable.garbage_len())
         })
+    }
+
+    /// Frees what removals hide in the memtable, visiting at most `limit` keys; returns how many
+    /// keys were freed, and how many removals are left to be applied.
+    pub(crate) fn purge_removed(&self, limit: usize) -> (usize, usize) {
+        self.change(|memtable, pins| (memtable.purge_removed(limit, pins), memtable.removals_len()))
     }
 
     /// Frees what expired at or before `floor_ms`; returns how many, and how many expired

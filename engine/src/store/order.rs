@@ -319,14 +319,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::memtable::Memtable;
-    use super::super::pins::{Pins, ReadPoint};
+    use super::super::pins::Pins;
     use super::super::version::Version;
     use super::*;
     use crate::codec::change::NEVER;
     use crate::codec::value::Stored;
     use crate::types::{RunId, TypeTag, Value};
-
-    const ALL: ReadPoint = ReadPoint { version: u64::MAX, now_ms: 0 };
 
     fn key(run: u8, user: &[u8]) -> PhysicalKey {
         PhysicalKey::new(RunId::from_bytes([run; 16]), TypeTag::KV, user)
@@ -368,7 +366,8 @@ mod tests {
         backward: bool,
     ) -> Vec<(PhysicalKey, u64)> {
         let mut shown = Vec::new();
-        memtable.walk(bounds, ALL, backward, |key, version| {
+        memtable.walk_versions(bounds, u64::MAX, backward, |key, version| {
+            let version = version.filter(|version| version.value.is_some());
             shown.extend(version.map(|version| (key.clone(), version.version)));
             true
         });

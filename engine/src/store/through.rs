@@ -8,14 +8,50 @@ use std::borrow::Cow;
 use std::ops::Bound;
 
 use super::UnifiedStore;
-use super::layers::{Below, Bounds, Chunk, LevelWalk, merge};
+use super::layers::{Below, Bounds, Chunk, Layers, LevelWalk, merge};
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::levels::Levels;
+use crate::memory::Memory;
+use crate::removals::{Cover, RemovalId, Removals};
 use crate::sync::{Arc, Ordering};
 use crate::types::PhysicalKey;
+
+/// What a reader at a point sees of the keys that it passes, all of one run.
+struct Gaze {
+    point: ReadPoint,
+    /// What is removed at that point stays so, whatever becomes of the layers.
+    cover: Option<Arc<Cover>>,
+    /// The greatest expiry of what was passed over as expired; 0 if there was none.
+    expired_ms: u64,
+}
+
+impl Gaze {
+    fn new(layers: &Layers, bounds: Bounds<'_>, point: ReadPoint) -> Self {
+        let run = match bounds.0 {
+            Bound::Included(key) | Bound::Excluded(key) => Some(key.run()),
+            Bound::Unbounded => None,
+        };
+        let cover = run.and_then(|run| layers.removals.cover(run)).cloned();
+        Gaze { point, cover: cover.filter(|_| !planted!(RemovalForgottenByScan)), expired_ms: 0 }
+    }
+
+    /// Whether a reader is shown the newest version of a key at the point.
+    fn sees(&mut self, key: &PhysicalKey, version: &Version) -> bool {
+        let upto = if planted!(RemovalSeenTooEarly) { u64::MAX } else { self.point.version };
+        if self.cover.as_ref().is_some_and(|cover| cover.newest(key, upto) > version.version) {
+            sometimes!("store/removed-in-a-scan");
+            return false;
+        }
+        let is_visible = version.is_visible(self.point.now_ms);
+        if !is_visible {
+            self.expired_ms = version.expired_ms().max(self.expired_ms);
+        }
+        is_visible
+    }
+}
 
 impl UnifiedStore {
     /// Walks every byte of the tables, and how they stand to each other; `tell` hears of each
@@ -36,9 +72,56 @@ impl UnifiedStore {
         self.inner.over_tables.load(Ordering::Acquire)
     }
 
+    /// What is in memory, but for the records of runs; nothing in a forked child. What was just
+    /// committed counts for the most that it can take.
+    pub(crate) fn memory(&self) -> Memory {
+        if self.inner.pins.is_inherited() {
+            return Memory::default();
+        }
+        let cache = &self.inner.cache;
+        let (cache, pinned) = (cache.used(), cache.pinned());
+        let layers = self.inner.layers.read();
+        let frozen = layers.below.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
+        let memtable = layers.memtable.bytes() + layers.removals.bytes();
+        Memory { memtable, frozen, cache, pinned, ..Memory::default() }
+    }
+
+    /// What is kept of tables, in bytes, by the count that is kept and by another that is made now.
+    ///
+    /// For whoever compares them. Both are 0 in a forked child.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn cache_recounted(&self) -> (u64, u64) {
+        let cache = &self.inner.cache;
+        match self.inner.pins.is_inherited() {
+            true => (0, 0),
+            false => (cache.used(), cache.recounted()),
+        }
+    }
+
     /// How many bytes the memtable takes that is written.
     pub(crate) fn active_bytes(&self) -> u64 {
         self.inner.layers.read().memtable.bytes()
+    }
+
+    /// What is removed.
+    pub(crate) fn removals(&self) -> Arc<Removals> {
+        Arc::clone(&self.inner.layers.read().removals)
+    }
+
+    /// Forgets removals that hide nothing any more: what they hid has left the levels before.
+    pub(crate) fn forget_removals(&self, ids: &[RemovalId]) {
+        let mut layers = self.inner.layers.write();
+        let pins = &self.inner.pins;
+        Arc::make_mut(&mut layers.removals).forget(ids, |old, new| pins.see(old, new));
+        self.note_bytes(&layers);
+    }
+
+    /// No table tells of these removals any more.
+    pub(crate) fn note_erased(&self, ids: &[RemovalId]) {
+        if !ids.is_empty() {
+            Arc::make_mut(&mut self.inner.layers.write().removals).note_erased(ids);
+        }
     }
 
     /// What is below the memtable.
@@ -56,6 +139,7 @@ impl UnifiedStore {
         while frozen.unordered_len() > 0 {
             frozen.put_in_order();
         }
+        frozen.forget_removals();
         let frozen = Arc::new(frozen);
         let below =
             Below { frozen: Some(Arc::clone(&frozen)), levels: layers.below.levels.clone() };
@@ -79,7 +163,8 @@ impl UnifiedStore {
         layers.below = Arc::new(Below { frozen, levels });
     }
 
-    /// Walks a range; see [`Memtable::walk`].
+    /// Walks the keys of one run between two bounds, as a reader at a point sees them: `visit`
+    /// hears of each that was passed on the way, and may end the walk.
     ///
     /// Errors: those of a read from tables; the walk ends there.
     pub(super) fn walk(
@@ -90,18 +175,19 @@ impl UnifiedStore {
         mut visit: impl FnMut(Cow<'_, PhysicalKey>, Option<Cow<'_, Version>>) -> bool,
     ) -> Result<()> {
         let layers = self.inner.layers.read();
-        let mut expired_ms = 0;
+        let mut gaze = Gaze::new(&layers, bounds, point);
         let walked = if layers.below.is_empty() {
-            expired_ms = layers.memtable.walk(bounds, point, backward, |key, version| {
-                visit(Cow::Borrowed(key), version.map(Cow::Borrowed))
+            layers.memtable.walk_versions(bounds, point.version, backward, |key, version| {
+                let seen = version.filter(|version| gaze.sees(key, version));
+                visit(Cow::Borrowed(key), seen.map(Cow::Borrowed))
             });
             Ok(())
         } else {
             drop(layers);
-            self.walk_levels(bounds, point, backward, &mut expired_ms, visit)
+            self.walk_levels(bounds, point, backward, &mut gaze, visit)
         };
         if !planted!(ShownByScanForgotten) {
-            self.note_shown(expired_ms);
+            self.note_shown(gaze.expired_ms);
         }
         walked
     }
@@ -113,7 +199,7 @@ impl UnifiedStore {
         bounds: Bounds<'_>,
         point: ReadPoint,
         backward: bool,
-        expired_ms: &mut u64,
+        gaze: &mut Gaze,
         mut visit: impl FnMut(Cow<'_, PhysicalKey>, Option<Cow<'_, Version>>) -> bool,
     ) -> Result<()> {
         phase!(Lookup);
@@ -140,10 +226,7 @@ impl UnifiedStore {
                 let mut chunks: Vec<Chunk> =
                     std::iter::once(memtable).chain(below.frozen.as_deref().map(of)).collect();
                 let next = merge(&mut chunks, &mut walks, backward, |key, version| {
-                    let is_visible = version.is_visible(point.now_ms);
-                    if !is_visible {
-                        *expired_ms = version.expired_ms().max(*expired_ms);
-                    }
+                    let is_visible = gaze.sees(&key, &version);
                     visit(Cow::Owned(key), is_visible.then_some(Cow::Owned(version)))
                 })?;
                 match next {

@@ -1,11 +1,13 @@
 //! A place between two entries of a table, from where it is read in both directions.
 //!
-//! Invariant: it holds one block, and reads one when it passes a border.
+//! Invariant: it holds the index and one block, and reads another block when it passes a border;
+//! what it holds is counted as pinned, but for an index that is kept for others.
 
 use std::sync::Arc;
 
 use super::block::{Block, Entry, Layout};
 use super::reader::{Row, Table, malformed};
+use crate::cache::{Pinned, Root};
 use crate::error::Result;
 use crate::types::PhysicalKey;
 
@@ -13,12 +15,15 @@ use crate::types::PhysicalKey;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     table: Arc<Table>,
+    /// The index; `None` before the first move.
+    root: Option<Arc<Root>>,
     /// The block that is read; `None` before the first move.
     block: Option<Loaded>,
     /// How many entries of it are before the place.
     at: usize,
     /// Blocks are kept in memory.
     keeps: bool,
+    pinned: Pinned,
 }
 
 #[derive(Debug)]
@@ -38,14 +43,26 @@ impl Loaded {
 impl Cursor {
     /// Before all entries. What it reads is kept in memory for others, or not.
     pub(crate) fn new(table: &Arc<Table>, keeps: bool) -> Self {
-        Cursor { table: Arc::clone(table), block: None, at: 0, keeps }
+        let pinned = Pinned::new(table.cache());
+        Cursor { table: Arc::clone(table), root: None, block: None, at: 0, keeps, pinned }
+    }
+
+    /// The index, read before the first move.
+    fn root(&mut self) -> Result<Arc<Root>> {
+        let root = match &self.root {
+            Some(root) => Arc::clone(root),
+            None => self.table.root(self.keeps)?,
+        };
+        self.root.get_or_insert_with(|| Arc::clone(&root));
+        Ok(root)
     }
 
     /// Goes before the first entry whose key is at least this one; to the end if there is none.
     ///
     /// Errors: [`Error::Corruption`](crate::Error::Corruption), [`Error::Io`](crate::Error::Io).
     pub(crate) fn seek(&mut self, key: &PhysicalKey) -> Result<()> {
-        let below = self.table.index()?.below(key);
+        let root = self.root()?;
+        let below = self.table.index(root.bytes())?.below(key);
         self.load(below.saturating_sub(1))?;
         if let Some(loaded) = &self.block {
             let block = loaded.read();
@@ -58,15 +75,17 @@ impl Cursor {
     ///
     /// Errors: as [`Cursor::seek`].
     pub(crate) fn seek_end(&mut self) -> Result<()> {
-        self.load(self.table.index()?.len().saturating_sub(1))?;
+        let root = self.root()?;
+        self.load(self.table.index(root.bytes())?.len().saturating_sub(1))?;
         self.at = self.len();
         Ok(())
     }
 
     fn load(&mut self, nth: usize) -> Result<()> {
-        let index = self.table.index()?;
+        let root = self.root()?;
+        let index = self.table.index(root.bytes())?;
         let (offset, bytes) = match self.keeps {
-            true => self.table.kept_block(&index, nth)?,
+            true => self.table.kept_block(&root, &index, nth)?,
             false => {
                 let (place, bytes) = self.table.block(&index, nth)?;
                 (place.offset, bytes.into())
@@ -74,6 +93,8 @@ impl Cursor {
         };
         let block = Block::new(&bytes).map_err(malformed(self.table.path(), offset))?;
         let layout = block.layout();
+        let of_index = if self.keeps { 0 } else { root.unpinned() };
+        self.pinned.set(of_index + bytes.len() as u64);
         self.block = Some(Loaded { nth, offset, bytes, layout });
         self.at = 0;
         Ok(())
@@ -102,7 +123,8 @@ impl Cursor {
         }
         if self.at >= self.len() {
             let next = self.block.as_ref().map_or(0, |loaded| loaded.nth + 1);
-            if next >= self.table.index()?.len() {
+            let root = self.root()?;
+            if next >= self.table.index(root.bytes())?.len() {
                 return Ok(false);
             }
             self.load(next)?;

@@ -16,7 +16,7 @@ use super::index::{Index, IndexBuilder};
 use super::properties::{FOOTER_BYTES, HEADER_BYTES, Properties, TableHeader};
 use super::reader::Table;
 use super::writer::{Shape, TableWriter};
-use crate::cache::BlockCache;
+use crate::cache::Cache;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
@@ -84,7 +84,7 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<Vec<u8>> {
     // Whatever checksum its footer bears is the one that is asked for.
     let stored = bytes.get(bytes.len().checked_sub(FOOTER_BYTES)? + 48..)?.first_chunk()?;
     let told = (length, u32::from_le_bytes(*stored));
-    let table = Table::open(file, Path::new(FILE), &HEADER, told, &Arc::new(BlockCache::new(500)));
+    let table = Table::open(file, Path::new(FILE), &HEADER, told, &Arc::new(Cache::new(500, 0)));
     let table = Arc::new(table.ok()?);
     for key in keys() {
         drop(table.get(&key, 3));

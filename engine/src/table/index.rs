@@ -133,6 +133,11 @@ impl<'a> Index<'a> {
         self.places.len()
     }
 
+    /// How many blocks an index of so many bytes may have.
+    pub(super) fn len_max(bytes: usize) -> usize {
+        bytes / (8 + PLACE_BYTES)
+    }
+
     /// Offset, length, end of the tail, bytes in the head.
     fn fields(&self, block: usize) -> Option<[usize; 4]> {
         let (fields, _) = self.places.get(block)?.as_chunks::<4>();

@@ -29,6 +29,8 @@ mod frame;
 pub(crate) mod fuzzing;
 pub(crate) mod hash;
 mod index;
+#[cfg(feature = "planted")]
+mod planted;
 pub(crate) mod properties;
 pub(crate) mod reader;
 #[cfg(test)]

@@ -31,6 +31,7 @@
 //!              8  the latest; 0 if nothing expires
 //!              8  bytes of all user keys
 //!              8  bytes of all values
+//!              8  the version up to which removals were applied when the table was written
 //!                 the first key, then the last: run id 16, type tag 1, user key with its length
 //! ```
 //!
@@ -148,6 +149,8 @@ pub(crate) struct Properties {
     pub(crate) expiries_ms: (u64, u64),
     pub(crate) key_bytes: u64,
     pub(crate) value_bytes: u64,
+    /// No entry is hidden by a removal up to this version, unless a newer one hides it too.
+    pub(crate) applied: u64,
     pub(crate) first: PhysicalKey,
     pub(crate) last: PhysicalKey,
 }
@@ -165,6 +168,7 @@ impl Properties {
             expiries_ms: (NEVER, 0),
             key_bytes: 0,
             value_bytes: 0,
+            applied: 0,
             first: key.clone(),
             last: key.clone(),
         }
@@ -212,6 +216,7 @@ impl Properties {
             self.expiries_ms.1,
             self.key_bytes,
             self.value_bytes,
+            self.applied,
         ] {
             out.extend_from_slice(&field.to_le_bytes());
         }
@@ -228,7 +233,7 @@ impl Properties {
         let (entries, keys, tombstones, extents) = (next()?, next()?, next()?, next()?);
         let (versions, times_ms) = ((next()?, next()?), (next()?, next()?));
         let expiries_ms = (next()?, next()?);
-        let (key_bytes, value_bytes) = (next()?, next()?);
+        let (key_bytes, value_bytes, applied) = (next()?, next()?, next()?);
         let mut key = || {
             let run = u128::from_be_bytes(reader.array("a run id")?);
             let tag = reader.u8("a type tag")?;
@@ -250,6 +255,7 @@ impl Properties {
             expiries_ms,
             key_bytes,
             value_bytes,
+            applied,
             first,
             last,
         })

@@ -15,7 +15,7 @@ use super::properties::{
     FOOTER_BYTES, Footer, HEADER_BYTES, Part, Properties, TABLE_FORMAT, TableHeader, Unreadable,
 };
 use super::{filter, frame};
-use crate::cache::{BlockCache, Slots};
+use crate::cache::{Cache, Root, Slots};
 use crate::codec::Malformed;
 use crate::codec::value::Stored;
 use crate::error::{Error, Result};
@@ -25,20 +25,20 @@ use crate::types::PhysicalKey;
 /// A table that is open.
 #[derive(Debug)]
 pub(crate) struct Table {
-    file: Arc<dyn VfsFile>,
-    path: PathBuf,
+    pub(super) file: Arc<dyn VfsFile>,
+    pub(super) path: PathBuf,
     header: TableHeader,
     /// Its length, and the checksum of its footer.
     told: (u64, u32),
     seal: Seal,
     hasher: KeyHasher,
     properties: Properties,
-    index: Box<[u8]>,
-    filter: Box<[u8]>,
-    /// Where the parts begin: blocks and extents end before.
-    data_end: u64,
-    /// Blocks that are in memory.
-    slots: Option<Arc<Slots>>,
+    /// Where index and filter stand, which are read when they are asked for. Blocks and extents end
+    /// before the index.
+    index: Part,
+    filter: Part,
+    /// What of it is in memory beside this.
+    slots: Arc<Slots>,
 }
 
 /// A version of a key, as it was read.
@@ -50,7 +50,7 @@ pub(crate) struct Row {
 }
 
 /// Reads `length` bytes at `offset`.
-fn read(file: &dyn VfsFile, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
+pub(super) fn read(file: &dyn VfsFile, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     let got = read_full_at(file, &mut bytes, offset).map_err(|e| Error::io("reading", path, e))?;
     if got < length {
@@ -79,7 +79,7 @@ fn unreadable(path: &Path, offset: u64) -> impl FnOnce(Unreadable) -> Error {
 
 impl Table {
     /// Opens the table of this header, which is so long and has a footer of this checksum, as the
-    /// manifest says.
+    /// manifest says. Header, footer and properties are read, and nothing else.
     ///
     /// Errors: [`Error::Corruption`] if it is another, or damaged; [`Error::UnsupportedFormat`];
     /// [`Error::Io`].
@@ -88,7 +88,7 @@ impl Table {
         path: &Path,
         header: &TableHeader,
         (file_bytes, checksum): (u64, u32),
-        cache: &Arc<BlockCache>,
+        cache: &Arc<Cache>,
     ) -> Result<Self> {
         let found = file.len().map_err(|e| Error::io("looking at", path, e))?;
         let least = (HEADER_BYTES + FOOTER_BYTES) as u64;
@@ -123,15 +123,10 @@ impl Table {
                 format_args!("another one ({stored:08x})"),
             ));
         }
-        let part = |Part { offset, length }: Part| {
-            let framed = read_framed(&*file, path, seal, (offset, length as usize), footer_at)?;
-            Ok::<_, Error>(framed)
-        };
-        let (index, filter) = (part(footer.index)?, part(footer.filter)?);
-        let properties = part(footer.properties)?;
-        let at = footer.properties.offset;
-        let properties = Properties::decode(&properties).map_err(malformed(path, at))?;
-        let blocks = Index::new(&index).map_err(malformed(path, footer.index.offset))?.len();
+        let Part { offset, length } = footer.properties;
+        let part = (offset, length as usize);
+        let properties = read_framed(&*file, path, seal, part, footer_at)?;
+        let properties = Properties::decode(&properties).map_err(malformed(path, offset))?;
         Ok(Table {
             file,
             path: path.to_owned(),
@@ -140,10 +135,9 @@ impl Table {
             seal,
             hasher: KeyHasher::new(&header.store_id),
             properties,
-            index: index.into(),
-            filter: filter.into(),
-            data_end: footer.index.offset,
-            slots: Slots::new(cache, blocks),
+            index: footer.index,
+            filter: footer.filter,
+            slots: Slots::new(cache),
         })
     }
 
@@ -169,41 +163,114 @@ impl Table {
         self.hasher
     }
 
-    pub(super) fn filter(&self) -> &[u8] {
-        &self.filter
+    /// What it is counted with.
+    pub(super) fn cache(&self) -> &Arc<Cache> {
+        self.slots.cache()
     }
 
     /// Where blocks and extents end.
     pub(super) fn data_end(&self) -> u64 {
-        self.data_end
+        self.index.offset
     }
 
-    pub(super) fn index(&self) -> Result<Index<'_>> {
-        Index::new(&self.index).map_err(malformed(&self.path, self.data_end))
+    /// Reads index and filter, as they are asked for later.
+    ///
+    /// Errors: [`Error::Corruption`] if they are not what was written, [`Error::Io`].
+    pub(crate) fn warm(&self) -> Result<()> {
+        self.root(true)?;
+        self.ask_filter(0).map(|_| ())
+    }
+
+    /// The index, from memory if it is there; kept there if it is not, or only held.
+    ///
+    /// Errors: [`Error::Corruption`], [`Error::Io`].
+    pub(super) fn root(&self, keeps: bool) -> Result<Arc<Root>> {
+        if let Some(root) = self.slots.index(keeps) {
+            return Ok(root);
+        }
+        let length = self.index.length as usize;
+        self.slots.read_index((length, Index::len_max(length)), keeps, || {
+            let bytes = self.index_bytes()?;
+            let blocks = self.index(&bytes)?.len();
+            Ok((bytes, blocks))
+        })
+    }
+
+    /// Reads the index from the file.
+    pub(super) fn index_bytes(&self) -> Result<Vec<u8>> {
+        self.part(self.index)
+    }
+
+    /// What an index says.
+    pub(super) fn index<'i>(&self, bytes: &'i [u8]) -> Result<Index<'i>> {
+        Index::new(bytes).map_err(malformed(&self.path, self.index.offset))
+    }
+
+    /// Reads the filter from the file.
+    pub(super) fn filter_bytes(&self) -> Result<Vec<u8>> {
+        planted!(FilterNotChecked => return self.unchecked(self.filter));
+        self.part(self.filter)
+    }
+
+    /// Whether a key of this hash may be in it.
+    fn ask_filter(&self, hash: u64) -> Result<bool> {
+        let ask = |filter: &[u8]| filter::may_hold(filter, hash);
+        if let Some(answer) = self.slots.ask_filter(ask) {
+            return Ok(answer);
+        }
+        let length = self.filter.length as usize;
+        let filter = self.slots.read_filter(length, || self.filter_bytes())?;
+        Ok(ask(&filter))
+    }
+
+    fn part(&self, Part { offset, length }: Part) -> Result<Vec<u8>> {
+        let part = (offset, length as usize);
+        read_framed(&*self.file, &self.path, self.seal, part, self.told.0 - FOOTER_BYTES as u64)
     }
 
     /// A block and where it stands, from memory if it is there, and kept there if it is not.
-    pub(super) fn kept_block(&self, index: &Index<'_>, nth: usize) -> Result<(u64, Arc<[u8]>)> {
-        if let Some(bytes) = self.slots.as_ref().and_then(|slots| slots.get(nth)) {
-            return Ok((index.place(nth).map_or(0, |place| place.offset), bytes));
+    pub(super) fn kept_block(
+        &self,
+        root: &Arc<Root>,
+        index: &Index<'_>,
+        nth: usize,
+    ) -> Result<(u64, Arc<[u8]>)> {
+        let BlockPlace { offset, length } = self.place(index, nth)?;
+        if let Some(bytes) = root.get(nth) {
+            return Ok((offset, bytes));
         }
-        let (BlockPlace { offset, .. }, bytes) = self.block(index, nth)?;
-        let bytes = Arc::from(bytes);
-        if let Some(slots) = &self.slots {
-            slots.put(nth, &bytes);
-        }
+        let part = (offset, length);
+        let bytes = root.read(nth, length, || {
+            read_framed(&*self.file, &self.path, self.seal, part, self.data_end())
+        })?;
         Ok((offset, bytes))
+    }
+
+    fn place(&self, index: &Index<'_>, nth: usize) -> Result<BlockPlace> {
+        index.place(nth).ok_or_else(|| {
+            let (expected, found) = ("a block that is in the index", format!("number {nth}"));
+            Error::corruption(&self.path, self.data_end(), expected, found)
+        })
     }
 
     /// A block as it stands in the file, and where.
     pub(super) fn block(&self, index: &Index<'_>, nth: usize) -> Result<(BlockPlace, Vec<u8>)> {
-        let place = index.place(nth).ok_or_else(|| {
-            let (expected, found) = ("a block that is in the index", format!("number {nth}"));
-            Error::corruption(&self.path, self.data_end, expected, found)
-        })?;
+        let place = self.place(index, nth)?;
         let part = (place.offset, place.length);
-        let bytes = read_framed(&*self.file, &self.path, self.seal, part, self.data_end)?;
+        let bytes = read_framed(&*self.file, &self.path, self.seal, part, self.data_end())?;
         Ok((place, bytes))
+    }
+
+    /// About how many entries stand between two keys, by the index: a block that either of them
+    /// lies in counts for a quarter.
+    ///
+    /// Errors: those of a read of the index.
+    pub(crate) fn entries_within(&self, from: &PhysicalKey, to: &PhysicalKey) -> Result<u64> {
+        let root = self.root(true)?;
+        let index = self.index(root.bytes())?;
+        let begun = index.below(to).saturating_sub(index.below(from)) as u64;
+        let (blocks, entries) = (index.len().max(1) as u64, self.properties.entries);
+        Ok(entries.saturating_mul(2 * begun + 1).div_ceil(2 * blocks).min(entries))
     }
 
     /// The newest version of a key that is at most this one.
@@ -215,10 +282,11 @@ impl Table {
             return Ok(None);
         }
         let hash = self.hasher.hash(key);
-        if !filter::may_hold(&self.filter, hash) {
+        if !self.ask_filter(hash)? {
             return Ok(None);
         }
-        let index = self.index()?;
+        let root = self.root(true)?;
+        let index = self.index(root.bytes())?;
         let below = index.below(key);
         // The key may stand in the last block that begins below it, and goes on in those that
         // begin with it.
@@ -227,7 +295,7 @@ impl Table {
             if nth >= below && !index.begins_with(nth, key) {
                 break;
             }
-            let (offset, bytes) = self.kept_block(&index, nth)?;
+            let (offset, bytes) = self.kept_block(&root, &index, nth)?;
             let block = Block::new(&bytes).map_err(malformed(&self.path, offset))?;
             match block.find(key, hash, version).map_err(malformed(&self.path, offset))? {
                 Found::Entry(entry) => return self.row(&entry, offset).map(Some),
@@ -253,7 +321,7 @@ impl Table {
             Content::Value { kind, bytes } => Some((kind, bytes)),
             Content::Extent { kind, offset, length } => {
                 let part = (offset, usize::try_from(length).unwrap_or(usize::MAX));
-                *room = read_framed(&*self.file, &self.path, self.seal, part, self.data_end)?;
+                *room = read_framed(&*self.file, &self.path, self.seal, part, self.data_end())?;
                 Some((kind, room))
             }
         })

@@ -13,7 +13,7 @@ use super::cursor::Cursor;
 use super::properties::TableHeader;
 use super::reader::{Row, Table};
 use super::writer::{Shape, TableWriter, WrittenTable};
-use crate::cache::BlockCache;
+use crate::cache::Cache;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::error::{Error, Result};
@@ -51,7 +51,7 @@ fn write(model: &Model, shape: Shape) -> (MemVfs, WrittenTable) {
 
 fn open(vfs: &MemVfs, told: (u64, u32)) -> Result<Arc<Table>> {
     let file = vfs.open(Path::new(FILE), Access::Read).unwrap();
-    let cache = Arc::new(BlockCache::new(2000));
+    let cache = Arc::new(Cache::new(2000, 0));
     Table::open(file, Path::new(FILE), &HEADER, told, &cache).map(Arc::new)
 }
 

@@ -5,7 +5,8 @@
 //! stand back to back, so that no byte belongs to nothing. What is wrong is told piece by piece,
 //! and the walk goes on behind it where it can.
 //!
-//! Invariant: changes nothing, and holds one block and one extent in memory.
+//! Invariant: changes nothing, and holds index, filter, one block and one extent in memory, which
+//! it reads from the file.
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use super::filter;
 use super::index::{BlockPlace, Index};
 use super::properties::{HEADER_BYTES, Properties};
 use super::reader::Table;
+use crate::cache::Pinned;
 use crate::error::{Error, Result};
 use crate::types::PhysicalKey;
 
@@ -21,6 +23,7 @@ use crate::types::PhysicalKey;
 #[derive(Debug)]
 struct Walk<'a, F> {
     table: &'a Table,
+    filter: Vec<u8>,
     tell: F,
     /// Where the part ends that was seen last: the next begins here.
     end: u64,
@@ -34,8 +37,19 @@ impl Table {
     /// Errors: [`Error::Io`]; the walk ends there.
     pub(crate) fn verify(&self, tell: impl FnMut(Error)) -> Result<()> {
         let end = HEADER_BYTES as u64;
-        let mut walk = Walk { table: self, tell, end, last: None, seen: None };
-        let index = match self.index() {
+        let (filter, mut pinned) = (Vec::new(), Pinned::new(self.cache()));
+        let mut walk = Walk { table: self, filter, tell, end, last: None, seen: None };
+        match self.filter_bytes() {
+            Ok(filter) => walk.filter = filter,
+            // Without it nothing is asked of it.
+            Err(error) => walk.told(error)?,
+        }
+        let bytes = match self.index_bytes() {
+            Ok(bytes) => bytes,
+            Err(error) => return walk.told(error),
+        };
+        pinned.set((bytes.len() + walk.filter.len()) as u64);
+        let index = match self.index(&bytes) {
             Ok(index) => index,
             Err(error) => return walk.told(error),
         };
@@ -56,6 +70,10 @@ impl Table {
         if walk.end != self.data_end() {
             let found = format!("one that ends at {}", walk.end);
             walk.wrong(walk.end, "a last block that ends where the index begins", found);
+        }
+        // What is told of removals, no entry shows.
+        if let Some(seen) = &mut walk.seen {
+            seen.applied = self.properties().applied;
         }
         match &walk.seen {
             Some(seen) if seen != self.properties() => {
@@ -134,7 +152,7 @@ impl<F: FnMut(Error)> Walk<'_, F> {
         if !is_in_order {
             self.wrong(offset, "entries in order", format!("{key:?} of version {version}"));
         }
-        if is_new && !filter::may_hold(self.table.filter(), self.table.hasher().hash(&key)) {
+        if is_new && !filter::may_hold(&self.filter, self.table.hasher().hash(&key)) {
             self.wrong(offset, "a filter that knows each key", format!("not {key:?}"));
         }
         let length = match self.table.row(entry, offset) {

@@ -70,6 +70,8 @@ pub(crate) struct TableWriter {
     properties: Option<Properties>,
     /// The version of the last entry, for the order of those of one key.
     last_version: u64,
+    /// Up to which version removals were applied.
+    applied: u64,
     /// Entries are taken in any order: a test of what reads them.
     #[cfg(test)]
     believes: bool,
@@ -101,9 +103,15 @@ impl TableWriter {
             hashes: Vec::new(),
             properties: None,
             last_version: 0,
+            applied: 0,
             #[cfg(test)]
             believes: false,
         }
+    }
+
+    /// No entry is hidden by a removal up to this version.
+    pub(crate) fn set_applied(&mut self, version: u64) {
+        self.applied = version;
     }
 
     /// Takes entries in any order.
@@ -121,6 +129,12 @@ impl TableWriter {
         self.properties.as_ref().is_none_or(|properties| {
             properties.last < *key || properties.last == *key && version < self.last_version
         })
+    }
+
+    /// How many bytes it has in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let hashes = self.hashes.capacity() * size_of::<u64>();
+        (self.out.capacity() + self.block.size() + self.index.bytes() + hashes) as u64
     }
 
     fn offset(&self) -> u64 {
@@ -229,7 +243,8 @@ impl TableWriter {
     ///
     /// Errors: those of a write.
     pub(crate) fn finish(mut self) -> io::Result<Option<WrittenTable>> {
-        let Some(properties) = self.properties.take() else { return Ok(None) };
+        let Some(mut properties) = self.properties.take() else { return Ok(None) };
+        properties.applied = self.applied;
         self.end_block()?;
         let index = std::mem::take(&mut self.index);
         let index = self.put_part(|out| index.finish(out));

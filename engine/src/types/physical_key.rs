@@ -45,6 +45,11 @@ impl PhysicalKey {
         Self::from_parts(0, tag, &[], user_key)
     }
 
+    /// The lower bounds of all keys of a run that a program has written, and of all behind them.
+    pub(crate) fn bounds_of(run: RunId) -> (Self, Self) {
+        (Self::with_tag_byte(run, 0, &[]), Self::with_tag_byte(run, 128, &[]))
+    }
+
     /// The lower bound of all keys behind every key of this run and tag.
     pub(crate) fn end_of(run: RunId, tag: TypeTag) -> Self {
         Self::with_tag_byte(run, tag.to_byte() + 1, &[])

@@ -18,14 +18,21 @@ pub enum RunStatus {
     Failed,
     /// Ended before its time.
     Cancelled,
+    /// Dropped, after it had ended: its keys are gone, and only its record is left.
+    Dropped,
 }
 
 impl RunStatus {
     /// Every status, in the order of their bytes.
-    pub const ALL: [RunStatus; 4] =
-        [RunStatus::Running, RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled];
+    pub const ALL: [RunStatus; 5] = [
+        RunStatus::Running,
+        RunStatus::Completed,
+        RunStatus::Failed,
+        RunStatus::Cancelled,
+        RunStatus::Dropped,
+    ];
 
-    /// The name: `running`, `completed`, `failed` or `cancelled`.
+    /// The name: `running`, `completed`, `failed`, `cancelled` or `dropped`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,6 +40,7 @@ impl RunStatus {
             RunStatus::Completed => "completed",
             RunStatus::Failed => "failed",
             RunStatus::Cancelled => "cancelled",
+            RunStatus::Dropped => "dropped",
         }
     }
 
@@ -40,6 +48,12 @@ impl RunStatus {
     #[must_use]
     pub const fn is_active(self) -> bool {
         matches!(self, RunStatus::Running)
+    }
+
+    /// Whether a run ends as this, and keeps its keys.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        !matches!(self, RunStatus::Running | RunStatus::Dropped)
     }
 
     /// The byte on disk.
@@ -50,6 +64,7 @@ impl RunStatus {
             RunStatus::Completed => 2,
             RunStatus::Failed => 3,
             RunStatus::Cancelled => 4,
+            RunStatus::Dropped => 5,
         }
     }
 
@@ -61,6 +76,7 @@ impl RunStatus {
             2 => Some(RunStatus::Completed),
             3 => Some(RunStatus::Failed),
             4 => Some(RunStatus::Cancelled),
+            5 => Some(RunStatus::Dropped),
             _ => None,
         }
     }
@@ -128,9 +144,12 @@ pub struct RunMetadataEntry {
     pub created_at: Timestamp,
     /// The engine's time of its end record.
     pub completed_at: Option<Timestamp>,
+    /// The engine's time of the commit that dropped it.
+    pub dropped_at: Option<Timestamp>,
     /// The version of its begin record.
     pub first_version: u64,
-    /// The version of its own last change: live while it is active, the end record's after.
+    /// The version of its own last change: live while it is active, then that of its end, or of
+    /// the commit that dropped it.
     pub last_version: u64,
     /// What the caller wrote on it.
     pub tags: BTreeMap<String, String>,
@@ -147,14 +166,16 @@ mod tests {
         for status in RunStatus::ALL {
             assert_eq!(RunStatus::from_byte(status.to_byte()), Some(status));
         }
-        assert_eq!((0..=255).filter(|b| RunStatus::from_byte(*b).is_some()).count(), 4);
+        assert_eq!((0..=255).filter(|b| RunStatus::from_byte(*b).is_some()).count(), 5);
         let names: Vec<_> = RunStatus::ALL.iter().map(|s| s.as_str()).collect();
-        assert_eq!(names, ["running", "completed", "failed", "cancelled"]);
+        assert_eq!(names, ["running", "completed", "failed", "cancelled", "dropped"]);
     }
 
     #[test]
     fn only_a_running_run_is_active() {
         let active: Vec<_> = RunStatus::ALL.into_iter().filter(|s| s.is_active()).collect();
         assert_eq!(active, [RunStatus::Running]);
+        let ends: Vec<_> = RunStatus::ALL.into_iter().filter(|s| s.is_end()).collect();
+        assert_eq!(ends, [RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled]);
     }
 }

@@ -11,7 +11,7 @@ use super::workload::{Letter, Start, Step, Workload};
 use super::{Breach, Checked};
 use crate::disk::{DiskConfig, SimVfs};
 use crate::harness::case::{
-    CaseOptions, ChangeSpec, LevelSpec, LimitSpec, ValueSpec, key_bytes, run_id, status,
+    CaseOptions, ChangeSpec, LevelSpec, LimitSpec, ValueSpec, key_bytes, range, run_id, status,
 };
 use crate::harness::model::{self, Model};
 use crate::harness::world::{SimClock, SimEntropy};
@@ -107,6 +107,12 @@ pub(super) fn batch(changes: &[ChangeSpec]) -> WriteBatch {
             }
             ChangeSpec::End { run, status: n } => {
                 batch.end_run(run_id(run), status(n));
+            }
+            ChangeSpec::RemoveRange { run, from, to, bounds } => {
+                batch.remove_range(run_id(run), range(from, to, bounds));
+            }
+            ChangeSpec::Drop { run } => {
+                batch.drop_run(run_id(run));
             }
             // Not in the alphabet.
             ChangeSpec::Tagged { .. } => {}

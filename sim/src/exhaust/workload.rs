@@ -191,6 +191,7 @@ impl Setting {
             pad_to_sector: self == Setting::Padded,
             memtable_bytes_max: CaseOptions::AMPLE_MEMTABLE,
             flush_bytes: if self == Setting::Flushing { 1 } else { u64::MAX },
+            flush_log_bytes: u64::MAX,
             block_bytes: (4096, 4096),
             levels_per_tier: 2,
             block_cache: 0,

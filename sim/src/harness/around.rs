@@ -22,7 +22,7 @@ use runstone_vfs::{Access, Vfs, write_all_at};
 use self::busy::Busy;
 use self::event::Event;
 use self::trip::{MANIFEST, Shown, Trip, lock, must, same, same_files, shown};
-use super::case::{CaseOptions, run_id};
+use super::case::run_id;
 use super::runner::Runner;
 use super::verdict::Checked;
 use super::world::{DIR, SimClock, SimEntropy};
@@ -47,7 +47,7 @@ impl Runner<'_> {
             disk,
             options: Options {
                 limits: Limits::default(),
-                memtable_bytes_max: CaseOptions::AMPLE_MEMTABLE,
+                memory_bytes_max: Options::default().memory_bytes_max,
                 segment_bytes: self.case.options.segment_bytes.min(2048),
                 // Half of them have tables, where the case has any.
                 flush_bytes: match twist >> 3 & 1 {

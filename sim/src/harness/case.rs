@@ -12,6 +12,7 @@ pub use super::values::{
     BATCH_BYTES_MAX, ECHO, KEY_BYTES_MAX, KEYS, NAMED, TAGGED_KEYS, TAGS, VALUE_BYTES_MAX,
     ValueSpec, key_bytes, namespace, run_id, status, ttl, type_tag,
 };
+pub(crate) use super::values::{bound, range};
 use crate::disk::{CrashKind, CrashModel, DiskConfig, Fault, FaultMode, When};
 
 /// Which promises the disk keeps, and so which oracle judges.
@@ -118,6 +119,22 @@ pub enum ChangeSpec {
         run: u8,
         /// 0 completed, 1 failed, 2 cancelled.
         status: u8,
+    },
+    /// Removes a range of plain keys.
+    RemoveRange {
+        /// The run.
+        run: u8,
+        /// The first key.
+        from: u16,
+        /// The last key.
+        to: u16,
+        /// What the bounds are: 0 none, 1 inclusive, 2 exclusive; the last one times three.
+        bounds: u8,
+    },
+    /// Drops a run.
+    Drop {
+        /// The run.
+        run: u8,
     },
 }
 

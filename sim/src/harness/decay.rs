@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runstone::{Database, Error};
+use runstone::{Database, Error, RunFilter};
 use runstone_vfs::Vfs;
 
 use super::case::World;
@@ -29,6 +29,8 @@ const RECORD_HEAD: u64 = 33;
 const SEGMENT_HEADER: u64 = 72;
 const MANIFEST_BYTES: u64 = 120;
 const SECTOR: u64 = 512;
+/// The bytes at the end of a table that tell where its parts stand.
+const FOOTER: usize = 64;
 
 fn path_of(file: &str) -> PathBuf {
     Path::new(DIR).join(file)
@@ -55,7 +57,27 @@ impl Runner<'_> {
             self.say(|| format!("      a copy rots: {rot:?}"));
             self.copy_is_judged(&copy, &sound, &rot, rng)?;
         }
+        self.copy_with_a_filter_that_rots(&sound)?;
         self.copy_without_manifest()
+    }
+
+    /// One bit less in the filter of a table: a key that is there would not be found.
+    fn copy_with_a_filter_that_rots(&self, sound: &[Placed]) -> Checked {
+        let seed = self.case.seed ^ self.disk.calls() << 8 ^ (COPIES + 1);
+        let mut rng = Streams::new(seed).named("a filter");
+        let copy = self.disk.fork(seed);
+        copy.disarm_crash();
+        copy.set_capacity(None);
+        let is_table = |path: &PathBuf| path.extension().is_some_and(|end| end == "table");
+        let tables: Vec<_> = copy.live_image().into_iter().filter(|(p, _)| is_table(p)).collect();
+        let Some((path, bytes)) = rng.pick(&tables) else { return Ok(()) };
+        let set: Vec<u64> = bits_of_the_filter(bytes).unwrap_or_default();
+        let Some(bit) = rng.pick(&set) else { return Ok(()) };
+        let rot = Rot::Flipped { path: path.clone(), bit: *bit };
+        match copy.apply_rot(&rot) {
+            Ok(()) => self.copy_is_judged(&copy, sound, &rot, rng),
+            Err(_) => Ok(()),
+        }
     }
 
     /// C5: a store that has lost its manifest is refused, if a commit is in its files; in a share
@@ -126,6 +148,7 @@ impl Runner<'_> {
             return Ok(());
         }
         let (version, now) = (db.storage().version(), db.storage().now().as_millis());
+        self.require("C5", gets_find_what_scans_show(&db).map_err(|m| format!("{rot:?}: {m}")))?;
         self.matching_history(&db, version, now)?;
         if !is_as_it_was {
             // One of before that is left under another name is whole, and cannot be told from it.
@@ -166,6 +189,34 @@ impl Runner<'_> {
         let whole = sound.iter().filter(|record| record.open).filter(is_whole);
         proven_up_to(sound, whole.map(|record| record.synced).max().unwrap_or(0))
     }
+}
+
+/// A get goes through filters, a scan does not.
+fn gets_find_what_scans_show(db: &Database) -> Result<(), String> {
+    let runs = db.runs(RunFilter::default()).map_err(|e| e.to_string())?;
+    for run in runs.map(|entry| entry.run_id) {
+        for (key, shown) in db.scan_prefix(run, "").into_iter().flatten().flatten() {
+            let found = db.get_versioned(run, &key).map_err(|e| e.to_string())?;
+            if found.as_ref() != Some(&shown) {
+                let key = key.escape_ascii();
+                return Err(format!("a scan shows key {key}, and a get finds {found:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The bits that are set in the filter of a table, as its footer tells where that stands.
+fn bits_of_the_filter(table: &[u8]) -> Option<Vec<u64>> {
+    let footer = table.last_chunk::<FOOTER>()?;
+    let offset = u64::from_le_bytes(*footer.get(12..)?.first_chunk()?);
+    let length = u32::from_le_bytes(*footer.get(20..)?.first_chunk()?);
+    let bits = offset.checked_mul(8)?..(offset + u64::from(length)).checked_mul(8)?;
+    let is_set = |bit: &u64| {
+        let byte = usize::try_from(bit / 8).ok().and_then(|at| table.get(at));
+        byte.is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
+    };
+    (bits.end <= table.len() as u64 * 8).then(|| bits.filter(is_set).collect())
 }
 
 fn proven_up_to(sound: &[Placed], synced: u64) -> (u64, u64) {

@@ -155,7 +155,9 @@ impl Runner<'_> {
         let pinned = pins.map(|(version, now)| self.model.superseded_at(version, now)).max();
         let (keys, superseded) = (db.storage().key_count(), db.storage().superseded_key_count());
         let has_pins = self.pins() > 0;
-        let most = if has_pins || superseded > 0 { held.ever } else { held.newest };
+        // What was removed is held until maintenance comes.
+        let may_hold_more = has_pins || superseded > 0 || self.model.has_removals();
+        let most = if may_hold_more { held.ever } else { held.newest };
         if keys < held.visible || keys > most {
             return Err(format!("{keys} keys, not from {} to {most}", held.visible));
         }
@@ -221,6 +223,9 @@ impl Runner<'_> {
             if failed == self.removals_failed() && !is_told {
                 let message = format!("{} files were removed, not {gone}", report.files_removed);
                 return self.fail("report", message);
+            }
+            if !report.more {
+                self.nothing_is_pinned()?;
             }
             if report.left == 0 {
                 self.nothing_is_left()?;

@@ -6,6 +6,7 @@
 
 mod breadth;
 mod lives;
+mod removals;
 mod tables;
 
 use runstone_vfs::FileSystem;
@@ -137,6 +138,7 @@ fn options(rng: &mut Rng) -> CaseOptions {
             CaseOptions::AMPLE_MEMTABLE
         },
         flush_bytes: u64::MAX,
+        flush_log_bytes: u64::MAX,
         table_bytes_max: 1 << 20,
         block_bytes: (4096, 4096),
         levels_per_tier: 4,

@@ -176,6 +176,8 @@ impl Runner<'_> {
                 change,
                 ChangeSpec::Delete { .. }
                     | ChangeSpec::End { .. }
+                    | ChangeSpec::RemoveRange { .. }
+                    | ChangeSpec::Drop { .. }
                     | ChangeSpec::Tagged { value: None, .. }
             )
         };

@@ -15,6 +15,7 @@
 //!   from then on), `peek` (what a power cut would leave now), `stopping` (closing, crashing,
 //!   opening), `verify` (what an opening may show), `finish` (what holds at the end), `foreign`
 //!   (what must be left alone), `ahead` (what the log is extended with).
+//! - `memory`: what is in memory is counted, and within its shares.
 //! - `blame`: which failure an error is blamed on.
 //! - [`around`]: what others do to the store's directory, on a copy of the disk.
 //! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
@@ -43,6 +44,7 @@ mod judge;
 pub mod ledger;
 mod manifest;
 pub mod marks;
+mod memory;
 pub mod model;
 mod open_scan;
 mod options;

@@ -3,17 +3,18 @@
 //! Deliberately simple: each key has the list of its versions, each run its record, and a
 //! crash cuts every list at a version. It knows nothing of logs, segments or files.
 
+mod door;
+
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use runstone::{Error, Namespace, RunMetadataEntry, RunStatus, Timestamp, TypeTag, Value};
 
-use super::case::{
-    ChangeSpec, ECHO, LimitSpec, NAMED, ValueSpec, key_bytes, namespace, run_id, status, type_tag,
-};
+use super::case::{ChangeSpec, ECHO, ValueSpec, key_bytes, namespace, run_id, status, type_tag};
 use super::found::Held;
+use door::{encoded_bytes, is_inside, range_of};
+pub(crate) use door::{final_changes, tags};
 
 /// One version of a key; `None` deletes.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub(crate) struct Revision {
     pub(crate) time_ms: u64,
     pub(crate) expiry_ms: Option<u64>,
     pub(crate) value: Option<Value>,
+    /// It deletes without having been named.
+    by_range: bool,
 }
 
 impl Revision {
@@ -41,76 +44,45 @@ pub(crate) struct ModelRun {
     /// The versions of its changes, oldest first.
     touched: Vec<u64>,
     end: Option<(RunStatus, u64, u64)>,
+    /// When it was dropped, and by which version.
+    dropped: Option<(u64, u64)>,
 }
 
-/// Why a commit is refused.
+impl ModelRun {
+    fn life(&self) -> Life {
+        match (self.end, self.dropped) {
+            (_, Some(_)) => Life::Dropped,
+            (Some(_), None) => Life::Ended,
+            (None, None) => Life::Active,
+        }
+    }
+}
+
+/// What may be done with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Invalid,
-    Limit,
-    RunNotFound,
-    RunExists,
-    RunEnded,
+enum Life {
+    Active,
+    Ended,
+    Dropped,
 }
 
-impl Refusal {
-    /// Whether the engine's error is this refusal.
-    pub(crate) fn matches(self, error: &Error) -> bool {
+/// Whether the keys of a run can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readable {
+    NotBegun,
+    Dropped,
+    Yes,
+}
+
+impl Readable {
+    /// Whether a read is refused rightly by this error.
+    pub(crate) fn refuses(self, error: &Error) -> bool {
         matches!(
             (self, error),
-            (Refusal::Invalid, Error::InvalidArgument { .. })
-                | (Refusal::Limit, Error::LimitExceeded { .. })
-                | (Refusal::RunNotFound, Error::RunNotFound { .. })
-                | (Refusal::RunExists, Error::RunExists { .. })
-                | (Refusal::RunEnded, Error::RunEnded { .. })
+            (Readable::NotBegun, Error::RunNotFound { .. })
+                | (Readable::Dropped, Error::RunDropped { .. })
         )
     }
-}
-
-/// The tags that a number stands for.
-pub(crate) fn tags(n: u8) -> Vec<(String, String)> {
-    let n = n.checked_sub(NAMED).unwrap_or(n);
-    (0..n % 5).map(|i| (format!("tag{i}"), "v".repeat(usize::from(n) + usize::from(i)))).collect()
-}
-
-/// The bytes that count against the limit, by the documented formats.
-fn encoded_bytes(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Null => 0,
-        Value::Bool(_) => 1,
-        Value::Int(_) | Value::Float(_) => 8,
-        // A version byte, fixed-width numbers, and strings behind their eight-byte lengths.
-        Value::EventEntry(entry) => 1 + 16 + 16 + entry.event_type.len() + entry.payload.len(),
-        Value::StateMachineEntry(entry) => 1 + 16 + 8 + entry.state.len(),
-        Value::TraceEntry(entry) => {
-            let parent = entry.parent_id.as_ref().map_or(0, String::len);
-            let strings = entry.trace_id.len() + entry.trace_type.len() + entry.content.len();
-            1 + 8 + 1 + 32 + parent + strings
-        }
-        _ => usize::MAX,
-    }
-}
-
-/// Of several writes to a key in a batch the last counts, at its place.
-pub(crate) fn final_changes(changes: &[ChangeSpec]) -> Vec<ChangeSpec> {
-    let written = |change: &ChangeSpec| match change {
-        ChangeSpec::Put { run, key, .. } | ChangeSpec::Delete { run, key } => {
-            Some((*run, TypeTag::KV, key_bytes(*key)))
-        }
-        ChangeSpec::Tagged { run, tag, key, .. } => Some((*run, type_tag(*tag), key_bytes(*key))),
-        _ => None,
-    };
-    let mut seen = BTreeSet::new();
-    let mut last: Vec<_> = changes
-        .iter()
-        .rev()
-        .filter(|change| written(change).is_none_or(|key| seen.insert(key)))
-        .copied()
-        .collect();
-    last.reverse();
-    last
 }
 
 /// The history.
@@ -120,6 +92,8 @@ pub(crate) struct Model {
     times: Vec<u64>,
     keys: BTreeMap<(u8, TypeTag, Vec<u8>), Vec<Revision>>,
     runs: BTreeMap<u8, ModelRun>,
+    /// Something was removed that was not named key by key.
+    has_removals: bool,
     /// What values of the store's own files hold, by size and salt.
     echoes: Arc<BTreeMap<(u32, u32), Vec<u8>>>,
 }
@@ -138,9 +112,25 @@ impl Model {
         self.runs.contains_key(&run)
     }
 
-    /// Whether the run had begun at a version.
-    pub(crate) fn run_existed_at(&self, run: u8, version: u64) -> bool {
-        self.runs.get(&run).is_some_and(|found| found.first_version <= version)
+    /// Whether the keys of a run can be read at a version.
+    pub(crate) fn readable_at(&self, run: u8, version: u64) -> Readable {
+        match self.runs.get(&run) {
+            Some(found) if found.first_version <= version => match found.dropped {
+                Some((_, dropped)) if dropped <= version => Readable::Dropped,
+                _ => Readable::Yes,
+            },
+            _ => Readable::NotBegun,
+        }
+    }
+
+    /// Whether the keys of a run can be read now.
+    pub(crate) fn readable(&self, run: u8) -> Readable {
+        self.readable_at(run, self.version())
+    }
+
+    /// Whether something was removed that was not named key by key.
+    pub(crate) fn has_removals(&self) -> bool {
+        self.has_removals
     }
 
     /// The bytes of a value of the store's own files are these.
@@ -165,111 +155,6 @@ impl Model {
         }
     }
 
-    /// What was refused at the door, whatever the state: sizes and arguments.
-    pub(crate) fn check_door(
-        &self,
-        changes: &[ChangeSpec],
-        limits: LimitSpec,
-    ) -> Result<(), Refusal> {
-        // A zero TTL is a mistake even in a put that a later one supersedes.
-        let is_zero =
-            |change: &ChangeSpec| matches!(change, ChangeSpec::Put { ttl_ms: Some(0), .. });
-        if changes.iter().any(is_zero) {
-            return Err(Refusal::Invalid);
-        }
-        let check_key = |len: usize| match len {
-            0 => Err(Refusal::Invalid),
-            len if len > limits.key_bytes => Err(Refusal::Limit),
-            _ => Ok(()),
-        };
-        // A session with a larger limit may have put what is deleted.
-        let check_deleted = |len: usize| if len == 0 { Err(Refusal::Invalid) } else { Ok(()) };
-        let mut bytes = 0;
-        for change in final_changes(changes) {
-            bytes += 64;
-            match change {
-                ChangeSpec::Put { key, value, .. } => {
-                    let key = key_bytes(key).len();
-                    check_key(key)?;
-                    let size = encoded_bytes(&self.value(value));
-                    if size > limits.value_bytes {
-                        return Err(Refusal::Limit);
-                    }
-                    bytes += key + size;
-                }
-                ChangeSpec::Delete { key, .. } | ChangeSpec::Tagged { key, value: None, .. } => {
-                    check_deleted(key_bytes(key).len())?;
-                    bytes += key_bytes(key).len();
-                }
-                ChangeSpec::Tagged { key, value: Some(value), .. } => {
-                    check_key(key_bytes(key).len())?;
-                    let size = encoded_bytes(&self.value(value));
-                    if size > limits.value_bytes {
-                        return Err(Refusal::Limit);
-                    }
-                    bytes += key_bytes(key).len() + size;
-                }
-                ChangeSpec::Begin { run, tags: n, .. } => {
-                    let namespace = namespace(run, n);
-                    let names = [namespace.tenant(), namespace.app(), namespace.agent()];
-                    if names.iter().any(|name| name.len() > 24) {
-                        return Err(Refusal::Limit);
-                    }
-                    bytes += 128 + names.concat().len();
-                    if tags(n).len() > 3 {
-                        return Err(Refusal::Limit);
-                    }
-                    for (name, value) in tags(n) {
-                        if name.len() > 24 || value.len() > 24 {
-                            return Err(Refusal::Limit);
-                        }
-                        bytes += name.len() + value.len() + 16;
-                    }
-                }
-                ChangeSpec::End { .. } => {}
-            }
-        }
-        if changes.is_empty() {
-            return Err(Refusal::Invalid);
-        }
-        if bytes > limits.batch_bytes { Err(Refusal::Limit) } else { Ok(()) }
-    }
-
-    /// Judges the changes of a commit, in order.
-    pub(crate) fn check(&self, changes: &[ChangeSpec]) -> Result<(), Refusal> {
-        let mut own: BTreeMap<u8, bool> = BTreeMap::new();
-        let active = |own: &BTreeMap<u8, bool>, run: u8| {
-            own.get(&run).copied().or_else(|| self.runs.get(&run).map(|r| r.end.is_none()))
-        };
-        for change in final_changes(changes) {
-            match change {
-                ChangeSpec::Begin { run, parent, .. } => {
-                    if active(&own, run).is_some() {
-                        return Err(Refusal::RunExists);
-                    }
-                    if parent.is_some_and(|parent| active(&own, parent).is_none()) {
-                        return Err(Refusal::RunNotFound);
-                    }
-                    own.insert(run, true);
-                }
-                ChangeSpec::Put { run, .. }
-                | ChangeSpec::Delete { run, .. }
-                | ChangeSpec::Tagged { run, .. }
-                | ChangeSpec::End { run, .. } => {
-                    match active(&own, run) {
-                        None => return Err(Refusal::RunNotFound),
-                        Some(false) => return Err(Refusal::RunEnded),
-                        Some(true) => {}
-                    }
-                    if let ChangeSpec::End { .. } = change {
-                        own.insert(run, false);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Commits changes that were checked; returns the version.
     pub(crate) fn commit(&mut self, changes: &[ChangeSpec], time_ms: u64) -> u64 {
         let version = self.version() + 1;
@@ -287,8 +172,24 @@ impl Model {
                             first_version: version,
                             touched: vec![version],
                             end: None,
+                            dropped: None,
                         },
                     );
+                }
+                ChangeSpec::Drop { run } => {
+                    if let Some(found) = self.runs.get_mut(&run) {
+                        found.dropped = Some((time_ms, version));
+                        found.touched.push(version);
+                    }
+                    self.remove(run, |_, _| true, version, time_ms);
+                }
+                ChangeSpec::RemoveRange { run, from, to, bounds } => {
+                    if let Some(found) = self.runs.get_mut(&run) {
+                        found.touched.push(version);
+                    }
+                    let range = range_of(from, to, bounds);
+                    let is_removed = |tag, key: &[u8]| tag == TypeTag::KV && is_inside(key, &range);
+                    self.remove(run, is_removed, version, time_ms);
                 }
                 ChangeSpec::End { run, status: n } => {
                     if let Some(found) = self.runs.get_mut(&run) {
@@ -301,21 +202,47 @@ impl Model {
                     let expiry_ms = ttl_ms.and_then(|ttl| time_ms.checked_add(ttl));
                     let expiry_ms = expiry_ms.filter(|expiry| *expiry < u64::MAX);
                     let value = Some(self.value(value));
-                    let revision = Revision { version, time_ms, expiry_ms, value };
+                    let revision = Revision { version, time_ms, expiry_ms, value, by_range: false };
                     self.revise(run, TypeTag::KV, key, revision);
                 }
                 ChangeSpec::Delete { run, key } => {
-                    let revision = Revision { version, time_ms, expiry_ms: None, value: None };
+                    let revision = Revision {
+                        version,
+                        time_ms,
+                        expiry_ms: None,
+                        value: None,
+                        by_range: false,
+                    };
                     self.revise(run, TypeTag::KV, key, revision);
                 }
                 ChangeSpec::Tagged { run, tag, key, value } => {
                     let value = value.map(|value| self.value(value));
-                    let revision = Revision { version, time_ms, expiry_ms: None, value };
+                    let revision =
+                        Revision { version, time_ms, expiry_ms: None, value, by_range: false };
                     self.revise(run, type_tag(tag), key, revision);
                 }
             }
         }
         version
+    }
+
+    /// Each key that is removed has a version that deletes it; what its own batch has written
+    /// stands.
+    fn remove(
+        &mut self,
+        run: u8,
+        is_removed: impl Fn(TypeTag, &[u8]) -> bool,
+        version: u64,
+        time_ms: u64,
+    ) {
+        self.has_removals = true;
+        for ((owner, tag, key), revisions) in &mut self.keys {
+            let is_older = revisions.last().is_some_and(|last| last.version < version);
+            if *owner == run && is_older && is_removed(*tag, key) {
+                let (expiry_ms, value) = (None, None);
+                revisions.push(Revision { version, time_ms, expiry_ms, value, by_range: true });
+            }
+        }
     }
 
     fn revise(&mut self, run: u8, tag: TypeTag, key: u16, revision: Revision) {
@@ -338,6 +265,7 @@ impl Model {
         for run in self.runs.values_mut() {
             run.touched.retain(|touched| *touched <= version);
             run.end = run.end.filter(|(_, _, at)| *at <= version);
+            run.dropped = run.dropped.filter(|(_, at)| *at <= version);
         }
     }
 
@@ -363,11 +291,13 @@ impl Model {
         held
     }
 
-    /// Of how many keys a reader at a version and a time sees what was superseded since.
+    /// Of how many keys a reader at a version and a time sees what was superseded since, by a write
+    /// of that key.
     pub(crate) fn superseded_at(&self, version: u64, now_ms: u64) -> usize {
         let is_superseded = |revisions: &&Vec<Revision>| {
             visible(revisions, version, now_ms).is_some_and(|seen| {
-                revisions.last().is_some_and(|last| last.version > seen.version)
+                let is_write = |later: &Revision| later.version > seen.version && !later.by_range;
+                revisions.iter().any(is_write)
             })
         };
         self.keys.values().filter(is_superseded).count()
@@ -459,9 +389,13 @@ impl Model {
             namespace: found.namespace.clone(),
             parent_run_id: found.parent.map(run_id),
             forked_from: None,
-            status: found.end.map_or(RunStatus::Running, |(status, _, _)| status),
+            status: match found.life() {
+                Life::Dropped => RunStatus::Dropped,
+                _ => found.end.map_or(RunStatus::Running, |(status, _, _)| status),
+            },
             created_at: Timestamp::from_millis(found.created_ms),
             completed_at: found.end.map(|(_, at, _)| Timestamp::from_millis(at)),
+            dropped_at: found.dropped.map(|(at, _)| Timestamp::from_millis(at)),
             first_version: found.first_version,
             last_version: found.touched.last().copied().unwrap_or(found.first_version),
             tags: found.tags.clone(),

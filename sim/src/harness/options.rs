@@ -34,8 +34,13 @@ fn blocks() -> (usize, usize) {
     (Options::default().block_bytes, Options::default().extent_bytes_min)
 }
 
-fn block_cache() -> u64 {
-    Options::default().block_cache_bytes_max
+fn cache() -> u64 {
+    64 << 20
+}
+
+/// The number of which memtables have so many bytes.
+fn number_for(memtables: u64) -> u64 {
+    (memtables * 8).div_ceil(3)
 }
 
 fn manifest_edits() -> u64 {
@@ -76,11 +81,14 @@ pub struct CaseOptions {
     pub by_file_system: bool,
     /// Whether groups are padded to sectors.
     pub pad_to_sector: bool,
-    /// The memtable's budget; a small one refuses puts.
+    /// The memtables' share of the memory, three eighths of that; a small one refuses puts.
     pub memtable_bytes_max: u64,
     /// A memtable of so many bytes is flushed.
     #[serde(default = "never")]
     pub flush_bytes: u64,
+    /// See [`Options::flush_log_bytes`].
+    #[serde(default = "never")]
+    pub flush_log_bytes: u64,
     /// The most bytes of a table.
     #[serde(default = "long")]
     pub table_bytes_max: u64,
@@ -90,8 +98,8 @@ pub struct CaseOptions {
     /// So many levels of tables become one.
     #[serde(default = "levels_per_tier")]
     pub levels_per_tier: usize,
-    /// Bytes of blocks in memory.
-    #[serde(default = "block_cache")]
+    /// The most bytes of filters, indexes and blocks in memory.
+    #[serde(default = "cache")]
     pub block_cache: u64,
     /// Bytes of edits that a small manifest may gather.
     #[serde(default = "manifest_edits")]
@@ -194,14 +202,15 @@ impl CaseOptions {
                 (false, false) => Preallocation::Reserved,
             },
             pad_to_sector: self.pad_to_sector,
-            memtable_bytes_max: self.memtable_bytes_max,
+            memory_bytes_max: number_for(self.memtable_bytes_max),
             flush_bytes: self.flush_bytes,
+            flush_log_bytes: self.flush_log_bytes,
             table_bytes_max: self.table_bytes_max,
             block_bytes: self.block_bytes.0,
             extent_bytes_min: self.block_bytes.1,
             levels_per_tier: self.levels_per_tier,
-            block_cache_bytes_max: self.block_cache,
             manifest_edit_bytes: self.manifest_edits,
+            cache_bytes_max: self.block_cache,
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,

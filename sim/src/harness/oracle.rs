@@ -13,7 +13,7 @@ use runstone::{
 
 use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::manifest::Read;
-use super::model::{Model, Revision};
+use super::model::{Model, Readable, Revision};
 use super::written::{MANIFEST, numbered};
 
 /// How many runs a case may name.
@@ -28,13 +28,19 @@ pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), S
     }
     for run in model.runs() {
         let expected = model.list(run, b"", version, now_ms);
-        let scan = db.scan_prefix(run_id(run), "").map_err(|e| format!("run {run}: {e}"))?;
+        compare_tagged(db, model, run, now_ms)?;
+        let scan = match db.scan_prefix(run_id(run), "") {
+            Err(error) if model.readable(run).refuses(&error) => continue,
+            Ok(_) if model.readable(run) != Readable::Yes => {
+                return Err(format!("run {run} is shown: {:?}", model.readable(run)));
+            }
+            scan => scan.map_err(|e| format!("run {run}: {e}"))?,
+        };
         let mut found = Vec::new();
         for item in scan {
             found.push(item.map_err(|e| format!("scan of run {run}: {e}"))?);
         }
         compare_lists(&format_args!("run {run}"), &expected, &found)?;
-        compare_tagged(db, model, run, now_ms)?;
     }
     Ok(())
 }
@@ -228,10 +234,12 @@ pub(crate) fn compare_value_of(
     let what = format_args!("run {run} key {}", bytes.escape_ascii());
     let versioned = db.get_versioned(id, &bytes);
     let plain = db.get(id, &bytes);
-    if !model.knows_run(run) {
-        let all_refused = matches!(versioned, Err(Error::RunNotFound { .. }))
-            && matches!(plain, Err(Error::RunNotFound { .. }));
-        return if all_refused { Ok(()) } else { Err(format!("{what}: read of an unknown run")) };
+    let readable = model.readable(run);
+    if readable != Readable::Yes {
+        let refused = [versioned.err(), plain.err()];
+        let is_right = |e: &Option<Error>| e.as_ref().is_some_and(|e| readable.refuses(e));
+        let all_refused = refused.iter().all(is_right);
+        return if all_refused { Ok(()) } else { Err(format!("{what}: read though {readable:?}")) };
     }
     if bytes.is_empty() {
         let refused = matches!(versioned, Err(Error::InvalidArgument { .. }));
@@ -265,9 +273,9 @@ pub(crate) fn compare_exists(
     let bytes = key_bytes(key);
     let expected = model.get(run, &bytes, model.version(), now_ms).is_some();
     match db.exists(run_id(run), &bytes) {
-        Err(Error::RunNotFound { .. }) if !model.knows_run(run) => Ok(()),
+        Err(error) if model.readable(run).refuses(&error) => Ok(()),
         Err(Error::InvalidArgument { .. }) if bytes.is_empty() => Ok(()),
-        Ok(found) if found == expected && model.knows_run(run) => Ok(()),
+        Ok(found) if found == expected && model.readable(run) == Readable::Yes => Ok(()),
         found => {
             let key = bytes.escape_ascii();
             Err(format!("run {run} key {key}: exists gives {found:?}, not {expected}"))

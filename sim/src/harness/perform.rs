@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use runstone::{Level, RunOptions, WriteBatch, WriteOptions};
 
 use super::case::{
-    CALLS_BEHIND, ChangeSpec, ECHO, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, run_id,
+    CALLS_BEHIND, ChangeSpec, ECHO, LevelSpec, Op, RARE_CALLS, key_bytes, namespace, range, run_id,
     status, ttl, type_tag,
 };
 use super::model::Model;
@@ -301,6 +301,7 @@ impl Runner<'_> {
         }
         self.failed_syncs.after_op(&self.disk);
         self.is_within_its_memory()?;
+        self.memory_is_counted()?;
         self.figures_are_true()?;
         self.look_ahead()?;
         if self.options().diligent {
@@ -351,6 +352,11 @@ impl Runner<'_> {
             ChangeSpec::End { run, status: n } => {
                 db.end_run_with(run_id(run), status(n)).map(|version| (version, None))
             }
+            ChangeSpec::RemoveRange { run, from, to, bounds } => {
+                let removed = db.remove_range(run_id(run), range(from, to, bounds));
+                removed.map(|version| (version, None))
+            }
+            ChangeSpec::Drop { run } => db.drop_run(run_id(run)).map(|version| (version, None)),
         };
         let takes_level = matches!(change, ChangeSpec::Put { .. } | ChangeSpec::Tagged { .. });
         let level = if takes_level { self.level(level) } else { self.default_level() };
@@ -392,6 +398,12 @@ fn batch(model: &Model, changes: &[ChangeSpec]) -> WriteBatch {
             }
             ChangeSpec::End { run, status: n } => {
                 batch.end_run(run_id(run), status(n));
+            }
+            ChangeSpec::RemoveRange { run, from, to, bounds } => {
+                batch.remove_range(run_id(run), range(from, to, bounds));
+            }
+            ChangeSpec::Drop { run } => {
+                batch.drop_run(run_id(run));
             }
         }
     }

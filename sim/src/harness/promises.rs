@@ -22,6 +22,8 @@ use crate::disk::{CallKind, FaultKind, Injected};
 const RECORD_BYTES_MIN: u64 = 40;
 /// The most memory that a change without a value takes, with room to spare.
 const CHANGE_BYTES_MAX: u64 = 512;
+/// The most that a range takes which is removed, whose bounds stand in it and in its pieces.
+const RANGE_BYTES_MAX: u64 = 1024;
 
 impl Runner<'_> {
     /// Whether the files may be looked at now, and hold what the contract says.
@@ -335,14 +337,17 @@ impl Runner<'_> {
     }
 
     /// A delete may use a reserve beyond the memory that puts may use, or beyond what the opening
-    /// needed; the end of a run takes none, and is never refused for it.
+    /// needed; the end and the drop of a run take none, and are never refused for it.
     pub(super) fn has_no_reserve(&self, changes: &[ChangeSpec]) -> Checked {
         let (used, limit) = (self.memory_bytes(), self.memory_with_reserve());
         let is_refused_rightly = match changes {
-            [ChangeSpec::End { .. }] => false,
+            [ChangeSpec::End { .. } | ChangeSpec::Drop { .. }] => false,
             // Others of its group have taken room that is not in use yet.
             [ChangeSpec::Delete { .. }] => {
                 !self.pending.is_empty() || used + CHANGE_BYTES_MAX > limit
+            }
+            [ChangeSpec::RemoveRange { .. }] => {
+                !self.pending.is_empty() || used + RANGE_BYTES_MAX > limit
             }
             _ => true,
         };
@@ -353,7 +358,7 @@ impl Runner<'_> {
     }
 
     /// How much memory there may be after deletes and ends of runs.
-    fn memory_with_reserve(&self) -> u64 {
+    pub(super) fn memory_with_reserve(&self) -> u64 {
         let budget = self.options().memtable_bytes_max;
         budget.max(self.memory_at_first) + (budget / 16).max(4096)
     }
@@ -423,7 +428,24 @@ impl Runner<'_> {
             return Ok(());
         }
         let outcome = oracle::leaks(&self.disk.live_image(), Path::new(DIR));
-        self.require("C12", outcome)
+        self.require("C12", outcome)?;
+        self.log_is_short()
+    }
+
+    /// When nothing is left, the log is no longer than the options say, in segments as in bytes.
+    fn log_is_short(&self) -> Checked {
+        let options = self.options();
+        let most = options.flush_log_bytes;
+        if options.flush_bytes == u64::MAX || most == u64::MAX {
+            return Ok(());
+        }
+        let (count, bytes) = self.files().ended();
+        let segments = (most / options.segment_bytes).max(4);
+        if bytes < most && (count as u64) < segments {
+            return Ok(());
+        }
+        let message = format!("{count} segments of {bytes} bytes have ended; {most} are flushed");
+        self.fail("space", message)
     }
 
     /// Memory is within its budget after a put, or no more than what a recovery needed, which
@@ -443,10 +465,10 @@ impl Runner<'_> {
         }
     }
 
-    /// What the store says that it holds, in bytes.
+    /// What the store says that memtables and the records of runs take, in bytes.
     pub(super) fn memory_bytes(&self) -> u64 {
-        let used = |db: &Database| db.storage().memory_bytes() + db.run_tracker().memory_bytes();
-        self.db.as_ref().map_or(0, used)
+        let memory = self.db.as_ref().map(Database::memory).unwrap_or_default();
+        memory.memtable + memory.frozen + memory.runs
     }
 
     /// Whether a read-only opening may find nothing: no store as yet, a sector that cannot be

@@ -2,6 +2,7 @@
 //!
 //! Invariant: all of it is a function of the numbers, so that a case can be saved as text.
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use runstone::{
@@ -78,6 +79,21 @@ pub const KEY_BYTES_MAX: usize = 40;
 pub const VALUE_BYTES_MAX: usize = 1500;
 /// The largest batch that is admitted in simulations.
 pub const BATCH_BYTES_MAX: usize = 4096;
+
+/// The keys of a removal, by two numbers and the kinds of the bounds, the last one times three.
+pub(crate) fn range(from: u16, to: u16, bounds: u8) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let owned = |key: u16, kind| bound(&key_bytes(key), kind).map(<[u8]>::to_vec);
+    (owned(from, bounds), owned(to, bounds / 3))
+}
+
+/// A bound of a range, by its kind: 0 none, 1 inclusive, 2 exclusive.
+pub(crate) fn bound(key: &[u8], kind: u8) -> Bound<&[u8]> {
+    match kind % 3 {
+        0 => Bound::Unbounded,
+        1 => Bound::Included(key),
+        _ => Bound::Excluded(key),
+    }
+}
 
 /// The bytes of a key: odd ones, at a limit, one beyond, prefixes of one another.
 pub fn key_bytes(key: u16) -> Vec<u8> {

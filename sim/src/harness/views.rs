@@ -4,12 +4,12 @@
 //! committed, expires or is freed while they are open.
 
 use std::collections::VecDeque;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
 use runstone::{Error, KVScan, KVStore, Scan, Snapshot, Value};
 
-use super::case::{CaseOptions, ChangeSpec, KEYS, key_bytes, run_id};
-use super::model::Revision;
+use super::case::{CaseOptions, ChangeSpec, KEYS, bound, key_bytes, run_id};
+use super::model::{Readable, Revision};
 use super::open_scan::OpenScan;
 use super::oracle;
 use super::runner::Runner;
@@ -44,9 +44,9 @@ impl Runner<'_> {
     /// A scan of a run that there is; `None` if it was rightly refused.
     fn opened(&self, run: u8, what: &str, opened: Result<Scan, Error>) -> Checked<Option<Scan>> {
         match opened {
-            Ok(scan) if self.model.knows_run(run) => Ok(Some(scan)),
-            Err(Error::RunNotFound { .. }) if !self.model.knows_run(run) => Ok(None),
-            Ok(_) => self.fail("read", format!("{what}: an unknown run was read")),
+            Ok(scan) if self.model.readable(run) == Readable::Yes => Ok(Some(scan)),
+            Err(error) if self.model.readable(run).refuses(&error) => Ok(None),
+            Ok(_) => self.fail("read", format!("{what}: a run was read that is not there")),
             Err(error) => self.fail("read", format!("{what} failed: {error}")),
         }
     }
@@ -69,10 +69,11 @@ impl Runner<'_> {
         self.note_shown(self.expired_now(run, is_read));
         // The same of a snapshot, in its time.
         let Some((snapshot, version, now, _)) = self.snapshots.last() else { return Ok(()) };
-        if !self.model.run_existed_at(run, *version) {
+        let readable = self.model.readable_at(run, *version);
+        if readable != Readable::Yes {
             let refused = snapshot.scan::<&[u8], _>(run_id(run), range);
-            let is_refused = matches!(refused, Err(Error::RunNotFound { .. }));
-            let outcome = if is_refused { Ok(()) } else { Err(format!("{what}: not yet begun")) };
+            let is_refused = refused.as_ref().is_err_and(|error| readable.refuses(error));
+            let outcome = if is_refused { Ok(()) } else { Err(format!("{what}: {readable:?}")) };
             return self.require("snapshot", outcome);
         }
         let expected = self.model.range(run, range, *version, *now);
@@ -187,19 +188,18 @@ impl Runner<'_> {
         }
         let scans = !self.turn.is_multiple_of(4);
         for run in oracle::named_runs(&self.model).into_iter().filter(|_| scans) {
-            if self.model.run_existed_at(run, *version) {
+            let readable = self.model.readable_at(run, *version);
+            if readable == Readable::Yes {
                 expired_ms = expired_ms.max(self.model.expired_ms(run, |_| true, *version, *now));
             }
             let scan = snapshot.scan_prefix(run_id(run), "");
             outcome = outcome.and_then(|()| match scan {
-                Ok(scan) if self.model.run_existed_at(run, *version) => {
+                Ok(scan) if readable == Readable::Yes => {
                     let expected = self.model.list(run, b"", *version, *now);
                     walk(scan, &expected, u32::MAX << slot, &format!("snapshot of run {run}"))
                 }
-                Err(Error::RunNotFound { .. }) if !self.model.run_existed_at(run, *version) => {
-                    Ok(())
-                }
-                Ok(_) => Err(format!("a snapshot shows run {run}, which began later")),
+                Err(error) if readable.refuses(&error) => Ok(()),
+                Ok(_) => Err(format!("a snapshot shows run {run}: {readable:?}")),
                 Err(error) => Err(format!("a snapshot of run {run}: {error}")),
             });
         }
@@ -214,7 +214,7 @@ impl Runner<'_> {
     /// Every key of one run through a snapshot, or of all, if nothing else is read; and the
     /// greatest expiry of what has expired.
     fn get_all(&self, snapshot: &Snapshot, version: u64, now: u64) -> (Result<(), String>, u64) {
-        let existed = |run: &u8| self.model.run_existed_at(*run, version);
+        let existed = |run: &u8| self.model.readable_at(*run, version) == Readable::Yes;
         let mut runs: Vec<_> = self.model.runs().filter(existed).collect();
         if !self.turn.is_multiple_of(4) && !runs.is_empty() {
             runs = vec![runs[self.turn / 2 % runs.len()]];
@@ -266,14 +266,6 @@ impl Runner<'_> {
 
     fn db_version(&self) -> u64 {
         self.db.as_ref().map_or(0, |db| db.storage().version())
-    }
-}
-
-fn bound(key: &[u8], kind: u8) -> Bound<&[u8]> {
-    match kind % 3 {
-        0 => Bound::Unbounded,
-        1 => Bound::Included(key),
-        _ => Bound::Excluded(key),
     }
 }
 

@@ -28,6 +28,10 @@ pub(super) struct Workload {
     odd_keys: bool,
     ttl: bool,
     levels: bool,
+    /// Whether ranges of keys are removed, and runs dropped.
+    removes: bool,
+    /// The runs that probably have ended.
+    ended: Vec<u8>,
     /// Whether there is little memory.
     tight: bool,
     /// What comes next, if that is settled.
@@ -65,6 +69,8 @@ impl Workload {
             odd_keys: swarm.chance(1, 3),
             ttl: swarm.coin(),
             levels: swarm.chance(1, 3),
+            removes: swarm.coin(),
+            ended: Vec::new(),
             tight: options.may_be_full(),
             burst: VecDeque::new(),
         }
@@ -104,7 +110,7 @@ impl Workload {
         let level = self.level(rng);
         match rng.weighted(&self.weights).unwrap_or(0) {
             0 => Op::Write { change: self.put(rng), level },
-            1 => Op::Write { change: self.delete(rng), level: LevelSpec::Default },
+            1 => Op::Write { change: self.removal(rng), level: LevelSpec::Default },
             2 => Op::Remove { run: self.run(rng), key: self.key(rng) },
             3 => Op::Batch { changes: self.changes(rng), level },
             4 => Op::Submit { changes: self.changes(rng), level },
@@ -194,6 +200,9 @@ impl Workload {
 
     /// Ends a run, but as a rule not the last that could be written to.
     fn end(&mut self, rng: &mut Rng) -> ChangeSpec {
+        if self.removes && rng.coin() {
+            return self.drop_run(rng);
+        }
         let run = self.run(rng);
         let is_last = self.active.len() <= 1;
         if is_last && !rng.chance(1, 20) {
@@ -201,7 +210,20 @@ impl Workload {
             return ChangeSpec::End { run: RUNS - 1, status: byte(rng, 3) };
         }
         self.active.retain(|active| *active != run);
+        self.ended.push(run);
         ChangeSpec::End { run, status: byte(rng, 3) }
+    }
+
+    /// Drops a run that has ended, or any: one that is active is refused.
+    fn drop_run(&mut self, rng: &mut Rng) -> ChangeSpec {
+        let any = byte(rng, u64::from(self.runs));
+        let ended = rng.pick(&self.ended).copied();
+        ChangeSpec::Drop { run: if rng.chance(4, 5) { ended.unwrap_or(any) } else { any } }
+    }
+
+    fn remove_range(&self, rng: &mut Rng) -> ChangeSpec {
+        let (run, from, to) = (self.run(rng), self.key(rng), self.key(rng));
+        ChangeSpec::RemoveRange { run, from, to, bounds: byte(rng, 9) }
     }
 
     fn level(&self, rng: &mut Rng) -> LevelSpec {
@@ -255,6 +277,11 @@ impl Workload {
         ChangeSpec::Put { run: self.run(rng), key: self.key(rng), value: self.value(rng), ttl_ms }
     }
 
+    /// Now and then a range of keys.
+    fn removal(&self, rng: &mut Rng) -> ChangeSpec {
+        if self.removes && rng.chance(1, 4) { self.remove_range(rng) } else { self.delete(rng) }
+    }
+
     fn delete(&self, rng: &mut Rng) -> ChangeSpec {
         ChangeSpec::Delete { run: self.run(rng), key: self.key(rng) }
     }
@@ -268,7 +295,7 @@ impl Workload {
             .map(|_| match rng.below(20) {
                 0 => self.begin(rng),
                 1 if rng.coin() => self.end(rng),
-                2..=5 => self.delete(rng),
+                2..=5 => self.removal(rng),
                 6 | 7 => ChangeSpec::Tagged {
                     run: self.run(rng),
                     tag: byte(rng, 4),

@@ -301,6 +301,15 @@ impl<'a> Written<'a> {
         replayed
     }
 
+    /// How many segments have ended and count still, and for how many bytes.
+    pub(crate) fn ended(&self) -> (usize, u64) {
+        let lengths = self.entries().into_iter().filter_map(|entry| {
+            let is_open = number::<4>(&entry.fields, 32)? == 1;
+            if is_open { None } else { number::<8>(&entry.fields, 24) }
+        });
+        lengths.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length))
+    }
+
     /// What the names of all files of the store begin with that have a number.
     pub(crate) fn prefix(&self) -> Option<String> {
         Some(prefix(&self.manifest()?.id))

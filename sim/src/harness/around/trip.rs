@@ -25,7 +25,12 @@ pub(super) struct Shown {
 pub(super) fn shown(db: &Database) -> Trip<Shown> {
     let read = || -> Result<Shown, Error> {
         let runs = db.runs(RunFilter::default())?.map(|entry| {
-            let keys: Result<Vec<_>, Error> = db.scan_prefix(entry.run_id, "")?.collect();
+            // Of one that was dropped there is nothing to read.
+            let scan = match db.scan_prefix(entry.run_id, "") {
+                Err(Error::RunDropped { .. }) => None,
+                scan => Some(scan?),
+            };
+            let keys: Result<Vec<_>, Error> = scan.into_iter().flatten().collect();
             Ok((entry, keys?))
         });
         Ok(Shown { version: db.storage().version(), runs: runs.collect::<Result<_, Error>>()? })

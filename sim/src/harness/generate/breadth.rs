@@ -246,7 +246,11 @@ fn each_change_and_read(ops: &mut [Op], change: impl Fn(&mut u16)) {
                 ChangeSpec::Put { key, .. }
                 | ChangeSpec::Delete { key, .. }
                 | ChangeSpec::Tagged { key, .. } => change(key),
-                ChangeSpec::Begin { .. } | ChangeSpec::End { .. } => {}
+                ChangeSpec::RemoveRange { from, to, .. } => {
+                    change(from);
+                    change(to);
+                }
+                ChangeSpec::Begin { .. } | ChangeSpec::End { .. } | ChangeSpec::Drop { .. } => {}
             }
         }
     }

@@ -12,6 +12,7 @@ use super::super::case::{
 use super::super::options::CaseOptions;
 use super::super::oracle::RUNS;
 use super::super::workload::{byte, pick};
+use super::removals;
 use crate::disk::{CrashKind, Fault, FaultKind, When};
 use crate::rng::Rng;
 
@@ -36,7 +37,14 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
     case.options.table_bytes_max = pick(rng, &[600, 1500, 1 << 20]);
     case.options.block_bytes = (pick(rng, &[1, 200, 4096]), pick(rng, &[1, 40, 300, 4096]));
     case.options.levels_per_tier = pick(rng, &[2, 2, 3, 4]);
-    case.options.block_cache = pick(rng, &[0, 300, 1000, 1 << 20]);
+    let overwrites = rng.chance(1, 4) && case.ops.len() <= 2 * OPS_FEW;
+    if overwrites {
+        // A few segments, that a few overwrites fill.
+        case.options.flush_bytes = 12_000;
+        case.options.flush_log_bytes = pick(rng, &[1500, 5000]);
+        case.options.segment_bytes = pick(rng, &[512, 1024]);
+    }
+    case.options.block_cache = pick(rng, &[0, 200, 500, 1000, 3000, 1 << 20]);
     case.options.steps.merge_bytes = pick(rng, &[1, 300, 4 << 20, 4 << 20]);
     if case.ops.len() > OPS_FEW {
         case.options.flush_bytes = case.options.flush_bytes.max(1000);
@@ -62,10 +70,15 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
         case.options.flush_bytes = case.options.flush_bytes.max(4000);
         case.options.table_bytes_max = 1 << 20;
     }
+    if overwrites && case.world != World::Rot {
+        let at = rng.index(case.ops.len() + 1);
+        case.ops.splice(at..at, overwritten(rng));
+    }
     for _ in 0..if is_wide { 2 } else { pick(rng, &[0, 1, 2, 3]) } {
         let flush_bytes = case.options.flush_bytes;
         let late = match case.world {
             World::Rot => whole(rng, flush_bytes),
+            _ if rng.chance(1, 3) => removals::burst(rng, &case.options),
             _ if is_wide && rng.coin() => bounded(rng, &case.options),
             _ if is_wide => deep(rng, &case.options),
             _ if rng.chance(2, 5) => merged(rng, &case.options),
@@ -74,6 +87,21 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
         let at = rng.index(case.ops.len() + 1);
         case.ops.splice(at..at, late);
     }
+}
+
+/// One key, over and over, and then maintenance: the memtable stays small, and the log does not.
+fn overwritten(rng: &mut Rng) -> Vec<Op> {
+    let run = byte(rng, u64::from(RUNS));
+    let begin = ChangeSpec::Begin { run, parent: None, tags: 1 };
+    let mut ops = vec![Op::Write { change: begin, level: LevelSpec::Default }];
+    let puts = pick(rng, &[6, 14]);
+    ops.extend((0..puts).map(|salt| {
+        let value = ValueSpec { kind: 8, size: LARGE, salt };
+        let change = ChangeSpec::Put { run, key: 0, value, ttl_ms: None };
+        Op::Write { change, level: LevelSpec::Default }
+    }));
+    ops.extend(settled());
+    ops
 }
 
 /// Something of what may come between a memtable and its tables.

@@ -98,6 +98,8 @@ fn run_of(change: ChangeSpec) -> Option<u8> {
         ChangeSpec::Put { run, .. }
         | ChangeSpec::Delete { run, .. }
         | ChangeSpec::Tagged { run, .. }
+        | ChangeSpec::RemoveRange { run, .. }
+        | ChangeSpec::Drop { run }
         | ChangeSpec::End { run, .. } => Some(run),
         ChangeSpec::Begin { .. } => None,
     }

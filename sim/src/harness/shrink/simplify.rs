@@ -36,6 +36,7 @@ impl Shrinker<'_> {
             },
             |case| case.options.steps = StepSpec::default(),
             |case| case.options.flush_bytes = u64::MAX,
+            |case| case.options.flush_log_bytes = u64::MAX,
             |case| case.options.flush_bytes = case.options.flush_bytes.min(1),
             |case| case.options.table_bytes_max = 1 << 20,
             |case| case.options.block_bytes = (4096, 4096),
@@ -225,7 +226,13 @@ fn each_run_and_key(op: &mut Op, change: impl Fn(&mut u8, &mut u16)) {
             ChangeSpec::Put { run, key, .. }
             | ChangeSpec::Delete { run, key }
             | ChangeSpec::Tagged { run, key, .. } => change(run, key),
-            ChangeSpec::Begin { run, .. } | ChangeSpec::End { run, .. } => change(run, &mut 0),
+            ChangeSpec::RemoveRange { run, from, to, .. } => {
+                change(run, from);
+                change(run, to);
+            }
+            ChangeSpec::Begin { run, .. }
+            | ChangeSpec::End { run, .. }
+            | ChangeSpec::Drop { run } => change(run, &mut 0),
         }
     }
 }

@@ -35,15 +35,17 @@ pub fn open(setup: &Setup) -> Result<Box<dyn Engine>> {
     };
     let options = Options {
         durability,
+        // Of the number, a memtable is an eighth and the cache a half.
+        memory_bytes_max: (setup.buffer_bytes * 8).max(setup.cache_bytes * 2).max(64 << 20),
         flush_bytes: setup.buffer_bytes,
-        block_cache_bytes_max: setup.cache_bytes,
+        cache_bytes_max: setup.cache_bytes,
         ..Options::default()
     };
     let settings = vec![
         ("durability", level.to_owned()),
         ("flush_bytes", setup.buffer_bytes.to_string()),
-        ("memtable_bytes_max", options.memtable_bytes_max.to_string()),
-        ("block_cache_bytes_max", options.block_cache_bytes_max.to_string()),
+        ("memory_bytes_max", options.memory_bytes_max.to_string()),
+        ("cache_bytes_max", options.cache_bytes_max.to_string()),
         ("bulk load", format!("commits of {BATCH_MAX}: a batch may have 12 MiB")),
     ];
     let db = Database::builder().options(options).open(setup.dir.join("store"))?;
