@@ -35,8 +35,8 @@ pub(crate) struct Read {
     levels: Vec<Vec<u64>>,
     /// The length of the snapshot.
     pub(crate) snapshot_bytes: u64,
-    /// Where the last edit begins, if there is one; and where the next would.
-    pub(crate) last_edit: Option<u64>,
+    /// Where each edit begins, and where the next would.
+    pub(crate) edits: Vec<u64>,
     pub(crate) end: u64,
 }
 
@@ -57,7 +57,7 @@ impl Read {
             segments,
             levels: levels(behind).unwrap_or_default(),
             snapshot_bytes: length as u64,
-            last_edit: None,
+            edits: Vec::new(),
             end: length.next_multiple_of(SECTOR) as u64,
         };
         let (mut at, mut link) = (length.next_multiple_of(SECTOR), number::<4>(snapshot, 16)?);
@@ -72,7 +72,7 @@ impl Read {
             if read.apply(edit).is_none() {
                 break;
             }
-            read.last_edit = Some(at as u64);
+            read.edits.push(at as u64);
             link = number::<4>(record, 0)?;
             at += record.len();
             read.end = at as u64;
@@ -128,11 +128,6 @@ impl Read {
             levels.push(tables);
         }
         Some(levels)
-    }
-
-    /// Where the first edit stands, if there is one.
-    pub(crate) fn first_edit(&self) -> u64 {
-        self.snapshot_bytes.next_multiple_of(SECTOR as u64)
     }
 
     /// The numbers of the files that it names.

@@ -3,13 +3,14 @@
 //! A crash of the case ends a session and costs a recovery, so there are few of them. A look is
 //! cheap, and comes when something has just been promised: when the manifest has changed, what no
 //! crash can take is read from the disk by its layout; whenever a full disk was reported,
-//! copies of the disk are cut off, and what is left on them is read. The case goes on as if
-//! nobody had looked.
+//! copies of the disk are cut off, and what is left on them is read. Where a disk rots, an edit
+//! that was just made does, on a copy. The case goes on as if nobody had looked.
 //!
 //! Invariant: nothing here touches the disk of the case, or draws from its streams.
 
 use std::path::Path;
 
+use super::case::World;
 use super::runner::Runner;
 use super::verdict::Checked;
 use super::world::DIR;
@@ -26,9 +27,14 @@ impl Runner<'_> {
         let is_new = std::mem::replace(&mut self.renames_seen, renames) != renames;
         // The first of a session, which comes from a recovery, and a share of the others.
         let is_due = self.turn.is_multiple_of(4);
-        let is_replaced = is_new && (is_due || !self.has_looked) || is_due && self.is_edited();
+        let rots = self.case.world == World::Rot;
+        let is_edited = (is_due || rots) && self.is_edited();
+        let is_replaced = is_new && (is_due || !self.has_looked) || is_due && is_edited;
         self.has_looked |= is_new;
         let was_full = std::mem::take(&mut self.full_unseen);
+        if rots && is_edited {
+            return self.new_edit_rots();
+        }
         if !self.looks() {
             return Ok(());
         }

@@ -172,8 +172,13 @@ impl<'a> Written<'a> {
 
     /// The last commit that is in a table, and the engine time, in milliseconds, that the log had
     /// reached by then; zeros if there is none.
-    fn flushed(&self) -> (u64, u64) {
+    pub(crate) fn flushed(&self) -> (u64, u64) {
         self.manifest().map_or((0, 0), |manifest| manifest.flushed)
+    }
+
+    /// Whether the manifest names a segment of this name.
+    pub(crate) fn names(&self, segment: &str) -> bool {
+        self.entries().iter().any(|entry| self.file_name(entry).as_deref() == Some(segment))
     }
 
     fn last_entry(&self) -> Option<Entry> {
