@@ -399,4 +399,9 @@ fn add_excursions(ops: &mut Vec<Op>, rng: &mut Rng, world: World) {
         let end = pick(rng, &[None, Some(CrashKind::Process)]);
         ops.push(Op::Around { event: Event::Removed, twist, end });
     }
+    // It must come between a rotation's first look and its edit.
+    if rng.coin() {
+        let twist = u8::try_from(rng.below(64)).unwrap_or(0) | LATE;
+        ops.push(Op::Around { event: Event::ManifestReplaced, twist, end: None });
+    }
 }
