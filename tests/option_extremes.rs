@@ -23,7 +23,7 @@ fn narrow(n: u64) -> usize {
 }
 
 /// Every number among the options, and how it is set.
-const NUMBERS: [(&str, Set); 38] = [
+const NUMBERS: [(&str, Set); 39] = [
     ("interval_ms", |o, n| {
         o.durability = DurabilityMode::Async { interval_ms: n };
     }),

@@ -272,6 +272,26 @@ fn an_edit_elsewhere_twice_or_of_another_life_is_an_error() {
 }
 
 #[test]
+fn bytes_that_look_like_long_edits_without_end_are_refused_before_they_take_long() {
+    let all = session();
+    let (mut bytes, begins) = file_of(&all[..2], &SALT, 0);
+    bytes[begins[0] + 100] ^= 1;
+    let sectors = 400;
+    for nth in (0..sectors).rev() {
+        // Each says that it reaches to the end of the file.
+        let mut head = [7; 512];
+        let rest = u32::try_from(512 * (nth + 1) - 40).unwrap();
+        head[4..8].copy_from_slice(&rest.to_le_bytes());
+        head[36..40].copy_from_slice(&1u32.to_le_bytes());
+        bytes.extend_from_slice(&head);
+    }
+    assert!(is_corrupt_at(&bytes, begins[0]));
+    // A few are looked at, and none is an edit.
+    bytes.truncate(bytes.len() - 512 * (sectors - 8));
+    assert_eq!(read(&bytes).unwrap(), all[0]);
+}
+
+#[test]
 fn an_edit_that_does_not_fit_the_manifest_before_it_is_refused() {
     let all = session();
     let edits: Vec<_> =
