@@ -121,3 +121,33 @@ fn a_smaller_limit_at_the_next_opening_ends_what_is_larger() {
     limit(&disk, 100_000);
     assert_eq!(state(&world.open()), live);
 }
+
+/// Its entries of segments are all that makes it long: none is flushed, and each holds one commit.
+#[test]
+fn c06_a_manifest_as_long_as_this_process_may_write_goes_on_without_room_for_edits() {
+    let disk = limited(2_000);
+    let world = World::new(disk.clone())
+        .with(|options| (options.flush_bytes, options.segment_bytes) = (u64::MAX, 512));
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let length = |disk: &SimVfs| {
+        let image = disk.live_image();
+        let is_manifest = |path: &std::path::Path| path.ends_with("runstone.manifest");
+        image.iter().find(|(path, _)| is_manifest(path)).map_or(0, |(_, bytes)| bytes.len())
+    };
+    let mut lengths = Vec::new();
+    for n in 0..28i64 {
+        db.put(run(1), format!("{n}"), vec![7; 300]).unwrap();
+        lengths.push(length(&disk));
+    }
+    // With room it ends with the last sector that may be written; then it is its snapshot. One
+    // segment holds the run, and there is one for each put.
+    let snapshot = |segments: usize| 104 + 40 * segments;
+    assert_eq!((lengths[0], lengths[27]), (1_536, snapshot(29)), "{lengths:?}");
+    let live = state(&db);
+    disk.crash_now(CrashKind::Power);
+    drop(db);
+    disk.restart();
+    assert_eq!(state(&world.open()), live);
+    lives(&disk);
+}

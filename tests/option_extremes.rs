@@ -23,7 +23,7 @@ fn narrow(n: u64) -> usize {
 }
 
 /// Every number among the options, and how it is set.
-const NUMBERS: [(&str, Set); 40] = [
+const NUMBERS: [(&str, Set); 41] = [
     ("interval_ms", |o, n| {
         o.durability = DurabilityMode::Async { interval_ms: n };
     }),
@@ -79,6 +79,7 @@ const NUMBERS: [(&str, Set); 40] = [
         o.cache_bytes_max = n;
         o.flush_bytes = 1;
     }),
+    ("manifest_edit_bytes", |o, n| o.manifest_edit_bytes = n),
     ("segment_bytes", |o, n| o.segment_bytes = n),
     ("preallocate_bytes", |o, n| o.preallocate_bytes = n),
     ("memory_bytes_max", |o, n| {

@@ -18,7 +18,9 @@ use crate::codec::value::Stored;
 use crate::log::record::{End, RecordHead, RecordKind, parse_head};
 use crate::log::scan::{Next, SegmentScan};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::manifest::{Flushed, LevelEntry, Manifest, SegmentEntry, TableEntry};
+use crate::manifest::edit::Edit;
+use crate::manifest::file;
+use crate::manifest::{Flushed, LevelEntry, Manifest, SegmentEntry, Snapshot, TableEntry};
 use crate::options::Options;
 use crate::seal::Seal;
 use crate::table::fuzzing as table;
@@ -53,6 +55,8 @@ pub enum Decoder {
     Manifest,
     /// A manifest whose checksum is made right first.
     ManifestBody,
+    /// An edit of a manifest, without its record.
+    ManifestEdit,
     /// The header of a table, with its checksum.
     TableHeader,
     /// The properties of a table.
@@ -67,7 +71,7 @@ pub enum Decoder {
 
 impl Decoder {
     /// All of them.
-    pub const ALL: [Decoder; 14] = [
+    pub const ALL: [Decoder; 15] = [
         Decoder::SegmentHeader,
         Decoder::Segment,
         Decoder::Record,
@@ -77,6 +81,7 @@ impl Decoder {
         Decoder::RunMetadata,
         Decoder::Manifest,
         Decoder::ManifestBody,
+        Decoder::ManifestEdit,
         Decoder::TableHeader,
         Decoder::TableProperties,
         Decoder::TableIndex,
@@ -117,15 +122,23 @@ impl Decoder {
                 body::encode_run_metadata(&mut out, entry);
                 Some(out)
             }
-            Decoder::Manifest => Manifest::decode(bytes, file).ok().map(|found| found.encode()),
+            Decoder::Manifest => manifest(bytes),
             Decoder::ManifestBody => {
                 let mut right = bytes.to_vec();
                 let mut hasher = crc32fast::Hasher::new();
                 hasher.update(right.get(..16)?);
-                hasher.update(right.get(24..)?);
+                let length = right.get(12..16)?.first_chunk().copied()?;
+                let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
+                hasher.update(right.get(24..)?.get(..length)?);
                 let checksum = hasher.finalize().to_le_bytes();
                 right.get_mut(16..20)?.copy_from_slice(&checksum);
-                Manifest::decode(&right, file).ok().map(|found| found.encode())
+                manifest(&right)
+            }
+            Decoder::ManifestEdit => {
+                let edit = Edit::decode(bytes).ok()?;
+                // What it does to a manifest is an error, or a manifest.
+                drop(edit.apply(&sample_manifest()));
+                Some(edit.encode())
             }
             Decoder::TableHeader => table::header(bytes),
             Decoder::TableProperties => table::properties(bytes),
@@ -149,7 +162,8 @@ impl Decoder {
             Decoder::Value => sample_values().into_iter().map(value_bytes).collect(),
             Decoder::RunBegin => vec![sample_begin()],
             Decoder::RunMetadata => vec![sample_metadata()],
-            Decoder::Manifest | Decoder::ManifestBody => vec![sample_manifest().encode()],
+            Decoder::Manifest | Decoder::ManifestBody => vec![sample_manifest().encode(&SALT)],
+            Decoder::ManifestEdit => vec![sample_edit().encode()],
             Decoder::TableHeader => table::samples().header,
             Decoder::TableProperties => table::samples().properties,
             Decoder::TableIndex => table::samples().index,
@@ -197,6 +211,13 @@ fn record(bytes: &[u8]) -> Option<Vec<u8>> {
         out.extend_from_slice(payload)
     });
     Some(out)
+}
+
+/// A whole manifest, with its edits.
+fn manifest(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (found, _) = file::read(bytes, Path::new(FILE)).ok()?;
+    let salt = Snapshot::decode(bytes, Path::new(FILE)).ok()?.salt;
+    Some(found.encode(&salt))
 }
 
 fn value_bytes(value: Value) -> Vec<u8> {
@@ -328,4 +349,25 @@ fn sample_manifest() -> Manifest {
             level(2, false, vec![table(3, None), table(2, None)]),
         ],
     }
+}
+
+/// A rotation, a flush and a part of a merge, all in one.
+fn sample_edit() -> Edit {
+    let old = sample_manifest();
+    let mut new = old.clone();
+    new.next_file = 12;
+    new.flushed = Flushed { version: 15, time_ms: 40 };
+    new.segments.drain(..2);
+    let end = End { at: 5000, link: 6 };
+    new.segments.iter_mut().for_each(|last| (last.attested, last.open) = (end, false));
+    let attested = End { at: 72, link: 9 };
+    new.segments.push(SegmentEntry { number: 10, salt: SALT, attested, open: true });
+    let bound = PhysicalKey::from_parts(5, 1, &[], b"some later key");
+    if let Some(table) = new.levels.first_mut().and_then(|level| level.tables.first_mut()) {
+        table.from = Some(bound);
+    }
+    if let Some(table) = new.levels.last_mut().and_then(|level| level.tables.last_mut()) {
+        table.number = 11;
+    }
+    Edit::between(&old, &new)
 }

@@ -1,5 +1,9 @@
 //! The manifest: which segments count and how far, and which tables.
 //!
+//! The file begins with a snapshot. Edits follow it, at the next multiple of 512 and from there on
+//! ([`edit`], [`frame`]), and zeros up to the file's end. All but zeros between the snapshot and
+//! the first edit is damage. A snapshot:
+//!
 //! ```text
 //! offset  bytes  field
 //!      0      8  magic "RUNSTMAN"
@@ -17,6 +21,7 @@
 //!                  8  engine time, in milliseconds, that the log had reached by then
 //!                  4  number of levels of tables
 //!                  4  zeros
+//!                 16  salt, random, new for each snapshot: of the edits in this file
 //!                 then for each segment, in the log's order:
 //!                  8  number
 //!                 16  salt
@@ -31,13 +36,19 @@
 //! Invariants: a segment or a table counts if and only if the manifest names it, and the manifest
 //! names only files whose content and name had been synced, each with Ok, before. Numbers ascend.
 //! Only the last segment may be open. The commits up to the flushed version are in the tables, and
-//! no segment is named that holds one of them. The file is replaced whole ([`in_force`]).
+//! no segment is named that holds one of them. The file is replaced whole by each session's first
+//! change, and when there is no room for another edit ([`in_force`]); see
+//! `docs/decisions/0018-manifest-is-a-log-of-edits.md`.
 
+pub(crate) mod edit;
+pub(crate) mod file;
+mod frame;
 pub(crate) mod in_force;
 mod levels;
 
 use std::path::Path;
 
+use frame::Position;
 pub(crate) use levels::{LevelEntry, TableEntry};
 
 use crate::codec::{Malformed, Reader};
@@ -51,8 +62,8 @@ pub(crate) const MANIFEST_MAGIC: &[u8; 8] = b"RUNSTMAN";
 /// The newest manifest format.
 pub(crate) const MANIFEST_FORMAT: u32 = 1;
 const FRAME_BYTES: usize = 24;
-#[cfg(test)]
-const BODY_HEAD_BYTES: usize = 64;
+const CHECKSUM_AT: usize = 16;
+const BODY_HEAD_BYTES: usize = 80;
 const SEGMENT_ENTRY_BYTES: usize = 40;
 
 /// One segment, as the manifest names it.
@@ -63,6 +74,35 @@ pub(crate) struct SegmentEntry {
     /// How far it was synced, with Ok, and by the link which records those are.
     pub(crate) attested: End,
     pub(crate) open: bool,
+}
+
+impl SegmentEntry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&self.salt);
+        out.extend_from_slice(&self.attested.at.to_le_bytes());
+        out.extend_from_slice(&u32::from(self.open).to_le_bytes());
+        out.extend_from_slice(&self.attested.link.to_le_bytes());
+    }
+
+    fn decode_all(
+        reader: &mut Reader<'_>,
+        count: usize,
+    ) -> std::result::Result<Vec<Self>, Malformed> {
+        if count > reader.left() / SEGMENT_ENTRY_BYTES {
+            return Err(Malformed::new("as many log files listed as there is room for", count));
+        }
+        let mut segments = Vec::with_capacity(count);
+        for _ in 0..count {
+            let number = reader.u64("a segment number")?;
+            let salt = reader.array("a salt")?;
+            let at = reader.u64("an attested length")?;
+            let open = flag(reader.u32("an open flag")?)?;
+            let attested = End { at, link: reader.u32("a link")? };
+            segments.push(SegmentEntry { number, salt, attested, open });
+        }
+        Ok(segments)
+    }
 }
 
 /// How far the tables reach.
@@ -99,7 +139,8 @@ impl Manifest {
         self.levels.iter().flat_map(|level| &level.tables)
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// As a snapshot, with the salt of the edits behind it.
+    pub(crate) fn encode(&self, salt: &[u8; 16]) -> Vec<u8> {
         let mut body = Vec::new();
         body.extend_from_slice(&self.store_id);
         body.extend_from_slice(&self.epoch.to_le_bytes());
@@ -112,12 +153,9 @@ impl Manifest {
         let count = u32::try_from(self.levels.len()).unwrap_or(u32::MAX);
         body.extend_from_slice(&count.to_le_bytes());
         body.extend_from_slice(&[0; 4]);
+        body.extend_from_slice(salt);
         for segment in &self.segments {
-            body.extend_from_slice(&segment.number.to_le_bytes());
-            body.extend_from_slice(&segment.salt);
-            body.extend_from_slice(&segment.attested.at.to_le_bytes());
-            body.extend_from_slice(&u32::from(segment.open).to_le_bytes());
-            body.extend_from_slice(&segment.attested.link.to_le_bytes());
+            segment.encode(&mut body);
         }
         levels::encode(&self.levels, &mut body);
         let mut out = Vec::new();
@@ -133,71 +171,7 @@ impl Manifest {
         out
     }
 
-    /// Reads a whole manifest.
-    ///
-    /// Errors: [`Error::Corruption`], or [`Error::UnsupportedFormat`].
-    pub(crate) fn decode(bytes: &[u8], file: &Path) -> Result<Self> {
-        let bad = |at: usize, expected: &str, found: String| {
-            Error::corruption(file, at as u64, expected, found)
-        };
-        let frame = bytes.get(..FRAME_BYTES).ok_or_else(|| {
-            sometimes!("manifest/cut-short");
-            bad(0, "a manifest of at least 24 bytes", format!("a file of {} bytes", bytes.len()))
-        })?;
-        let malformed = |m: Malformed| bad(0, m.expected, m.found);
-        let mut reader = Reader::new(frame);
-        let magic: [u8; 8] = reader.array("a magic number").map_err(malformed)?;
-        if &magic != MANIFEST_MAGIC {
-            sometimes!("manifest/bad-magic");
-            let found = format!("a file that begins with the bytes {}", hex(&magic));
-            return Err(bad(0, "a manifest, which begins with \"RUNSTMAN\"", found));
-        }
-        let format = reader.u32("a format").map_err(malformed)?;
-        let length = reader.u32("a length").map_err(malformed)? as usize;
-        let stored = reader.u32("a checksum").map_err(malformed)?;
-        let zeros = reader.u32("zeros").map_err(malformed)?;
-        let body = bytes.get(FRAME_BYTES..).unwrap_or_default();
-        if body.len() != length {
-            sometimes!("manifest/bad-length");
-            return Err(bad(
-                12,
-                "a manifest of the length that it states",
-                format!("{length} bytes stated, and {} there", body.len()),
-            ));
-        }
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(frame.get(..16).unwrap_or_default());
-        hasher.update(body);
-        let computed = hasher.finalize();
-        if stored != computed && !planted!(ManifestNotChecked) {
-            sometimes!("manifest/bad-checksum");
-            return Err(bad(
-                16,
-                "a manifest as it was written",
-                format!("one whose bytes changed since ({})", checksums(stored, computed)),
-            ));
-        }
-        if zeros != 0 {
-            return Err(bad(20, "zeros behind a manifest's checksum", "other bytes".to_owned()));
-        }
-        if format > MANIFEST_FORMAT {
-            sometimes!("manifest/later-format");
-            return Err(Error::UnsupportedFormat {
-                file: file.to_owned(),
-                found: format,
-                supported: MANIFEST_FORMAT,
-            });
-        }
-        if format != MANIFEST_FORMAT {
-            return Err(bad(8, "a manifest of format 1", format!("format {format}")));
-        }
-        let manifest =
-            Self::decode_body(body).map_err(|m| bad(FRAME_BYTES, m.expected, m.found))?;
-        manifest.check().map_err(|m| bad(FRAME_BYTES, m.expected, m.found))?;
-        Ok(manifest)
-    }
-
-    fn decode_body(body: &[u8]) -> std::result::Result<Self, Malformed> {
+    fn decode_body(body: &[u8]) -> std::result::Result<(Self, [u8; 16]), Malformed> {
         let mut reader = Reader::new(body);
         let store_id = reader.array("a store id")?;
         let epoch = reader.u64("an epoch")?;
@@ -210,21 +184,11 @@ impl Manifest {
         };
         let level_count = reader.u32("a number of levels")? as usize;
         zeros(reader.u32("zeros")?)?;
-        if count > reader.left() / SEGMENT_ENTRY_BYTES {
-            return Err(Malformed::new("as many log files listed as there is room for", count));
-        }
-        let mut segments = Vec::with_capacity(count);
-        for _ in 0..count {
-            let number = reader.u64("a segment number")?;
-            let salt = reader.array("a salt")?;
-            let at = reader.u64("an attested length")?;
-            let open = flag(reader.u32("an open flag")?)?;
-            let attested = End { at, link: reader.u32("a link")? };
-            segments.push(SegmentEntry { number, salt, attested, open });
-        }
+        let salt = reader.array("a salt")?;
+        let segments = SegmentEntry::decode_all(&mut reader, count)?;
         let levels = levels::decode(&mut reader, level_count)?;
         reader.finish("the end of the manifest")?;
-        Ok(Manifest { store_id, epoch, next_file, clean, segments, flushed, levels })
+        Ok((Manifest { store_id, epoch, next_file, clean, segments, flushed, levels }, salt))
     }
 
     /// What holds of every manifest, when it is written and when it is read.
@@ -261,6 +225,90 @@ impl Manifest {
     }
 }
 
+/// What a file of a manifest begins with.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) manifest: Manifest,
+    /// Of the edits in this file.
+    pub(crate) salt: [u8; 16],
+    /// What the first edit follows.
+    pub(crate) checksum: u32,
+    pub(crate) bytes: usize,
+}
+
+impl Snapshot {
+    /// Where the first edit goes behind these bytes of one.
+    fn followed_by(bytes: &[u8]) -> Option<Position> {
+        let checksum = bytes.get(CHECKSUM_AT..)?.first_chunk().copied()?;
+        let salt = bytes.get(FRAME_BYTES + BODY_HEAD_BYTES - 16..)?.first_chunk().copied()?;
+        Some(Position::behind(bytes.len() as u64, u32::from_le_bytes(checksum), salt))
+    }
+
+    /// Reads the snapshot at the beginning of a file.
+    ///
+    /// Errors: [`Error::Corruption`], or [`Error::UnsupportedFormat`].
+    pub(crate) fn decode(bytes: &[u8], file: &Path) -> Result<Self> {
+        let bad = |at: usize, expected: &str, found: String| {
+            Error::corruption(file, at as u64, expected, found)
+        };
+        let frame = bytes.get(..FRAME_BYTES).ok_or_else(|| {
+            sometimes!("manifest/cut-short");
+            bad(0, "a manifest of at least 24 bytes", format!("a file of {} bytes", bytes.len()))
+        })?;
+        let malformed = |m: Malformed| bad(0, m.expected, m.found);
+        let mut reader = Reader::new(frame);
+        let magic: [u8; 8] = reader.array("a magic number").map_err(malformed)?;
+        if &magic != MANIFEST_MAGIC {
+            sometimes!("manifest/bad-magic");
+            let found = format!("a file that begins with the bytes {}", hex(&magic));
+            return Err(bad(0, "a manifest, which begins with \"RUNSTMAN\"", found));
+        }
+        let format = reader.u32("a format").map_err(malformed)?;
+        let length = reader.u32("a length").map_err(malformed)? as usize;
+        let stored = reader.u32("a checksum").map_err(malformed)?;
+        let zeros = reader.u32("zeros").map_err(malformed)?;
+        let behind = bytes.get(FRAME_BYTES..).unwrap_or_default();
+        let Some(body) = behind.get(..length) else {
+            sometimes!("manifest/bad-length");
+            return Err(bad(
+                12,
+                "a manifest of at least the length that it states",
+                format!("{length} bytes stated, and {} there", behind.len()),
+            ));
+        };
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(frame.get(..16).unwrap_or_default());
+        hasher.update(body);
+        let computed = hasher.finalize();
+        if stored != computed && !planted!(ManifestNotChecked) {
+            sometimes!("manifest/bad-checksum");
+            return Err(bad(
+                16,
+                "a manifest as it was written",
+                format!("one whose bytes changed since ({})", checksums(stored, computed)),
+            ));
+        }
+        if zeros != 0 {
+            return Err(bad(20, "zeros behind a manifest's checksum", "other bytes".to_owned()));
+        }
+        if format > MANIFEST_FORMAT {
+            sometimes!("manifest/later-format");
+            return Err(Error::UnsupportedFormat {
+                file: file.to_owned(),
+                found: format,
+                supported: MANIFEST_FORMAT,
+            });
+        }
+        if format != MANIFEST_FORMAT {
+            return Err(bad(8, "a manifest of format 1", format!("format {format}")));
+        }
+        let malformed = |m: Malformed| bad(FRAME_BYTES, m.expected, m.found);
+        let (manifest, salt) = Manifest::decode_body(body).map_err(malformed)?;
+        manifest.check().map_err(malformed)?;
+        Ok(Snapshot { manifest, salt, checksum: stored, bytes: FRAME_BYTES + length })
+    }
+}
+
 fn zeros(n: u32) -> std::result::Result<(), Malformed> {
     match n {
         0 => Ok(()),
@@ -277,136 +325,4 @@ fn flag(n: u32) -> std::result::Result<bool, Malformed> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::PhysicalKey;
-
-    fn sample() -> Manifest {
-        let attested = |at, link| End { at, link };
-        Manifest {
-            store_id: [7; 16],
-            epoch: 5,
-            next_file: 9,
-            clean: true,
-            segments: vec![
-                SegmentEntry { number: 2, salt: [1; 16], attested: attested(400, 3), open: false },
-                SegmentEntry {
-                    number: 8,
-                    salt: [2; 16],
-                    attested: attested(72, u32::MAX),
-                    open: true,
-                },
-            ],
-            flushed: Flushed { version: 77, time_ms: 5_000 },
-            levels: vec![
-                LevelEntry { tier: 0, joins: true, tables: vec![table(7, Some(key(b"m")))] },
-                LevelEntry { tier: 1, joins: false, tables: vec![table(3, None), table(6, None)] },
-            ],
-        }
-    }
-
-    fn key(user: &[u8]) -> PhysicalKey {
-        PhysicalKey::from_parts(9, 1, &[], user)
-    }
-
-    fn table(number: u64, from: Option<PhysicalKey>) -> TableEntry {
-        TableEntry { number, salt: [4; 16], epoch: 3, file_bytes: 900, checksum: 12, from }
-    }
-
-    fn read(bytes: &[u8]) -> Result<Manifest> {
-        Manifest::decode(bytes, Path::new("runstone.manifest"))
-    }
-
-    #[test]
-    fn a_manifest_reads_back() {
-        assert_eq!(read(&sample().encode()).unwrap(), sample());
-    }
-
-    #[test]
-    fn any_flipped_bit_or_cut_of_a_manifest_is_an_error() {
-        let bytes = sample().encode();
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(&flipped).is_err(), "bit {bit}");
-        }
-        for cut in 0..bytes.len() {
-            assert!(read(&bytes[..cut]).is_err(), "cut at {cut}");
-        }
-        let mut longer = bytes;
-        longer.push(0);
-        assert!(read(&longer).is_err());
-    }
-
-    #[test]
-    fn a_manifest_that_breaks_an_invariant_is_an_error_though_its_checksum_matches() {
-        let breakers: [fn(&mut Manifest); 13] = [
-            |m| m.segments.clear(),
-            |m| m.segments.reverse(),
-            |m| m.next_file = 8,
-            |m| m.segments[0].open = true,
-            |m| m.segments[1].attested.at = 71,
-            |m| m.levels.reverse(),
-            |m| m.levels[0].tables[0].number = 9,
-            |m| m.levels[0].tables[0].number = 6,
-            |m| m.levels[0].tables[0].number = 8,
-            |m| m.levels[1].joins = true,
-            |m| m.levels[0].tier = 2,
-            |m| m.levels[1].tables.clear(),
-            |m| m.flushed = Flushed::default(),
-        ];
-        for (i, break_it) in breakers.iter().enumerate() {
-            let mut manifest = sample();
-            break_it(&mut manifest);
-            assert!(read(&manifest.encode()).is_err(), "breaker {i}");
-        }
-    }
-
-    /// The sample's bytes, edited, under a checksum that matches.
-    fn sealed(edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let mut bytes = sample().encode();
-        edit(&mut bytes);
-        let length = u32::try_from(bytes.len() - FRAME_BYTES).unwrap();
-        bytes[12..16].copy_from_slice(&length.to_le_bytes());
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&bytes[..16]);
-        hasher.update(&bytes[FRAME_BYTES..]);
-        bytes[16..20].copy_from_slice(&hasher.finalize().to_le_bytes());
-        bytes
-    }
-
-    #[test]
-    fn an_intact_manifest_of_a_later_format_is_unsupported_not_corrupt() {
-        let bytes = sealed(|bytes| bytes[8] = 9);
-        assert!(matches!(read(&bytes), Err(Error::UnsupportedFormat { found: 9, .. })));
-    }
-
-    #[test]
-    fn a_field_that_no_manifest_has_is_an_error_though_its_checksum_matches() {
-        const ENTRY: usize = FRAME_BYTES + BODY_HEAD_BYTES;
-        const LEVEL: usize = ENTRY + 2 * SEGMENT_ENTRY_BYTES;
-        type Edit = fn(&mut Vec<u8>);
-        let edits: [(&str, Edit); 11] = [
-            ("a manifest of format 1", |bytes| bytes[8] = 0),
-            ("a flag of 0 or 1", |bytes| bytes[FRAME_BYTES + 32] = 2),
-            ("a flag of 0 or 1", |bytes| bytes[ENTRY + 32] = 7),
-            ("as many log files listed as there is room for", |bytes| {
-                bytes[FRAME_BYTES + 36] = 30;
-            }),
-            ("as many levels as there is room for", |bytes| bytes[FRAME_BYTES + 56] = 30),
-            ("a flag of 0 or 1", |bytes| bytes[LEVEL + 4] = 2),
-            ("as many tables listed as there is room for", |bytes| bytes[LEVEL + 8] = 30),
-            ("a bound of at least 17 bytes, or none", |bytes| bytes[LEVEL + 16 + 44] = 16),
-            ("a bound", |bytes| bytes[LEVEL + 16 + 46] = 1),
-            ("the end of the manifest", |bytes| bytes.push(0)),
-            ("a number of segments", |bytes| bytes.truncate(FRAME_BYTES + 36)),
-        ];
-        for (what, edit) in edits {
-            match read(&sealed(edit)) {
-                Err(Error::Corruption { expected, .. }) => assert_eq!(expected, what),
-                other => panic!("{what}: {other:?}"),
-            }
-        }
-        assert!(read(&sealed(|_| {})).is_ok());
-    }
-}
+mod tests;

@@ -208,6 +208,11 @@ pub struct Options {
     /// What it is extended with: where a file is overwritten in place, a sync that changes neither
     /// its size nor its places is cheaper. By default the file system decides.
     pub preallocation: Preallocation,
+    /// The manifest, which names the files of the store, is written whole when a session begins,
+    /// and each change behind it as an edit, with one write and one sync. It is written whole again
+    /// when the edits have so many bytes, or twice as many as the whole had if that is more; edits
+    /// take multiples of 512 bytes. At most 16 MiB.
+    pub manifest_edit_bytes: u64,
     /// Pads each group to 512-byte sectors, so that no append ever touches a sector that
     /// holds durable records. Costs space; survives a disk that ruins the sector it writes. A
     /// segment that was not padded before is not appended to.
@@ -266,6 +271,7 @@ impl Default for Options {
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,
             preallocation: Preallocation::Auto,
+            manifest_edit_bytes: 32 << 10,
             pad_to_sector: false,
             log_buffer_bytes_max: 1 << 20,
             group_commits_max: 1024,
@@ -289,6 +295,8 @@ impl Default for Options {
 pub(crate) const CHANGE_OVERHEAD_BYTES: usize = 64;
 /// The most bytes that any record may have: lengths on disk are checked against it.
 pub(crate) const RECORD_BYTES_MAX: u64 = 1 << 30;
+/// The most room for edits that a small manifest has.
+pub(crate) const MANIFEST_EDIT_BYTES_MAX: u64 = 16 << 20;
 /// No block of a table is ended at a larger size: each of its entries begins below 64 KiB.
 pub(crate) const BLOCK_BYTES_MAX: usize = 16 << 10;
 /// The smallest segment: a header and one small record.
@@ -338,6 +346,10 @@ impl Options {
             (self.extent_bytes_min >= 1, "extent_bytes_min must be at least 1"),
             (self.segment_bytes >= SEGMENT_BYTES_MIN, "segment_bytes must be at least 512"),
             (self.segment_bytes <= RECORD_BYTES_MAX, "segment_bytes must be at most 1 GiB"),
+            (
+                self.manifest_edit_bytes <= MANIFEST_EDIT_BYTES_MAX,
+                "manifest_edit_bytes must be at most 16 MiB",
+            ),
             (self.group_commits_max >= 1, "group_commits_max must be at least 1"),
             (self.queue_commits_max >= 1, "queue_commits_max must be at least 1"),
             (self.snapshots_max >= 1, "snapshots_max must be at least 1"),
@@ -409,87 +421,4 @@ impl SyncPolicy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_options_are_valid() {
-        assert!(Options::default().validate().is_ok());
-    }
-
-    #[test]
-    fn a_batch_limit_that_cannot_hold_one_put_is_refused() {
-        let mut options = Options::default();
-        options.limits.batch_bytes_max =
-            options.limits.key_bytes_max + options.limits.value_bytes_max + CHANGE_OVERHEAD_BYTES;
-        assert!(options.validate().is_ok());
-        options.limits.batch_bytes_max -= 1;
-        assert!(options.validate().is_err());
-    }
-
-    #[test]
-    fn a_batch_size_of_zero_is_refused() {
-        let options = Options {
-            durability: DurabilityMode::Batched { interval_ms: 10, batch_size: 0 },
-            ..Options::default()
-        };
-        assert!(options.validate().is_err());
-    }
-
-    /// A loop of steps of nothing would not end.
-    #[test]
-    fn a_step_of_nothing_is_refused_by_its_name_and_a_step_of_one_is_not() {
-        type Set = fn(&mut Steps, u8);
-        let knobs: [(&str, Set); 7] = [
-            ("read_bytes", |steps, n| steps.read_bytes = n.into()),
-            ("rewrite_bytes", |steps, n| steps.rewrite_bytes = n.into()),
-            ("scan_entries_first", |steps, n| steps.scan_entries_first = n.into()),
-            ("scan_entries_max", |steps, n| {
-                steps.scan_entries_max = n.into();
-                steps.scan_entries_first = 1;
-            }),
-            ("scan_bytes_max", |steps, n| steps.scan_bytes_max = n.into()),
-            ("scan_visits_max", |steps, n| steps.scan_visits_max = n.into()),
-            ("maintain_keys_max", |steps, n| steps.maintain_keys_max = n.into()),
-        ];
-        for (name, set) in knobs {
-            let mut options = Options::default();
-            set(&mut options.steps, 1);
-            assert!(options.validate().is_ok(), "{name} of 1");
-            set(&mut options.steps, 0);
-            let refusal = options.validate().unwrap_err().to_string();
-            assert!(refusal.contains(&format!("steps.{name} must be at least")), "{refusal}");
-        }
-    }
-
-    #[test]
-    fn steps_beyond_what_a_record_may_take_or_that_shrink_are_refused() {
-        let mut options = Options::default();
-        options.steps.read_bytes = RECORD_BYTES_MAX;
-        options.steps.rewrite_bytes = 1 << 30;
-        options.steps.scan_entries_first = options.steps.scan_entries_max;
-        assert!(options.validate().is_ok());
-        let breakers: [fn(&mut Steps); 3] = [
-            |steps| steps.read_bytes += 1,
-            |steps| steps.rewrite_bytes += 1,
-            |steps| steps.scan_entries_first += 1,
-        ];
-        for break_it in breakers {
-            let mut broken = options.clone();
-            break_it(&mut broken.steps);
-            assert!(broken.validate().is_err(), "{:?}", broken.steps);
-        }
-    }
-
-    #[test]
-    fn the_mode_sets_the_intervals_of_its_own_level_only() {
-        let options = Options {
-            durability: DurabilityMode::Batched { interval_ms: 7, batch_size: 3 },
-            ..Options::default()
-        };
-        let policy = options.policy();
-        assert_eq!(policy.batch_size, 3);
-        assert_eq!(policy.batched_interval, Duration::from_millis(7));
-        assert_eq!(policy.async_interval, Duration::from_millis(100));
-    }
-}
+mod tests;

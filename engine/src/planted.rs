@@ -11,78 +11,12 @@
 
 #[macro_use]
 mod macros;
+#[macro_use]
+mod of_others;
 
 use std::cell::Cell;
 
-bugs! {
-    M01 ManifestDirectoryNotSynced
-        "The directory is not synced after the new manifest got its name."
-    M02 UnlinkBeforeRenameDurable
-        "An opening removes the files of before while the manifest's rename is not yet durable."
-    M04 RotationWithoutSync
-        "A segment is ended without a sync."
-    M05 HalfBatchApplied
-        "A recovery applies a batch without its last change."
-    M06 SegmentNotSynced
-        "The manifest names a new segment whose content was never synced."
-    M07 CloseWithoutSync
-        "A close says `clean` without a sync of the log."
-    M08 AppendAfterTornTail
-        "A recovery appends behind a torn record; what follows is lost at the next one."
-    M10 WriteErrorSwallowed
-        "A failed write of the log is taken for one that succeeded; the next sync returns Ok."
-    M11 TornTailFatal
-        "A torn tail is taken for damage."
-    M13 StaleRecordsBehindTail
-        "A recovery goes on in the old segment; records of its earlier life stay behind the end."
-    M16 RepairNotReentrant
-        "A recovery takes the number of a file that a recovery before it has left."
-    M17 AttestedBeforeSynced
-        "A close attests the log's length before the log is synced."
-    M18 ReplayBoundaryTooLate
-        "A recovery takes one record more for proven than it is, and does not write it again."
-    M19 VersionResetOnOpen
-        "Versions begin at 1 again after an opening."
-    M21 SyncRetriedAfterFailure
-        "A failed sync is tried again, and its success believed."
-    M22 CloseIgnoresFailedSync
-        "A close says `clean` although its sync of the log failed."
-    M24 AppendAfterFailedWrite
-        "After a full disk the log goes on behind what was written in part."
-    M25 ManifestOverwritten
-        "A new manifest is written over the one in force."
-    M26 RenameErrorBelieved
-        "A rename of the manifest that returns an error is believed not to have happened."
-    M27 SegmentDroppedTooEarly
-        "A recovery drops the old segment while it holds a proven record."
-    M28 FenceCollected
-        "Maintenance removes the lock file: a second owner locks another one."
-    M29 StaleCounterPublished
-        "After a rotation the new segment's records attest a length of the old segment."
-    M30 TombstoneDroppedEarly
-        "A tombstone is dropped while the value that it hides is still held."
-    M31 NewSegmentReclaimed
-        "A new segment counts as unreferenced although the manifest names it by now."
-    M35 TimeGoesBackwards
-        "The engine's time follows a wall clock that is set back."
-    M36 ChecksumNotChecked
-        "Checksums of records are written and not compared."
-    M37 LengthOnlyValidation
-        "Of what the manifest attests only the length is compared: damage below it ends the log."
-    M39 MisdirectedRecordAccepted
-        "Neither place nor order of a record is compared: one from elsewhere passes."
-    M40 MarkedSyncedTooEarly
-        "A sync that was only asked for counts as done."
-    M42 BufferDroppedOnFullDisk
-        "A full disk drops the commits that wait in the log's buffer."
-    M43 ReadErrorForgetsReference
-        "A file whose header cannot be read for a moment counts as unreferenced."
-    M46 SegmentSyncedInPart
-        "A new segment is synced before its records are written."
-    M47 AcknowledgedBeforeDurable
-        "A durable commit is acknowledged, and synced some time later."
-    M48 FreshReadInWrongOrder
-        "Of several fresh versions of a key the oldest is read."
+with_bugs_of_others! { bugs!
     R01 NoDirectorySync
         "Directories are never synced."
     R02 NoDataSync
@@ -427,6 +361,24 @@ bugs! {
         "A run that is active can be dropped."
     R207 LongLogNotFlushed
         "Only the size of a memtable says when it is flushed, and a log of overwrites grows."
+    R210 EditNotSynced
+        "An edit of the manifest is not synced."
+    R211 EditsNeverFolded
+        "The manifest is never written whole again: its edits grow without end."
+    R212 EditBehindPart
+        "After a full disk an edit is written behind the part of another."
+    R213 RefusedEditLeft
+        "An edit that met a full disk is refused, and what was written of it stays."
+    R214 DamagedEditEndsManifest
+        "A damaged edit in the middle is taken for the end of the manifest."
+    R216 BoundLostInEdit
+        "An edit that is read raises no bound."
+    R217 EditAppliedTwice
+        "An edit that is read is applied twice."
+    R218 FailedManifestTakesTheOldOne
+        "A new manifest that cannot be synced takes the good one with it."
+    R219 LostEditNotMissed
+        "A manifest that has lost its last edits is believed, whatever stands beside it."
     R220 FilterOfAnotherTable
         "The filter of one table is taken for that of the next."
     R221 BlockInAnothersSlot
@@ -447,6 +399,34 @@ bugs! {
         "A block is kept by an index that was given up to make room for it."
     R229 StaysPinned
         "What is not held any more stays pinned."
+    R230 FailedEditBelievedLost
+        "An edit whose sync has failed is believed not to be in force."
+    R231 EditIntoAnyManifest
+        "An edit is appended without a look at whose manifest it is."
+    R250 OldIndexKept
+        "A run that ends or is dropped stays in the index of the status that it had."
+    R251 OldCensusRead
+        "An opening takes runs for active that a census before the last one names."
+    R252 LastCensusDropped
+        "A merge leaves out the census of the last flush."
+    R253 CountsForgotten
+        "An opening does not take up how many runs there are of each status."
+    R254 ActivityForgotten
+        "An opening takes up an active run without what it has done."
+    R255 ListingReadsPresent
+        "A listing shows records as they are now, not as of its moment."
+    R256 FilterNotAsked
+        "A listing shows all that its index leads to."
+    R257 CursorShownAgain
+        "A page begins with the last run of the page before."
+    R258 EndedRunsNotLookedUp
+        "A run that is not in memory is taken for one that never was."
+    R259 SnapshotAsksNewestRecord
+        "A snapshot asks the newest record of a run whether it can be read."
+    R260 OneRunTooMany
+        "The retention drops one run more than it may."
+    R261 RetentionPassesAMoment
+        "The retention passes over runs that ended at the moment of the last it dropped."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -343,7 +343,7 @@ pub(crate) fn repair(
             next.segments.pop();
         }
     }
-    start(place, Some(in_force), next, segment)
+    start(place, Some(in_force), next, segment, options)
 }
 
 /// A new store: a first segment, durable with its name; then the manifest, which makes it
@@ -375,7 +375,7 @@ pub(crate) fn create(
         flushed: Flushed::default(),
         levels: Vec::new(),
     };
-    start(place, None, manifest, segment)
+    start(place, None, manifest, segment, options)
 }
 
 /// Makes the segment of an opening. What a failure leaves is removed at once, or by the opening
@@ -404,6 +404,7 @@ fn start(
     old: Option<&InForce>,
     mut manifest: Manifest,
     segment: NewSegment,
+    options: &Options,
 ) -> Result<Started> {
     let number = segment.header.number;
     manifest.segments.push(SegmentEntry {
@@ -413,7 +414,7 @@ fn start(
         open: true,
     });
     manifest.next_file = number + 1 + NUMBERS_TAKEN;
-    match replace(place, old, &manifest, number + 1) {
+    match replace(place, old, &manifest, number + 1, Some(options.manifest_edit_bytes)) {
         Ok((in_force, left)) => Ok(Started { manifest: (manifest, in_force), segment, left }),
         Err(failure) => {
             sometimes!("recovery/manifest-failed", matches!(failure, WriteFailure::Failed(_)));

@@ -21,33 +21,6 @@ pub(crate) struct Layout {
     listed: Vec<usize>,
 }
 
-/// A level of tables in a manifest.
-fn level(dump: &mut Dump<'_>, title: &str) {
-    dump.head(title);
-    dump.listed(4, "tier", decimal);
-    dump.listed(4, "joins", |b| if number(b) == 1 { "the next" } else { "none" }.to_owned());
-    let tables = dump.peek(dump.position(), 4);
-    dump.listed(4, "tables", decimal);
-    dump.listed(4, "zeros", zeros);
-    let before_tables = dump.listed.clone();
-    for n in 1..=tables {
-        dump.head(&format!("  table {n} of {tables}"));
-        dump.listed.clone_from(&before_tables);
-        dump.listed(8, "number", |b| format!("runstone-ID-{:06}.table", number(b)));
-        dump.listed(16, "salt", id);
-        dump.listed(8, "epoch", decimal);
-        dump.listed(8, "file length", decimal);
-        dump.listed(4, "footer checksum", link);
-        let bound = usize::try_from(dump.peek(dump.position(), 4)).expect("a small number");
-        dump.listed(4, "length of bound", decimal);
-        if bound > 0 {
-            dump.field(17, "run and tag", |b| format!("{}, tag {}", id(b), b[16]));
-            dump.field(bound - 17, "user key", text);
-        }
-    }
-    dump.meets("engine/src/manifest/levels.rs");
-}
-
 /// Reads a layout table of a module, the `nth` in its head.
 fn layout(module: &str, nth: usize) -> Layout {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
@@ -87,13 +60,18 @@ pub(crate) struct Dump<'a> {
     /// What is subtracted from offsets when they are compared with a layout.
     base: usize,
     fixed: Vec<(usize, usize)>,
-    listed: Vec<usize>,
+    pub(crate) listed: Vec<usize>,
     pub(crate) text: String,
 }
 
 impl<'a> Dump<'a> {
     pub(crate) fn new(bytes: &'a [u8], at: usize) -> Self {
         Dump { bytes, at, base: at, fixed: Vec::new(), listed: Vec::new(), text: String::new() }
+    }
+
+    /// Offsets count from here on.
+    pub(crate) fn begin(&mut self) {
+        self.base = self.at;
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -201,54 +179,13 @@ pub(crate) fn checksum(bytes: &[u8], computed: u32) -> String {
     format!("{computed:#010x}, as computed")
 }
 
-fn link(bytes: &[u8]) -> String {
+pub(crate) fn link(bytes: &[u8]) -> String {
     format!("{:#010x}", number(bytes))
 }
 
 pub(crate) fn zeros(bytes: &[u8]) -> String {
     assert!(bytes.iter().all(|byte| *byte == 0), "zeros");
     String::new()
-}
-
-/// A manifest.
-pub(crate) fn manifest(bytes: &[u8]) -> String {
-    let mut dump = Dump::new(bytes, 0);
-    let body = &bytes[24..];
-    let computed = crc32(crc32(0, &bytes[..16]), body);
-    dump.head("frame");
-    dump.fixed(8, "magic", text);
-    dump.fixed(4, "format", decimal);
-    dump.fixed(4, "body length", decimal);
-    dump.fixed(4, "checksum", |b| checksum(b, computed));
-    dump.fixed(4, "zeros", zeros);
-    dump.head("body");
-    dump.listed(16, "store id", id);
-    dump.listed(8, "epoch", decimal);
-    dump.listed(8, "next file", decimal);
-    dump.listed(4, "clean", |b| if number(b) == 1 { "yes" } else { "no" }.to_owned());
-    let count = dump.peek(dump.position(), 4);
-    dump.listed(4, "segments", decimal);
-    dump.listed(8, "flushed version", decimal);
-    dump.listed(8, "flushed time", |b| format!("{} ms", number(b)));
-    let levels = dump.peek(dump.position(), 4);
-    dump.listed(4, "levels", decimal);
-    dump.listed(4, "zeros", zeros);
-    let before_segments = dump.listed.clone();
-    for n in 1..=count {
-        dump.head(&format!("segment {n} of {count}"));
-        dump.listed.clone_from(&before_segments);
-        dump.listed(8, "number", |b| format!("runstone-ID-{:06}.log", number(b)));
-        dump.listed(16, "salt", id);
-        dump.listed(8, "attested length", decimal);
-        dump.listed(4, "open", |b| if number(b) == 1 { "yes" } else { "no" }.to_owned());
-        dump.listed(4, "link", link);
-    }
-    dump.meets("engine/src/manifest.rs");
-    for n in 1..=levels {
-        level(&mut dump, &format!("level {n} of {levels}"));
-    }
-    assert_eq!(dump.position(), bytes.len(), "nothing behind the manifest");
-    dump.text
 }
 
 /// The lock file.

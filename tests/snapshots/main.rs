@@ -14,6 +14,7 @@ mod errors;
 mod fixture;
 mod formats;
 mod io_traces;
+mod manifest_dump;
 mod recorder;
 mod recovered;
 mod settings;

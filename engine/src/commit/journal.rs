@@ -41,6 +41,8 @@ pub(crate) struct Journal {
     writer: LogWriter,
     /// Files of this store that nothing names and that could not be removed at once.
     orphans: Vec<OwnName>,
+    /// How many bytes of edits the manifest may gather, at least.
+    edit_bytes: u64,
 }
 
 impl Journal {
@@ -52,12 +54,13 @@ impl Journal {
         session_begun: bool,
         ended: bool,
         orphans: Vec<OwnName>,
+        edit_bytes: u64,
     ) -> Self {
         debug_assert_eq!(
             manifest.segments.last().map(|segment| segment.number),
             Some(writer.number())
         );
-        Journal { place, manifest, in_force, session_begun, ended, writer, orphans }
+        Journal { place, manifest, in_force, session_begun, ended, writer, orphans, edit_bytes }
     }
 
     pub(crate) fn writer(&mut self) -> &mut LogWriter {
@@ -136,15 +139,34 @@ impl Journal {
         number
     }
 
-    /// Puts a changed manifest in force. If it fails, the one in memory stays as it was, but
-    /// for the number that was used.
-    fn replace(&mut self, mut next: Manifest) -> std::result::Result<(), WriteFailure> {
+    /// Puts a changed manifest in force, by an edit if there is room for one in the file that this
+    /// session has written. If it fails, the one in memory stays as it was.
+    fn change(&mut self, mut next: Manifest) -> std::result::Result<(), WriteFailure> {
+        next.next_file = self.manifest.next_file;
+        let appended = self.in_force.append(&self.place, &self.manifest, &next);
+        sometimes!("journal/edit-failed", matches!(appended, Err(WriteFailure::Failed(_))));
+        sometimes!("journal/edit-refused", matches!(appended, Err(WriteFailure::Refused(_))));
+        match appended? {
+            true => self.manifest = next,
+            false => self.replace(next, Some(self.edit_bytes))?,
+        }
+        Ok(())
+    }
+
+    /// Puts a changed manifest in force that is written whole. If it fails, the one in memory stays
+    /// as it was, but for the number that was used. `room`: for edits, in bytes.
+    fn replace(
+        &mut self,
+        mut next: Manifest,
+        room: Option<u64>,
+    ) -> std::result::Result<(), WriteFailure> {
         let mut passed_over = 0;
         let (in_force, left) = loop {
             let number = self.take_number();
             self.manifest.next_file = number + NUMBERS_TAKEN;
             next.next_file = self.manifest.next_file;
-            let failure = match replace(&self.place, Some(&self.in_force), &next, number) {
+            let old = Some(&self.in_force);
+            let failure = match replace(&self.place, old, &next, number, room) {
                 Ok(replaced) => break replaced,
                 Err(failure) => failure,
             };
@@ -179,7 +201,8 @@ impl Journal {
         }
     }
 
-    /// Before the first record of an opening: makes its epoch durable.
+    /// Before the first record of an opening: makes its epoch durable. What was found may end with
+    /// an edit that no sync can save, so nothing is appended to it: the manifest is written whole.
     pub(crate) fn begin_session(&mut self) -> std::result::Result<(), WriteFailure> {
         phase!(Session);
         if self.session_begun {
@@ -189,7 +212,8 @@ impl Journal {
         next.epoch += 1;
         next.clean = false;
         planted!(EpochNotDurable => return self.begin_in_memory(next));
-        self.replace(next).inspect_err(|_| sometimes!("journal/session-failed"))?;
+        let room = Some(self.edit_bytes);
+        self.replace(next, room).inspect_err(|_| sometimes!("journal/session-failed"))?;
         self.session_begun = true;
         sometimes!("journal/session-begun");
         Ok(())
@@ -260,7 +284,7 @@ impl Journal {
             attested: segment.end,
             open: true,
         });
-        if let Err(failure) = self.replace(next) {
+        if let Err(failure) = self.change(next) {
             if matches!(failure, WriteFailure::Refused(_)) {
                 sometimes!("journal/rotation-manifest-full-disk");
                 // No manifest that could come into force names it.
@@ -327,7 +351,7 @@ impl Journal {
             (gone, next.segments) =
                 next.segments.iter().partition(|segment| segment.number < keep_from);
         }
-        if let Err(failure) = self.replace(next) {
+        if let Err(failure) = self.change(next) {
             sometimes!("journal/install-failed");
             let names: Vec<_> = made.iter().map(|number| OwnName::Table(id, *number)).collect();
             let at_once = matches!(failure, WriteFailure::Refused(_));
@@ -376,13 +400,15 @@ impl Journal {
         if !planted!(CloseWithoutSync | CloseIgnoresFailedSync) && !syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::of_a_sync)?;
         }
-        // 2. The manifest: clean, with that length.
+        // 2. The manifest: clean, with that length. It is written whole: an edit whose sync failed
+        // may be seen by an opening, which believes it and writes nothing, and no longer by the
+        // next.
         let mut next = self.manifest.clone();
         next.clean = true;
         if let Some(last) = next.segments.last_mut() {
             last.attested = self.writer.written();
         }
-        self.replace(next).inspect_err(|_| sometimes!("journal/close-manifest-failed"))?;
+        self.replace(next, None).inspect_err(|_| sometimes!("journal/close-manifest-failed"))?;
         if syncs_late {
             gate.sync(&self.sync_point(batched), health).map_err(WriteFailure::of_a_sync)?;
         }

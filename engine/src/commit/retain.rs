@@ -63,7 +63,8 @@ impl Pipeline {
         match self.commit_now(request) {
             Ok(_) => {
                 sometimes!("retain/runs-dropped");
-                *from = Some(time_in(last));
+                let behind = u64::from(planted!(RetentionPassesAMoment));
+                *from = Some(Timestamp::from_millis(time_in(last).as_millis() + behind));
                 Ok((count, true))
             }
             // Somebody else was faster: the next step sees it.
@@ -84,7 +85,8 @@ impl Pipeline {
         let is_due = |(nth, key): &(usize, PhysicalKey)| {
             let ended_ms = time_in(key).as_millis();
             let is_old = ended_ms.saturating_add(policy.ended_ms_max) <= now_ms;
-            *nth < excess || is_old && policy.ended_ms_max < u64::MAX
+            *nth < excess + usize::from(planted!(OneRunTooMany))
+                || is_old && policy.ended_ms_max < u64::MAX
         };
         let due = first.into_iter().enumerate().take_while(is_due);
         Ok(due.map(|(_, key)| key).collect())

@@ -162,7 +162,10 @@ impl Builder {
             ..RecoveryReport::default()
         };
         let mut replay = match &found {
-            Some((manifest, _)) => recovery::replay(&place, manifest, steps)?,
+            Some((manifest, _)) => {
+                listing.refuse_lost_edit(&place, manifest, steps.read_bytes)?;
+                recovery::replay(&place, manifest, steps)?
+            }
             None => {
                 listing.refuse_lost_manifest(&*place.dir, path, steps.read_bytes)?;
                 Replay::default()
@@ -261,8 +264,10 @@ impl Builder {
         sometimes!("builder/clean-segment-is-longer", is_longer && ended);
         sometimes!("builder/clean-segment-is-unpadded", is_unpadded && ended);
         sometimes!("builder/orphan-removed", report.files_removed > 0);
+        let edit_bytes = self.options.manifest_edit_bytes;
+        let home = Arc::clone(&place);
         let journal =
-            Journal::new(Arc::clone(&place), manifest, writer, session_begun, ended, orphans);
+            Journal::new(home, manifest, writer, session_begun, ended, orphans, edit_bytes);
         let pace = Pace::default();
         pace.note_log(journal.ended());
         let pipeline = Arc::new(Pipeline {
@@ -335,6 +340,7 @@ impl Builder {
             listing.refuse_lost_manifest(&*place.dir, path, steps.read_bytes)?;
             return Err(listing.no_store(path));
         };
+        listing.refuse_lost_edit(&place, &manifest, steps.read_bytes)?;
         let mut replay = recovery::replay(&place, &manifest, steps)?;
         let counts = |number| manifest.names(number);
         let (_, foreign) = listing.judge(&place, &manifest.store_id, counts);

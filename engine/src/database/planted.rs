@@ -55,7 +55,7 @@ pub(super) fn resume(
         found.clean = false;
         let number = listing.next_number(Some(&found));
         found.next_file = number + NUMBERS_TAKEN;
-        (in_force, _) = replace(place, Some(&in_force), &found, number)?;
+        (in_force, _) = replace(place, Some(&in_force), &found, number, None)?;
     }
     let (manifest, writer) = resume_clean(place, found, listing, replay, options)?;
     Ok(((manifest, in_force), writer))

@@ -21,7 +21,8 @@ pub(super) fn record_at(
     run: RunId,
     point: ReadPoint,
 ) -> Result<Option<RunMetadataEntry>> {
-    let Some(found) = saved::read(store, run, Some(point))? else { return Ok(None) };
+    let at = Some(point).filter(|_| !planted!(ListingReadsPresent));
+    let Some(found) = saved::read(store, run, at)? else { return Ok(None) };
     let mut entry = found.entry;
     if entry.status.is_active() {
         // What its begin has written knows nothing of what it did since.
@@ -72,7 +73,7 @@ impl RunIter {
             let Some((key, _)) = next.transpose()? else { return Ok(None) };
             let entry = self.entry(&key)?;
             sometimes!("runs/passed-over-in-a-listing", !self.filter.passes(&entry));
-            if self.filter.passes(&entry) {
+            if self.filter.passes(&entry) || planted!(FilterNotAsked) {
                 return Ok(Some(entry));
             }
         }

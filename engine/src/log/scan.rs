@@ -221,7 +221,18 @@ impl SegmentScan {
     ///
     /// Errors: as [`SegmentScan::find_proof_behind`].
     pub(crate) fn has_any_record(&mut self) -> Result<bool> {
-        let counts = |head: &RecordHead| head.kind != RecordKind::Padding;
+        self.has_record(|head| head.kind != RecordKind::Padding)
+    }
+
+    /// The same, of a record that was appended: it attests what had been synced before it. What a
+    /// segment is made with attests nothing.
+    ///
+    /// Errors: as [`SegmentScan::find_proof_behind`].
+    pub(crate) fn has_appended_record(&mut self) -> Result<bool> {
+        self.has_record(|head| head.synced > 0)
+    }
+
+    fn has_record(&mut self, counts: impl Fn(&RecordHead) -> bool) -> Result<bool> {
         while let Next::Record(record) = self.next()? {
             if counts(&record.head) {
                 sometimes!("scan/record-without-manifest");

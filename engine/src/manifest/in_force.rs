@@ -1,9 +1,10 @@
-//! The manifest that counts: reading it, and putting another in its place.
+//! The manifest that counts: reading it, appending to it, and putting another in its place.
 //!
-//! Invariants: nothing of a replacement is written unless the store still owns its directory and
-//! the manifest in it is the one that was last read or written; the old or the new manifest has
-//! the name at any moment; nothing that the old one needs is removed before the new one is
-//! durable.
+//! Invariants: nothing is written unless the store still owns its directory and the manifest in it
+//! is the one that was last read or written; the old or the new manifest has the name at any
+//! moment; nothing that the old one needs is removed before the new one is durable. Edits are
+//! appended only to a file that this opening has written whole, one behind the other, each when the
+//! sync of the one before has returned Ok; never behind one whose write failed.
 
 use std::io;
 use std::path::Path;
@@ -11,14 +12,19 @@ use std::sync::Arc;
 
 use runstone_vfs::{Access, VfsFile, is_disk_full, read_full_at, write_all_at};
 
-use super::Manifest;
+use super::edit::Edit;
+use super::file;
+use super::frame::{self, EDIT_ALIGN, Position};
+use super::{Manifest, Snapshot};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
-use crate::names::OwnName;
+use crate::names::{OwnName, StoreId};
 use crate::place::Place;
 
-/// The largest manifest that is believed: a million segments.
-const MANIFEST_BYTES_MAX: u64 = 40 << 20;
+/// The largest manifest that is believed: a million segments, and edits of twice that.
+const MANIFEST_BYTES_MAX: u64 = 128 << 20;
+/// How much is zeroed by one call.
+static ZERO_CHUNK: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The file numbers that one replacement takes.
 pub(crate) const NUMBERS_TAKEN: u64 = 2;
@@ -28,15 +34,22 @@ pub(crate) const NUMBERS_TAKEN: u64 = 2;
 pub(crate) struct InForce {
     /// It stays open, so that no other file can take its identity.
     file: Arc<dyn VfsFile>,
-    bytes: Arc<[u8]>,
+    store_id: StoreId,
+    epoch: u64,
+    length: u64,
+    /// Bytes by which it is told from any other, and where they stand: all that was read; or of
+    /// what was written the first sector, and that of the last edit.
+    known: Vec<(u64, Arc<[u8]>)>,
     /// It was written by this opening, and its sync has returned Ok.
     is_synced: bool,
+    /// Where the next edit goes; `None` if none may.
+    next: Option<Position>,
 }
 
 impl InForce {
     /// Reads the manifest of a store; `None` if there is no such file.
     ///
-    /// Errors: [`Error::Io`], and those of [`Manifest::decode`].
+    /// Errors: [`Error::Io`], and those of [`file::read`].
     pub(crate) fn read(place: &Place) -> Result<Option<(Manifest, InForce)>> {
         let path = place.path(OwnName::Manifest);
         let file = match place.open(OwnName::Manifest, Access::Read) {
@@ -54,13 +67,33 @@ impl InForce {
                 format_args!("{length} bytes"),
             ));
         }
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        let read =
-            read_full_at(&*file, &mut bytes, 0).map_err(|e| Error::io("reading", &path, e))?;
-        bytes.truncate(read);
-        let manifest = Manifest::decode(&bytes, &path)?;
+        let bytes = read_whole(&*file, length).map_err(|e| Error::io("reading", &path, e))?;
+        let (manifest, _) = file::read(&bytes, &path)?;
         place.know_manifest(file.id().map_err(|e| Error::io("looking at", &path, e))?);
-        Ok(Some((manifest, InForce { file, bytes: bytes.into(), is_synced: false })))
+        let in_force = InForce {
+            file,
+            store_id: manifest.store_id,
+            epoch: manifest.epoch,
+            length: bytes.len() as u64,
+            known: vec![(0, bytes.into())],
+            is_synced: false,
+            next: None,
+        };
+        Ok(Some((manifest, in_force)))
+    }
+
+    /// One that this opening has written whole, of this length.
+    fn written(file: Arc<dyn VfsFile>, manifest: &Manifest, bytes: &[u8], length: u64) -> Self {
+        let next = Snapshot::followed_by(bytes);
+        InForce {
+            file,
+            store_id: manifest.store_id,
+            epoch: manifest.epoch,
+            length,
+            known: vec![(0, first_sector(bytes))],
+            is_synced: true,
+            next: next.filter(|next| next.at < length),
+        }
     }
 
     /// Whether the file of the manifest's name is this one, and nobody else has written into it, as
@@ -72,9 +105,8 @@ impl InForce {
         let id = self.file.id().map_err(|e| Error::io("looking at", path(), e))?;
         place.check_file(OwnName::Manifest, id)?;
         planted!(ManifestOnlyLookedAt => return Ok(()));
-        let mut found = vec![0; self.bytes.len() + 1];
-        match read_full_at(&*self.file, &mut found, 0) {
-            Ok(read) if found.get(..read).is_some_and(|found| self.is_changed(found, &path())) => {
+        match self.is_as_known() {
+            Ok(false) if self.is_synced || self.is_anothers(&path()) => {
                 sometimes!("manifest/changed-by-another");
                 Err(place.displaced("its manifest was changed by somebody else"))
             }
@@ -83,26 +115,129 @@ impl InForce {
         }
     }
 
+    fn is_as_known(&self) -> io::Result<bool> {
+        if self.file.len()? != self.length {
+            return Ok(false);
+        }
+        for (at, known) in &self.known {
+            let mut found = vec![0; known.len()];
+            let read = read_full_at(&*self.file, &mut found, *at)?;
+            if found.get(..read) != Some(&**known) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether other content than the known one is somebody else's. What this opening has found may
     /// be a cache that never reached the disk, and fall back to the manifest before it, or to
     /// anything; what it has written and synced stays.
-    fn is_changed(&self, found: &[u8], path: &Path) -> bool {
-        if found == &*self.bytes {
-            return false;
-        }
-        let decoded = (Manifest::decode(&self.bytes, path), Manifest::decode(found, path));
-        let is_other = match decoded {
-            (Ok(known), Ok(found)) => found.store_id != known.store_id || found.epoch > known.epoch,
-            _ => false,
-        };
-        self.is_synced || is_other
+    fn is_anothers(&self, path: &Path) -> bool {
+        let length = self.file.len().unwrap_or(0).min(MANIFEST_BYTES_MAX);
+        let bytes = read_whole(&*self.file, length).unwrap_or_default();
+        file::read(&bytes, path)
+            .is_ok_and(|(found, _)| found.store_id != self.store_id || found.epoch > self.epoch)
     }
+
+    /// Appends the edit that makes `new` of `old`, and makes it durable. `false` if there is no
+    /// room for it: nothing was written, and the manifest is to be replaced.
+    ///
+    /// Errors: [`WriteFailure::Refused`]: the old manifest is in force, and it may be tried again,
+    /// by a replacement; [`WriteFailure::Failed`]: the old or the new one may be in force, or
+    /// ([`Error::Displaced`]) the directory is another's.
+    pub(crate) fn append(
+        &mut self,
+        place: &Place,
+        old: &Manifest,
+        new: &Manifest,
+    ) -> std::result::Result<bool, WriteFailure> {
+        let Some(next) = self.next else { return Ok(false) };
+        let path = || place.path(OwnName::Manifest);
+        let edit = Edit::between(old, new);
+        let applied = edit.apply(old);
+        if applied.as_ref() != Ok(new) {
+            let expected = applied.map_or_else(|m| m.expected, |_| "the manifest that was meant");
+            let error = Error::corruption(path(), next.at, expected, "an edit to another");
+            return Err(WriteFailure::Failed(error));
+        }
+        let (record, behind) = frame::encode(&new.store_id, &next, &edit.encode());
+        if behind.at > self.length && !planted!(EditsNeverFolded) {
+            sometimes!("manifest/no-room-for-an-edit");
+            return Ok(false);
+        }
+
+        // 1. Whose directory it is. Nothing was written yet.
+        if !planted!(EditIntoAnyManifest) {
+            check(place, Some(self))?;
+        }
+
+        // 2. One write, into zeros. Whatever fails from here on, nothing is appended behind it.
+        self.next = None;
+        if let Err(e) = write_all_at(&*self.file, &record, next.at) {
+            sometimes!("manifest/edit-not-written");
+            planted!(EditBehindPart => self.next = Some(Position { at: behind.at, ..next }));
+            return Err(self.take_back(place, next.at, e));
+        }
+
+        // 3. Durable.
+        if !planted!(EditNotSynced)
+            && let Err(e) = self.file.sync()
+        {
+            sometimes!("manifest/edit-not-synced");
+            let error = Error::io("syncing", path(), e);
+            planted!(FailedEditBelievedLost => return Err(WriteFailure::Refused(error)));
+            return Err(WriteFailure::Failed(error));
+        }
+        sometimes!("manifest/edit-appended");
+        self.known.truncate(1);
+        self.known.push((next.at, first_sector(&record)));
+        self.length = self.length.max(behind.at);
+        self.next = Some(behind);
+        Ok(true)
+    }
+
+    /// After a write of an edit that failed: if the disk is full, what was written of it is cut
+    /// off, durably, so that the edit is not in force.
+    fn take_back(&mut self, place: &Place, at: u64, error: io::Error) -> WriteFailure {
+        let path = place.path(OwnName::Manifest);
+        let failure = WriteFailure::of_a_write("writing", path.clone(), error);
+        if matches!(failure, WriteFailure::Failed(_)) || planted!(EditBehindPart) {
+            return failure;
+        }
+        planted!(RefusedEditLeft => return failure);
+        match self.file.set_len(at).and_then(|()| self.file.sync()) {
+            Ok(()) => {
+                sometimes!("manifest/edit-taken-back");
+                self.length = at;
+                failure
+            }
+            Err(e) => {
+                sometimes!("manifest/edit-not-taken-back");
+                WriteFailure::Failed(Error::io("taking an edit back from", path, e))
+            }
+        }
+    }
+}
+
+fn first_sector(bytes: &[u8]) -> Arc<[u8]> {
+    let sector = usize::try_from(EDIT_ALIGN).unwrap_or(usize::MAX);
+    bytes.get(..sector).unwrap_or(bytes).into()
+}
+
+/// As much as there is of so many bytes.
+fn read_whole(file: &dyn VfsFile, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    let read = read_full_at(file, &mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 /// The new manifest, and the second name of the old one if it could not be removed.
 pub(crate) type Replaced = (InForce, Option<OwnName>);
 
-/// Replaces the manifest, and makes that durable. It takes `number` and the one behind it.
+/// Replaces the manifest, and makes that durable. It takes `number` and the one behind it. Behind
+/// the snapshot there is room for edits, zeroed: `room` bytes, or twice the snapshot if that is
+/// more; none if none is wanted, or if the disk has none.
 ///
 /// The old manifest keeps a second name until the new one is durable. Without it, its inode
 /// would be free from the rename on; if the sync of the directory then failed, and a later
@@ -117,17 +252,19 @@ pub(crate) fn replace(
     old: Option<&InForce>,
     manifest: &Manifest,
     number: u64,
+    room: Option<u64>,
 ) -> std::result::Result<Replaced, WriteFailure> {
     debug_assert!(manifest.check().is_ok() && number + NUMBERS_TAKEN <= manifest.next_file);
     let temporary = OwnName::Temporary(manifest.store_id, number);
     let failed = |action, name, e| WriteFailure::Failed(Error::io(action, place.path(name), e));
-    planted!(ManifestOverwritten => return overwrite(place, &manifest.encode()));
+    planted!(ManifestOverwritten => return overwrite(place, manifest));
 
     // 1. Whose directory it is. Nothing was written yet.
     check(place, old)?;
 
     // 2. Write the new manifest under a name of its own. A full disk here has changed nothing.
-    let bytes: Arc<[u8]> = manifest.encode().into();
+    let salt = place.draw("drawing a salt for").map_err(WriteFailure::Refused)?;
+    let bytes = manifest.encode(&salt);
     place
         .check_length(bytes.len() as u64)
         .map_err(|e| WriteFailure::of_a_write("writing", place.path(temporary), e))?;
@@ -135,17 +272,25 @@ pub(crate) fn replace(
         sometimes!("manifest/not-created");
         WriteFailure::Refused(Error::io_or_full("creating", place.path(temporary), e))
     })?;
-    if let Err(e) = write_all_at(&*file, &bytes, 0) {
-        sometimes!("manifest/write-failed");
-        drop(file);
-        // The space is wanted back; what cannot be removed now is removed by maintenance.
-        let _removed = place.remove(temporary);
-        return Err(WriteFailure::of_a_write("writing", place.path(temporary), e));
-    }
+    let written = write_all_at(&*file, &bytes, 0)
+        .and_then(|()| make_room(place, &*file, bytes.len() as u64, room));
+    let length = match written {
+        Ok(length) => length,
+        Err(e) => {
+            sometimes!("manifest/write-failed");
+            drop(file);
+            // The space is wanted back; what cannot be removed now is removed by maintenance.
+            let _removed = place.remove(temporary);
+            return Err(WriteFailure::of_a_write("writing", place.path(temporary), e));
+        }
+    };
 
     // 3. Make its content durable before it gets the name that counts.
     if !planted!(ManifestNotSynced) {
-        file.sync().map_err(|e| failed("syncing", temporary, e))?;
+        file.sync().map_err(|e| {
+            planted!(FailedManifestTakesTheOldOne => drop(place.remove(OwnName::Manifest)));
+            failed("syncing", temporary, e)
+        })?;
     }
 
     // 4. Give the old one a second name, so that its inode is not given to another file.
@@ -190,7 +335,41 @@ pub(crate) fn replace(
     // 7. Nothing can bring the old one back any more.
     let stays = is_kept && place.remove(kept).is_err();
     sometimes!("manifest/second-name-stays", stays);
-    Ok((InForce { file, bytes, is_synced: true }, stays.then_some(kept)))
+    sometimes!("manifest/folded", old.is_some_and(|old| old.is_synced));
+    Ok((InForce::written(file, manifest, &bytes, length), stays.then_some(kept)))
+}
+
+/// Zeros behind a snapshot, for the edits to come. Returns the length of the file. Room is worth no
+/// refusal: where the disk has none, or the process may write no longer file, there is none.
+fn make_room(place: &Place, file: &dyn VfsFile, bytes: u64, room: Option<u64>) -> io::Result<u64> {
+    let Some(edit_bytes) = room else { return Ok(bytes) };
+    let begins = bytes.next_multiple_of(EDIT_ALIGN);
+    let wanted = edit_bytes.max(bytes.saturating_mul(2)).next_multiple_of(EDIT_ALIGN);
+    let most = place.file_bytes_max - place.file_bytes_max % EDIT_ALIGN;
+    let end = begins.saturating_add(wanted).min(most);
+    if end <= begins {
+        sometimes!("manifest/no-room-by-a-limit");
+        return Ok(bytes);
+    }
+    let mut at = bytes;
+    while at < end {
+        let len = (end - at).min(ZERO_CHUNK.len() as u64);
+        let zeros = ZERO_CHUNK.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+        match write_all_at(file, zeros, at) {
+            Ok(()) => at += len,
+            Err(e) if is_disk_full(&e) => {
+                sometimes!("manifest/no-room-on-the-disk");
+                return match file.set_len(bytes) {
+                    Ok(()) => Ok(bytes),
+                    // Zeros do no harm where they are.
+                    Err(e) if is_disk_full(&e) => file.len(),
+                    Err(e) => Err(e),
+                };
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(end)
 }
 
 /// Whether the directory is still the store's, and its manifest the one in force, to the byte.
@@ -217,16 +396,17 @@ fn is_refused(error: &io::Error) -> bool {
 
 /// The planted bug that writes a new manifest over the one in force.
 #[cfg(feature = "planted")]
-fn overwrite(place: &Place, bytes: &[u8]) -> std::result::Result<Replaced, WriteFailure> {
+fn overwrite(place: &Place, manifest: &Manifest) -> std::result::Result<Replaced, WriteFailure> {
     let overwritten = || -> io::Result<InForce> {
+        let bytes = manifest.encode(&[7; 16]);
         let file = place
             .open(OwnName::Manifest, Access::ReadWrite)
             .or_else(|_| place.create(OwnName::Manifest))?;
-        write_all_at(&*file, bytes, 0)?;
+        write_all_at(&*file, &bytes, 0)?;
         file.set_len(bytes.len() as u64)?;
         file.sync()?;
         place.sync_names()?;
-        Ok(InForce { file, bytes: bytes.into(), is_synced: true })
+        Ok(InForce::written(file, manifest, &bytes, bytes.len() as u64))
     };
     let path = place.path(OwnName::Manifest);
     let failed = |e| WriteFailure::Failed(Error::io("writing", path, e));

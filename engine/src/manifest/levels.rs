@@ -53,7 +53,7 @@ pub(crate) struct LevelEntry {
     pub(crate) tables: Vec<TableEntry>,
 }
 
-fn to_u32(n: usize) -> u32 {
+pub(super) fn to_u32(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
@@ -63,20 +63,28 @@ pub(super) fn encode(levels: &[LevelEntry], out: &mut Vec<u8>) {
             out.extend_from_slice(&field.to_le_bytes());
         }
         for table in &level.tables {
-            out.extend_from_slice(&table.number.to_le_bytes());
-            out.extend_from_slice(&table.salt);
-            out.extend_from_slice(&table.epoch.to_le_bytes());
-            out.extend_from_slice(&table.file_bytes.to_le_bytes());
-            out.extend_from_slice(&table.checksum.to_le_bytes());
-            let mut bound = Vec::new();
-            if let Some(from) = &table.from {
-                bound.extend_from_slice(from.run().as_bytes());
-                bound.push(from.tag_byte());
-                bound.extend_from_slice(from.user_key());
-            }
-            out.extend_from_slice(&to_u32(bound.len()).to_le_bytes());
-            out.extend_from_slice(&bound);
+            encode_table(table, out);
         }
+    }
+}
+
+pub(super) fn encode_table(table: &TableEntry, out: &mut Vec<u8>) {
+    out.extend_from_slice(&table.number.to_le_bytes());
+    out.extend_from_slice(&table.salt);
+    out.extend_from_slice(&table.epoch.to_le_bytes());
+    out.extend_from_slice(&table.file_bytes.to_le_bytes());
+    out.extend_from_slice(&table.checksum.to_le_bytes());
+    encode_bound(table.from.as_ref(), out);
+}
+
+/// Its length, and the bound.
+pub(super) fn encode_bound(from: Option<&PhysicalKey>, out: &mut Vec<u8>) {
+    let bytes = from.map_or(0, |from| BOUND_BYTES_MIN as usize + from.user_key().len());
+    out.extend_from_slice(&to_u32(bytes).to_le_bytes());
+    if let Some(from) = from {
+        out.extend_from_slice(from.run().as_bytes());
+        out.push(from.tag_byte());
+        out.extend_from_slice(from.user_key());
     }
 }
 
@@ -101,24 +109,28 @@ pub(super) fn decode(reader: &mut Reader<'_>, count: usize) -> Result<Vec<LevelE
     Ok(levels)
 }
 
-fn decode_table(reader: &mut Reader<'_>) -> Result<TableEntry, Malformed> {
+pub(super) fn decode_table(reader: &mut Reader<'_>) -> Result<TableEntry, Malformed> {
     let number = reader.u64("a table number")?;
     let salt = reader.array("a salt")?;
     let (epoch, file_bytes) = (reader.u64("an epoch")?, reader.u64("a length")?);
     let checksum = reader.u32("a checksum")?;
-    let from = match reader.u32("the length of a bound")? {
-        0 => None,
+    let from = decode_bound(reader)?;
+    Ok(TableEntry { number, salt, epoch, file_bytes, checksum, from })
+}
+
+pub(super) fn decode_bound(reader: &mut Reader<'_>) -> Result<Option<PhysicalKey>, Malformed> {
+    match reader.u32("the length of a bound")? {
+        0 => Ok(None),
         length if length < BOUND_BYTES_MIN => {
-            return Err(Malformed::new("a bound of at least 17 bytes, or none", length));
+            Err(Malformed::new("a bound of at least 17 bytes, or none", length))
         }
         length => {
             let mut bound = Reader::new(reader.take(length as usize, "a bound")?);
             let run = u128::from_be_bytes(bound.array("a run id")?);
             let tag = bound.u8("a type tag")?;
-            Some(PhysicalKey::from_parts(run, tag, &[], bound.rest()))
+            Ok(Some(PhysicalKey::from_parts(run, tag, &[], bound.rest())))
         }
-    };
-    Ok(TableEntry { number, salt, epoch, file_bytes, checksum, from })
+    }
 }
 
 /// What holds of the levels of every manifest.

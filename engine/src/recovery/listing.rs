@@ -123,6 +123,49 @@ impl Listing {
         Ok(())
     }
 
+    /// Refuses a manifest that has lost edits at its end: there is a log that none of its own is
+    /// behind, and a session has appended to it. No session does before the manifest that names it
+    /// is durable, and one that is named no longer has a later one behind it. (What a recovery
+    /// writes again into a new log, before its manifest, attests nothing.)
+    ///
+    /// Errors: [`Error::Corruption`], [`Error::Io`].
+    pub(crate) fn refuse_lost_edit(
+        &self,
+        place: &Place,
+        manifest: &Manifest,
+        step_bytes: u64,
+    ) -> Result<()> {
+        planted!(LostEditNotMissed => return Ok(()));
+        let last = manifest.segments.last().map_or(0, |last| last.number);
+        for own in &self.named {
+            let OwnName::Segment(id, number) = *own else { continue };
+            if id != manifest.store_id || number <= last {
+                continue;
+            }
+            sometimes!("recovery/segment-behind-the-last");
+            let path = place.path(*own);
+            let file =
+                place.open(*own, Access::Read).map_err(|e| Error::io("opening", &path, e))?;
+            let mut scan = match SegmentScan::open(file, &path, None, step_bytes) {
+                Ok(scan) if (scan.header().store_id, scan.header().number) == (id, number) => scan,
+                // One that was never finished, or no log of that number, or of another program.
+                Ok(_) | Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            if scan.has_appended_record()? {
+                sometimes!("recovery/lost-edit-refused");
+                let name = own.file_name();
+                return Err(Error::corruption(
+                    place.path(OwnName::Manifest),
+                    0,
+                    format_args!("a manifest that names {name}, to which a session has appended"),
+                    "one that does not: it has lost what was written at its end",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The files that are of the store of this id and that `counts` does not name, and how many
     /// entries are not the store's.
     pub(crate) fn judge(

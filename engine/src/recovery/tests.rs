@@ -197,7 +197,7 @@ fn repaired(
     tail: &Replay,
     options: &Options,
 ) -> (Manifest, NewSegment) {
-    let (in_force, _) = replace(place, None, found, found.next_file - NUMBERS_TAKEN).unwrap();
+    let (in_force, _) = replace(place, None, found, found.next_file - NUMBERS_TAKEN, None).unwrap();
     let started = repair(place, (found, &in_force), tail, 5, options).unwrap();
     (started.manifest.0, started.segment)
 }

@@ -106,6 +106,7 @@ impl RunFilter {
             _ => index.end(),
         };
         let from = match self.after.map(place) {
+            Some(after) if planted!(CursorShownAgain) => Bound::Included(after),
             Some(after) if after >= from => Bound::Excluded(after),
             _ => Bound::Included(from),
         };

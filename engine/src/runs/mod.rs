@@ -465,6 +465,8 @@ impl RunTracker {
     /// Takes up an active run, as of a flush.
     pub(crate) fn restore(&self, saved: SavedRun, activity: Activity) {
         let entry = saved.entry;
+        let tally = if planted!(ActivityForgotten) { saved.tally } else { activity.tally };
+        let activity = Activity { tally, ..activity };
         let begin = RunBegin {
             namespace: entry.namespace,
             parent: entry.parent_run_id,
@@ -494,6 +496,7 @@ pub(crate) fn require(
     point: Option<ReadPoint>,
 ) -> Result<()> {
     let version = point.map_or(u64::MAX, |point| point.version);
+    let point = point.filter(|_| !planted!(SnapshotAsksNewestRecord));
     let status = match runs.status(&run) {
         Some(RunStatus::Running) if runs.was_begun(&run, version) => return Ok(()),
         Some(status) if point.is_none() && !status.is_active() => Some(status),

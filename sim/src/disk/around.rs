@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::SimVfs;
+use super::call::CallKind;
 use super::dir::{At, Body, NameChange, Place};
 use super::outside::NameEvent;
 use super::state::Disk;
@@ -54,12 +55,24 @@ impl Disk {
                 self.tree.sweep();
                 Ok(())
             }
+            NameEvent::Overwrite { path, content } => {
+                let (.., node) = self.entry(path)?;
+                let node = node.ok_or(io::ErrorKind::NotFound)?;
+                self.tree.file_mut(node)?.settle(content.clone());
+                Ok(())
+            }
         }
     }
 
-    /// What another program does before the call of this number, if it is due.
-    pub(super) fn happen_before(&mut self, call: u64) {
-        if let Some((_, event)) = self.happens.take_if(|(due, _)| *due <= call) {
+    /// What another program does before the call of this number and kind, if it is due. Between a
+    /// look at a file and the write behind it nobody can tell that another has come: there, nothing
+    /// is copied over one.
+    pub(super) fn happen_before(&mut self, call: u64, kind: CallKind) {
+        let is_apart = matches!(kind, CallKind::Sync | CallKind::SyncDir) || kind.changes_a_name();
+        let is_due = |(due, event): &mut (u64, NameEvent)| {
+            *due <= call && (is_apart || !matches!(event, NameEvent::Overwrite { .. }))
+        };
+        if let Some((_, event)) = self.happens.take_if(is_due) {
             // A name that is not there any more leaves nothing to do.
             let _done = self.happen(&event);
         }

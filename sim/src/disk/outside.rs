@@ -1,4 +1,4 @@
-//! What other programs do to the names of a disk.
+//! What other programs do to the names of a disk, and to what stands under one.
 //!
 //! Invariant: it is no call of the store, and counts as none.
 
@@ -16,4 +16,11 @@ pub enum NameEvent {
     },
     /// Removes a file, or a directory with all that it holds.
     Remove(PathBuf),
+    /// Copies over a file, durably: it is the same file, of another content.
+    Overwrite {
+        /// Its name.
+        path: PathBuf,
+        /// All that it holds from then on.
+        content: Vec<u8>,
+    },
 }

@@ -213,7 +213,7 @@ impl Disk {
             return Err(simulated_crash());
         }
         let index = self.calls;
-        self.happen_before(index);
+        self.happen_before(index, call.kind);
         self.calls += 1;
         *self.stats.calls.entry(call.kind).or_default() += 1;
         self.trace.call(&call);

@@ -105,9 +105,10 @@ fn image(vfs: &LazyVfs) -> std::io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     for entry in vfs.list(Path::new(DIR))? {
         let path = Path::new(DIR).join(&entry.name);
         let file = vfs.open(&path, Access::Read)?;
-        // The header of a segment; a manifest of a hundred segments.
+        // The header of a segment; the whole of a manifest.
         let is_segment = path.extension().is_some_and(|kind| kind == "log");
-        let mut bytes = vec![0; if is_segment { 64 } else { 4096 }];
+        let length = if is_segment { 64 } else { file.len()? };
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         let n = read_full_at(&*file, &mut bytes, 0)?;
         bytes.truncate(n);
         image.insert(path, bytes);

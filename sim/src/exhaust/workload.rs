@@ -201,6 +201,8 @@ impl Setting {
             group_commits_max: 16,
             queue_commits_max: 16,
             diligent: false,
+            // A manifest of a sector has room for two edits: some are followed by a replacement.
+            manifest_edits: 0,
             steps: StepSpec::default(),
             limits: LimitSpec::default(),
             snapshots_max: 4096,

@@ -8,6 +8,7 @@
 
 mod busy;
 pub mod event;
+mod manifest;
 mod others;
 mod trip;
 
@@ -17,11 +18,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use runstone::{Builder, Database, Error, Level, Limits, Options, RetentionPolicy, WriteOptions};
-use runstone_vfs::{Access, Vfs, write_all_at};
+use runstone_vfs::{Vfs, write_all_at};
 
 use self::busy::Busy;
 use self::event::Event;
-use self::trip::{MANIFEST, Shown, Trip, lock, must, same, same_files, shown};
+use self::trip::{Shown, Trip, lock, must, same, same_files, shown};
 use super::case::run_id;
 use super::runner::Runner;
 use super::verdict::Checked;
@@ -48,7 +49,11 @@ impl Runner<'_> {
             options: Options {
                 limits: Limits::default(),
                 memory_bytes_max: Options::default().memory_bytes_max,
-                segment_bytes: self.case.options.segment_bytes.min(2048),
+                segment_bytes: self.case.options.segment_bytes.min(match event {
+                    // Each rotation writes an edit.
+                    Event::ManifestReplaced => 512,
+                    _ => 2048,
+                }),
                 // Half of them have tables, where the case has any.
                 flush_bytes: match twist >> 3 & 1 {
                     0 => u64::MAX,
@@ -335,45 +340,6 @@ impl Excursion {
             return Err(("C1", format!("version {found} is left of {}", durable.version)));
         }
         must("close", db.close())
-    }
-
-    fn manifest_replaced(&self) -> Trip {
-        let db = self.owner(DIR)?;
-        self.open("/other").and_then(|db| self.work_and_close(&db))?;
-        self.be_busy(&db)?;
-        let name = Path::new(DIR).join(MANIFEST);
-        let other = self.disk.read_whole(&Path::new("/other").join(MANIFEST), false);
-        let other = other.ok_or(("harness", "another store has no manifest".to_owned()))?;
-        if self.twist(6) {
-            self.outside(|disk| disk.remove(&name))?;
-            self.put_file(&name, &other)?;
-        } else {
-            self.outside(|disk| {
-                let file = disk.open(&name, Access::ReadWrite)?;
-                file.set_len(0)?;
-                write_all_at(&*file, &other, 0)?;
-                file.sync()
-            })?;
-        }
-        let others = self.below(DIR);
-        match self.twist(6) {
-            true => self.is_displaced(&db)?,
-            // By its name it is the same file: only a close reads it again.
-            false => {
-                let closed = db.close();
-                if !matches!(closed, Err(Error::Displaced { .. })) {
-                    let message = format!("a close over another manifest answered {closed:?}");
-                    return Err(("owner", message));
-                }
-            }
-        }
-        drop(db);
-        same("the other manifest", &self.disk.read_whole(&name, false), &Some(other))?;
-        match self.twist(6) {
-            true => Ok(()),
-            // Nothing is written before it is asked whose directory it is.
-            false => same_files(&self.below(DIR), &others),
-        }
     }
 
     fn names_taken(&self) -> Trip {

@@ -18,8 +18,8 @@ use super::oracle;
 use super::runner::Runner;
 use super::verdict::Checked;
 use super::world::{DIR, SimClock, SimEntropy};
-use super::written::{MANIFEST, Placed};
-use crate::disk::{Rot, SimVfs};
+use super::written::{MANIFEST, Placed, Written};
+use crate::disk::{CrashKind, Rot, SimVfs};
 use crate::rng::{Rng, Streams};
 
 /// Copies that rot at each rest.
@@ -27,7 +27,9 @@ const COPIES: u64 = 3;
 /// The bytes of a record's fields, of a segment's header and of the least manifest.
 const RECORD_HEAD: u64 = 33;
 const SEGMENT_HEADER: u64 = 72;
-const MANIFEST_BYTES: u64 = 104;
+const MANIFEST_BYTES: u64 = 120;
+/// The fields of an edit that every edit has.
+const EDIT_HEAD: u64 = 92;
 const SECTOR: u64 = 512;
 /// The bytes at the end of a table that tell where its parts stand.
 const FOOTER: usize = 64;
@@ -53,8 +55,63 @@ impl Runner<'_> {
             self.say(|| format!("      a copy rots: {rot:?}"));
             self.copy_is_judged(&copy, &sound, &rot, rng)?;
         }
+        self.copies_with_an_edit_that_rots(&sound)?;
         self.copy_with_a_filter_that_rots(&sound)?;
         self.copy_without_manifest()
+    }
+
+    /// An edit was appended to the manifest: what if it were damaged, and the process were killed?
+    pub(super) fn new_edit_rots(&mut self) -> Checked {
+        if self.healed || self.disk.is_crashed() {
+            return Ok(());
+        }
+        let sound = self.files().records();
+        self.copies_with_an_edit_that_rots(&sound)
+    }
+
+    /// The last edit of the manifest, and one before it: each is damaged in a copy of its own.
+    fn copies_with_an_edit_that_rots(&mut self, sound: &[Placed]) -> Checked {
+        let edits = self.files().manifest().map(|found| found.edits).unwrap_or_default();
+        let Some((last, before)) = edits.split_last() else { return Ok(()) };
+        let seed = self.case.seed ^ self.disk.calls() << 8 ^ (COPIES + 2);
+        let mut rng = Streams::new(seed).named("edits");
+        let before = rng.pick(before).copied();
+        for (at, is_last) in [(Some(*last), true), (before, false)] {
+            let Some(at) = at else { continue };
+            let copy = self.disk.fork(rng.next_u64());
+            copy.disarm_crash();
+            copy.set_capacity(None);
+            copy.crash_now(CrashKind::Process);
+            copy.restart();
+            let path = path_of(MANIFEST);
+            let rot = match rng.coin() {
+                true => Rot::Flipped { path, bit: (at + rng.below(EDIT_HEAD)) * 8 + rng.below(8) },
+                false => Rot::Zeroed { path, sector: at / SECTOR },
+            };
+            if copy.apply_rot(&rot).is_err() {
+                continue;
+            }
+            self.say(|| format!("      an edit of a copy rots: {rot:?}"));
+            let rng = Rng::from_seed(rng.next_u64());
+            match is_last {
+                true => self.copy_is_judged(&copy, sound, &rot, rng)?,
+                false => self.copy_is_refused_at(&copy, at, &rot, rng)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// C5: an edit before others that is not intact is damage, and an opening tells where.
+    fn copy_is_refused_at(&self, copy: &SimVfs, at: u64, rot: &Rot, rng: Rng) -> Checked {
+        match self.open_copy(copy, rng) {
+            Err(Error::Corruption { file, offset, .. })
+                if file == path_of(MANIFEST) && offset == at =>
+            {
+                Ok(())
+            }
+            Err(error) => self.fail("C5", format!("{rot:?}: it is at {at}, and not {error}")),
+            Ok(_) => self.fail("C5", format!("{rot:?}: a manifest without an edit was believed")),
+        }
     }
 
     /// One bit less in the filter of a table: a key that is there would not be found.
@@ -116,10 +173,21 @@ impl Runner<'_> {
     /// C5: an opening of a damaged copy shows a history, no shorter than what is proven, or refuses
     /// with a typed error.
     fn copy_is_judged(&self, copy: &SimVfs, sound: &[Placed], rot: &Rot, rng: Rng) -> Checked {
-        // Before the opening, which may repair what it finds.
+        // Before the opening, which may repair what it finds. A last edit that is damaged is a torn
+        // one for whoever reads it: it need not be seen, but nothing may be missing for it.
         let manifest = path_of(MANIFEST);
-        let is_as_it_was = self.content(MANIFEST) == copy.read_whole(&manifest, false);
+        let counts =
+            self.files().manifest().map(|found| found.edits.last().copied().unwrap_or(found.end));
+        let counts = usize::try_from(counts.unwrap_or(0)).unwrap_or(0);
+        let counted = |content: Option<Vec<u8>>| {
+            content.map(|bytes| bytes.get(..counts).unwrap_or(&bytes).to_vec())
+        };
+        let is_as_it_was =
+            counted(self.content(MANIFEST)) == counted(copy.read_whole(&manifest, false));
         let (proven, time_ms) = self.proven(sound, copy);
+        let named = Written::live(copy, Path::new(DIR));
+        let appended = |record: &&Placed| record.synced > 0 && !named.names(&record.file);
+        let appended = sound.iter().find(appended).map(|record| record.file.clone());
         let db = match self.open_copy(copy, rng) {
             Ok(db) => db,
             Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => return Ok(()),
@@ -140,6 +208,11 @@ impl Runner<'_> {
                 _ => self.fail("C5", format!("{rot:?}: a damaged manifest was believed")),
             };
         }
+        if let Some(file) = appended {
+            // A session appends to a log when the manifest that names it is durable.
+            let message = format!("{rot:?}: {file} has records, and its edit was not missed");
+            return self.fail("C5", message);
+        }
         if version < proven {
             let message = format!("{rot:?}: version {version} is shown, but {proven} is proven");
             return self.fail("C5", message);
@@ -156,8 +229,27 @@ impl Runner<'_> {
 
     /// The version and the time that the manifest, or an undamaged record, prove to be durable.
     fn proven(&self, sound: &[Placed], copy: &SimVfs) -> (u64, u64) {
+        let synced = self.still_synced(sound, copy);
+        let proven = |record: &&Placed| {
+            record.is_attested || record.open && record.at + record.length <= synced
+        };
+        let left = Written::live(copy, Path::new(DIR));
+        // A segment that only a lost edit has named takes along the time in what it was made with,
+        // which is no commit and no clock floor. What was appended to it attests something.
+        let keeps_time = |record: &&Placed| record.synced > 0 || left.names(&record.file);
+        let proven = || sound.iter().filter(proven);
+        let version = proven().map(|record| record.version).max();
+        let time_ms = proven().filter(keeps_time).map(|record| record.time_ms).max();
+        (
+            version.unwrap_or(0).max(self.files().flushed().0),
+            time_ms.unwrap_or(0).max(left.flushed().1),
+        )
+    }
+
+    /// How far undamaged records of the open segment say that it was synced.
+    fn still_synced(&self, sound: &[Placed], copy: &SimVfs) -> u64 {
         let Some(open) = sound.iter().find(|record| record.open).map(|record| &record.file) else {
-            return proven_up_to(sound, 0);
+            return 0;
         };
         let (before, after) = (self.content(open), copy.read_whole(&path_of(open), false));
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
@@ -170,7 +262,7 @@ impl Runner<'_> {
             bytes(&before) == bytes(&after)
         };
         let whole = sound.iter().filter(|record| record.open).filter(is_whole);
-        proven_up_to(sound, whole.map(|record| record.synced).max().unwrap_or(0))
+        whole.map(|record| record.synced).max().unwrap_or(0)
     }
 }
 
@@ -200,15 +292,6 @@ fn bits_of_the_filter(table: &[u8]) -> Option<Vec<u64>> {
         byte.is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
     };
     (bits.end <= table.len() as u64 * 8).then(|| bits.filter(is_set).collect())
-}
-
-fn proven_up_to(sound: &[Placed], synced: u64) -> (u64, u64) {
-    let proven = sound
-        .iter()
-        .filter(|record| record.is_attested || record.open && record.at + record.length <= synced);
-    proven.fold((0, 0), |(version, time_ms), record| {
-        (version.max(record.version), time_ms.max(record.time_ms))
-    })
 }
 
 /// Damages a copy; says how, if it changed anything.

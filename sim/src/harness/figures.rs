@@ -11,6 +11,7 @@ use runstone::{Database, MaintainReport, RecoveryReport, RunStatus};
 
 use super::case::run_id;
 use super::found::Found;
+use super::manifest::Read;
 use super::oracle::named_runs;
 use super::runner::Runner;
 use super::verdict::{Checked, Stopped};
@@ -102,6 +103,7 @@ impl Runner<'_> {
             return Ok(());
         }
         self.nothing_stands_ahead_in_vain()?;
+        self.manifest_is_bounded()?;
         // Of several histories that showed the same nobody knows which one holds what.
         if self.is_one_of_several {
             return Ok(());
@@ -117,6 +119,20 @@ impl Runner<'_> {
             // The records of ended runs are in tables.
             Err(message) if self.table_was_unreadable(&message) => Ok(()),
             outcome => self.require("figures", outcome),
+        }
+    }
+
+    /// The manifest has room for as many edits as its options say, and no more.
+    pub(super) fn manifest_is_bounded(&self) -> Checked {
+        let manifest = self.files().manifest().filter(|_| self.looks());
+        let Some(Read { snapshot_bytes, .. }) = manifest else { return Ok(()) };
+        let options = self.case.later.iter().chain([&self.case.options]);
+        let edits = options.map(|options| options.manifest_edits).max().unwrap_or(0);
+        let sectors = |bytes: u64| bytes.next_multiple_of(512);
+        let most = sectors(snapshot_bytes) + sectors(edits.max(2 * snapshot_bytes));
+        match self.files().manifest_bytes() {
+            found if found <= most => Ok(()),
+            found => self.fail("size", format!("a manifest of {found} bytes, not {most}")),
         }
     }
 

@@ -82,8 +82,11 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     // Half of the seeds leave it to the file system what is written ahead.
     let mut medium = streams.named("file system");
     disk.file_system = pick(&mut medium, &FILE_SYSTEMS);
+    // A manifest that is soon written whole again, and one that never is.
+    let mut edits = streams.named("manifest edits");
     for options in later.iter_mut().chain([&mut chosen]) {
         options.by_file_system = medium.coin();
+        options.manifest_edits = pick(&mut edits, &[0, 0, 512, 2048, 32_768]);
     }
     let mut case = Case {
         seed,
@@ -146,6 +149,7 @@ fn options(rng: &mut Rng) -> CaseOptions {
         block_bytes: (4096, 4096),
         levels_per_tier: 4,
         block_cache: 0,
+        manifest_edits: 0,
         log_buffer_bytes_max: pick(rng, &[0, 300, 4096, 65_536]),
         group_commits_max: pick(
             rng,
@@ -400,5 +404,10 @@ fn add_excursions(ops: &mut Vec<Op>, rng: &mut Rng, world: World) {
         let twist = u8::try_from(rng.below(256)).unwrap_or(0) | LATE;
         let end = pick(rng, &[None, Some(CrashKind::Process)]);
         ops.push(Op::Around { event: Event::Removed, twist, end });
+    }
+    // It must come between a rotation's first look and its edit.
+    if rng.coin() {
+        let twist = u8::try_from(rng.below(64)).unwrap_or(0) | LATE;
+        ops.push(Op::Around { event: Event::ManifestReplaced, twist, end: None });
     }
 }

@@ -43,6 +43,7 @@ mod guard;
 mod judge;
 pub mod ledger;
 mod listings;
+mod manifest;
 pub mod marks;
 mod memory;
 pub mod model;

@@ -43,6 +43,10 @@ fn number_for(memtables: u64) -> u64 {
     (memtables * 8).div_ceil(3)
 }
 
+fn manifest_edits() -> u64 {
+    Options::default().manifest_edit_bytes
+}
+
 fn levels_per_tier() -> usize {
     Options::default().levels_per_tier
 }
@@ -100,6 +104,9 @@ pub struct CaseOptions {
     /// The most bytes of filters, indexes and blocks in memory.
     #[serde(default = "cache")]
     pub block_cache: u64,
+    /// Bytes of edits that a small manifest may gather.
+    #[serde(default = "manifest_edits")]
+    pub manifest_edits: u64,
     /// Bytes of asynchronous commits in memory.
     pub log_buffer_bytes_max: u64,
     /// Commits of a group.
@@ -209,6 +216,7 @@ impl CaseOptions {
             block_bytes: self.block_bytes.0,
             extent_bytes_min: self.block_bytes.1,
             levels_per_tier: self.levels_per_tier,
+            manifest_edit_bytes: self.manifest_edits,
             cache_bytes_max: self.block_cache,
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,

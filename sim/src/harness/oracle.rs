@@ -11,8 +11,9 @@ use runstone::{Database, Error, KVStore, Key, Namespace, RunFilter, Value, Versi
 
 use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::listings::{all_filters, compare_listings};
+use super::manifest::Read;
 use super::model::{Model, Readable, Revision};
-use super::written::{MANIFEST, named, numbered};
+use super::written::{MANIFEST, numbered};
 
 /// How many runs a case may name.
 pub(crate) const RUNS: u8 = 10;
@@ -278,10 +279,10 @@ pub(crate) fn leaks(image: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) -> Result<()
     let Some(manifest) = image.get(&dir.join(MANIFEST)) else {
         return Err("there is no manifest".to_owned());
     };
-    let store_id = manifest.get(24..40).ok_or("the manifest is short")?;
-    let named = named(manifest);
+    let manifest = Read::of(manifest).ok_or("the manifest is short")?;
+    let named = manifest.named();
     // Whatever bears the store's id in its name is the store's.
-    let prefix = numbered(store_id, 0, "");
+    let prefix = numbered(&manifest.id, 0, "");
     let prefix = prefix.trim_end_matches("000000.");
     for path in image.keys() {
         let Some(name) = path.strip_prefix(dir).ok().and_then(Path::to_str) else { continue };

@@ -1,15 +1,16 @@
 //! What a power cut would leave now, without one.
 //!
 //! A crash of the case ends a session and costs a recovery, so there are few of them. A look is
-//! cheap, and comes when something has just been promised: whenever a manifest was replaced, what
-//! no crash can take is read from the disk by its layout; whenever a full disk was reported,
-//! copies of the disk are cut off, and what is left on them is read. The case goes on as if
-//! nobody had looked.
+//! cheap, and comes when something has just been promised: when the manifest has changed, what no
+//! crash can take is read from the disk by its layout; whenever a full disk was reported,
+//! copies of the disk are cut off, and what is left on them is read. Where a disk rots, an edit
+//! that was just made does, on a copy. The case goes on as if nobody had looked.
 //!
 //! Invariant: nothing here touches the disk of the case, or draws from its streams.
 
 use std::path::Path;
 
+use super::case::World;
 use super::runner::Runner;
 use super::verdict::Checked;
 use super::world::DIR;
@@ -25,9 +26,15 @@ impl Runner<'_> {
         let renames = self.disk.calls_of(CallKind::Rename);
         let is_new = std::mem::replace(&mut self.renames_seen, renames) != renames;
         // The first of a session, which comes from a recovery, and a share of the others.
-        let is_replaced = is_new && (self.turn.is_multiple_of(4) || !self.has_looked);
+        let is_due = self.turn.is_multiple_of(4);
+        let rots = self.case.world == World::Rot;
+        let is_edited = (is_due || rots) && self.is_edited();
+        let is_replaced = is_new && (is_due || !self.has_looked) || is_due && is_edited;
         self.has_looked |= is_new;
         let was_full = std::mem::take(&mut self.full_unseen);
+        if rots && is_edited {
+            return self.new_edit_rots();
+        }
         if !self.looks() {
             return Ok(());
         }
@@ -41,6 +48,12 @@ impl Runner<'_> {
             self.refused_is_gone(files)?;
         }
         Ok(())
+    }
+
+    /// Whether the manifest has other edits than when this was asked before.
+    fn is_edited(&mut self) -> bool {
+        let end = self.files().manifest().map_or(0, |manifest| manifest.end);
+        std::mem::replace(&mut self.edits_seen, end) != end
     }
 
     /// As [`Runner::look_ahead`], when a close has returned.
@@ -59,6 +72,7 @@ impl Runner<'_> {
         if !self.looks() {
             return Ok(());
         }
+        self.manifest_is_bounded()?;
         self.promised_is_kept(what, Written::durable(&self.disk, Path::new(DIR)))
     }
 

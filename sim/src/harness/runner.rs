@@ -172,6 +172,8 @@ pub(super) struct Runner<'a> {
     pub(super) refusals_before_op: u64,
     /// How many renames there were when somebody last looked.
     pub(super) renames_seen: u64,
+    /// Where the edits of the manifest ended then.
+    pub(super) edits_seen: u64,
     /// Whether an operation has acknowledged commits that may not use the reserve of memory, and
     /// such as may.
     pub(super) acknowledged_in_op: (bool, bool),
@@ -273,6 +275,7 @@ impl<'a> Runner<'a> {
             faults_before_op: 0,
             refusals_before_op: 0,
             renames_seen: 0,
+            edits_seen: 0,
             has_looked: false,
             segment_bytes_max: 0,
             prefix_at_first: None,

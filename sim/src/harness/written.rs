@@ -11,6 +11,7 @@ use std::path::Path;
 
 use crc32fast::Hasher;
 
+use super::manifest::{Read, number};
 use crate::disk::SimVfs;
 
 /// Where the first record of a segment stands.
@@ -22,11 +23,6 @@ const COMMIT: u64 = 1;
 const CLOCK_FLOOR: u64 = 3;
 /// The fields of a record before its payload.
 const RECORD_HEAD: usize = 33;
-
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
-    let field = bytes.get(at..at + N)?;
-    Some(field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-}
 
 /// The most bytes of a record without payload, with what pads its sector.
 pub(crate) const NOTE_BYTES_MAX: u64 = 40 + 512 + 512;
@@ -158,20 +154,31 @@ impl<'a> Written<'a> {
         self.read_as(&self.file_name(entry)?, |bytes| Segment::read(bytes, &entry.fields))?
     }
 
+    /// What the manifest says, if there is one.
+    pub(crate) fn manifest(&self) -> Option<Read> {
+        self.read_as(MANIFEST, Read::of).flatten()
+    }
+
+    /// The length of the manifest's file.
+    pub(crate) fn manifest_bytes(&self) -> u64 {
+        self.read_as(MANIFEST, <[u8]>::len).unwrap_or(0) as u64
+    }
+
     /// The manifest's segments, in order; none if there is no manifest.
     fn entries(&self) -> Vec<Entry> {
-        let manifest = self.read(MANIFEST).unwrap_or_default();
-        let id =
-            manifest.get(24..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
-        let segments = segments(&manifest);
-        segments.iter().map(|fields| Entry { id, fields: *fields }).collect()
+        let Some(Read { id, segments, .. }) = self.manifest() else { return Vec::new() };
+        segments.into_iter().map(|fields| Entry { id, fields }).collect()
     }
 
     /// The last commit that is in a table, and the engine time, in milliseconds, that the log had
     /// reached by then; zeros if there is none.
-    fn flushed(&self) -> (u64, u64) {
-        let fields = |bytes: &[u8]| number::<8>(bytes, 64).zip(number::<8>(bytes, 72));
-        self.read_as(MANIFEST, fields).flatten().unwrap_or_default()
+    pub(crate) fn flushed(&self) -> (u64, u64) {
+        self.manifest().map_or((0, 0), |manifest| manifest.flushed)
+    }
+
+    /// Whether the manifest names a segment of this name.
+    pub(crate) fn names(&self, segment: &str) -> bool {
+        self.entries().iter().any(|entry| self.file_name(entry).as_deref() == Some(segment))
     }
 
     fn last_entry(&self) -> Option<Entry> {
@@ -255,7 +262,7 @@ impl<'a> Written<'a> {
     /// Whether the manifest says that the last session was closed: then nothing counts that it does
     /// not attest.
     fn is_clean(&self) -> bool {
-        self.read_as(MANIFEST, |bytes| number::<4>(bytes, 56)).flatten() == Some(1)
+        self.manifest().is_some_and(|manifest| manifest.is_clean)
     }
 
     /// Every whole record that counts, in order.
@@ -310,8 +317,7 @@ impl<'a> Written<'a> {
 
     /// What the names of all files of the store begin with that have a number.
     pub(crate) fn prefix(&self) -> Option<String> {
-        let manifest = self.read(MANIFEST)?;
-        Some(prefix(manifest.get(24..40)?))
+        Some(prefix(&self.manifest()?.id))
     }
 
     /// How many bytes the file of the last segment has behind what the manifest attests.
@@ -338,30 +344,6 @@ impl<'a> Written<'a> {
     pub(crate) fn room(&self, size: u64) -> Option<u64> {
         size.checked_sub(self.segment(&self.last_entry()?)?.end)
     }
-}
-
-/// The entries of the segments in a manifest.
-pub(crate) fn segments(manifest: &[u8]) -> &[[u8; 40]] {
-    let count = number::<4>(manifest, 60).and_then(|count| usize::try_from(count).ok());
-    let (entries, _) = manifest.get(88..).unwrap_or_default().as_chunks();
-    entries.get(..count.unwrap_or(0)).unwrap_or(entries)
-}
-
-/// The numbers of the files that a manifest names.
-pub(crate) fn named(manifest: &[u8]) -> Vec<u64> {
-    let segments = segments(manifest);
-    let mut named: Vec<_> = segments.iter().filter_map(|fields| number::<8>(fields, 0)).collect();
-    let mut rest = manifest.get(88 + 40 * segments.len()..).unwrap_or_default();
-    while let Some((level, tables)) = rest.split_at_checked(16) {
-        rest = tables;
-        for _ in 0..number::<4>(level, 8).unwrap_or(0) {
-            let bound = number::<4>(rest, 44).and_then(|bytes| usize::try_from(bytes).ok());
-            let Some(behind) = bound.and_then(|bytes| rest.get(48 + bytes..)) else { break };
-            named.extend(number::<8>(rest, 0));
-            rest = behind;
-        }
-    }
-    named
 }
 
 /// The name of the manifest's file.
