@@ -159,7 +159,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (prop::option::of(0..8u8), 0..3u8).prop_map(|(parent, tag)| Step::Begin { parent, tag }),
+        4 => (prop::option::of(0..8u8), 0..3u8)
+            .prop_map(|(parent, tag)| Step::Begin { parent, tag }),
         3 => (0..16u8).prop_map(Step::End),
         2 => (0..16u8).prop_map(Step::Drop),
         2 => (0..16u8).prop_map(Step::Put),

@@ -291,6 +291,9 @@ impl Default for Options {
     }
 }
 
+/// No smaller share holds a run and some keys.
+const MEMTABLES_BYTES_MIN: u64 = 4 << 10;
+
 /// The bytes that one change adds to a batch's size, beside its key and value.
 pub(crate) const CHANGE_OVERHEAD_BYTES: usize = 64;
 /// The most bytes that any record may have: lengths on disk are checked against it.
@@ -327,6 +330,10 @@ impl Options {
             (
                 (limits.batch_bytes_max as u64) < RECORD_BYTES_MAX / 4,
                 "batch_bytes_max must be below 256 MiB",
+            ),
+            (
+                self.shares().memtables >= MEMTABLES_BYTES_MIN,
+                "memory_bytes_max must be at least 10923: three eighths of it are for memtables, and a run takes some thousand bytes",
             ),
             (
                 limits.batch_bytes_max as u64 <= self.shares().memtables / 2,

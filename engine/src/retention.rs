@@ -4,8 +4,8 @@
 /// by maintenance, the first that ended first, as [`Database::drop_run`](crate::Database::drop_run)
 /// does: their records stay, with the status "dropped". The default keeps all of them.
 ///
-/// A run goes some time after it may: with the next step of maintenance, of which each drops at most
-/// [`Steps::maintain_keys_max`](crate::Steps::maintain_keys_max) by one commit. Like an
+/// A run goes some time after it may: with the next step of maintenance, of which each drops at
+/// most [`Steps::maintain_keys_max`](crate::Steps::maintain_keys_max) by one commit. Like an
 /// asynchronous one it is synced a little later, and after a crash it is made again.
 ///
 /// ```

@@ -1,8 +1,8 @@
 //! Retention: runs that ended long ago, or behind many others, are dropped by policy.
 //!
-//! They stand in storage in the order of their ends. Times in the log never fall, so nothing is ever
-//! added before the time of the last that was dropped: a step goes on at that time, and does not
-//! pass the tombstones of all that were dropped before.
+//! They stand in storage in the order of their ends. Times in the log never fall, so nothing is
+//! ever added before the time of the last that was dropped: a step goes on at that time, and does
+//! not pass the tombstones of all that were dropped before.
 //!
 //! Invariants: only what the policy does not keep is dropped, the first that ended first; one step
 //! drops a bounded number, by one commit: whole, or not at all.
@@ -12,7 +12,7 @@ use super::queue::{Changes, Request};
 use crate::codec::change::Change;
 use crate::error::{Error, Result};
 use crate::options::Level;
-use crate::runs;
+use crate::runs::charge;
 use crate::runs::keys::{Index, run_of, time_in};
 use crate::types::{PhysicalKey, RunStatus, Timestamp};
 
@@ -54,7 +54,7 @@ impl Pipeline {
         let each = u64::try_from(count).unwrap_or(u64::MAX);
         let request = Request {
             payload_bytes_max: DROP_PAYLOAD_BYTES.saturating_mul(each + 1),
-            memory_bytes_max: runs::drop_bytes_max().saturating_mul(each),
+            memory_bytes_max: charge::drop_bytes_max().saturating_mul(each),
             may_use_reserve: true,
             changes: Changes::Many(changes),
             level: Level::Async,

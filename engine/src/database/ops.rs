@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::options::WriteOptions;
 use crate::removals;
-use crate::runs;
+use crate::runs::{self, charge};
 use crate::store::memtable::{delete_bytes_max, put_bytes_max};
 use crate::sync::Arc;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value, VersionedValue};
@@ -334,11 +334,11 @@ fn memory_of(changes: &[Change], over_tables: bool) -> (u64, bool) {
             Change::Delete { key } => delete_bytes_max(key, over_tables),
             Change::BeginRun { begin, .. } => {
                 may_use_reserve = false;
-                runs::begin_bytes_max(begin)
+                charge::begin_bytes_max(begin)
             }
             // What ending a run takes is counted when it begins.
             Change::EndRun { .. } => 0,
-            Change::DropRun { .. } => runs::drop_bytes_max(),
+            Change::DropRun { .. } => charge::drop_bytes_max(),
             Change::RemoveRange { from, to } => removals::bytes_of(from, to),
         };
     }

@@ -31,7 +31,10 @@ pub(super) fn record_at(
             None => saved::read(store, run, None)?,
         };
         let last_version = newest.map_or(point.version, |newest| newest.entry.last_version);
-        sometimes!("runs/listed-as-of-before-its-last-change", last_version > point.version);
+        sometimes!(
+            "database/run-listed-as-of-before-its-last-change",
+            last_version > point.version
+        );
         entry.last_version = last_version.min(point.version);
     }
     Ok(Some(entry))
@@ -72,7 +75,7 @@ impl RunIter {
             let next = if backward { self.index.next_back() } else { self.index.next() };
             let Some((key, _)) = next.transpose()? else { return Ok(None) };
             let entry = self.entry(&key)?;
-            sometimes!("runs/passed-over-in-a-listing", !self.filter.passes(&entry));
+            sometimes!("database/run-passed-over-in-a-listing", !self.filter.passes(&entry));
             if self.filter.passes(&entry) || planted!(FilterNotAsked) {
                 return Ok(Some(entry));
             }

@@ -172,7 +172,7 @@ mod tests {
         let child = [[9; 16].as_slice(), &tail].concat();
         assert_eq!(parts(Index::Child(RunId::from_bytes([9; 16]))), (133, child));
         let hash = tag_hash("kind", "nightly");
-        assert_eq!(hash, 0, "pinned");
+        assert_eq!(hash, 0xfac2_e3a6_5b96_ca71, "pinned");
         assert_eq!(
             parts(Index::Tag("kind", "nightly")).1,
             [&hash.to_be_bytes()[..], &tail].concat()

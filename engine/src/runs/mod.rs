@@ -9,35 +9,24 @@
 //! else; `last_version` is that of the run's own last change; what is remembered is the newest
 //! record. Only the commit path and recovery change anything here, after the log.
 
+pub(crate) mod charge;
 pub(crate) mod filter;
 pub(crate) mod keys;
 pub(crate) mod saved;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use charge::{active_bytes, remembered_bytes};
 pub use filter::{RunCursor, RunFilter};
 use saved::{Activity, Census, Counts, SavedRun, Tally, transition};
 
 use crate::codec::body::RunBegin;
 use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::store::memtable::record_bytes_max;
 use crate::store::pins::ReadPoint;
 use crate::store::{Applied, UnifiedStore};
 use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
-use crate::types::{Namespace, RunId, RunMetadataEntry, RunStatus, Timestamp};
-
-/// What a run costs in memory while it is active, beside its names and tags.
-const RUN_BYTES: u64 = 512;
-/// A tag costs this much more in memory than its name and value.
-const TAG_BYTES: usize = 128;
-/// What its record takes, beside the names and tags; and a tag, beside its name and value.
-const RECORD_BYTES: usize = 256;
-const RECORD_TAG_BYTES: usize = 16;
-/// The index keys that an end adds, and the one that it deletes.
-const KEYS_OF_AN_END: u64 = 3;
-/// Those that a drop adds or deletes.
-const KEYS_OF_A_DROP: u64 = 3;
+use crate::types::{RunId, RunMetadataEntry, RunStatus, Timestamp};
 
 /// One active run; its counters move, the rest is fixed by its begin.
 #[derive(Debug)]
@@ -140,40 +129,6 @@ impl Run {
         };
         SavedRun { entry, tally }
     }
-}
-
-/// The bytes of names and tags, of which each has so many more.
-fn text_bytes(namespace: &Namespace, tags: &BTreeMap<String, String>, more: usize) -> usize {
-    let names = namespace.tenant().len() + namespace.app().len() + namespace.agent().len();
-    names + tags.iter().map(|(name, value)| name.len() + value.len() + more).sum::<usize>()
-}
-
-/// The most memory that the record of a run takes in storage.
-fn saved_bytes(begin: &RunBegin) -> u64 {
-    let text = text_bytes(&begin.namespace, &begin.tags, RECORD_TAG_BYTES);
-    record_bytes_max(keys::ID_BYTES, RECORD_BYTES + text)
-}
-
-/// The memory that an active run takes, in bytes: the run itself, and what its end will take.
-fn active_bytes(begin: &RunBegin) -> u64 {
-    let text = text_bytes(&begin.namespace, &begin.tags, TAG_BYTES) as u64;
-    let of_end = saved_bytes(begin) + KEYS_OF_AN_END * record_bytes_max(keys::SHORT_BYTES, 0);
-    RUN_BYTES + text + of_end
-}
-
-/// The most memory that a begin takes, in bytes: the run, its record, and its indexes.
-pub(crate) fn begin_bytes_max(begin: &RunBegin) -> u64 {
-    let long = begin.tags.len() as u64 + u64::from(begin.parent.is_some());
-    let indexes = 2 * record_bytes_max(keys::SHORT_BYTES, 0)
-        + long * record_bytes_max(keys::LONG_BYTES_MAX, 0);
-    active_bytes(begin) + saved_bytes(begin) + indexes
-}
-
-/// What a drop takes in memory, in bytes, but for the names and tags in the record that becomes
-/// another: whose they are is known only when it is looked up.
-pub(crate) fn drop_bytes_max() -> u64 {
-    record_bytes_max(keys::ID_BYTES, RECORD_BYTES)
-        + KEYS_OF_A_DROP * record_bytes_max(keys::SHORT_BYTES, 0)
 }
 
 #[derive(Debug, Default)]
@@ -513,11 +468,6 @@ pub(crate) fn require(
             Err(Error::RunNotFound { run })
         }
     }
-}
-
-/// The memory of a record that is remembered; a drop does not change it.
-fn remembered_bytes(SavedRun { entry, .. }: &SavedRun) -> u64 {
-    RUN_BYTES + text_bytes(&entry.namespace, &entry.tags, TAG_BYTES) as u64
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! Tests of the active runs: their counters, and the memory that they take.
+
 use super::*;
 use crate::types::{Namespace, Retention};
 

@@ -138,6 +138,9 @@ pub enum ChangeSpec {
     },
 }
 
+/// How many runs a case names as a rule.
+pub(crate) const RUNS: u8 = 10;
+
 impl ChangeSpec {
     /// The run that it changes.
     pub(crate) fn run(self) -> u8 {

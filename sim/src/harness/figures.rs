@@ -12,7 +12,7 @@ use runstone::{Database, MaintainReport, RecoveryReport, RunStatus};
 use super::case::run_id;
 use super::found::Found;
 use super::manifest::Read;
-use super::oracle::named_runs;
+use super::model::named_runs;
 use super::runner::Runner;
 use super::verdict::{Checked, Stopped};
 use super::world::DIR;

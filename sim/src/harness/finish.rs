@@ -134,7 +134,7 @@ impl Runner<'_> {
             self.require("C12", oracle::leaks(&image, Path::new(DIR)))?;
             self.foreign_file_is_left()?;
         }
-        let run = (0..oracle::RUNS).find(|run| !self.model.knows_run(*run));
+        let run = (0..super::case::RUNS).find(|run| !self.model.knows_run(*run));
         let probe = match (run, self.model.active_runs().first()) {
             (_, Some(run)) => ChangeSpec::Delete { run: *run, key: 0 },
             (Some(run), None) => ChangeSpec::Begin { run, parent: None, tags: 0 },

@@ -5,6 +5,7 @@
 //! consumer of one stream shifts no other.
 
 mod breadth;
+mod ends;
 mod lives;
 mod removals;
 mod tables;
@@ -112,6 +113,11 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     if kept.chance(1, 6) {
         case.options.retention =
             (pick(&mut kept, &[0, 1, 50, u64::MAX]), pick(&mut kept, &[0, 1, 2, u64::MAX]));
+    }
+    let keeps_all = case.options.retention == (u64::MAX, u64::MAX);
+    if !has_lives && world != World::Rot && (!keeps_all || kept.chance(1, 8)) {
+        let at = kept.index(case.ops.len() + 1);
+        case.ops.splice(at..at, ends::burst(&mut kept));
     }
     if !has_lives {
         tables::add(&mut case, &mut streams.named("tables"));

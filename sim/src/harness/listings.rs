@@ -9,7 +9,7 @@ use runstone::{
 
 use super::case::run_id;
 use super::model::Model;
-use super::oracle::named_runs;
+use super::model::named_runs;
 
 /// Filters of each kind, and some of two parts, about these runs.
 pub(crate) fn all_filters(entries: &[RunMetadataEntry]) -> Vec<RunFilter> {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use runstone::{Error, Namespace, RunMetadataEntry, RunStatus, Timestamp, TypeTag, Value};
 
-use super::case::{ChangeSpec, ECHO, ValueSpec, key_bytes, namespace, run_id, status, type_tag};
+use super::case::{
+    ChangeSpec, ECHO, RUNS, ValueSpec, key_bytes, namespace, run_id, status, type_tag,
+};
 use super::found::Held;
 use door::{encoded_bytes, is_inside, range_of};
 pub(crate) use door::{final_changes, tags};
@@ -478,4 +480,11 @@ fn newest(revisions: &[Revision], version: u64) -> Option<&Revision> {
 
 fn visible(revisions: &[Revision], version: u64, now_ms: u64) -> Option<&Revision> {
     newest(revisions, version).filter(|revision| revision.is_visible(now_ms))
+}
+
+/// The runs that a case names as a rule, and all others that there are.
+pub(crate) fn named_runs(model: &Model) -> Vec<u8> {
+    let mut named: Vec<u8> = (0..RUNS).collect();
+    named.extend(model.runs().filter(|run| *run >= RUNS));
+    named
 }

@@ -9,14 +9,11 @@ use std::path::{Path, PathBuf};
 
 use runstone::{Database, Error, KVStore, Key, Namespace, RunFilter, Value, VersionedValue};
 
-use super::case::{KEYS, TAGGED_KEYS, TAGS, key_bytes, run_id};
+use super::case::{KEYS, RUNS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::listings::{all_filters, compare_listings};
 use super::manifest::Read;
-use super::model::{Model, Readable, Revision};
+use super::model::{Model, Readable, Revision, named_runs};
 use super::written::{MANIFEST, numbered};
-
-/// How many runs a case may name.
-pub(crate) const RUNS: u8 = 10;
 
 /// The first difference between what a database shows and what the model says.
 pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), String> {
@@ -84,13 +81,6 @@ fn compare_tagged(db: &Database, model: &Model, run: u8, now_ms: u64) -> Result<
         }
     }
     Ok(())
-}
-
-/// The runs that a case names as a rule, and all others that there are.
-pub(crate) fn named_runs(model: &Model) -> Vec<u8> {
-    let mut named: Vec<u8> = (0..RUNS).collect();
-    named.extend(model.runs().filter(|run| *run >= RUNS));
-    named
 }
 
 fn compare_runs(db: &Database, model: &Model) -> Result<(), String> {

@@ -4,8 +4,8 @@ use runstone::{Database, Level};
 
 use super::blame::lasts;
 use super::case::run_id;
-use super::model::Model;
-use super::oracle::{self, named_runs};
+use super::model::{Model, named_runs};
+use super::oracle;
 use super::runner::Runner;
 use super::verdict::{Checked, Stop, Stopped};
 use crate::disk::{CallKind, Injected};

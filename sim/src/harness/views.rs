@@ -10,7 +10,7 @@ use runstone::{Error, KVScan, KVStore, Scan, Snapshot, Value};
 
 use super::case::{CaseOptions, ChangeSpec, KEYS, bound, key_bytes, run_id};
 use super::listings::compare_snapshot_runs;
-use super::model::{Readable, Revision};
+use super::model::{Readable, Revision, named_runs};
 use super::open_scan::OpenScan;
 use super::oracle;
 use super::runner::Runner;
@@ -195,7 +195,7 @@ impl Runner<'_> {
             outcome = outcome.and_then(|()| compare_snapshot_runs(snapshot, &self.model, *version));
         }
         let scans = !self.turn.is_multiple_of(4);
-        for run in oracle::named_runs(&self.model).into_iter().filter(|_| scans) {
+        for run in named_runs(&self.model).into_iter().filter(|_| scans) {
             let readable = self.model.readable_at(run, *version);
             if readable == Readable::Yes {
                 expired_ms = expired_ms.max(self.model.expired_ms(run, |_| true, *version, *now));

@@ -7,10 +7,10 @@ mod bursts;
 
 use std::collections::VecDeque;
 
+use super::case::RUNS;
 use super::case::{
     CaseOptions, ChangeSpec, KEYS, LevelSpec, NAMED, Op, TAGGED_KEYS, VALUE_BYTES_MAX, ValueSpec,
 };
-use super::oracle::RUNS;
 use crate::rng::Rng;
 
 /// The keys that operations name at first; `generate/breadth.rs` puts others in their place.

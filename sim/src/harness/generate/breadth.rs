@@ -5,10 +5,10 @@
 //! Invariants: it draws from a stream of its own, so that a seed without any of it is the case that
 //! it always was; each feature is drawn whether or not another one is.
 
+use super::super::case::RUNS;
 use super::super::case::{
     CaseOptions, ChangeSpec, ECHO, LevelSpec, LimitSpec, Op, VALUE_BYTES_MAX, ValueSpec,
 };
-use super::super::oracle::RUNS;
 use super::super::workload::{byte, pick};
 use crate::rng::Rng;
 

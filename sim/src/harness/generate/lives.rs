@@ -8,8 +8,8 @@
 //!
 //! Invariant: it draws from a stream of its own.
 
+use super::super::case::RUNS;
 use super::super::case::{Case, ChangeSpec, LevelSpec, Op, RARE_CALLS, ValueSpec, World};
-use super::super::oracle::RUNS;
 use super::super::workload::{byte, pick};
 use crate::disk::{CrashKind, CrashModel, Fault, FaultKind, FaultMode, FaultPlan, When};
 use crate::rng::Rng;

@@ -7,9 +7,9 @@
 //!
 //! Invariant: it draws from the stream that it is given.
 
+use super::super::case::RUNS;
 use super::super::case::{ChangeSpec, LevelSpec, Op, RARE_CALLS, ValueSpec};
 use super::super::options::CaseOptions;
-use super::super::oracle::RUNS;
 use super::super::workload::{byte, pick};
 use crate::disk::{CrashKind, When};
 use crate::rng::Rng;

@@ -6,11 +6,11 @@
 //!
 //! Invariant: it draws from a stream of its own.
 
+use super::super::case::RUNS;
 use super::super::case::{
     CALLS_BEHIND, Case, ChangeSpec, LevelSpec, Op, RARE_CALLS, ValueSpec, World,
 };
 use super::super::options::CaseOptions;
-use super::super::oracle::RUNS;
 use super::super::workload::{byte, pick};
 use super::removals;
 use crate::disk::{CrashKind, Fault, FaultKind, When};

@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 
+use super::super::case::RUNS;
 use super::super::case::{ChangeSpec, LevelSpec, Op, ValueSpec};
-use super::super::oracle::RUNS;
 use super::{Workload, byte, pick};
 use crate::disk::{CrashKind, When};
 use crate::rng::Rng;
