@@ -23,7 +23,7 @@ fn narrow(n: u64) -> usize {
 }
 
 /// Every number among the options, and how it is set.
-const NUMBERS: [(&str, Set); 38] = [
+const NUMBERS: [(&str, Set); 39] = [
     ("interval_ms", |o, n| {
         o.durability = DurabilityMode::Async { interval_ms: n };
     }),
@@ -75,6 +75,10 @@ const NUMBERS: [(&str, Set); 38] = [
     }),
     ("cache_bytes_max", |o, n| {
         o.cache_bytes_max = n;
+        o.flush_bytes = 1;
+    }),
+    ("open_files_max", |o, n| {
+        o.open_files_max = narrow(n);
         o.flush_bytes = 1;
     }),
     ("segment_bytes", |o, n| o.segment_bytes = n),

@@ -94,6 +94,7 @@ mod flush;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handles;
 mod home;
 mod kv;
 mod levels;

@@ -191,6 +191,12 @@ pub struct Options {
     /// The cache takes no more than this of its share of `memory_bytes_max`; all of it by default.
     /// 0 reads each filter, index and block from the operating system's cache each time.
     pub cache_bytes_max: u64,
+    /// The most files of tables that are open at once, at least 1; 256 by default. A table whose
+    /// file is closed is opened again when it is read, which costs some ten microseconds. Beside
+    /// them a database has at most eight files open: its lock, its log, its manifest, and tables
+    /// that are being written. Threads that read at the same time may have one more each, and what
+    /// snapshots and iterators read when a database is closed stays open until they are gone.
+    pub open_files_max: usize,
     /// A value of at least so many bytes stands in a table on its own, beside the blocks: who looks
     /// for another key does not read it.
     pub extent_bytes_min: usize,
@@ -257,6 +263,7 @@ impl Default for Options {
             table_bytes_max: 32 << 20,
             block_bytes: 4 << 10,
             cache_bytes_max: u64::MAX,
+            open_files_max: 256,
             extent_bytes_min: 4 << 10,
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,
@@ -330,6 +337,7 @@ impl Options {
             (self.levels_per_tier >= 2, "levels_per_tier must be at least 2"),
             (self.block_bytes >= 1, "block_bytes must be at least 1"),
             (self.block_bytes <= BLOCK_BYTES_MAX, "block_bytes must be at most 16 KiB"),
+            (self.open_files_max >= 1, "open_files_max must be at least 1"),
             (self.extent_bytes_min >= 1, "extent_bytes_min must be at least 1"),
             (self.segment_bytes >= SEGMENT_BYTES_MIN, "segment_bytes must be at least 512"),
             (self.segment_bytes <= RECORD_BYTES_MAX, "segment_bytes must be at most 1 GiB"),

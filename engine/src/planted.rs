@@ -447,6 +447,16 @@ bugs! {
         "A block is kept by an index that was given up to make room for it."
     R229 StaysPinned
         "What is not held any more stays pinned."
+    R240 HandlesNotClosed
+        "No file of a table is closed to open another."
+    R241 HandleOutlivesTable
+        "The file of a table that is gone stays open."
+    R242 HandleOfAnotherTable
+        "A file that is opened again is that of the table that was opened before it."
+    R243 NotHeldForPins
+        "At a close no files are kept for the snapshots that outlive it."
+    R244 UnopenedTablePoisons
+        "A merge that cannot read one of its tables ends all writing."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -41,7 +41,7 @@ fn place() -> Place {
     let dir = MemVfs::new().open_dir(Path::new("/")).unwrap();
     let lock = dir.create(Path::new("lock")).unwrap().id().unwrap();
     let entropy = Arc::new(Counting(AtomicU64::new(1)));
-    Place::new(dir, Path::new("/db"), lock, entropy, Cache::new(2000, 0))
+    Place::new(dir, Path::new("/db"), lock, entropy, Cache::new(2000, 0), 1)
 }
 
 const PLAN: TablePlan = TablePlan {

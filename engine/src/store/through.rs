@@ -67,6 +67,15 @@ impl UnifiedStore {
         below.levels.tables().try_for_each(|live| live.table.verify(&mut tell))
     }
 
+    /// Keeps the files open that snapshots and iterators read, if there are any: whoever removes
+    /// files later does not know of them.
+    pub(crate) fn hold_for_pins(&self) {
+        if self.inner.pins.oldest().is_some() && !planted!(NotHeldForPins) {
+            sometimes!("store/files-held");
+            self.below().levels.tables().for_each(|live| live.table.hold());
+        }
+    }
+
     /// Whether a tombstone hides something below.
     pub(crate) fn is_over_tables(&self) -> bool {
         self.inner.over_tables.load(Ordering::Acquire)

@@ -19,6 +19,7 @@ use super::writer::{Shape, TableWriter};
 use crate::cache::Cache;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
+use crate::handles::{Handles, TableFile};
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
 const FILE: &str = "/table";
@@ -78,12 +79,15 @@ pub(crate) fn block(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// A file that calls itself the sample's table.
 pub(crate) fn whole(bytes: &[u8]) -> Option<Vec<u8>> {
-    let file = MemVfs::new().create(Path::new(FILE)).ok()?;
+    let vfs = MemVfs::new();
+    let file = vfs.create(Path::new(FILE)).ok()?;
     write_all_at(&*file, bytes, 0).ok()?;
     let length = bytes.len() as u64;
     // Whatever checksum its footer bears is the one that is asked for.
     let stored = bytes.get(bytes.len().checked_sub(FOOTER_BYTES)? + 48..)?.first_chunk()?;
     let told = (length, u32::from_le_bytes(*stored));
+    let handles = Arc::new(Handles::new(Arc::new(vfs), 1));
+    let file = TableFile::new(&handles, FILE.to_owned(), file);
     let table = Table::open(file, Path::new(FILE), &HEADER, told, &Arc::new(Cache::new(500, 0)));
     let table = Arc::new(table.ok()?);
     for key in keys() {

@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::error::{Error, Result};
+use crate::handles::{Handles, TableFile};
 use crate::options::Options;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
@@ -52,6 +53,8 @@ fn write(model: &Model, shape: Shape) -> (MemVfs, WrittenTable) {
 fn open(vfs: &MemVfs, told: (u64, u32)) -> Result<Arc<Table>> {
     let file = vfs.open(Path::new(FILE), Access::Read).unwrap();
     let cache = Arc::new(Cache::new(2000, 0));
+    let handles = Arc::new(Handles::new(Arc::new(vfs.clone()), 1));
+    let file = TableFile::new(&handles, FILE.to_owned(), file);
     Table::open(file, Path::new(FILE), &HEADER, told, &cache).map(Arc::new)
 }
 

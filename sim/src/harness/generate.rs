@@ -108,6 +108,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     if !has_lives {
         tables::add(&mut case, &mut streams.named("tables"));
     }
+    tables::with_few_files(&mut case, &mut streams.named("open files"));
     case
 }
 
@@ -140,6 +141,7 @@ fn options(rng: &mut Rng) -> CaseOptions {
         block_bytes: (4096, 4096),
         levels_per_tier: 4,
         block_cache: 0,
+        open_files_max: 256,
         log_buffer_bytes_max: pick(rng, &[0, 300, 4096, 65_536]),
         group_commits_max: pick(
             rng,

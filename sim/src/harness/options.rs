@@ -38,6 +38,10 @@ fn cache() -> u64 {
     64 << 20
 }
 
+fn files() -> usize {
+    Options::default().open_files_max
+}
+
 /// The number of which memtables have so many bytes.
 fn number_for(memtables: u64) -> u64 {
     (memtables * 8).div_ceil(3)
@@ -97,6 +101,9 @@ pub struct CaseOptions {
     /// The most bytes of filters, indexes and blocks in memory.
     #[serde(default = "cache")]
     pub block_cache: u64,
+    /// The most files of tables that are open.
+    #[serde(default = "files")]
+    pub open_files_max: usize,
     /// Bytes of asynchronous commits in memory.
     pub log_buffer_bytes_max: u64,
     /// Commits of a group.
@@ -203,6 +210,7 @@ impl CaseOptions {
             extent_bytes_min: self.block_bytes.1,
             levels_per_tier: self.levels_per_tier,
             cache_bytes_max: self.block_cache,
+            open_files_max: self.open_files_max,
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,
