@@ -20,9 +20,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
-use runstone_vfs::{Access, Vfs, VfsFile};
+use runstone_vfs::{Access, FileId, Vfs, VfsFile};
 
 use crate::error::{Error, Result};
+use crate::names::LOCK;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, RwLock};
 
 type File = Arc<dyn VfsFile>;
@@ -31,6 +32,8 @@ type File = Arc<dyn VfsFile>;
 #[derive(Debug)]
 pub(crate) struct Handles {
     dir: Arc<dyn Vfs>,
+    /// The lock that its owner holds.
+    lock: FileId,
     open_max: usize,
     ring: Mutex<Ring>,
     /// The files are another session's as well, if there is one.
@@ -61,10 +64,12 @@ pub(crate) struct TableFile {
 }
 
 impl Handles {
-    /// Of a directory; at most so many are open at once, but one at least.
-    pub(crate) fn new(dir: Arc<dyn Vfs>, open_max: usize) -> Self {
+    /// Of a directory, whose owner holds this lock; at most so many are open at once, but one at
+    /// least.
+    pub(crate) fn new(dir: Arc<dyn Vfs>, lock: FileId, open_max: usize) -> Self {
         Handles {
             dir,
+            lock,
             open_max: open_max.max(1),
             ring: Mutex::default(),
             is_left: AtomicBool::new(false),
@@ -108,6 +113,17 @@ impl Handles {
         if self.is_left.load(Ordering::Acquire) {
             sometimes!("handles/gone-behind-a-close");
             return Error::Closed;
+        }
+        let lock = match self.dir.stat(Path::new(LOCK)) {
+            Ok(found) if found.id == self.lock => None,
+            Ok(_) => Some("another file"),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Some("gone"),
+            Err(e) => return Error::io("looking for", path.with_file_name(LOCK), e),
+        };
+        if let Some(lock) = lock {
+            sometimes!("handles/gone-with-the-store");
+            let dir = path.parent().unwrap_or(path).to_owned();
+            return Error::Displaced { dir, what: format!("its {LOCK} is {lock}") };
         }
         sometimes!("handles/gone");
         let expected = "a table, which was there when the store was opened";
@@ -162,8 +178,9 @@ impl TableFile {
     /// The file, which is opened if it is not open. `path` stands in errors; `check` tells whether
     /// it is still the same.
     ///
-    /// Errors: [`Error::Io`] if it cannot be opened now; [`Error::Corruption`] if it is gone;
-    /// [`Error::Closed`] if it is, and the session has ended; those of `check`.
+    /// Errors: [`Error::Io`] if it cannot be opened now; [`Error::Corruption`] if it is gone,
+    /// [`Error::Displaced`] if the store is, and [`Error::Closed`] if the session has ended; those
+    /// of `check`.
     pub(crate) fn get(
         &self,
         path: &Path,

@@ -177,6 +177,7 @@ pub const NAMES: &[&str] = &[
     "handles/closed",
     "handles/gone",
     "handles/gone-behind-a-close",
+    "handles/gone-with-the-store",
     "handles/not-held",
     "handles/not-opened",
     "handles/opened-again",

@@ -54,7 +54,7 @@ impl Place {
         let file_bytes_max = dir.file_bytes_max();
         let (path, manifest) = (path.into(), sync::Arc::default());
         let cache = sync::Arc::new(cache);
-        let handles = sync::Arc::new(Handles::new(Arc::clone(&dir), open_files_max));
+        let handles = sync::Arc::new(Handles::new(Arc::clone(&dir), lock, open_files_max));
         Place { dir, path, file_bytes_max, lock, manifest, entropy, cache, handles }
     }
 

@@ -9,6 +9,9 @@ use runstone_vfs::{DirEntry, FileSystem, LockKind, MemVfs, Stat, VfsLock, write_
 use super::*;
 use crate::sync::AtomicUsize;
 
+/// Of no lock.
+const LOCK_ID: FileId = FileId { device: 0, inode: 0 };
+
 fn name(nth: usize) -> String {
     format!("/{nth}")
 }
@@ -20,6 +23,7 @@ fn path(nth: usize) -> PathBuf {
 /// So many files in memory, each of which holds its number.
 fn files(count: usize) -> MemVfs {
     let vfs = MemVfs::new();
+    vfs.create(&Path::new("/").join(LOCK)).unwrap();
     for nth in 0..count {
         let file = vfs.create(&path(nth)).unwrap();
         write_all_at(&*file, &[u8::try_from(nth).unwrap()], 0).unwrap();
@@ -28,7 +32,9 @@ fn files(count: usize) -> MemVfs {
 }
 
 fn tables(vfs: &MemVfs, count: usize, open_max: usize) -> (Arc<Handles>, Vec<TableFile>) {
-    let handles = Arc::new(Handles::new(Arc::new(vfs.clone()), open_max));
+    let dir = vfs.open_dir(Path::new("/")).unwrap();
+    let lock = dir.stat(Path::new(LOCK)).unwrap().id;
+    let handles = Arc::new(Handles::new(dir, lock, open_max));
     let open =
         |nth| TableFile::new(&handles, name(nth), vfs.open(&path(nth), Access::Read).unwrap());
     let tables = (0..count).map(open).collect();
@@ -101,6 +107,21 @@ fn what_is_held_stays_open_and_is_read_when_its_name_is_gone() {
 }
 
 #[test]
+fn what_is_gone_with_its_store_is_displaced() {
+    for replaced in [false, true] {
+        let vfs = files(2);
+        let (_handles, tables) = tables(&vfs, 2, 1);
+        let lock = Path::new("/").join(LOCK);
+        vfs.remove(&path(0)).unwrap();
+        vfs.remove(&lock).unwrap();
+        // A file of the same number would be the same.
+        let _other = replaced.then(|| (vfs.create(&path(5)), vfs.create(&lock)));
+        let error = number(&tables[0], 0).unwrap_err();
+        assert!(matches!(error, Error::Displaced { .. }), "{error}");
+    }
+}
+
+#[test]
 fn what_is_not_the_same_any_more_is_not_kept() {
     let vfs = files(2);
     let (handles, tables) = tables(&vfs, 2, 1);
@@ -141,7 +162,7 @@ impl Vfs for Full {
 
 #[test]
 fn a_file_for_which_there_is_no_descriptor_is_opened_when_there_is_one() {
-    let handles = Arc::new(Handles::new(Arc::new(Full(AtomicUsize::new(3))), 1));
+    let handles = Arc::new(Handles::new(Arc::new(Full(AtomicUsize::new(3))), LOCK_ID, 1));
     let (_none, tables) = tables(&files(1), 1, 1);
     let table = TableFile { handles, name: name(0), slot: Arc::default() };
     for _ in 0..2 {

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use runstone_vfs::{MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
+use runstone_vfs::{FileId, MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
 
 use super::block::{Block, Content, Stamp};
 use super::block_builder::BlockBuilder;
@@ -23,6 +23,8 @@ use crate::handles::{Handles, TableFile};
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
 const FILE: &str = "/table";
+/// Of no lock: nothing is looked for.
+const LOCK: FileId = FileId { device: 0, inode: 0 };
 const HEADER: TableHeader = TableHeader { store_id: [7; 16], salt: [9; 16], number: 3, epoch: 2 };
 const SMALL: Shape = Shape { block_bytes: 150, extent_bytes_min: 80, step_bytes: 100 };
 
@@ -86,7 +88,7 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<Vec<u8>> {
     // Whatever checksum its footer bears is the one that is asked for.
     let stored = bytes.get(bytes.len().checked_sub(FOOTER_BYTES)? + 48..)?.first_chunk()?;
     let told = (length, u32::from_le_bytes(*stored));
-    let handles = Arc::new(Handles::new(Arc::new(vfs), 1));
+    let handles = Arc::new(Handles::new(Arc::new(vfs), LOCK, 1));
     let file = TableFile::new(&handles, FILE.to_owned(), file);
     let table = Table::open(file, Path::new(FILE), &HEADER, told, &Arc::new(Cache::new(500, 0)));
     let table = Arc::new(table.ok()?);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use runstone_vfs::{Access, MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
+use runstone_vfs::{Access, FileId, MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
 
 use super::block::{Entry, Stamp};
 use super::cursor::Cursor;
@@ -23,6 +23,8 @@ use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
 const HEADER: TableHeader = TableHeader { store_id: [7; 16], salt: [9; 16], number: 3, epoch: 2 };
 const FILE: &str = "/table";
+/// Of no lock: nothing is looked for.
+const LOCK: FileId = FileId { device: 0, inode: 0 };
 
 type Model = BTreeMap<PhysicalKey, BTreeMap<u64, Option<Value>>>;
 
@@ -53,7 +55,7 @@ fn write(model: &Model, shape: Shape) -> (MemVfs, WrittenTable) {
 fn open(vfs: &MemVfs, told: (u64, u32)) -> Result<Arc<Table>> {
     let file = vfs.open(Path::new(FILE), Access::Read).unwrap();
     let cache = Arc::new(Cache::new(2000, 0));
-    let handles = Arc::new(Handles::new(Arc::new(vfs.clone()), 1));
+    let handles = Arc::new(Handles::new(Arc::new(vfs.clone()), LOCK, 1));
     let file = TableFile::new(&handles, FILE.to_owned(), file);
     Table::open(file, Path::new(FILE), &HEADER, told, &cache).map(Arc::new)
 }
