@@ -23,7 +23,7 @@ fn narrow(n: u64) -> usize {
 }
 
 /// Every number among the options, and how it is set.
-const NUMBERS: [(&str, Set); 39] = [
+const NUMBERS: [(&str, Set); 40] = [
     ("interval_ms", |o, n| {
         o.durability = DurabilityMode::Async { interval_ms: n };
     }),
@@ -47,6 +47,7 @@ const NUMBERS: [(&str, Set); 39] = [
     ("scan_entries_max", |o, n| o.steps.scan_entries_max = narrow(n)),
     ("scan_bytes_max", |o, n| o.steps.scan_bytes_max = narrow(n)),
     ("scan_visits_max", |o, n| o.steps.scan_visits_max = narrow(n)),
+    ("scan_removed_max", |o, n| o.steps.scan_removed_max = narrow(n)),
     ("sort_keys_max", |o, n| o.steps.sort_keys_max = narrow(n)),
     ("merge_keys_max", |o, n| o.steps.merge_keys_max = narrow(n)),
     ("list_runs_max", |o, n| o.steps.list_runs_max = narrow(n)),

@@ -11,8 +11,10 @@
 
 #[macro_use]
 mod macros;
+mod active;
 
-use std::cell::Cell;
+pub(crate) use active::is_planted;
+pub use active::plant;
 
 bugs! {
     M01 ManifestDirectoryNotSynced
@@ -457,6 +459,12 @@ bugs! {
         "At a close no files are kept for the snapshots that outlive it."
     R244 UnopenedTablePoisons
         "A merge that cannot read one of its tables ends all writing."
+    R245 SkipsWhatIsNewer
+        "A walk past what was removed skips what was written behind the removal."
+    R246 SkippedTooFar
+        "A walk past what was removed skips the key behind it."
+    R247 SkipsBackTooFar
+        "A walk backwards past what was removed skips the table that it begins in."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."
@@ -480,18 +488,4 @@ bugs! {
         "A sync runs beside another one."
     S11 BellUnheard
         "A ring between two waits of the background thread is lost."
-}
-
-thread_local! {
-    static ACTIVE: Cell<Option<Bug>> = const { Cell::new(None) };
-}
-
-/// Plants a bug for the current thread, or none.
-pub fn plant(bug: Option<Bug>) {
-    ACTIVE.set(bug);
-}
-
-/// Whether the bug is planted in the current thread.
-pub(crate) fn is_planted(bug: Bug) -> bool {
-    ACTIVE.get() == Some(bug)
 }

@@ -75,6 +75,7 @@ impl StepSpec {
             scan_entries_max: self.scan_entries,
             scan_bytes_max: self.scan_bytes,
             scan_visits_max: self.scan_visits,
+            scan_removed_max: self.scan_visits.min(Steps::default().scan_removed_max),
             sort_keys_max: self.sort_keys,
             merge_keys_max: self.merge_keys,
             list_runs_max: self.list_runs,
