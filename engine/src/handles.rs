@@ -111,7 +111,6 @@ impl Handles {
             return Error::io("opening", path, error);
         }
         if self.is_left.load(Ordering::Acquire) {
-            sometimes!("handles/gone-behind-a-close");
             return Error::Closed;
         }
         let lock = match self.dir.stat(Path::new(LOCK)) {
@@ -125,7 +124,6 @@ impl Handles {
             let dir = path.parent().unwrap_or(path).to_owned();
             return Error::Displaced { dir, what: format!("its {LOCK} is {lock}") };
         }
-        sometimes!("handles/gone");
         let expected = "a table, which was there when the store was opened";
         Error::corruption(path, 0, expected, "no such file")
     }

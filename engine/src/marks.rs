@@ -175,8 +175,6 @@ pub const NAMES: &[&str] = &[
     "gate/sync-after-a-failed-one",
     "gate/sync-failed",
     "handles/closed",
-    "handles/gone",
-    "handles/gone-behind-a-close",
     "handles/gone-with-the-store",
     "handles/not-held",
     "handles/not-opened",
