@@ -106,11 +106,12 @@ const PERIODS: [(&str, Set); 2] = [
 ];
 
 /// What is no number.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "durability",
     "limits",
     "steps",
     "preallocation",
+    "compression",
     "pad_to_sector",
     "create_among_others",
     "create_if_missing",

@@ -128,7 +128,7 @@ pub use database::{Builder, Database, MaintainReport, RecoveryReport, Scan, Snap
 pub use error::{Error, Result};
 pub use kv::{KVBatch, KVScan, KVStore};
 pub use memory::{Memory, Shares};
-pub use options::{DurabilityMode, Level, Limits, Options, Steps, WriteOptions};
+pub use options::{Compression, DurabilityMode, Level, Limits, Options, Steps, WriteOptions};
 pub use preallocation::Preallocation;
 pub use runs::{RunFilter, RunIter, RunTracker};
 pub use runstone_vfs as vfs;

@@ -343,6 +343,7 @@ pub const NAMES: &[&str] = &[
     "store/removed-in-a-table",
     "store/removed-in-memory",
     "store/shown-as-expired",
+    "table/block-compressed",
     "upkeep/background-sync-failed",
     "upkeep/background-write-failed",
     "upkeep/background-write-tried-again-later",

@@ -137,6 +137,27 @@ impl Steps {
     }
 }
 
+/// How blocks of tables are compressed; what stands in a store already is read whatever it is.
+///
+/// ```
+/// use runstone::{Compression, Database, Options, RunId};
+/// let dir = tempfile::tempdir()?;
+/// let options = Options { compression: Compression::Lz4, ..Options::default() };
+/// let db = Database::builder().options(options).open(dir.path())?;
+/// # db.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// They stand as they are.
+    #[default]
+    None,
+    /// LZ4, where it saves an eighth of a block. A block in memory takes what it takes without.
+    /// Values of [`Options::extent_bytes_min`] or more are not compressed.
+    Lz4,
+}
+
 /// All options of a database. Sizes are in bytes, times in milliseconds.
 ///
 /// Usually set through [`Database::builder`](crate::Database::builder). No number is dangerous:
@@ -201,6 +222,8 @@ pub struct Options {
     /// that are being written. Threads that read at the same time may have one more each, and what
     /// snapshots and iterators read when a database is closed stays open until they are gone.
     pub open_files_max: usize,
+    /// How blocks of tables are compressed that are written from now on; see [`Compression`].
+    pub compression: Compression,
     /// A value of at least so many bytes stands in a table on its own, beside the blocks: who looks
     /// for another key does not read it.
     pub extent_bytes_min: usize,
@@ -268,6 +291,7 @@ impl Default for Options {
             block_bytes: 4 << 10,
             cache_bytes_max: u64::MAX,
             open_files_max: 256,
+            compression: Compression::None,
             extent_bytes_min: 4 << 10,
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,

@@ -465,6 +465,8 @@ bugs! {
         "A walk past what was removed skips the key behind it."
     R247 SkipsBackTooFar
         "A walk backwards past what was removed skips the table that it begins in."
+    R248 CompressedLengthCharged
+        "A block in the cache is charged what it has on disk, compressed."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

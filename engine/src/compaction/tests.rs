@@ -19,6 +19,7 @@ use crate::cache::Cache;
 use crate::clock::Entropy;
 use crate::codec::change::NEVER;
 use crate::levels::{Level, Levels, LiveTable};
+use crate::options::Compression;
 use crate::place::Place;
 use crate::removals::{Removal, RemovalId, Removals};
 use crate::series::{Series, TablePlan};
@@ -47,7 +48,12 @@ fn place() -> Place {
 const PLAN: TablePlan = TablePlan {
     store_id: [5; 16],
     epoch: 1,
-    shape: Shape { block_bytes: 100, extent_bytes_min: 60, step_bytes: 100 },
+    shape: Shape {
+        block_bytes: 100,
+        extent_bytes_min: 60,
+        step_bytes: 100,
+        compression: Compression::Lz4,
+    },
     table_bytes_max: 700,
 };
 

@@ -20,13 +20,19 @@ use crate::cache::Cache;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::handles::{Handles, TableFile};
+use crate::options::Compression;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
 const FILE: &str = "/table";
 /// Of no lock: nothing is looked for.
 const LOCK: FileId = FileId { device: 0, inode: 0 };
 const HEADER: TableHeader = TableHeader { store_id: [7; 16], salt: [9; 16], number: 3, epoch: 2 };
-const SMALL: Shape = Shape { block_bytes: 150, extent_bytes_min: 80, step_bytes: 100 };
+const SMALL: Shape = Shape {
+    block_bytes: 150,
+    extent_bytes_min: 80,
+    step_bytes: 100,
+    compression: Compression::Lz4,
+};
 
 pub(crate) fn header(bytes: &[u8]) -> Option<Vec<u8>> {
     let header = TableHeader::decode(bytes).ok()?;
@@ -54,7 +60,12 @@ pub(crate) fn index(bytes: &[u8]) -> Option<Vec<u8>> {
     for block in 0..index.len() {
         let place = index.place(block)?;
         let offset = u32::try_from(place.offset).ok()?;
-        builder.add(&index.first_key(block).ok()?, offset, place.length);
+        builder.add(
+            &index.first_key(block).ok()?,
+            offset,
+            place.length,
+            u32::try_from(place.raw).ok()?,
+        );
     }
     let mut out = Vec::new();
     builder.finish(&mut out);

@@ -107,7 +107,7 @@ impl Table {
             ));
         }
         let Part { offset, length } = footer.properties;
-        let part = (offset, length as usize);
+        let part = (offset, length as usize, 0);
         let properties = read_framed(&*open, path, seal, part, footer_at)?;
         let properties = Properties::decode(&properties).map_err(malformed(path, offset))?;
         Ok(Table {
@@ -221,8 +221,8 @@ impl Table {
     }
 
     /// Reads a part in its frame, which ends at or before `end`.
-    fn framed(&self, part: (u64, usize), end: u64) -> Result<Vec<u8>> {
-        read_framed(&*self.file()?, &self.path, self.seal, part, end)
+    fn framed(&self, (offset, length): (u64, usize), end: u64) -> Result<Vec<u8>> {
+        read_framed(&*self.file()?, &self.path, self.seal, (offset, length, 0), end)
     }
 
     fn part(&self, Part { offset, length }: Part) -> Result<Vec<u8>> {
@@ -237,13 +237,17 @@ impl Table {
         index: &Index<'_>,
         nth: usize,
     ) -> Result<(u64, Arc<[u8]>)> {
-        let BlockPlace { offset, length } = self.place(index, nth)?;
+        let place = self.place(index, nth)?;
         if let Some(bytes) = root.get(nth) {
-            return Ok((offset, bytes));
+            return Ok((place.offset, bytes));
         }
-        let part = (offset, length);
-        let bytes = root.read(nth, length, || self.framed(part, self.data_end()))?;
-        Ok((offset, bytes))
+        let bytes = root.read(nth, place.decoded(), || self.decoded(place))?;
+        Ok((place.offset, bytes))
+    }
+
+    fn decoded(&self, place: BlockPlace) -> Result<Vec<u8>> {
+        let part = (place.offset, place.length, place.raw);
+        read_framed(&*self.file()?, &self.path, self.seal, part, self.data_end())
     }
 
     fn place(&self, index: &Index<'_>, nth: usize) -> Result<BlockPlace> {
@@ -256,9 +260,7 @@ impl Table {
     /// A block as it stands in the file, and where.
     pub(super) fn block(&self, index: &Index<'_>, nth: usize) -> Result<(BlockPlace, Vec<u8>)> {
         let place = self.place(index, nth)?;
-        let part = (place.offset, place.length);
-        let bytes = self.framed(part, self.data_end())?;
-        Ok((place, bytes))
+        Ok((place, self.decoded(place)?))
     }
 
     /// About how many entries stand between two keys, by the index: a block that either of them
@@ -380,7 +382,7 @@ fn read_framed(
     file: &dyn VfsFile,
     path: &Path,
     seal: Seal,
-    (offset, length): (u64, usize),
+    (offset, length, raw): (u64, usize, usize),
     end: u64,
 ) -> Result<Vec<u8>> {
     let framed = (length as u64).checked_add(frame::FRAME_BYTES as u64);
@@ -395,8 +397,6 @@ fn read_framed(
             format_args!("one of {length} bytes"),
         ));
     }
-    let mut bytes = read(file, path, offset, length + frame::FRAME_BYTES)?;
-    frame::open(&bytes, seal, offset).map_err(malformed(path, offset))?;
-    bytes.truncate(length);
-    Ok(bytes)
+    let framed = read(file, path, offset, length + frame::FRAME_BYTES)?;
+    frame::open(framed, seal, offset, raw).map_err(malformed(path, offset))
 }

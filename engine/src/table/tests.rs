@@ -18,7 +18,7 @@ use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::error::{Error, Result};
 use crate::handles::{Handles, TableFile};
-use crate::options::Options;
+use crate::options::{Compression, Options};
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
 const HEADER: TableHeader = TableHeader { store_id: [7; 16], salt: [9; 16], number: 3, epoch: 2 };
@@ -135,11 +135,12 @@ fn model() -> impl Strategy<Value = Model> {
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    (1usize..600, 1usize..300, 1usize..2000).prop_map(
-        |(block_bytes, extent_bytes_min, step_bytes)| Shape {
+    (1usize..600, 1usize..300, 1usize..2000, any::<bool>()).prop_map(
+        |(block_bytes, extent_bytes_min, step_bytes, compresses)| Shape {
             block_bytes,
             extent_bytes_min,
             step_bytes,
+            compression: if compresses { Compression::Lz4 } else { Compression::None },
         },
     )
 }
@@ -228,7 +229,12 @@ fn sample() -> Model {
     model
 }
 
-const SMALL: Shape = Shape { block_bytes: 150, extent_bytes_min: 80, step_bytes: 100 };
+const SMALL: Shape = Shape {
+    block_bytes: 150,
+    extent_bytes_min: 80,
+    step_bytes: 100,
+    compression: Compression::Lz4,
+};
 
 /// Reads a whole table in both ways.
 fn read_all(table: &Arc<Table>, model: &Model) -> Result<()> {

@@ -3,7 +3,7 @@
 //! Invariant: options that were saved before one of them was a choice mean what they meant then.
 
 use runstone::vfs::FileSystem;
-use runstone::{DurabilityMode, Level, Limits, Options, Preallocation};
+use runstone::{Compression, DurabilityMode, Level, Limits, Options, Preallocation};
 use serde::{Deserialize, Serialize};
 
 use super::steps::StepSpec;
@@ -104,6 +104,9 @@ pub struct CaseOptions {
     /// The most files of tables that are open.
     #[serde(default = "files")]
     pub open_files_max: usize,
+    /// Whether blocks of tables are compressed.
+    #[serde(default)]
+    pub compresses: bool,
     /// Bytes of asynchronous commits in memory.
     pub log_buffer_bytes_max: u64,
     /// Commits of a group.
@@ -211,6 +214,7 @@ impl CaseOptions {
             levels_per_tier: self.levels_per_tier,
             cache_bytes_max: self.block_cache,
             open_files_max: self.open_files_max,
+            compression: if self.compresses { Compression::Lz4 } else { Compression::None },
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,

@@ -99,6 +99,13 @@ pub(super) fn with_few_files(case: &mut Case, rng: &mut Rng) {
     }
 }
 
+/// Each session compresses blocks or does not, whatever the one before did.
+pub(super) fn with_compression(case: &mut Case, rng: &mut Rng) {
+    for options in case.later.iter_mut().chain([&mut case.options]) {
+        options.compresses = rng.coin();
+    }
+}
+
 /// One key, over and over, and then maintenance: the memtable stays small, and the log does not.
 fn overwritten(rng: &mut Rng) -> Vec<Op> {
     let run = byte(rng, u64::from(RUNS));

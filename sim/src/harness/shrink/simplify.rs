@@ -42,6 +42,8 @@ impl Shrinker<'_> {
             |case| case.options.block_bytes = (4096, 4096),
             |case| case.options.levels_per_tier = 2,
             |case| case.options.block_cache = 0,
+            |case| case.options.compresses = false,
+            |case| case.later.iter_mut().for_each(|options| options.compresses = false),
             |case| case.options.open_files_max = 256,
             |case| case.later.iter_mut().for_each(|options| options.open_files_max = 256),
             |case| case.options.other_batch_size = 1024,
