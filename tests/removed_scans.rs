@@ -111,7 +111,7 @@ proptest! {
         let mut db = world.open();
         db.begin_run(run(1), NO_TAGS).unwrap();
         let (mut model, mut snapshots) = (Model::new(), Vec::new());
-        let mut put = |db: &Database, model: &mut Model, n: u8, value: i64| {
+        let put = |db: &Database, model: &mut Model, n: u8, value: i64| {
             db.put(run(1), key(n), value).unwrap();
             model.insert(key(n), value);
         };
