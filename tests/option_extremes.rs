@@ -146,7 +146,14 @@ fn every_number_among_the_options_is_tried() {
         let (name, kind) = line.strip_suffix(',')?.split_once(": ")?;
         let is_field = matches!(
             kind,
-            "u64" | "usize" | "bool" | "DurabilityMode" | "Limits" | "Steps" | "Preallocation"
+            "u64"
+                | "usize"
+                | "bool"
+                | "DurabilityMode"
+                | "Limits"
+                | "Steps"
+                | "Preallocation"
+                | "Compression"
         );
         (is_field && name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()))
             .then(|| name.to_owned())
