@@ -89,8 +89,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "compaction",
         &[
-            "cache", "clock", "codec", "error", "failure", "levels", "names", "place", "removals",
-            "series", "store", "sync", "table", "types",
+            "cache", "clock", "codec", "error", "failure", "levels", "names", "options", "place",
+            "removals", "series", "store", "sync", "table", "types",
         ],
     ),
     ("runs", &["codec", "error", "home", "sync", "types"]),

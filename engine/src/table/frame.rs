@@ -128,7 +128,8 @@ mod tests {
             prop_assert_eq!(&out, &before);
             prop_assert_eq!(open(framed.clone(), seal(), 77, raw as usize).unwrap(), part);
             for other in [0, 1, raw as usize + 1, RAW_BYTES_MAX, usize::MAX] {
-                prop_assert!(other == raw as usize || open(framed.clone(), seal(), 77, other).is_err());
+                let opened = open(framed.clone(), seal(), 77, other);
+                prop_assert!(other == raw as usize || opened.is_err());
             }
         }
 
@@ -136,7 +137,12 @@ mod tests {
         #[test]
         fn no_bytes_harm_what_decompresses_them(
             mut part in prop::collection::vec(any::<u8>(), 0..300),
-            raw in prop_oneof![0..2000usize, Just(RAW_BYTES_MAX), Just(RAW_BYTES_MAX + 1), any::<usize>()],
+            raw in prop_oneof![
+                0..2000usize,
+                Just(RAW_BYTES_MAX),
+                Just(RAW_BYTES_MAX + 1),
+                any::<usize>(),
+            ],
             compression in 0..4u8,
         ) {
             part.push(compression);
@@ -148,8 +154,8 @@ mod tests {
         }
     }
 
-    /// Bytes put together by hand from the description of LZ4's block format: four literals, a match
-    /// of sixty bytes four back, and five literals.
+    /// Bytes put together by hand from the description of LZ4's block format: four literals, a
+    /// match of sixty bytes four back, and five literals.
     #[test]
     fn the_format_is_the_one_that_is_described() {
         let mut part = b"\x4fabcd\x04\x00\x29\x50abcde".to_vec();
