@@ -89,15 +89,17 @@ fn a_cache_of_any_size_shows_the_same_and_keeps_to_it() {
     for cache_bytes_max in [0, 1, 150, 400, 1000, 5000, u64::MAX] {
         let world = world.clone().with(|options| options.cache_bytes_max = cache_bytes_max);
         let db = world.open();
+        let mut most = 0;
         for n in (0..KEYS).chain((0..KEYS).rev()) {
             assert!(db.exists(run(1), name(n)).unwrap());
             assert!(!db.exists(run(1), format!("{} not", name(n))).unwrap());
             let (used, recounted) = db.storage().cache_recounted();
             assert!(used == recounted && used <= cache_bytes_max, "{used} {recounted}");
+            most = most.max(used);
         }
         shown.push(state(&db));
         assert_eq!(db.memory().pinned, 0, "nobody reads");
-        assert_eq!(db.memory().cache > 0, cache_bytes_max >= 400);
+        assert_eq!(most > 0, cache_bytes_max >= 150, "{most} of {cache_bytes_max}");
     }
     assert!(shown.windows(2).all(|pair| pair[0] == pair[1]));
 }

@@ -23,7 +23,7 @@ fn narrow(n: u64) -> usize {
 }
 
 /// Every number among the options, and how it is set.
-const NUMBERS: [(&str, Set); 41] = [
+const NUMBERS: [(&str, Set); 43] = [
     ("interval_ms", |o, n| {
         o.durability = DurabilityMode::Async { interval_ms: n };
     }),
@@ -47,6 +47,7 @@ const NUMBERS: [(&str, Set); 41] = [
     ("scan_entries_max", |o, n| o.steps.scan_entries_max = narrow(n)),
     ("scan_bytes_max", |o, n| o.steps.scan_bytes_max = narrow(n)),
     ("scan_visits_max", |o, n| o.steps.scan_visits_max = narrow(n)),
+    ("scan_removed_max", |o, n| o.steps.scan_removed_max = narrow(n)),
     ("sort_keys_max", |o, n| o.steps.sort_keys_max = narrow(n)),
     ("merge_keys_max", |o, n| o.steps.merge_keys_max = narrow(n)),
     ("remembered_runs_max", |o, n| o.steps.remembered_runs_max = narrow(n)),
@@ -80,6 +81,10 @@ const NUMBERS: [(&str, Set); 41] = [
         o.flush_bytes = 1;
     }),
     ("manifest_edit_bytes", |o, n| o.manifest_edit_bytes = n),
+    ("open_files_max", |o, n| {
+        o.open_files_max = narrow(n);
+        o.flush_bytes = 1;
+    }),
     ("segment_bytes", |o, n| o.segment_bytes = n),
     ("preallocate_bytes", |o, n| o.preallocate_bytes = n),
     ("memory_bytes_max", |o, n| {
@@ -104,12 +109,13 @@ const PERIODS: [(&str, Set); 2] = [
 ];
 
 /// What is no number.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     "retention",
     "durability",
     "limits",
     "steps",
     "preallocation",
+    "compression",
     "pad_to_sector",
     "create_among_others",
     "create_if_missing",
@@ -152,6 +158,7 @@ fn every_number_among_the_options_is_tried() {
                 | "RetentionPolicy"
                 | "Steps"
                 | "Preallocation"
+                | "Compression"
         );
         (is_field && name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()))
             .then(|| name.to_owned())

@@ -114,6 +114,86 @@ fn c06_without_a_free_descriptor_a_commit_fails_and_with_one_again_the_store_goe
     holds(store.path(), KEYS);
 }
 
+/// A store of many small tables, of each of which all is read from its file each time.
+fn of_many_tables(open_files_max: usize) -> Builder {
+    Database::builder().options(Options {
+        flush_bytes: 1,
+        table_bytes_max: 6000,
+        cache_bytes_max: 0,
+        open_files_max,
+        background: false,
+        ..Options::default()
+    })
+}
+
+/// Puts as many keys as make some hundred tables, and merges them.
+fn fill_tables(db: &Database) {
+    put(db, 0..500);
+    while db.maintain().unwrap().more {}
+    put(db, 250..750);
+    while db.maintain().unwrap().more {}
+}
+
+fn tables_in(dir: &Path) -> usize {
+    let is_table =
+        |name: &std::ffi::OsStr| Path::new(name).extension().is_some_and(|e| e == "table");
+    fs::read_dir(dir)
+        .unwrap()
+        .filter(|entry| is_table(&entry.as_ref().unwrap().file_name()))
+        .count()
+}
+
+#[test]
+fn a_store_has_more_tables_than_the_process_may_have_files() {
+    let (store, _alone) = (tempfile::tempdir().unwrap(), alone());
+    let told = in_child(|| {
+        // Three are those of every process, and some are the test's.
+        limit(Resource::Nofile, Some(32));
+        let db = of_many_tables(8).open(store.path()).unwrap();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        fill_tables(&db);
+        let before = db.snapshot().unwrap();
+        put(&db, 0..100);
+        while db.maintain().unwrap().more {}
+        assert_eq!(db.list(run(1), "").unwrap().len(), 750);
+        assert_eq!(before.scan::<&str, _>(run(1), ..).unwrap().rev().count(), 750);
+        drop(before);
+        db.close().unwrap();
+        let db = of_many_tables(1).open(store.path()).unwrap();
+        db.verify(|violation| panic!("{violation}")).unwrap();
+        assert_eq!(db.get(run(1), "749").unwrap().map(|_| ()), Some(()));
+        db.close().unwrap();
+        tables_in(store.path()).to_string()
+    });
+    assert!(told.parse::<usize>().unwrap() > 64, "{told} tables");
+}
+
+#[test]
+fn c06_a_table_for_which_there_is_no_descriptor_fails_the_read_and_the_merge_and_nothing_else() {
+    let (store, _alone) = (tempfile::tempdir().unwrap(), alone());
+    in_child(|| {
+        let db = of_many_tables(4).open(store.path()).unwrap();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        fill_tables(&db);
+        put(&db, 0..1);
+        limit(Resource::Nofile, Some(0));
+        let reads = (0..750).map(|n| db.get(run(1), format!("{n}")));
+        let failed: Vec<_> = reads.filter_map(Result::err).collect();
+        assert!(!failed.is_empty() && failed.iter().all(Error::is_retryable), "{failed:?}");
+        assert!(failed[0].to_string().contains("raise the limit (ulimit -n)"), "{}", failed[0]);
+        let scanned = db.scan::<&str, _>(run(1), ..).unwrap().find_map(Result::err);
+        assert!(scanned.is_some_and(|error| error.is_retryable()));
+        assert!(db.maintain().is_err_and(|error| error.is_retryable()));
+        limit(Resource::Nofile, None);
+        put(&db, 1..50);
+        while db.maintain().unwrap().more {}
+        assert_eq!(db.list(run(1), "").unwrap().len(), 750);
+        db.close().unwrap();
+        String::new()
+    });
+    holds(store.path(), 750);
+}
+
 /// Its directory could not be synced, so that what is made there may be gone after a power cut.
 #[test]
 fn no_directory_is_made_in_one_that_may_be_written_and_not_read_and_one_that_is_there_is_used() {

@@ -13,6 +13,7 @@ use crate::codec::value::Stored;
 use crate::codec::{Malformed, Reader, put_bytes};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
+use crate::handles::TableFile;
 use crate::levels::cursor::LevelCursor;
 use crate::levels::{Level, Levels, LiveTable};
 use crate::manifest::{Flushed, LevelEntry, Manifest, TableEntry};
@@ -236,6 +237,7 @@ fn open_table(place: &Place, store_id: StoreId, entry: &TableEntry) -> Result<Li
     };
     let TableEntry { number, salt, epoch, file_bytes, checksum, ref from } = *entry;
     let header = TableHeader { store_id, salt, number, epoch };
+    let file = TableFile::new(&place.handles, name.file_name(), file);
     let table = Table::open(file, &path, &header, (file_bytes, checksum), &place.cache)?;
     Ok(LiveTable { table: Arc::new(table), from: from.clone() })
 }

@@ -94,6 +94,7 @@ mod flush;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handles;
 mod home;
 mod kv;
 mod levels;
@@ -130,7 +131,9 @@ pub use database::{
 pub use error::{Error, Result};
 pub use kv::{KVBatch, KVScan, KVStore};
 pub use memory::{Memory, Shares};
-pub use options::{DurabilityMode, Level, Limits, Options, RetentionPolicy, Steps, WriteOptions};
+pub use options::{
+    Compression, DurabilityMode, Level, Limits, Options, RetentionPolicy, Steps, WriteOptions,
+};
 pub use preallocation::Preallocation;
 pub use runs::{RunCursor, RunFilter, RunTracker};
 pub use runstone_vfs as vfs;

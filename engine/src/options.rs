@@ -71,6 +71,9 @@ pub struct Steps {
     pub scan_bytes_max: usize,
     /// The most keys that an iterator passes under one lock, visible or not.
     pub scan_visits_max: usize,
+    /// The most keys in a row that an iterator steps over in a table since a range was removed,
+    /// before it looks for the end of the range instead.
+    pub scan_removed_max: usize,
     /// The most new keys that a walk in order sorts under one lock, before it begins.
     pub sort_keys_max: usize,
     /// The most keys of sorted runs that it merges under the same lock, and the longest run that
@@ -95,6 +98,7 @@ impl Default for Steps {
             scan_entries_max: 256,
             scan_bytes_max: 256 << 10,
             scan_visits_max: 4096,
+            scan_removed_max: 8,
             sort_keys_max: 1 << 14,
             merge_keys_max: 1 << 18,
             maintain_keys_max: 1024,
@@ -133,6 +137,27 @@ impl Steps {
         let counts = counts.into_iter().map(|(count, what)| (count >= 1, what));
         first_broken(counts.chain(rules))
     }
+}
+
+/// How blocks of tables are compressed; what stands in a store already is read whatever it is.
+///
+/// ```
+/// use runstone::{Compression, Database, Options, RunId};
+/// let dir = tempfile::tempdir()?;
+/// let options = Options { compression: Compression::Lz4, ..Options::default() };
+/// let db = Database::builder().options(options).open(dir.path())?;
+/// # db.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// They stand as they are.
+    #[default]
+    None,
+    /// LZ4, where it saves an eighth of a block. A block in memory takes what it takes without.
+    /// Values of [`Options::extent_bytes_min`] or more are not compressed.
+    Lz4,
 }
 
 /// All options of a database. Sizes are in bytes, times in milliseconds.
@@ -195,6 +220,14 @@ pub struct Options {
     /// The cache takes no more than this of its share of `memory_bytes_max`; all of it by default.
     /// 0 reads each filter, index and block from the operating system's cache each time.
     pub cache_bytes_max: u64,
+    /// The most files of tables that are open at once, at least 1; 256 by default. A table whose
+    /// file is closed is opened again when it is read, which costs some ten microseconds. Beside
+    /// them a database has at most eight files open: its lock, its log, its manifest, and tables
+    /// that are being written. Threads that read at the same time may have one more each, and what
+    /// snapshots and iterators read when a database is closed stays open until they are gone.
+    pub open_files_max: usize,
+    /// How blocks of tables are compressed that are written from now on; see [`Compression`].
+    pub compression: Compression,
     /// A value of at least so many bytes stands in a table on its own, beside the blocks: who looks
     /// for another key does not read it.
     pub extent_bytes_min: usize,
@@ -267,6 +300,8 @@ impl Default for Options {
             table_bytes_max: 32 << 20,
             block_bytes: 4 << 10,
             cache_bytes_max: u64::MAX,
+            open_files_max: 256,
+            compression: Compression::None,
             extent_bytes_min: 4 << 10,
             segment_bytes: 32 << 20,
             preallocate_bytes: 1 << 20,
@@ -350,6 +385,7 @@ impl Options {
             (self.levels_per_tier >= 2, "levels_per_tier must be at least 2"),
             (self.block_bytes >= 1, "block_bytes must be at least 1"),
             (self.block_bytes <= BLOCK_BYTES_MAX, "block_bytes must be at most 16 KiB"),
+            (self.open_files_max >= 1, "open_files_max must be at least 1"),
             (self.extent_bytes_min >= 1, "extent_bytes_min must be at least 1"),
             (self.segment_bytes >= SEGMENT_BYTES_MIN, "segment_bytes must be at least 512"),
             (self.segment_bytes <= RECORD_BYTES_MAX, "segment_bytes must be at most 1 GiB"),

@@ -18,6 +18,7 @@ use crate::cache::Cache;
 use crate::clock::Entropy;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
+use crate::handles::Handles;
 use crate::names::{OwnName, StoreId};
 use crate::sync;
 
@@ -37,6 +38,8 @@ pub(crate) struct Place {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The blocks of its tables.
     pub(crate) cache: sync::Arc<Cache>,
+    /// Their open files.
+    pub(crate) handles: sync::Arc<Handles>,
 }
 
 impl Place {
@@ -46,11 +49,13 @@ impl Place {
         lock: FileId,
         entropy: Arc<dyn Entropy>,
         cache: Cache,
+        open_files_max: usize,
     ) -> Self {
         let file_bytes_max = dir.file_bytes_max();
         let (path, manifest) = (path.into(), sync::Arc::default());
         let cache = sync::Arc::new(cache);
-        Place { dir, path, file_bytes_max, lock, manifest, entropy, cache }
+        let handles = sync::Arc::new(Handles::new(Arc::clone(&dir), lock, open_files_max));
+        Place { dir, path, file_bytes_max, lock, manifest, entropy, cache, handles }
     }
 
     /// The path of the directory, for messages.

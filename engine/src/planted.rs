@@ -13,8 +13,10 @@
 mod macros;
 #[macro_use]
 mod of_others;
+mod active;
 
-use std::cell::Cell;
+pub(crate) use active::is_planted;
+pub use active::plant;
 
 with_bugs_of_others! { bugs!
     R01 NoDirectorySync
@@ -403,6 +405,24 @@ with_bugs_of_others! { bugs!
         "An edit whose sync has failed is believed not to be in force."
     R231 EditIntoAnyManifest
         "An edit is appended without a look at whose manifest it is."
+    R240 HandlesNotClosed
+        "No file of a table is closed to open another."
+    R241 HandleOutlivesTable
+        "The file of a table that is gone stays open."
+    R242 HandleOfAnotherTable
+        "A file that is opened again is that of the table that was opened before it."
+    R243 NotHeldForPins
+        "At a close no files are kept for the snapshots that outlive it."
+    R244 UnopenedTablePoisons
+        "A merge that cannot read one of its tables ends all writing."
+    R245 SkipsWhatIsNewer
+        "A walk past what was removed skips what was written behind the removal."
+    R246 SkippedTooFar
+        "A walk past what was removed skips the key behind it."
+    R247 SkipsBackTooFar
+        "A walk backwards past what was removed skips the table that it begins in."
+    R248 CompressedLengthCharged
+        "A block in the cache is charged what it has on disk, compressed."
     R250 OldIndexKept
         "A run that ends or is dropped stays in the index of the status that it had."
     R251 OldCensusRead
@@ -450,18 +470,4 @@ with_bugs_of_others! { bugs!
         "A sync runs beside another one."
     S11 BellUnheard
         "A ring between two waits of the background thread is lost."
-}
-
-thread_local! {
-    static ACTIVE: Cell<Option<Bug>> = const { Cell::new(None) };
-}
-
-/// Plants a bug for the current thread, or none.
-pub fn plant(bug: Option<Bug>) {
-    ACTIVE.set(bug);
-}
-
-/// Whether the bug is planted in the current thread.
-pub(crate) fn is_planted(bug: Bug) -> bool {
-    ACTIVE.get() == Some(bug)
 }

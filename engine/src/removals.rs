@@ -79,8 +79,7 @@ pub(crate) struct Cover {
 
 impl Cover {
     fn piece(&self, key: &PhysicalKey) -> Option<&Piece> {
-        let nth = self.pieces.partition_point(|piece| piece.to <= *key);
-        self.pieces.get(nth).filter(|piece| piece.from <= *key)
+        self.pieces.get(self.ending_before(key)).filter(|piece| piece.from <= *key)
     }
 
     /// The newest removal of a key at or below a version; 0 if there is none. What is older than
@@ -92,6 +91,11 @@ impl Cover {
     /// The oldest removal that hides this version of a key from somebody.
     pub(crate) fn oldest_behind(&self, key: &PhysicalKey, version: u64) -> Option<u64> {
         self.piece(key)?.oldest_behind(version)
+    }
+
+    /// How many pieces end before a key, or with it.
+    fn ending_before(&self, key: &PhysicalKey) -> usize {
+        self.pieces.partition_point(|piece| piece.to <= *key)
     }
 
     /// The pieces that overlap what lies between two keys, both of them included.
@@ -159,6 +163,38 @@ impl Cover {
             joins
         });
         self.pieces = next;
+    }
+}
+
+/// What a reader that goes from key to key does not see: most often the next key is where the last
+/// one was, in a piece or between two.
+#[derive(Clone, Debug)]
+pub(crate) struct Gaze {
+    cover: Arc<Cover>,
+    /// The reader's version.
+    upto: u64,
+    /// How many pieces end before the last key.
+    nth: usize,
+}
+
+impl Gaze {
+    /// Of a reader at a version.
+    pub(crate) fn new(cover: Arc<Cover>, upto: u64) -> Self {
+        Gaze { cover, upto, nth: 0 }
+    }
+
+    /// The piece that hides a version of a key, and its newest removal.
+    pub(crate) fn hiding(&mut self, key: &PhysicalKey, version: u64) -> Option<(&Piece, u64)> {
+        let pieces = &self.cover.pieces;
+        let is_behind = self.nth.checked_sub(1).and_then(|nth| pieces.get(nth));
+        let is_there = is_behind.is_none_or(|piece| piece.to <= *key)
+            && pieces.get(self.nth).is_none_or(|piece| piece.to > *key);
+        if !is_there {
+            self.nth = self.cover.ending_before(key);
+        }
+        let piece = pieces.get(self.nth).filter(|piece| piece.from <= *key)?;
+        let newest = piece.newest(self.upto);
+        (newest > version).then_some((piece, newest))
     }
 }
 
@@ -300,6 +336,17 @@ mod tests {
                     let newest = kept.iter().filter(holds).map(|r| r.id.version).max();
                     let found = removals.newest(&key, upto);
                     assert_eq!(found, newest.unwrap_or(0), "key {n} at {upto}");
+                }
+                let Some(cover) = removals.cover(RunId::from_bytes([1; 16])) else { return };
+                for upto in points() {
+                    let mut gaze = Gaze::new(Arc::clone(cover), *upto);
+                    for n in (0..21).chain((0..21).rev()).chain([3, 17, 5, 20, 0]) {
+                        let newest = cover.newest(&key(n), *upto);
+                        let told = |found: Option<(&Piece, u64)>| found.map(|(_, newest)| newest);
+                        let at = |version| (newest > version).then_some(newest);
+                        assert_eq!(told(gaze.hiding(&key(n), 0)), at(0));
+                        assert_eq!(told(gaze.hiding(&key(n), newest)), None);
+                    }
                 }
             };
             check(&removals, &kept);

@@ -12,6 +12,7 @@ use runstone_vfs::VfsFile;
 use crate::cache::Pinned;
 use crate::error::Error;
 use crate::failure::WriteFailure;
+use crate::handles::TableFile;
 use crate::names::{OwnName, StoreId, TAKEN_MAX};
 use crate::place::Place;
 use crate::sync::Arc;
@@ -179,6 +180,8 @@ impl Series {
         let synced = if planted!(TableNotSynced) { Ok(()) } else { file.sync() };
         synced.map_err(|e| WriteFailure::Failed(Error::io("syncing", &path, e)))?;
         // What cannot be read back is written again.
+        let name = OwnName::Table(header.store_id, header.number);
+        let file = TableFile::new(&place.handles, name.file_name(), file);
         let table = Table::open(file, &path, &header, written.told(), &place.cache);
         let table = table.and_then(|table| table.warm().map(|()| table));
         self.tables.push(Arc::new(table.map_err(WriteFailure::Refused)?));

@@ -127,6 +127,7 @@ impl Pipeline {
             Ok(done) => done,
             Err(failure) => {
                 sometimes!("compact/merge-failed");
+                planted!(UnopenedTablePoisons => return self.end_for(failure));
                 self.health.check()?;
                 self.abandon(writer, failure, &mut merge)?;
                 return Ok(false);
@@ -234,6 +235,8 @@ impl Pipeline {
             sometimes!("compact/ended-by-a-close");
             writer.journal.put_orphans(merge.take_left());
         }
+        // Whoever reads one at this moment goes on with it.
+        retired.iter().filter(|table| Arc::strong_count(table) > 1).for_each(|table| table.hold());
         let id = writer.journal.store_id();
         let names = retired.iter().map(|table| OwnName::Table(id, table.header().number)).collect();
         writer.journal.put_orphans(names);

@@ -35,6 +35,11 @@ impl Pipeline {
         }
     }
 
+    /// A merge that failed ends all writing, whatever the reason.
+    pub(super) fn end_for(&self, failure: WriteFailure) -> Result<bool> {
+        self.guard(Err(WriteFailure::Failed(failure.into()))).map(|()| false)
+    }
+
     /// A merge counts for all levels, also for those that were flushed meanwhile.
     pub(super) fn forget(
         &self,

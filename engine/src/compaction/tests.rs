@@ -19,6 +19,7 @@ use crate::cache::Cache;
 use crate::clock::Entropy;
 use crate::codec::change::NEVER;
 use crate::levels::{Level, Levels, LiveTable};
+use crate::options::Compression;
 use crate::place::Place;
 use crate::removals::{Removal, RemovalId, Removals};
 use crate::series::{Series, TablePlan};
@@ -41,13 +42,18 @@ fn place() -> Place {
     let dir = MemVfs::new().open_dir(Path::new("/")).unwrap();
     let lock = dir.create(Path::new("lock")).unwrap().id().unwrap();
     let entropy = Arc::new(Counting(AtomicU64::new(1)));
-    Place::new(dir, Path::new("/db"), lock, entropy, Cache::new(2000, 0))
+    Place::new(dir, Path::new("/db"), lock, entropy, Cache::new(2000, 0), 1)
 }
 
 const PLAN: TablePlan = TablePlan {
     store_id: [5; 16],
     epoch: 1,
-    shape: Shape { block_bytes: 100, extent_bytes_min: 60, step_bytes: 100 },
+    shape: Shape {
+        block_bytes: 100,
+        extent_bytes_min: 60,
+        step_bytes: 100,
+        compression: Compression::Lz4,
+    },
     table_bytes_max: 700,
 };
 

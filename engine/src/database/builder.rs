@@ -397,8 +397,8 @@ impl Builder {
     fn place(&self, dir: Arc<dyn Vfs>, path: &Path, lock: &dyn VfsLock) -> Result<Place> {
         let id = lock.file().id().map_err(|e| Error::io("looking at", path.join(LOCK), e))?;
         let Shares { cache, reserve, .. } = self.options.shares();
-        let cache = Cache::new(cache, reserve);
-        Ok(Place::new(dir, path, id, Arc::clone(&self.entropy), cache))
+        let (cache, files_max) = (Cache::new(cache, reserve), self.options.open_files_max);
+        Ok(Place::new(dir, path, id, Arc::clone(&self.entropy), cache, files_max))
     }
 
     /// Why a directory without a lock file cannot be opened for reading.

@@ -380,6 +380,9 @@ impl Core {
     /// Ends everything, with the lock last.
     fn release(&self, lock: &mut Option<Box<dyn VfsLock>>) {
         self.closed.store(true, Ordering::Release);
+        // What reads on does so beside the sessions to come.
+        self.store.hold_for_pins();
+        self.place.handles.leave();
         drop(self.shell.lock().take());
         drop(lock.take());
     }

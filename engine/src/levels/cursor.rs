@@ -121,6 +121,63 @@ impl LevelCursor {
         }
     }
 
+    /// Goes on before the first entry at or behind a key, or to one before it that is in another
+    /// table that does not pass: those that do are not read. `false` if nothing is left.
+    ///
+    /// Errors: those of [`Cursor::seek`].
+    pub(crate) fn skip_to(
+        &mut self,
+        key: &PhysicalKey,
+        passes: impl Fn(&Table) -> bool,
+    ) -> Result<bool> {
+        let Some((begun, _)) = self.at else { return Ok(false) };
+        for (nth, live) in self.level.tables.iter().enumerate().skip(begun) {
+            let passes = nth == begun || passes(&live.table);
+            if passes && live.last() < key {
+                sometimes!("levels/table-skipped", nth > begun);
+                continue;
+            }
+            if passes && *live.first() < *key {
+                let mut cursor = Cursor::new(&live.table, self.keeps);
+                cursor.seek(key)?;
+                planted!(SkippedTooFar => cursor.seek(&key.successor())?);
+                self.at = Some((nth, cursor));
+            } else {
+                self.at = self.at_start_of(nth)?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Goes back behind the last entry before a key, or to one behind it that is in another table
+    /// that does not pass: those that do are not read. `false` if nothing is left.
+    ///
+    /// Errors: those of [`Cursor::seek`].
+    pub(crate) fn skip_back(
+        &mut self,
+        key: &PhysicalKey,
+        passes: impl Fn(&Table) -> bool,
+    ) -> Result<bool> {
+        let Some((begun, _)) = self.at else { return Ok(false) };
+        for (nth, live) in self.level.tables.iter().enumerate().take(begun + 1).rev() {
+            let passes = nth == begun || passes(&live.table);
+            if passes && (*live.first() >= *key || planted!(SkipsBackTooFar) && nth < begun) {
+                sometimes!("levels/table-skipped-back", nth < begun);
+                continue;
+            }
+            if passes && *live.last() >= *key {
+                let mut cursor = Cursor::new(&live.table, self.keeps);
+                cursor.seek(key)?;
+                self.at = Some((nth, cursor));
+            } else {
+                self.at = self.at_end_of(nth)?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
     /// The entry that [`LevelCursor::advance`] has passed.
     ///
     /// Errors: those of [`Cursor::seek`].

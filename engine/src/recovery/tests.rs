@@ -28,7 +28,7 @@ const DIR: &str = "/db";
 fn place() -> Place {
     let dir = MemVfs::new().open_dir(Path::new("/")).unwrap();
     let lock = dir.create(Path::new(LOCK)).unwrap().id().unwrap();
-    Place::new(dir, Path::new(DIR), lock, Arc::new(Sevens), Cache::new(0, 0))
+    Place::new(dir, Path::new(DIR), lock, Arc::new(Sevens), Cache::new(0, 0), 1)
 }
 
 fn delete() -> Vec<u8> {

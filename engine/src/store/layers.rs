@@ -5,19 +5,17 @@
 //! the same lock sees one moment.
 
 use std::collections::VecDeque;
-use std::ops::Bound;
 
+use super::level_walk::{Bounds, LevelWalk};
 use super::memtable::Memtable;
 use super::version::Version;
 use crate::error::Result;
+use crate::levels::Levels;
+#[cfg(doc)]
 use crate::levels::cursor::LevelCursor;
-use crate::levels::{Level, Levels};
-use crate::removals::Removals;
+use crate::removals::{Gaze, Removals};
 use crate::sync::Arc;
 use crate::types::PhysicalKey;
-
-/// Two bounds of keys.
-pub(super) type Bounds<'a> = (Bound<&'a PhysicalKey>, Bound<&'a PhysicalKey>);
 
 /// Everything that is published, from the newest down.
 #[derive(Debug)]
@@ -135,9 +133,15 @@ impl Chunk {
         version: u64,
         backward: bool,
         keys_max: usize,
+        gaze: Option<&mut Gaze>,
     ) -> Self {
-        let (mut chunk, mut passed) = (Chunk::default(), 0);
+        let (mut chunk, mut passed, mut gaze) = (Chunk::default(), 0, gaze);
         memtable.walk_versions(bounds, version, backward, |key, found| {
+            let gaze = gaze.as_deref_mut();
+            let is_hidden = |found: &Version| {
+                gaze.is_some_and(|gaze| gaze.hiding(key, found.version).is_some())
+            };
+            let found = found.filter(|found| !is_hidden(found));
             chunk.entries.extend(found.map(|found| (key.clone(), found.clone())));
             passed += 1;
             if passed >= keys_max {
@@ -146,128 +150,6 @@ impl Chunk {
             passed < keys_max
         });
         chunk
-    }
-}
-
-/// The keys of a range in one level of tables, one after the other in the direction of a walk.
-#[derive(Debug)]
-pub(super) struct LevelWalk {
-    cursor: LevelCursor,
-    /// Where the walk ends.
-    end: Bound<PhysicalKey>,
-    version: u64,
-    backward: bool,
-    /// The key that is next, with its newest version that is seen, be it a tombstone or expired.
-    head: Option<(PhysicalKey, Version)>,
-    /// Backwards: of the key behind that, the oldest version that is seen.
-    behind: Option<(PhysicalKey, Version)>,
-}
-
-impl LevelWalk {
-    /// Before the first key of the range.
-    ///
-    /// Errors: those of [`LevelCursor::seek`].
-    pub(super) fn new(
-        level: &Arc<Level>,
-        bounds: Bounds<'_>,
-        version: u64,
-        backward: bool,
-    ) -> Result<Self> {
-        let mut cursor = LevelCursor::new(level);
-        match (if backward { bounds.1 } else { bounds.0 }, backward) {
-            (Bound::Included(key), false) | (Bound::Excluded(key), true) => cursor.seek(key)?,
-            (Bound::Excluded(key), false) | (Bound::Included(key), true) => {
-                cursor.seek(&key.successor())?;
-            }
-            (Bound::Unbounded, false) => {}
-            (Bound::Unbounded, true) => cursor.seek_end()?,
-        }
-        let end = (if backward { bounds.0 } else { bounds.1 }).cloned();
-        let (head, behind) = (None, None);
-        let mut walk = LevelWalk { cursor, end, version, backward, head, behind };
-        walk.go_on(None)?;
-        Ok(walk)
-    }
-
-    fn is_inside(&self, key: &PhysicalKey) -> bool {
-        match (&self.end, self.backward) {
-            (Bound::Unbounded, _) => true,
-            (Bound::Included(end), false) => key <= end,
-            (Bound::Excluded(end), false) => key < end,
-            (Bound::Included(end), true) => key >= end,
-            (Bound::Excluded(end), true) => key > end,
-        }
-    }
-
-    /// Takes the key that is next.
-    ///
-    /// Errors: those of [`LevelCursor::advance`].
-    fn take(&mut self) -> Result<Option<(PhysicalKey, Version)>> {
-        let taken = self.head.take();
-        self.go_on(taken.as_ref().map(|(key, _)| key))?;
-        Ok(taken)
-    }
-
-    /// The same, if the key is as wanted.
-    fn take_if(
-        &mut self,
-        is_wanted: impl FnOnce(&PhysicalKey) -> bool,
-    ) -> Result<Option<(PhysicalKey, Version)>> {
-        match &self.head {
-            Some((key, _)) if is_wanted(key) => self.take(),
-            _ => Ok(None),
-        }
-    }
-
-    fn go_on(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
-        if self.backward { self.retreat() } else { self.advance(passed) }
-    }
-
-    fn sees(&self, version: u64) -> bool {
-        version <= self.version || planted!(TableIgnoresPin)
-    }
-
-    /// Forwards: the newest version of a key comes first; what is left of the one that was passed
-    /// is passed over.
-    fn advance(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
-        while self.cursor.advance()? {
-            let Some(entry) = self.cursor.before()? else { return Ok(()) };
-            if !self.sees(entry.version) {
-                continue;
-            }
-            let key = entry.key();
-            if passed == Some(&key) {
-                continue;
-            }
-            if self.is_inside(&key) {
-                self.head = self.cursor.row(&entry)?.map(|row| (key, row.into()));
-            }
-            return Ok(());
-        }
-        Ok(())
-    }
-
-    /// Backwards: the newest version of a key comes last.
-    fn retreat(&mut self) -> Result<()> {
-        self.head = self.behind.take();
-        while self.cursor.retreat()? {
-            let Some(entry) = self.cursor.behind()? else { return Ok(()) };
-            if !self.sees(entry.version) {
-                continue;
-            }
-            let key = entry.key();
-            if !self.is_inside(&key) {
-                return Ok(());
-            }
-            let Some(row) = self.cursor.row(&entry)? else { return Ok(()) };
-            let found = (key, row.into());
-            if self.head.as_ref().is_some_and(|(head, _)| *head != found.0) {
-                self.behind = Some(found);
-                return Ok(());
-            }
-            self.head = Some(found);
-        }
-        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ mod freeing;
 mod index;
 mod iter;
 pub(crate) mod layers;
+mod level_walk;
 pub(crate) mod memtable;
 mod order;
 pub(crate) mod pins;

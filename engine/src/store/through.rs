@@ -8,40 +8,43 @@ use std::borrow::Cow;
 use std::ops::Bound;
 
 use super::UnifiedStore;
-use super::layers::{Below, Bounds, Chunk, Frozen, Layers, LevelWalk, merge};
+use super::layers::{Below, Chunk, Frozen, Layers, merge};
+use super::level_walk::{Bounds, LevelWalk};
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::levels::Levels;
 use crate::memory::Memory;
-use crate::removals::{Cover, RemovalId, Removals};
+use crate::removals::{Gaze, RemovalId, Removals};
 use crate::sync::{Arc, Ordering};
 use crate::types::PhysicalKey;
 
 /// What a reader at a point sees of the keys that it passes, all of one run.
-struct Gaze {
+struct Reader {
     point: ReadPoint,
     /// What is removed at that point stays so, whatever becomes of the layers.
-    cover: Option<Arc<Cover>>,
+    gaze: Option<Gaze>,
     /// The greatest expiry of what was passed over as expired; 0 if there was none.
     expired_ms: u64,
 }
 
-impl Gaze {
+impl Reader {
     fn new(layers: &Layers, bounds: Bounds<'_>, point: ReadPoint) -> Self {
         let run = match bounds.0 {
             Bound::Included(key) | Bound::Excluded(key) => Some(key.run()),
             Bound::Unbounded => None,
         };
         let cover = run.and_then(|run| layers.removals.cover(run)).cloned();
-        Gaze { point, cover: cover.filter(|_| !planted!(RemovalForgottenByScan)), expired_ms: 0 }
+        let upto = if planted!(RemovalSeenTooEarly) { u64::MAX } else { point.version };
+        let cover = cover.filter(|_| !planted!(RemovalForgottenByScan));
+        Reader { point, gaze: cover.map(|cover| Gaze::new(cover, upto)), expired_ms: 0 }
     }
 
     /// Whether a reader is shown the newest version of a key at the point.
     fn sees(&mut self, key: &PhysicalKey, version: &Version) -> bool {
-        let upto = if planted!(RemovalSeenTooEarly) { u64::MAX } else { self.point.version };
-        if self.cover.as_ref().is_some_and(|cover| cover.newest(key, upto) > version.version) {
+        let gaze = self.gaze.as_mut();
+        if gaze.is_some_and(|gaze| gaze.hiding(key, version.version).is_some()) {
             sometimes!("store/removed-in-a-scan");
             return false;
         }
@@ -73,6 +76,15 @@ impl UnifiedStore {
             tell(Error::corruption("the levels of tables", 0, m.expected, m.found));
         }
         below.levels.tables().try_for_each(|live| live.table.verify(&mut tell))
+    }
+
+    /// Keeps the files open that snapshots and iterators read, if there are any: whoever removes
+    /// files later does not know of them.
+    pub(crate) fn hold_for_pins(&self) {
+        if self.inner.pins.oldest().is_some() && !planted!(NotHeldForPins) {
+            sometimes!("store/files-held");
+            self.below().levels.tables().for_each(|live| live.table.hold());
+        }
     }
 
     /// Whether a tombstone hides something below.
@@ -189,20 +201,20 @@ impl UnifiedStore {
     ) -> Result<()> {
         let is_reserved = starts_in_reserve(bounds);
         let layers = self.inner.layers.read();
-        let mut gaze = Gaze::new(&layers, bounds, point);
+        let mut reader = Reader::new(&layers, bounds, point);
         let walked = if layers.below.is_empty() {
             let memtable = layers.memtable_of(is_reserved);
             memtable.walk_versions(bounds, point.version, backward, |key, version| {
-                let seen = version.filter(|version| gaze.sees(key, version));
+                let seen = version.filter(|version| reader.sees(key, version));
                 visit(Cow::Borrowed(key), seen.map(Cow::Borrowed))
             });
             Ok(())
         } else {
             drop(layers);
-            self.walk_levels(bounds, point, backward, &mut gaze, visit)
+            self.walk_levels(bounds, point, backward, &mut reader, visit)
         };
         if !planted!(ShownByScanForgotten) {
-            self.note_shown(gaze.expired_ms);
+            self.note_shown(reader.expired_ms);
         }
         walked
     }
@@ -214,23 +226,27 @@ impl UnifiedStore {
         bounds: Bounds<'_>,
         point: ReadPoint,
         backward: bool,
-        gaze: &mut Gaze,
+        reader: &mut Reader,
         mut visit: impl FnMut(Cow<'_, PhysicalKey>, Option<Cow<'_, Version>>) -> bool,
     ) -> Result<()> {
         phase!(Lookup);
         let is_reserved = starts_in_reserve(bounds);
-        let (version, keys_max) = (point.version, self.inner.steps.scan_entries_max);
+        let (version, steps) = (point.version, self.inner.steps);
         let (mut from, mut to) = (bounds.0.cloned(), bounds.1.cloned());
         loop {
             let below = self.below();
             let bounds = (from.as_ref(), to.as_ref());
             let inside = below.levels.0.iter().filter(|level| level.overlaps(bounds.0, bounds.1));
-            let walks = inside.map(|level| LevelWalk::new(level, bounds, version, backward));
+            let walks = inside.map(|level| {
+                let hidden = (reader.gaze.clone(), steps.scan_removed_max);
+                LevelWalk::new(level, bounds, version, backward, hidden)
+            });
             let mut walks = walks.collect::<Result<Vec<_>>>()?;
             loop {
                 let bounds = (from.as_ref(), to.as_ref());
                 let of = |memtable: &Memtable| {
-                    Chunk::of_memtable(memtable, bounds, version, backward, keys_max)
+                    let (keys_max, mut gaze) = (steps.scan_entries_max, reader.gaze.clone());
+                    Chunk::of_memtable(memtable, bounds, version, backward, keys_max, gaze.as_mut())
                 };
                 let memtable = {
                     let layers = self.inner.layers.read();
@@ -242,7 +258,7 @@ impl UnifiedStore {
                 let mut chunks: Vec<Chunk> =
                     std::iter::once(memtable).chain(below.frozen_of(is_reserved).map(of)).collect();
                 let next = merge(&mut chunks, &mut walks, backward, |key, version| {
-                    let is_visible = gaze.sees(&key, &version);
+                    let is_visible = reader.sees(&key, &version);
                     visit(Cow::Owned(key), is_visible.then_some(Cow::Owned(version)))
                 })?;
                 match next {

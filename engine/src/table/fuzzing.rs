@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use runstone_vfs::{MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
+use runstone_vfs::{FileId, MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
 
 use super::block::{Block, Content, Stamp};
 use super::block_builder::BlockBuilder;
@@ -19,11 +19,20 @@ use super::writer::{Shape, TableWriter};
 use crate::cache::Cache;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
+use crate::handles::{Handles, TableFile};
+use crate::options::Compression;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
 const FILE: &str = "/table";
+/// Of no lock: nothing is looked for.
+const LOCK: FileId = FileId { device: 0, inode: 0 };
 const HEADER: TableHeader = TableHeader { store_id: [7; 16], salt: [9; 16], number: 3, epoch: 2 };
-const SMALL: Shape = Shape { block_bytes: 150, extent_bytes_min: 80, step_bytes: 100 };
+const SMALL: Shape = Shape {
+    block_bytes: 150,
+    extent_bytes_min: 80,
+    step_bytes: 100,
+    compression: Compression::Lz4,
+};
 
 pub(crate) fn header(bytes: &[u8]) -> Option<Vec<u8>> {
     let header = TableHeader::decode(bytes).ok()?;
@@ -51,7 +60,12 @@ pub(crate) fn index(bytes: &[u8]) -> Option<Vec<u8>> {
     for block in 0..index.len() {
         let place = index.place(block)?;
         let offset = u32::try_from(place.offset).ok()?;
-        builder.add(&index.first_key(block).ok()?, offset, place.length);
+        builder.add(
+            &index.first_key(block).ok()?,
+            offset,
+            place.length,
+            u32::try_from(place.raw).ok()?,
+        );
     }
     let mut out = Vec::new();
     builder.finish(&mut out);
@@ -78,12 +92,15 @@ pub(crate) fn block(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// A file that calls itself the sample's table.
 pub(crate) fn whole(bytes: &[u8]) -> Option<Vec<u8>> {
-    let file = MemVfs::new().create(Path::new(FILE)).ok()?;
+    let vfs = MemVfs::new();
+    let file = vfs.create(Path::new(FILE)).ok()?;
     write_all_at(&*file, bytes, 0).ok()?;
     let length = bytes.len() as u64;
     // Whatever checksum its footer bears is the one that is asked for.
     let stored = bytes.get(bytes.len().checked_sub(FOOTER_BYTES)? + 48..)?.first_chunk()?;
     let told = (length, u32::from_le_bytes(*stored));
+    let handles = Arc::new(Handles::new(Arc::new(vfs), LOCK, 1));
+    let file = TableFile::new(&handles, FILE.to_owned(), file);
     let table = Table::open(file, Path::new(FILE), &HEADER, told, &Arc::new(Cache::new(500, 0)));
     let table = Arc::new(table.ok()?);
     for key in keys() {

@@ -13,7 +13,7 @@
 //!                   4  length, without its frame
 //!                   4  where its tail ends, in the tails
 //!                   1  how many bytes of the user key are in the head
-//!                   3  zeros
+//!                   3  how long it was before it was compressed; zeros if it is not
 //!  +16*b          tails: what of each user key is behind the head
 //! ```
 //! Integers are little-endian, run ids and heads as the store compares them: as big-endian bytes.
@@ -52,7 +52,7 @@ impl IndexBuilder {
     }
 
     /// Adds a block behind all others.
-    pub(super) fn add(&mut self, first: &PhysicalKey, offset: u32, length: usize) {
+    pub(super) fn add(&mut self, first: &PhysicalKey, offset: u32, length: usize, raw: u32) {
         let (run, head) = first.numbers();
         let front = first.user_key().len().min(PhysicalKey::HEAD_BYTES);
         self.blocks += 1;
@@ -62,7 +62,7 @@ impl IndexBuilder {
         }
         self.heads.extend_from_slice(&head.to_be_bytes());
         self.tails.extend_from_slice(first.user_key().get(front..).unwrap_or_default());
-        for field in [offset, to_u32(length), to_u32(self.tails.len()), to_u32(front)] {
+        for field in [offset, to_u32(length), to_u32(self.tails.len()), to_u32(front) | raw << 8] {
             self.places.extend_from_slice(&field.to_le_bytes());
         }
     }
@@ -94,9 +94,16 @@ pub(super) struct Index<'a> {
 pub(super) struct BlockPlace {
     pub(super) offset: u64,
     pub(super) length: usize,
+    /// How long it was before it was compressed; 0 if it is not.
+    pub(super) raw: usize,
 }
 
 impl BlockPlace {
+    /// How many bytes it has in memory.
+    pub(super) fn decoded(self) -> usize {
+        if self.raw == 0 || planted!(CompressedLengthCharged) { self.length } else { self.raw }
+    }
+
     /// Where it ends, with its frame.
     pub(super) fn end(self) -> u64 {
         self.offset.saturating_add((self.length + FRAME_BYTES) as u64)
@@ -138,23 +145,27 @@ impl<'a> Index<'a> {
         bytes / (8 + PLACE_BYTES)
     }
 
-    /// Offset, length, end of the tail, bytes in the head.
-    fn fields(&self, block: usize) -> Option<[usize; 4]> {
+    /// Offset, length, end of the tail, bytes in the head, length before it was compressed.
+    fn fields(&self, block: usize) -> Option<[usize; 5]> {
         let (fields, _) = self.places.get(block)?.as_chunks::<4>();
         let [offset, length, tail, front] = fields else { return None };
-        Some([offset, length, tail, front].map(|field| u32::from_le_bytes(*field) as usize))
+        let [front, raw @ ..] = *front;
+        let raw = u32::from_le_bytes([raw[0], raw[1], raw[2], 0]) as usize;
+        let [offset, length, tail] =
+            [offset, length, tail].map(|field| u32::from_le_bytes(*field) as usize);
+        Some([offset, length, tail, front.into(), raw])
     }
 
     pub(super) fn place(&self, block: usize) -> Option<BlockPlace> {
-        let [offset, length, ..] = self.fields(block)?;
-        Some(BlockPlace { offset: offset as u64, length })
+        let [offset, length, .., raw] = self.fields(block)?;
+        Some(BlockPlace { offset: offset as u64, length, raw })
     }
 
     /// The first key of a block, behind its head.
     fn tail(&self, block: usize) -> (usize, &'a [u8]) {
-        let Some([.., end, front]) = self.fields(block) else { return (0, &[]) };
+        let Some([.., end, front, _]) = self.fields(block) else { return (0, &[]) };
         let from = match block.checked_sub(1).and_then(|before| self.fields(before)) {
-            Some([.., from, _]) => from,
+            Some([.., from, _, _]) => from,
             None => 0,
         };
         (front, self.tails.get(from..end).unwrap_or_default())
@@ -189,7 +200,7 @@ impl<'a> Index<'a> {
         }
         for block in 0..self.len() {
             let first = self.first_key(block)?;
-            let Some([offset, length, tail, _]) = self.fields(block) else {
+            let Some([offset, length, tail, ..]) = self.fields(block) else {
                 return bad("no place");
             };
             // Versions of one key may fill several blocks.

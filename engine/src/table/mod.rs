@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! header        which table of which store it is (properties.rs)
-//! data blocks   entries in order, each in a frame (block.rs, frame.rs)
+//! data blocks   entries in order, each in a frame, perhaps compressed (block.rs, frame.rs)
 //!   extents     between the blocks: large values, each in a frame, which entries point to
 //! index         the first key of each block (index.rs), framed
 //! filter        which keys it can hold (filter.rs), framed

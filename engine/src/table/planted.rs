@@ -7,6 +7,6 @@ use crate::error::Result;
 impl Table {
     /// A part as it stands, whatever its checksum says.
     pub(super) fn unchecked(&self, Part { offset, length }: Part) -> Result<Vec<u8>> {
-        read(&*self.file, &self.path, offset, length as usize)
+        read(&*self.file()?, &self.path, offset, length as usize)
     }
 }

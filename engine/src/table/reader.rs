@@ -19,13 +19,14 @@ use crate::cache::{Cache, Root, Slots};
 use crate::codec::Malformed;
 use crate::codec::value::Stored;
 use crate::error::{Error, Result};
+use crate::handles::TableFile;
 use crate::seal::Seal;
 use crate::types::PhysicalKey;
 
 /// A table that is open.
 #[derive(Debug)]
 pub(crate) struct Table {
-    pub(super) file: Arc<dyn VfsFile>,
+    pub(super) file: TableFile,
     pub(super) path: PathBuf,
     header: TableHeader,
     /// Its length, and the checksum of its footer.
@@ -84,35 +85,17 @@ impl Table {
     /// Errors: [`Error::Corruption`] if it is another, or damaged; [`Error::UnsupportedFormat`];
     /// [`Error::Io`].
     pub(crate) fn open(
-        file: Arc<dyn VfsFile>,
+        file: TableFile,
         path: &Path,
         header: &TableHeader,
         (file_bytes, checksum): (u64, u32),
         cache: &Arc<Cache>,
     ) -> Result<Self> {
-        let found = file.len().map_err(|e| Error::io("looking at", path, e))?;
-        let least = (HEADER_BYTES + FOOTER_BYTES) as u64;
-        if found != file_bytes || found < least {
-            return Err(Error::corruption(
-                path,
-                found.min(file_bytes),
-                format_args!("a table of {file_bytes} bytes, which the manifest vouches for"),
-                format_args!("a file of {found} bytes"),
-            ));
-        }
-        let bytes = read(&*file, path, 0, HEADER_BYTES)?;
-        let stands = TableHeader::decode(&bytes).map_err(unreadable(path, 0))?;
-        if stands != *header {
-            return Err(Error::corruption(
-                path,
-                0,
-                format_args!("the header of table {}, as the manifest knows it", header.number),
-                format_args!("that of table {} of epoch {}", stands.number, stands.epoch),
-            ));
-        }
+        let open = file.get(path, |_| Ok(()))?;
+        check_same(&*open, path, header, (file_bytes, checksum))?;
         let seal = header.seal();
         let footer_at = file_bytes - FOOTER_BYTES as u64;
-        let bytes = read(&*file, path, footer_at, FOOTER_BYTES)?;
+        let bytes = read(&*open, path, footer_at, FOOTER_BYTES)?;
         let (footer, stored) =
             Footer::decode(&bytes, seal, file_bytes).map_err(unreadable(path, footer_at))?;
         if stored != checksum {
@@ -124,8 +107,8 @@ impl Table {
             ));
         }
         let Part { offset, length } = footer.properties;
-        let part = (offset, length as usize);
-        let properties = read_framed(&*file, path, seal, part, footer_at)?;
+        let part = (offset, length as usize, 0);
+        let properties = read_framed(&*open, path, seal, part, footer_at)?;
         let properties = Properties::decode(&properties).map_err(malformed(path, offset))?;
         Ok(Table {
             file,
@@ -171,6 +154,20 @@ impl Table {
     /// Where blocks and extents end.
     pub(super) fn data_end(&self) -> u64 {
         self.index.offset
+    }
+
+    /// Its file, which is opened again if it was closed.
+    ///
+    /// Errors: those of [`TableFile::get`].
+    pub(super) fn file(&self) -> Result<Arc<dyn VfsFile>> {
+        let check = |file: &dyn VfsFile| check_same(file, &self.path, &self.header, self.told);
+        self.file.get(&self.path, check)
+    }
+
+    /// Keeps its file open for as long as it is there.
+    pub(crate) fn hold(&self) {
+        let check = |file: &dyn VfsFile| check_same(file, &self.path, &self.header, self.told);
+        self.file.hold(&self.path, check);
     }
 
     /// Reads index and filter, as they are asked for later.
@@ -223,9 +220,14 @@ impl Table {
         Ok(ask(&filter))
     }
 
+    /// Reads a part in its frame, which ends at or before `end`.
+    fn framed(&self, (offset, length): (u64, usize), end: u64) -> Result<Vec<u8>> {
+        read_framed(&*self.file()?, &self.path, self.seal, (offset, length, 0), end)
+    }
+
     fn part(&self, Part { offset, length }: Part) -> Result<Vec<u8>> {
         let part = (offset, length as usize);
-        read_framed(&*self.file, &self.path, self.seal, part, self.told.0 - FOOTER_BYTES as u64)
+        self.framed(part, self.told.0 - FOOTER_BYTES as u64)
     }
 
     /// A block and where it stands, from memory if it is there, and kept there if it is not.
@@ -235,15 +237,17 @@ impl Table {
         index: &Index<'_>,
         nth: usize,
     ) -> Result<(u64, Arc<[u8]>)> {
-        let BlockPlace { offset, length } = self.place(index, nth)?;
+        let place = self.place(index, nth)?;
         if let Some(bytes) = root.get(nth) {
-            return Ok((offset, bytes));
+            return Ok((place.offset, bytes));
         }
-        let part = (offset, length);
-        let bytes = root.read(nth, length, || {
-            read_framed(&*self.file, &self.path, self.seal, part, self.data_end())
-        })?;
-        Ok((offset, bytes))
+        let bytes = root.read(nth, place.decoded(), || self.decoded(place))?;
+        Ok((place.offset, bytes))
+    }
+
+    fn decoded(&self, place: BlockPlace) -> Result<Vec<u8>> {
+        let part = (place.offset, place.length, place.raw);
+        read_framed(&*self.file()?, &self.path, self.seal, part, self.data_end())
     }
 
     fn place(&self, index: &Index<'_>, nth: usize) -> Result<BlockPlace> {
@@ -256,9 +260,7 @@ impl Table {
     /// A block as it stands in the file, and where.
     pub(super) fn block(&self, index: &Index<'_>, nth: usize) -> Result<(BlockPlace, Vec<u8>)> {
         let place = self.place(index, nth)?;
-        let part = (place.offset, place.length);
-        let bytes = read_framed(&*self.file, &self.path, self.seal, part, self.data_end())?;
-        Ok((place, bytes))
+        Ok((place, self.decoded(place)?))
     }
 
     /// About how many entries stand between two keys, by the index: a block that either of them
@@ -321,7 +323,7 @@ impl Table {
             Content::Value { kind, bytes } => Some((kind, bytes)),
             Content::Extent { kind, offset, length } => {
                 let part = (offset, usize::try_from(length).unwrap_or(usize::MAX));
-                *room = read_framed(&*self.file, &self.path, self.seal, part, self.data_end())?;
+                *room = self.framed(part, self.data_end())?;
                 Some((kind, room))
             }
         })
@@ -342,12 +344,45 @@ impl Table {
     }
 }
 
+/// Checks that a file is the table of this header, as far as its length and its header tell: each
+/// part of it bears a checksum that no other table's passes.
+///
+/// Errors: [`Error::Corruption`], [`Error::UnsupportedFormat`], [`Error::Io`].
+fn check_same(
+    file: &dyn VfsFile,
+    path: &Path,
+    header: &TableHeader,
+    (file_bytes, _): (u64, u32),
+) -> Result<()> {
+    let found = file.len().map_err(|e| Error::io("looking at", path, e))?;
+    let least = (HEADER_BYTES + FOOTER_BYTES) as u64;
+    if found != file_bytes || found < least {
+        return Err(Error::corruption(
+            path,
+            found.min(file_bytes),
+            format_args!("a table of {file_bytes} bytes, which the manifest vouches for"),
+            format_args!("a file of {found} bytes"),
+        ));
+    }
+    let bytes = read(file, path, 0, HEADER_BYTES)?;
+    let stands = TableHeader::decode(&bytes).map_err(unreadable(path, 0))?;
+    if stands != *header {
+        return Err(Error::corruption(
+            path,
+            0,
+            format_args!("the header of table {}, as the manifest knows it", header.number),
+            format_args!("that of table {} of epoch {}", stands.number, stands.epoch),
+        ));
+    }
+    Ok(())
+}
+
 /// Reads a part in its frame, which ends at or before `end`.
 fn read_framed(
     file: &dyn VfsFile,
     path: &Path,
     seal: Seal,
-    (offset, length): (u64, usize),
+    (offset, length, raw): (u64, usize, usize),
     end: u64,
 ) -> Result<Vec<u8>> {
     let framed = (length as u64).checked_add(frame::FRAME_BYTES as u64);
@@ -362,8 +397,6 @@ fn read_framed(
             format_args!("one of {length} bytes"),
         ));
     }
-    let mut bytes = read(file, path, offset, length + frame::FRAME_BYTES)?;
-    frame::open(&bytes, seal, offset).map_err(malformed(path, offset))?;
-    bytes.truncate(length);
-    Ok(bytes)
+    let framed = read(file, path, offset, length + frame::FRAME_BYTES)?;
+    frame::open(framed, seal, offset, raw).map_err(malformed(path, offset))
 }

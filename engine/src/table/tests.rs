@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use runstone_vfs::{Access, MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
+use runstone_vfs::{Access, FileId, MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
 
 use super::block::{Entry, Stamp};
 use super::cursor::Cursor;
@@ -17,11 +17,14 @@ use crate::cache::Cache;
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::handles::{Handles, TableFile};
+use crate::options::{Compression, Options};
 use crate::types::{PhysicalKey, RunId, TypeTag, Value};
 
 const HEADER: TableHeader = TableHeader { store_id: [7; 16], salt: [9; 16], number: 3, epoch: 2 };
 const FILE: &str = "/table";
+/// Of no lock: nothing is looked for.
+const LOCK: FileId = FileId { device: 0, inode: 0 };
 
 type Model = BTreeMap<PhysicalKey, BTreeMap<u64, Option<Value>>>;
 
@@ -52,6 +55,8 @@ fn write(model: &Model, shape: Shape) -> (MemVfs, WrittenTable) {
 fn open(vfs: &MemVfs, told: (u64, u32)) -> Result<Arc<Table>> {
     let file = vfs.open(Path::new(FILE), Access::Read).unwrap();
     let cache = Arc::new(Cache::new(2000, 0));
+    let handles = Arc::new(Handles::new(Arc::new(vfs.clone()), LOCK, 1));
+    let file = TableFile::new(&handles, FILE.to_owned(), file);
     Table::open(file, Path::new(FILE), &HEADER, told, &cache).map(Arc::new)
 }
 
@@ -130,11 +135,12 @@ fn model() -> impl Strategy<Value = Model> {
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    (1usize..600, 1usize..300, 1usize..2000).prop_map(
-        |(block_bytes, extent_bytes_min, step_bytes)| Shape {
+    (1usize..600, 1usize..300, 1usize..2000, any::<bool>()).prop_map(
+        |(block_bytes, extent_bytes_min, step_bytes, compresses)| Shape {
             block_bytes,
             extent_bytes_min,
             step_bytes,
+            compression: if compresses { Compression::Lz4 } else { Compression::None },
         },
     )
 }
@@ -223,7 +229,12 @@ fn sample() -> Model {
     model
 }
 
-const SMALL: Shape = Shape { block_bytes: 150, extent_bytes_min: 80, step_bytes: 100 };
+const SMALL: Shape = Shape {
+    block_bytes: 150,
+    extent_bytes_min: 80,
+    step_bytes: 100,
+    compression: Compression::Lz4,
+};
 
 /// Reads a whole table in both ways.
 fn read_all(table: &Arc<Table>, model: &Model) -> Result<()> {

@@ -167,7 +167,8 @@ impl<F: FnMut(Error)> Walk<'_, F> {
                 let found = format!("an extent at {offset}");
                 self.wrong(self.end, "an extent behind the part before it", found);
             }
-            self.end = BlockPlace { offset, length: usize::try_from(length).unwrap_or(0) }.end();
+            self.end =
+                BlockPlace { offset, length: usize::try_from(length).unwrap_or(0), raw: 0 }.end();
         }
         self.count(entry, key, is_new, length);
         Ok(())

@@ -16,7 +16,7 @@ use super::frame;
 use super::hash::KeyHasher;
 use super::index::IndexBuilder;
 use super::properties::{FOOTER_BYTES, Footer, Part, Properties, TableHeader};
-use crate::options::Options;
+use crate::options::{Compression, Options};
 use crate::seal::Seal;
 use crate::types::PhysicalKey;
 
@@ -29,6 +29,7 @@ pub(crate) struct Shape {
     pub(crate) extent_bytes_min: usize,
     /// How much is written at once.
     pub(crate) step_bytes: usize,
+    pub(crate) compression: Compression,
 }
 
 impl Shape {
@@ -38,6 +39,7 @@ impl Shape {
             block_bytes: options.block_bytes,
             extent_bytes_min: options.extent_bytes_min,
             step_bytes: options.steps.rewrite_bytes,
+            compression: options.compression,
         }
     }
 }
@@ -64,6 +66,8 @@ pub(crate) struct TableWriter {
     at: u64,
     out: Vec<u8>,
     block: BlockBuilder,
+    /// Where a block is compressed.
+    room: Vec<u8>,
     block_first: Option<PhysicalKey>,
     index: IndexBuilder,
     hashes: Vec<u64>,
@@ -98,6 +102,7 @@ impl TableWriter {
             at: 0,
             out,
             block: BlockBuilder::new(KeyHasher::new(&header.store_id)),
+            room: Vec::new(),
             block_first: None,
             index: IndexBuilder::default(),
             hashes: Vec::new(),
@@ -134,7 +139,11 @@ impl TableWriter {
     /// How many bytes it has in memory.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let hashes = self.hashes.capacity() * size_of::<u64>();
-        (self.out.capacity() + self.block.size() + self.index.bytes() + hashes) as u64
+        (self.out.capacity()
+            + self.room.capacity()
+            + self.block.size()
+            + self.index.bytes()
+            + hashes) as u64
     }
 
     fn offset(&self) -> u64 {
@@ -212,19 +221,24 @@ impl TableWriter {
         let (offset, start) = (self.offset(), self.out.len());
         put(&mut self.out);
         let length = u32::try_from(self.out.len() - start).unwrap_or(u32::MAX);
-        frame::close(&mut self.out, start, self.seal, offset);
+        frame::close(&mut self.out, start, self.seal, offset, 0);
         Part { offset, length }
     }
 
     fn end_block(&mut self) -> io::Result<()> {
         let (offset, start) = (self.offset(), self.out.len());
         self.block.finish(&mut self.out);
+        let raw = match self.shape.compression {
+            Compression::None => 0,
+            Compression::Lz4 => frame::compress(&mut self.out, start, &mut self.room),
+        };
+        sometimes!("table/block-compressed", raw > 0);
         let length = self.out.len() - start;
-        frame::close(&mut self.out, start, self.seal, offset);
+        frame::close(&mut self.out, start, self.seal, offset, raw);
         if let Some(first) = self.block_first.take() {
             // No table reaches 4 GiB.
             let offset = u32::try_from(offset).unwrap_or(u32::MAX);
-            self.index.add(&first, offset, length);
+            self.index.add(&first, offset, length, raw);
         }
         self.write(self.shape.step_bytes)
     }

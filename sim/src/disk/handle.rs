@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use runstone_vfs::{Access, DirEntry, FileId, FileSystem, LockKind, Stat, Vfs, VfsFile, VfsLock};
 
@@ -32,6 +33,8 @@ struct SimDir {
     process: u64,
     /// The path under which it was opened.
     path: PathBuf,
+    /// How many files of it are open.
+    files: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for SimDir {
@@ -106,7 +109,12 @@ impl<'a> Names<'a> {
         disk.hold(node);
         let (generation, opened) = (disk.generation, disk.seq);
         let (vfs, path) = (self.vfs.clone(), text.into_owned());
-        Ok(SimFile { vfs, node, generation, opened, access, path })
+        let of_dir = self.dir.map(|dir| Arc::clone(&dir.files));
+        if let Some(files) = &of_dir {
+            let open = files.fetch_add(1, Ordering::Relaxed) + 1;
+            disk.files_most = disk.files_most.max(open);
+        }
+        Ok(SimFile { vfs, node, generation, opened, access, path, of_dir })
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Vfs>> {
@@ -117,7 +125,8 @@ impl<'a> Names<'a> {
         disk.hold(node);
         let (generation, process) = (disk.generation, disk.process);
         let (vfs, path) = (self.vfs.clone(), PathBuf::from(text.as_ref()));
-        Ok(Arc::new(SimDir { vfs, node, generation, process, path }))
+        let files = Arc::default();
+        Ok(Arc::new(SimDir { vfs, node, generation, process, path, files }))
     }
 
     fn lock(&self, path: &Path, kind: LockKind) -> io::Result<Box<dyn VfsLock>> {
@@ -267,6 +276,8 @@ struct SimFile {
     opened: u64,
     access: Access,
     path: String,
+    /// How many files of its directory are open.
+    of_dir: Option<Arc<AtomicU64>>,
 }
 
 impl fmt::Debug for SimFile {
@@ -348,6 +359,9 @@ impl VfsFile for SimFile {
 
 impl Drop for SimFile {
     fn drop(&mut self) {
+        if let Some(files) = &self.of_dir {
+            files.fetch_sub(1, Ordering::Relaxed);
+        }
         self.vfs.let_go(self.node, self.generation, None);
     }
 }

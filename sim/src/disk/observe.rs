@@ -26,6 +26,21 @@ impl SimVfs {
         self.disk().tree.file(ino).ok().map(|file| file.live.clone())
     }
 
+    /// The most files that were open at once by way of one [`Vfs::open_dir`], since this was asked
+    /// the last time.
+    ///
+    /// [`Vfs::open_dir`]: runstone_vfs::Vfs::open_dir
+    pub(crate) fn take_files_most(&self) -> u64 {
+        std::mem::take(&mut self.disk().files_most)
+    }
+
+    /// How many files are open that have no name any more, and begin with these bytes.
+    pub(crate) fn open_without_a_name(&self, magic: &[u8]) -> usize {
+        let disk = self.disk();
+        let left = disk.tree.nodes.values().filter(|node| node.links == 0 && node.opens > 0);
+        left.filter_map(|node| node.file()).filter(|file| file.live.starts_with(magic)).count()
+    }
+
     /// How many calls of this kind there were.
     pub(crate) fn calls_of(&self, kind: CallKind) -> u64 {
         self.disk().stats.calls.get(&kind).copied().unwrap_or(0)

@@ -121,6 +121,8 @@ pub(super) struct Disk {
     pub(super) is_behind_sync: bool,
     /// The numbers of the calls that failed directly behind the sync of a file.
     pub(super) failed_behind_sync: Vec<u64>,
+    /// The most files that were open at once of a directory that was opened.
+    pub(super) files_most: u64,
     /// Every call, if it was asked for.
     pub(super) seen: Option<Vec<SeenCall>>,
 }
@@ -160,6 +162,7 @@ impl Disk {
             cut_is_owed: false,
             is_behind_sync: false,
             failed_behind_sync: Vec::new(),
+            files_most: 0,
             seen: None,
         }
     }

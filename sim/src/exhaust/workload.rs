@@ -196,6 +196,8 @@ impl Setting {
             block_bytes: (4096, 4096),
             levels_per_tier: 2,
             block_cache: 0,
+            open_files_max: 256,
+            compresses: false,
             table_bytes_max: if self == Setting::Flushing { 1 } else { 1 << 20 },
             log_buffer_bytes_max: 1 << 20,
             group_commits_max: 16,

@@ -122,6 +122,8 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     if !has_lives {
         tables::add(&mut case, &mut streams.named("tables"));
     }
+    tables::with_few_files(&mut case, &mut streams.named("open files"));
+    tables::with_compression(&mut case, &mut streams.named("compression"));
     case
 }
 
@@ -156,6 +158,8 @@ fn options(rng: &mut Rng) -> CaseOptions {
         levels_per_tier: 4,
         block_cache: 0,
         manifest_edits: 0,
+        open_files_max: 256,
+        compresses: false,
         log_buffer_bytes_max: pick(rng, &[0, 300, 4096, 65_536]),
         group_commits_max: pick(
             rng,

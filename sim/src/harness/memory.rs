@@ -1,4 +1,5 @@
-//! What is in memory: counted by the store, counted again here, and within its shares.
+//! What is in memory: counted by the store, counted again here, and within its shares; and how many
+//! files are open.
 
 use super::runner::Runner;
 use super::verdict::Checked;
@@ -6,6 +7,10 @@ use super::verdict::Checked;
 /// What a step may hold of its tables where an eighth of the memory is less: some blocks, a value,
 /// what comes together of a table.
 const PINNED_LEAST: u64 = 1 << 20;
+/// What a database may have open beside its tables: see `Options::open_files_max`.
+const OTHER_FILES: u64 = 8;
+/// What a table begins with.
+const TABLE: &[u8] = b"RUNSTTAB";
 
 impl Runner<'_> {
     /// Behind an operation: the cache has what it says, and no more than its share; and without
@@ -30,6 +35,33 @@ impl Runner<'_> {
             return self.fail("memory", format!("{memory:?}, more than {limit} in all"));
         }
         Ok(())
+    }
+
+    /// Behind an operation: no more files of tables were open at once than the options say, and
+    /// a few others. What reads on behind a close may have more.
+    pub(super) fn files_are_few(&mut self) -> Checked {
+        let most = self.disk.take_files_most();
+        let reads_on = !self.scans.is_empty() || !self.snapshots.is_empty();
+        let had_readers = std::mem::replace(&mut self.had_readers, reads_on);
+        // The operation may have been an opening with other options.
+        let options = self.case.later.iter().chain([&self.case.options]);
+        let limit = options.map(|options| options.open_files_max).max().unwrap_or(0) as u64;
+        if most > limit + OTHER_FILES && !had_readers && !reads_on {
+            let message = format!("{most} files were open at once, and {limit} tables may be");
+            return self.fail("files", message);
+        }
+        Ok(())
+    }
+
+    /// Nothing is left to remove, and nobody reads: no file is open that was removed.
+    pub(super) fn no_removed_file_is_open(&self) -> Checked {
+        let reads_on = !self.scans.is_empty() || !self.snapshots.is_empty();
+        match self.disk.open_without_a_name(TABLE) {
+            open if open > 0 && !reads_on => {
+                self.fail("files", format!("{open} tables are open that were removed"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Nothing is merged, flushed or read: nothing is held of a table but what is kept.

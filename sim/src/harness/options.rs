@@ -3,7 +3,9 @@
 //! Invariant: options that were saved before one of them was a choice mean what they meant then.
 
 use runstone::vfs::FileSystem;
-use runstone::{DurabilityMode, Level, Limits, Options, Preallocation, RetentionPolicy};
+use runstone::{
+    Compression, DurabilityMode, Level, Limits, Options, Preallocation, RetentionPolicy,
+};
 use serde::{Deserialize, Serialize};
 
 use super::steps::StepSpec;
@@ -36,6 +38,10 @@ fn blocks() -> (usize, usize) {
 
 fn cache() -> u64 {
     64 << 20
+}
+
+fn files() -> usize {
+    Options::default().open_files_max
 }
 
 /// The number of which memtables have so many bytes.
@@ -107,6 +113,12 @@ pub struct CaseOptions {
     /// Bytes of edits that a small manifest may gather.
     #[serde(default = "manifest_edits")]
     pub manifest_edits: u64,
+    /// The most files of tables that are open.
+    #[serde(default = "files")]
+    pub open_files_max: usize,
+    /// Whether blocks of tables are compressed.
+    #[serde(default)]
+    pub compresses: bool,
     /// Bytes of asynchronous commits in memory.
     pub log_buffer_bytes_max: u64,
     /// Commits of a group.
@@ -218,6 +230,8 @@ impl CaseOptions {
             levels_per_tier: self.levels_per_tier,
             manifest_edit_bytes: self.manifest_edits,
             cache_bytes_max: self.block_cache,
+            open_files_max: self.open_files_max,
+            compression: if self.compresses { Compression::Lz4 } else { Compression::None },
             log_buffer_bytes_max: self.log_buffer_bytes_max,
             group_commits_max: self.group_commits_max,
             queue_commits_max: self.queue_commits_max,

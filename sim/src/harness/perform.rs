@@ -39,7 +39,9 @@ impl Runner<'_> {
         // A scan that is open reads ahead, and tells of an error when it has come so far.
         let was_ahead = message.starts_with("scan of run");
         let hits = self.disk.injected_since(if was_ahead { 0 } else { self.faults_before_op });
-        let is_read = |hit: &Injected| hit.kind == CallKind::Read;
+        // A table whose file was closed is opened for a read, and looked at.
+        let reads = [CallKind::Read, CallKind::Open, CallKind::Len];
+        let is_read = |hit: &Injected| reads.contains(&hit.kind);
         let tells = message.contains(".table") && !message.contains("orruption");
         tells && (self.disk.is_crashed() || hits.iter().any(is_read) || self.disk.has_bad_sectors())
     }
@@ -302,6 +304,7 @@ impl Runner<'_> {
         self.failed_syncs.after_op(&self.disk);
         self.is_within_its_memory()?;
         self.memory_is_counted()?;
+        self.files_are_few()?;
         self.figures_are_true()?;
         if self.disk.is_crashed() {
             return self.recover();

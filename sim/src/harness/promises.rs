@@ -415,6 +415,7 @@ impl Runner<'_> {
         if self.disk.is_crashed() || self.poisoned {
             return Ok(());
         }
+        self.no_removed_file_is_open()?;
         let (now_ms, version) = (self.now_ms(), self.model.version());
         let (logged, expired) = (self.files().time_ms(version), self.model.last_expiry_ms(now_ms));
         if self.looks() && logged < expired && !self.case.options.flushes() {

@@ -116,6 +116,8 @@ pub(super) struct Runner<'a> {
     pub(super) disk: SimVfs,
     pub(super) watch: Option<Watch>,
     pub(super) failed_syncs: FailedSyncs,
+    /// Something read behind the last operation, be it of a session before.
+    pub(super) had_readers: bool,
     /// How often a database was poisoned.
     pub(super) poisonings: u32,
     pub(super) clock: Arc<SimClock>,
@@ -245,6 +247,7 @@ impl<'a> Runner<'a> {
             watch: Watch::of(case, &disk),
             disk,
             failed_syncs: FailedSyncs::default(),
+            had_readers: false,
             poisonings: 0,
             clock: Arc::new(SimClock::new(WALL_MS)),
             entropy: Arc::new(SimEntropy::new(streams.stream(Stream::Entropy))),

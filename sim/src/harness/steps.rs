@@ -80,6 +80,12 @@ impl StepSpec {
             scan_entries_max: self.scan_entries,
             scan_bytes_max: self.scan_bytes,
             scan_visits_max: self.scan_visits,
+            scan_removed_max: match self.scan_visits {
+                as_ever if as_ever == Steps::default().scan_visits_max => {
+                    Steps::default().scan_removed_max
+                }
+                few => (few % 4).max(1),
+            },
             sort_keys_max: self.sort_keys,
             merge_keys_max: self.merge_keys,
             remembered_runs_max: self.ended_runs,

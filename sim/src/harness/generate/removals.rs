@@ -105,6 +105,8 @@ pub(super) fn burst(rng: &mut Rng, options: &CaseOptions) -> Vec<Op> {
                 let puts = pick(rng, &[0, 1, 2]);
                 ops.extend((0..puts).map(|_| write(put(rng, run, options))));
             }
+            // Before anything of it is freed, in both directions.
+            ops.extend([0, u32::MAX].map(|ends| Op::List { run, key: 0, len: 0, ends }));
             if rng.chance(1, 4) {
                 // Both in one commit: what is put stands.
                 let changes = vec![put(rng, run, options), range(rng, run), put(rng, run, options)];

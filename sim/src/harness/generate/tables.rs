@@ -89,6 +89,23 @@ pub(super) fn add(case: &mut Case, rng: &mut Rng) {
     }
 }
 
+/// In half of the seeds that have tables, fewer of their files are open than there are, in each
+/// session as many as it likes.
+pub(super) fn with_few_files(case: &mut Case, rng: &mut Rng) {
+    if rng.coin() && case.options.flushes() {
+        for options in case.later.iter_mut().chain([&mut case.options]) {
+            options.open_files_max = pick(rng, &[1, 1, 2, 3, 6]);
+        }
+    }
+}
+
+/// Each session compresses blocks or does not, whatever the one before did.
+pub(super) fn with_compression(case: &mut Case, rng: &mut Rng) {
+    for options in case.later.iter_mut().chain([&mut case.options]) {
+        options.compresses = rng.coin();
+    }
+}
+
 /// One key, over and over, and then maintenance: the memtable stays small, and the log does not.
 fn overwritten(rng: &mut Rng) -> Vec<Op> {
     let run = byte(rng, u64::from(RUNS));
