@@ -10,72 +10,11 @@
 //! other threads are not disturbed; neither marks nor phases change what the engine does, but
 //! for a loop without end, which a limit of steps ends.
 
+mod phase;
+
 use std::cell::Cell;
 
-/// What the engine is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Nothing of the engine runs.
-    #[default]
-    Outside,
-    /// An opening: the directory, the lock, the manifest, and files that nothing names.
-    Opening,
-    /// The log is read.
-    Replay,
-    /// What an unclean stop left is made durable.
-    Repair,
-    /// A new store is made.
-    Creation,
-    /// An opening for reading only.
-    Reading,
-    /// An opening's epoch is made durable, before its first commit.
-    Session,
-    /// A group of commits, or a lone one.
-    Commit,
-    /// A segment is ended, and another begun.
-    Rotation,
-    /// An explicit flush.
-    Flush,
-    /// What is due: syncs and watermark records.
-    Tick,
-    /// A step of maintenance.
-    Maintenance,
-    /// A close.
-    Close,
-    /// Keys are read from tables.
-    Lookup,
-    /// Tables are merged.
-    Merge,
-}
-
-impl Phase {
-    /// All phases, in their order.
-    pub const ALL: [Phase; 14] = [
-        Phase::Outside,
-        Phase::Opening,
-        Phase::Replay,
-        Phase::Repair,
-        Phase::Creation,
-        Phase::Reading,
-        Phase::Session,
-        Phase::Commit,
-        Phase::Rotation,
-        Phase::Flush,
-        Phase::Tick,
-        Phase::Maintenance,
-        Phase::Close,
-        Phase::Lookup,
-    ];
-}
-
-/// What the engine is about in the current thread, and for the how manieth time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment {
-    /// How many outermost phases have begun: two calls of one number belong to one operation.
-    pub operation: u64,
-    /// The innermost phase.
-    pub phase: Phase,
-}
+pub use phase::{Moment, Phase};
 
 /// Every mark, in order: module, and what happened there.
 pub const NAMES: &[&str] = &[
@@ -369,6 +308,7 @@ pub const NAMES: &[&str] = &[
     "store/removed-in-a-scan",
     "store/removed-in-a-table",
     "store/removed-in-memory",
+    "store/removed-skipped-in-a-walk",
     "store/shown-as-expired",
     "table/block-compressed",
     "upkeep/background-sync-failed",
@@ -395,7 +335,6 @@ pub const NAMES: &[&str] = &[
     "upkeep/session-begun-to-log-a-floor",
     "upkeep/sync-tried-again-later",
     "upkeep/watermark",
-    "walk/removed-skipped",
     "writer/allocated-ahead",
     "writer/cut-at-last",
     "writer/cut-to-length",

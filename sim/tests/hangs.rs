@@ -44,7 +44,8 @@ fn an_ordinary_case_makes_far_fewer_calls_than_it_may() {
     for seed in 0..20 {
         let outcome = run(&generate(seed), false);
         let calls: u64 = outcome.stats.calls.values().sum();
-        assert!((20..50_000).contains(&calls), "seed {seed}: {calls} calls");
+        // With few open files a read may open one.
+        assert!((20..100_000).contains(&calls), "seed {seed}: {calls} calls");
         assert_eq!(outcome.failure, None);
     }
 }

@@ -54,6 +54,7 @@ impl Pipeline {
     ///
     /// Errors: those of a read of an index.
     fn removals_want_flush(&self) -> Result<bool> {
+        phase!(Maintenance);
         let removals = self.store.removals();
         let never = self.options.flush_bytes == u64::MAX;
         if removals.is_empty() || never {

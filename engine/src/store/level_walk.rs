@@ -162,7 +162,7 @@ impl LevelWalk {
         if self.hidden < self.hidden_max || !self.cursor.table().is_some_and(|(_, t)| hides(t)) {
             return Ok(Passed::This);
         }
-        sometimes!("walk/removed-skipped");
+        sometimes!("store/removed-skipped-in-a-walk");
         let goes_on = match self.backward {
             false => self.cursor.skip_to(&piece.to, hides)?,
             true => self.cursor.skip_back(&piece.from, hides)?,

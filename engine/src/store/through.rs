@@ -81,6 +81,7 @@ impl UnifiedStore {
     /// Keeps the files open that snapshots and iterators read, if there are any: whoever removes
     /// files later does not know of them.
     pub(crate) fn hold_for_pins(&self) {
+        phase!(Close);
         if self.inner.pins.oldest().is_some() && !planted!(NotHeldForPins) {
             sometimes!("store/files-held");
             self.below().levels.tables().for_each(|live| live.table.hold());

@@ -14,7 +14,7 @@ use runstone::marks::{Endless, limit_steps};
 use crate::disk::Hang;
 
 /// The most calls that a case may make of its disk; ordinary ones make some thousands.
-pub(super) const CALLS_MAX: u64 = 200_000;
+pub(super) const CALLS_MAX: u64 = 400_000;
 /// The most steps that the engine may make in a case.
 const STEPS_MAX: u64 = 50_000_000;
 
