@@ -11,11 +11,16 @@ use super::steps::StepSpec;
 use super::verdict::{Checked, Stop};
 use super::world::DIR;
 
+/// The record of a run, its keys in indexes, and what its end and its being dropped delete.
+const KEYS_OF_A_RUN: usize = 12;
+
 impl Runner<'_> {
     /// C10: maintenance drains in a bounded number of steps.
     pub(super) fn drain(&mut self) -> Checked {
-        // One step may free one key: as many as there ever were, and some for files and faults.
-        for _ in 0..1024 + self.model.held(self.now_ms()).ever {
+        // One step may free one key, or merge one: as many as there ever were, those of the records
+        // of runs among them, and some for files and faults.
+        let records = KEYS_OF_A_RUN * self.model.runs().count();
+        for _ in 0..1024 + self.model.held(self.now_ms()).ever + records {
             let Some(outcome) = self.maintain_once()? else {
                 if self.poisoned {
                     self.leave_poisoned()?;
