@@ -1,5 +1,5 @@
-//! What many runs cost: begins runs, writes a key in each and ends them; then the time of an opening,
-//! of a record, of a page of a listing, and the peak of resident memory. Linux only.
+//! What many runs cost: begins runs, writes a key in each and ends them; then the time of an
+//! opening, of a record, of a listing, and the peak of resident memory. Linux only.
 //!
 //! `cargo run --release -p runstone --example runs -- 1000000 64 /some/directory`
 //!

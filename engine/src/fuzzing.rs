@@ -119,7 +119,7 @@ impl Decoder {
             Decoder::RunMetadata => {
                 let entry = body::decode_run_metadata(bytes).ok()?;
                 let mut out = Vec::new();
-                body::encode_run_metadata(&mut out, entry);
+                body::encode_run_metadata(&mut out, &entry);
                 Some(out)
             }
             Decoder::Manifest => manifest(bytes),
@@ -283,7 +283,7 @@ fn sample_metadata() -> Vec<u8> {
         retention: begin.retention,
     };
     let mut out = Vec::new();
-    body::encode_run_metadata(&mut out, entry);
+    body::encode_run_metadata(&mut out, &entry);
     out
 }
 

@@ -5,6 +5,8 @@
 //! 1.3.3 is pinned; `docs/decisions/0002-bincode.md` says why). A body's layout never changes
 //! under its version byte: golden vectors in the tests pin it, and old decoders stay.
 
+use std::collections::BTreeMap;
+
 use bincode::Options as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -47,18 +49,19 @@ struct TraceBody {
     content: Vec<u8>,
 }
 
+/// Its texts are borrowed when it is written, and owned when it is read.
 #[derive(Serialize, Deserialize)]
-struct RunBeginBody {
+struct RunBeginBody<T> {
     has_parent: bool,
     parent: [u8; 16],
     has_fork: bool,
     forked_from: [u8; 16],
     retention: u8,
-    tenant: String,
-    app: String,
-    agent: String,
-    tag_names: Vec<String>,
-    tag_values: Vec<String>,
+    tenant: T,
+    app: T,
+    agent: T,
+    tag_names: Vec<T>,
+    tag_values: Vec<T>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,33 +190,40 @@ pub(crate) fn decode_trace(bytes: &[u8]) -> Result<TraceEntry, Malformed> {
 }
 
 pub(crate) fn encode_run_begin(out: &mut Vec<u8>, begin: &RunBegin) {
-    let (tag_names, tag_values) = begin.tags.clone().into_iter().unzip();
-    encode(
-        out,
-        &RunBeginBody {
-            has_parent: begin.parent.is_some(),
-            parent: id_bytes(begin.parent),
-            has_fork: begin.forked_from.is_some(),
-            forked_from: id_bytes(begin.forked_from),
-            retention: begin.retention.to_byte(),
-            tenant: begin.namespace.tenant().to_owned(),
-            app: begin.namespace.app().to_owned(),
-            agent: begin.namespace.agent().to_owned(),
-            tag_names,
-            tag_values,
-        },
-    );
+    let RunBegin { namespace, parent, forked_from, retention, tags } = begin;
+    encode_begin(out, namespace, (*parent, *forked_from), *retention, tags);
+}
+
+fn encode_begin(
+    out: &mut Vec<u8>,
+    namespace: &Namespace,
+    (parent, forked_from): (Option<RunId>, Option<RunId>),
+    retention: Retention,
+    tags: &BTreeMap<String, String>,
+) {
+    let body = RunBeginBody {
+        has_parent: parent.is_some(),
+        parent: id_bytes(parent),
+        has_fork: forked_from.is_some(),
+        forked_from: id_bytes(forked_from),
+        retention: retention.to_byte(),
+        tenant: namespace.tenant(),
+        app: namespace.app(),
+        agent: namespace.agent(),
+        tag_names: tags.keys().map(String::as_str).collect(),
+        tag_values: tags.values().map(String::as_str).collect(),
+    };
+    encode(out, &body);
 }
 
 pub(crate) fn decode_run_begin(run: RunId, bytes: &[u8]) -> Result<RunBegin, Malformed> {
     const WHAT: &str = "a run's begin record";
-    let body: RunBeginBody = decode(bytes, WHAT)?;
+    let body: RunBeginBody<String> = decode(bytes, WHAT)?;
     if body.tag_names.len() != body.tag_values.len() {
         return Err(Malformed::new(WHAT, "tag names and values of different number"));
     }
     let count = body.tag_names.len();
-    let tags: std::collections::BTreeMap<_, _> =
-        body.tag_names.into_iter().zip(body.tag_values).collect();
+    let tags: BTreeMap<_, _> = body.tag_names.into_iter().zip(body.tag_values).collect();
     if tags.len() != count {
         return Err(Malformed::new(WHAT, "a tag that is named twice"));
     }
@@ -228,18 +238,10 @@ pub(crate) fn decode_run_begin(run: RunId, bytes: &[u8]) -> Result<RunBegin, Mal
     })
 }
 
-pub(crate) fn encode_run_metadata(out: &mut Vec<u8>, entry: RunMetadataEntry) {
+pub(crate) fn encode_run_metadata(out: &mut Vec<u8>, entry: &RunMetadataEntry) {
     let mut begin = Vec::new();
-    encode_run_begin(
-        &mut begin,
-        &RunBegin {
-            namespace: entry.namespace,
-            parent: entry.parent_run_id,
-            forked_from: entry.forked_from,
-            retention: entry.retention,
-            tags: entry.tags,
-        },
-    );
+    let from = (entry.parent_run_id, entry.forked_from);
+    encode_begin(&mut begin, &entry.namespace, from, entry.retention, &entry.tags);
     let first = RunMetadataBody1 {
         run: *entry.run_id.as_bytes(),
         status: entry.status.to_byte(),
@@ -423,7 +425,7 @@ mod tests {
         golden.push(1); // was dropped
         golden.extend(7u64.to_le_bytes());
         let mut out = Vec::new();
-        encode_run_metadata(&mut out, entry.clone());
+        encode_run_metadata(&mut out, &entry);
         assert_eq!(out, golden);
         assert_eq!(decode_run_metadata(&golden), Ok(entry.clone()));
         let before = RunMetadataEntry { dropped_at: None, ..entry };

@@ -83,7 +83,7 @@ impl From<Value> for Stored {
             Value::EventEntry(entry) => body::encode_event(&mut out, *entry),
             Value::StateMachineEntry(entry) => body::encode_state_machine(&mut out, *entry),
             Value::TraceEntry(entry) => body::encode_trace(&mut out, *entry),
-            Value::RunMetadata(entry) => body::encode_run_metadata(&mut out, *entry),
+            Value::RunMetadata(entry) => body::encode_run_metadata(&mut out, &entry),
         }
         Stored { kind, bytes: out.into_boxed_slice() }
     }

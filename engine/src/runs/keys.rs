@@ -11,8 +11,6 @@
 //! and what is beyond stands at the end of time; of a tag the hash stands in the key, so whoever
 //! reads it compares the record.
 
-use std::collections::BTreeSet;
-
 use crate::table::hash::KeyHasher;
 use crate::types::{PhysicalKey, RunId, RunMetadataEntry, RunStatus, Timestamp};
 
@@ -137,17 +135,21 @@ pub(crate) fn time_in(key: &PhysicalKey) -> Timestamp {
 }
 
 /// The keys under which a record is found.
-pub(crate) fn indexes(entry: &RunMetadataEntry) -> BTreeSet<PhysicalKey> {
+pub(crate) fn indexes(entry: &RunMetadataEntry) -> Vec<PhysicalKey> {
     let (run, created) = (entry.run_id, entry.created_at);
     let tags = entry.tags.iter().map(|(name, value)| Index::Tag(name, value));
-    let mut keys: BTreeSet<_> = [Index::Created, Index::Status(entry.status)]
-        .into_iter()
+    let fixed = std::iter::once(Index::Created)
         .chain(tags)
         .chain(entry.parent_run_id.map(Index::Child))
-        .map(|index| index.key(created, run))
-        .collect();
+        .map(|index| index.key(created, run));
+    fixed.chain(moving(entry)).collect()
+}
+
+/// Those of them that do not stay what they are for the whole life of a run.
+pub(crate) fn moving(entry: &RunMetadataEntry) -> Vec<PhysicalKey> {
+    let mut keys = vec![Index::Status(entry.status).key(entry.created_at, entry.run_id)];
     if let Some(at) = entry.completed_at.filter(|_| entry.status.is_end()) {
-        keys.insert(Index::Ended.key(at, run));
+        keys.push(Index::Ended.key(at, entry.run_id));
     }
     keys
 }

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use charge::{active_bytes, remembered_bytes};
 pub use filter::{RunCursor, RunFilter};
+use keys::moving;
 use saved::{Activity, Census, Counts, SavedRun, Tally, transition};
 
 use crate::codec::body::RunBegin;
@@ -326,7 +327,7 @@ impl RunTracker {
         *hot = HotRun::default();
         let bytes = &self.inner.bytes;
         let mut runs = self.inner.runs.write();
-        let (before, after, version, time_ms) = match change {
+        let (from, old, after, version, time_ms) = match change {
             RunChange::Begin { run, begin, version, time_ms } => {
                 bytes.fetch_add(active_bytes(&begin), Ordering::AcqRel);
                 let tally = Tally { changes: 1, last_ms: time_ms, ..Tally::default() };
@@ -340,7 +341,7 @@ impl RunTracker {
                 let saved = record.saved(run);
                 let before = runs.active.insert(run, record);
                 debug_assert!(before.is_none(), "a run id is never used twice");
-                (None, saved, version, time_ms)
+                (None, None, saved, version, time_ms)
             }
             RunChange::End { run, status, version, time_ms } => {
                 sometimes!("runs/ended");
@@ -349,33 +350,32 @@ impl RunTracker {
                     return Vec::new();
                 };
                 bytes.fetch_sub(active_bytes(&found.begin), Ordering::AcqRel);
-                let before = found.saved(run);
                 found.counters.touch(version, time_ms, Touch::Other);
                 let mut after = found.saved(run);
+                let old = moving(&after.entry);
                 after.entry.status = status;
                 after.entry.completed_at = Some(Timestamp::from_millis(time_ms));
                 after.tally.changes -= u64::from(planted!(EndNotCounted));
-                (Some(before), after, version, time_ms)
+                (Some(RunStatus::Running), Some(old), after, version, time_ms)
             }
             RunChange::Drop { run, version, time_ms } => {
-                let Some(before) = runs.remembered.get(&run).cloned() else {
+                let Some(mut after) = runs.remembered.get(&run).cloned() else {
                     debug_assert!(false, "a run that is dropped is remembered");
                     return Vec::new();
                 };
                 sometimes!("runs/now-dropped");
                 self.inner.drops.fetch_add(1, Ordering::AcqRel);
-                let mut after = before.clone();
+                let (from, old) = (after.entry.status, moving(&after.entry));
                 after.entry.status = RunStatus::Dropped;
                 after.entry.dropped_at = Some(Timestamp::from_millis(time_ms));
                 after.entry.last_version = version;
                 after.tally.changes += 1;
                 after.tally.last_ms = time_ms;
-                (Some(before), after, version, time_ms)
+                (Some(from), Some(old), after, version, time_ms)
             }
         };
-        let from = before.as_ref().map(|before| before.entry.status);
         runs.counts.note(from, after.entry.status);
-        let applied = transition(before.as_ref(), &after, version, time_ms);
+        let applied = transition(old, &after, version, time_ms);
         if !after.entry.status.is_active() {
             if !from.is_some_and(|from| from.is_end()) {
                 bytes.fetch_add(remembered_bytes(&after), Ordering::AcqRel);

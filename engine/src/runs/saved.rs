@@ -4,7 +4,7 @@
 //! Invariants: a record and its indexes change in one commit; a record is decoded only if it is
 //! that of the run under whose key it stands.
 
-use super::keys::{indexes, record};
+use super::keys::{indexes, moving, record};
 use crate::codec::change::NEVER;
 use crate::codec::value::Stored;
 use crate::codec::{Malformed, Reader, body, put_varint};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::store::pins::ReadPoint;
 use crate::store::version::Version;
 use crate::store::{Applied, UnifiedStore};
-use crate::types::{RunId, RunMetadataEntry, RunStatus, Value, ValueKind};
+use crate::types::{PhysicalKey, RunId, RunMetadataEntry, RunStatus, Value, ValueKind};
 
 type Decoded<T> = std::result::Result<T, Malformed>;
 
@@ -134,7 +134,7 @@ impl SavedRun {
     pub(crate) fn encode(&self) -> Stored {
         let mut bytes = Vec::new();
         self.tally.encode(&mut bytes);
-        body::encode_run_metadata(&mut bytes, self.entry.clone());
+        body::encode_run_metadata(&mut bytes, &self.entry);
         Stored::from(Value::Bytes(bytes))
     }
 
@@ -176,23 +176,24 @@ fn reader<'a>(stored: &'a Stored, what: &'static str) -> Decoded<Reader<'a>> {
     }
 }
 
-/// What changes in storage when the record of a run becomes another.
+/// What changes in storage when a run begins, or its record becomes another: of its keys in
+/// indexes then only those that [move](moving), and these are the old ones.
 pub(crate) fn transition(
-    before: Option<&SavedRun>,
+    old: Option<Vec<PhysicalKey>>,
     after: &SavedRun,
     version: u64,
     time_ms: u64,
 ) -> Vec<Applied> {
     let of = |value| Version { version, time_ms, expiry_ms: NEVER, value };
-    let old = before.map(|saved| indexes(&saved.entry)).unwrap_or_default();
-    let new = indexes(&after.entry);
-    let gone = old.difference(&new).filter(|_| !planted!(OldIndexKept));
-    let gone = gone.map(|key| Applied { key: key.clone(), version: of(None) });
-    let added = new.difference(&old).map(|key| {
-        let empty = Stored::from(Value::Null);
-        Applied { key: key.clone(), version: of(Some(empty)) }
-    });
+    let (old, new) = match old {
+        Some(old) => (old, moving(&after.entry)),
+        None => (Vec::new(), indexes(&after.entry)),
+    };
     let record = Applied { key: record(after.entry.run_id), version: of(Some(after.encode())) };
+    let gone = old.into_iter().filter(|_| !planted!(OldIndexKept));
+    let gone = gone.map(|key| Applied { key, version: of(None) });
+    let added =
+        new.into_iter().map(|key| Applied { key, version: of(Some(Stored::from(Value::Null))) });
     std::iter::once(record).chain(gone).chain(added).collect()
 }
 
@@ -200,7 +201,7 @@ pub(crate) fn transition(
 mod tests {
     use super::*;
     use crate::types::{Namespace, Retention, Timestamp};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn tally() -> Tally {
         Tally { changes: 3, puts: 2, deletes: 1, bytes: 300, last_ms: 9 }
@@ -246,7 +247,7 @@ mod tests {
         let stored = record.encode();
         assert_eq!(stored.bytes()[..6], [3, 2, 1, 0xac, 2, 9]);
         let mut rest = Vec::new();
-        body::encode_run_metadata(&mut rest, record.entry.clone());
+        body::encode_run_metadata(&mut rest, &record.entry);
         assert_eq!(stored.bytes()[6..], rest);
         assert_eq!(SavedRun::decode(run, &stored), Ok(record));
         assert!(SavedRun::decode(RunId::from_bytes([2; 16]), &stored).is_err());
@@ -277,13 +278,17 @@ mod tests {
         let mut before = after.clone();
         before.entry.status = RunStatus::Running;
         before.entry.completed_at = None;
-        let changes = transition(Some(&before), &after, 4, 9);
+        let changes = transition(Some(moving(&before.entry)), &after, 4, 9);
         let keys = |gone: bool| {
             let of = changes.iter().filter(|change| change.version.value.is_none() == gone);
             of.map(|change| change.key.tag_byte()).collect::<Vec<_>>()
         };
         // The status "running"; the record, the status "failed", the time of the end.
-        assert_eq!((keys(true), keys(false)), (vec![141], vec![128, 134, 143]));
+        assert_eq!((keys(true), keys(false)), (vec![141], vec![128, 143, 134]));
+        let all = |saved: &SavedRun| BTreeSet::from_iter(indexes(&saved.entry));
+        let gone: Vec<_> = all(&before).difference(&all(&after)).cloned().collect();
+        let deleted = changes.iter().filter(|change| change.version.value.is_none());
+        assert_eq!(deleted.map(|change| change.key.clone()).collect::<Vec<_>>(), gone);
         assert!(changes.iter().all(|c| c.version.version == 4 && c.version.time_ms == 9));
         assert_eq!(transition(None, &before, 1, 5).len(), 4);
     }
