@@ -243,8 +243,6 @@ with_bugs_of_others! { bugs!
         "Auto writes zeros ahead on every file system."
     R141 ZerosThoughOff
         "Zeros are written ahead also where nothing was chosen."
-    R142 LinkNotChecked
-        "A record passes behind another one than it was written behind."
     R143 AttestedLinkNotChecked
         "Which records the manifest attests is not compared, only how far they reach."
     R144 FullFlushPassedOver

@@ -143,10 +143,7 @@ impl SegmentScan {
                 sometimes!("scan/record-not-intact");
                 Ok(Next::Stop(stop))
             }
-            Ok(_payload)
-                if raw.link != before.link
-                    && !planted!(LinkNotChecked | MisdirectedRecordAccepted) =>
-            {
+            Ok(_payload) if raw.link != before.link && !planted!(MisdirectedRecordAccepted) => {
                 sometimes!("scan/record-of-another-past");
                 Ok(Next::Stop(NotIntact::new(
                     "a record that was written behind another one than the one before it",

@@ -161,7 +161,7 @@ pub const ROWS: &[Row] = &[
         "M24",
         "a file is appended to after an append that failed",
         "RocksDB 6.8.0, #6316 and PR 6331",
-        Standing::Planted(Bug::EditBehindPart),
+        Standing::Planted(Bug::AppendAfterFailedWrite),
     ),
     row(
         "M25",
