@@ -48,7 +48,9 @@ fn runs_that_end_within_one_moment_are_all_dropped_whatever_their_ids() {
 fn of_more_runs_than_may_be_kept_those_go_that_ended_first() {
     let world = world(keeps(2));
     let db = world.open();
-    (1..=5).for_each(|n| drop(db.begin_run(run(n), NO_TAGS).unwrap()));
+    for n in 1..=5 {
+        db.begin_run(run(n), NO_TAGS).unwrap();
+    }
     for n in [4, 2, 5, 1] {
         world.clock.advance(1);
         db.end_run_with(run(n), RunStatus::Failed).unwrap();
