@@ -198,7 +198,8 @@ impl Setting {
             block_cache: 0,
             open_files_max: 256,
             compresses: false,
-            table_bytes_max: if self == Setting::Flushing { 1 } else { 1 << 20 },
+            // A run has some keys of its own: a flush makes two tables, not one for each of them.
+            table_bytes_max: if self == Setting::Flushing { 1500 } else { 1 << 20 },
             log_buffer_bytes_max: 1 << 20,
             group_commits_max: 16,
             queue_commits_max: 16,
