@@ -250,6 +250,13 @@ fn of_histories_that_show_the_same_nobody_counts_what_is_held() {
     case_passes(include_str!("cases/seed-400679406.json"));
 }
 
+/// A power cut left the beginning of a log where an edit was being written; the opening took it for
+/// two sectors that were exchanged. Now the edit must stand at the beginning of that log.
+#[test]
+fn what_a_log_begins_with_may_stand_where_an_edit_was_being_written() {
+    case_passes(include_str!("cases/seed-8363.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

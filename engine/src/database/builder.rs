@@ -162,8 +162,8 @@ impl Builder {
             ..RecoveryReport::default()
         };
         let mut replay = match &found {
-            Some((manifest, _)) => {
-                listing.refuse_lost_edit(&place, manifest, steps.read_bytes)?;
+            Some((manifest, in_force)) => {
+                listing.refuse_lost_edit(&place, (manifest, in_force), steps.read_bytes)?;
                 recovery::replay(&place, manifest, steps)?
             }
             None => {
@@ -335,12 +335,12 @@ impl Builder {
         };
         let place = Arc::new(self.place(dir, path, &*lock)?);
         let listing = Listing::read(&*place.dir, path)?;
-        let Some((manifest, _)) = InForce::read(&place)? else {
+        let Some((manifest, in_force)) = InForce::read(&place)? else {
             sometimes!("builder/nothing-to-read");
             listing.refuse_lost_manifest(&*place.dir, path, steps.read_bytes)?;
             return Err(listing.no_store(path));
         };
-        listing.refuse_lost_edit(&place, &manifest, steps.read_bytes)?;
+        listing.refuse_lost_edit(&place, (&manifest, &in_force), steps.read_bytes)?;
         let mut replay = recovery::replay(&place, &manifest, steps)?;
         let counts = |number| manifest.names(number);
         let (_, foreign) = listing.judge(&place, &manifest.store_id, counts);

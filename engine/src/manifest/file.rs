@@ -4,8 +4,9 @@
 //! first that is not intact is where they end: its write, or the sync behind it, did not return Ok.
 //! No edit is written before the sync of the one before has returned Ok, into zeros that were
 //! synced with the snapshot. So an intact edit anywhere behind, or one that does not follow, proves
-//! that what stands before it was durable: then it is damage. So is the beginning of another file
-//! of a store, which a write that went elsewhere has brought.
+//! that what stands before it was durable: then it is damage. The beginning of another file of a
+//! store may be what a power cut leaves of a sector, or what a disk brought that exchanged two: it
+//! is told, and judged beside the other files ([`crate::recovery::listing`]).
 //!
 //! Invariants: only reads; nothing is passed over; what cannot be told from damage is refused.
 
@@ -20,10 +21,11 @@ use crate::error::{Error, Result};
 /// How many times the length of a file the search for later edits may checksum.
 const SEARCH_WORK_FACTOR: usize = 16;
 
-/// Reads a whole file: what the manifest says, and where its edits end.
+/// Reads a whole file: what the manifest says, and where its edits end, if the beginning of
+/// another file of a store stands there.
 ///
 /// Errors: [`Error::Corruption`] with file and offset, or [`Error::UnsupportedFormat`].
-pub(crate) fn read(bytes: &[u8], file: &Path) -> Result<(Manifest, Position)> {
+pub(crate) fn read(bytes: &[u8], file: &Path) -> Result<(Manifest, Option<Position>)> {
     let Snapshot { mut manifest, salt, checksum, bytes: length } = Snapshot::decode(bytes, file)?;
     let mut next = Position::behind(length as u64, checksum, salt);
     let begins = offset(next.at);
@@ -39,19 +41,13 @@ pub(crate) fn read(bytes: &[u8], file: &Path) -> Result<(Manifest, Position)> {
             |expected: &str, found: String| Err(Error::corruption(file, next.at, expected, found));
         let record = match frame::decode(&manifest.store_id, bytes, at) {
             Ok(record) => record,
-            Err(_) if planted!(DamagedEditEndsManifest) => return Ok((manifest, next)),
+            Err(_) if planted!(DamagedEditEndsManifest) => return Ok((manifest, None)),
             Err(stop) => match later(&manifest, bytes, at) {
-                Later::None if frame::begins_a_file(bytes, at) => {
-                    sometimes!("manifest/another-file-in-it");
-                    let found = "the beginning of another file of a store";
-                    return bad(
-                        "an edit of this manifest, whole or torn, or zeros",
-                        found.to_owned(),
-                    );
-                }
                 Later::None => {
                     sometimes!("manifest/torn-edit", holds_more_than_zeros(bytes, at));
-                    return Ok((manifest, next));
+                    let is_file = frame::begins_a_file(bytes, at);
+                    sometimes!("manifest/another-file-in-it", is_file);
+                    return Ok((manifest, is_file.then_some(next)));
                 }
                 Later::Edit(later) => {
                     sometimes!("manifest/damaged-edit");

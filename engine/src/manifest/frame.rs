@@ -103,6 +103,13 @@ pub(super) fn begins_a_file(bytes: &[u8], at: usize) -> bool {
     bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGICS_BEGIN))
 }
 
+/// Whether bytes begin as the edit does that is due at a position.
+pub(super) fn is_due(bytes: &[u8], at: &Position) -> bool {
+    let (due, _) = encode(&StoreId::default(), at, &[]);
+    // Whatever its checksum and its length are.
+    bytes.get(8..HEAD_BYTES).is_some_and(|found| due.get(8..HEAD_BYTES) == Some(found))
+}
+
 /// Judges the record at an offset of a whole file.
 ///
 /// Error: what stands there instead.

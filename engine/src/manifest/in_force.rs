@@ -44,6 +44,8 @@ pub(crate) struct InForce {
     is_synced: bool,
     /// Where the next edit goes; `None` if none may.
     next: Option<Position>,
+    /// Where the beginning of another file stands in the place of an edit.
+    exchanged: Option<Position>,
 }
 
 impl InForce {
@@ -68,7 +70,7 @@ impl InForce {
             ));
         }
         let bytes = read_whole(&*file, length).map_err(|e| Error::io("reading", &path, e))?;
-        let (manifest, _) = file::read(&bytes, &path)?;
+        let (manifest, exchanged) = file::read(&bytes, &path)?;
         place.know_manifest(file.id().map_err(|e| Error::io("looking at", &path, e))?);
         let in_force = InForce {
             file,
@@ -78,6 +80,7 @@ impl InForce {
             known: vec![(0, bytes.into())],
             is_synced: false,
             next: None,
+            exchanged,
         };
         Ok(Some((manifest, in_force)))
     }
@@ -93,7 +96,14 @@ impl InForce {
             known: vec![(0, first_sector(bytes))],
             is_synced: true,
             next: next.filter(|next| next.at < length),
+            exchanged: None,
         }
+    }
+
+    /// Whether the edit that is due where these edits end stands at the beginning of another file,
+    /// and the beginning of one stands there: two sectors were exchanged.
+    pub(crate) fn was_exchanged_with(&self, beginning: &[u8]) -> bool {
+        self.exchanged.is_some_and(|at| frame::is_due(beginning, &at))
     }
 
     /// Whether the file of the manifest's name is this one, and nobody else has written into it, as

@@ -222,9 +222,24 @@ fn a_torn_last_edit_is_not_there_and_a_damaged_one_before_it_is_an_error_that_te
                 false => assert!(is_corrupt_at(&flipped, *at), "edit {nth}, bit {bit}"),
             }
         }
+        // What a file begins with in the place of the last one is told, for the opening to look
+        // where that edit is.
         let mut exchanged = bytes.clone();
         exchanged[*at..at + 8].copy_from_slice(b"RUNSTLOG");
-        assert!(is_corrupt_at(&exchanged, *at), "a segment's header in the place of edit {nth}");
+        match file::read(&exchanged, Path::new("runstone.manifest")) {
+            Ok((found, exchanged)) if nth == last => {
+                assert_eq!(found, all[last]);
+                let due = exchanged.unwrap();
+                for edit in 0..begins.len() {
+                    assert_eq!(frame::is_due(&bytes[begins[edit]..], &due), edit == last);
+                }
+                assert!(!frame::is_due(&bytes, &due) && !frame::is_due(&[], &due));
+            }
+            found => {
+                assert!(nth != last && found.is_err(), "in the place of edit {nth}: {found:?}")
+            }
+        }
+        assert_eq!(file::read(&bytes, Path::new("runstone.manifest")).unwrap().1, None);
         let mut zeroed = bytes.clone();
         zeroed[*at..at + 512].fill(0);
         assert_eq!(is_corrupt_at(&zeroed, *at), nth != last);

@@ -7,12 +7,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use runstone_vfs::{Access, FileKind, Vfs};
+use runstone_vfs::{Access, FileKind, Vfs, read_full_at};
 
 use crate::error::{Error, Result};
 use crate::log::creation::EMPTY_SEGMENT_BYTES_MAX;
 use crate::log::scan::SegmentScan;
+use crate::log::segment::SEGMENT_HEADER_BYTES;
 use crate::manifest::Manifest;
+use crate::manifest::in_force::InForce;
 use crate::names::{OwnName, StoreId};
 use crate::place::Place;
 
@@ -126,13 +128,14 @@ impl Listing {
     /// Refuses a manifest that has lost edits at its end: there is a log that none of its own is
     /// behind, and a session has appended to it. No session does before the manifest that names it
     /// is durable, and one that is named no longer has a later one behind it. (What a recovery
-    /// writes again into a new log, before its manifest, attests nothing.)
+    /// writes again into a new log, before its manifest, attests nothing.) Or the lost edit stands
+    /// at the beginning of the log that it named, and that of a log in its place.
     ///
     /// Errors: [`Error::Corruption`], [`Error::Io`].
     pub(crate) fn refuse_lost_edit(
         &self,
         place: &Place,
-        manifest: &Manifest,
+        (manifest, in_force): (&Manifest, &InForce),
         step_bytes: u64,
     ) -> Result<()> {
         planted!(LostEditNotMissed => return Ok(()));
@@ -146,20 +149,28 @@ impl Listing {
             let path = place.path(*own);
             let file =
                 place.open(*own, Access::Read).map_err(|e| Error::io("opening", &path, e))?;
-            let mut scan = match SegmentScan::open(file, &path, None, step_bytes) {
-                Ok(scan) if (scan.header().store_id, scan.header().number) == (id, number) => scan,
+            let proof = match SegmentScan::open(Arc::clone(&file), &path, None, step_bytes) {
+                Ok(mut scan) if (scan.header().store_id, scan.header().number) == (id, number) => {
+                    scan.has_appended_record()?.then_some("to which a session has appended")
+                }
                 // One that was never finished, or no log of that number, or of another program.
-                Ok(_) | Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => continue,
+                Ok(_) | Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => {
+                    let mut beginning = [0; SEGMENT_HEADER_BYTES as usize];
+                    let read = read_full_at(&*file, &mut beginning, 0)
+                        .map_err(|e| Error::io("reading", &path, e))?;
+                    let beginning = beginning.get(..read).unwrap_or_default();
+                    in_force.was_exchanged_with(beginning).then_some("at whose beginning it stands")
+                }
                 Err(error) => return Err(error),
             };
-            if scan.has_appended_record()? {
+            if let Some(proof) = proof {
                 sometimes!("recovery/lost-edit-refused");
                 let name = own.file_name();
                 return Err(Error::corruption(
                     place.path(OwnName::Manifest),
                     0,
-                    format_args!("a manifest that names {name}, to which a session has appended"),
-                    "one that does not: it has lost what was written at its end",
+                    format_args!("an edit that names {name}, {proof}"),
+                    "none: it has lost what was written at its end",
                 ));
             }
         }
