@@ -78,6 +78,23 @@ fn ended_runs_cost_no_memory_and_an_opening_does_not_read_them() {
     assert_eq!(db.get(nth(4712), "key").unwrap(), Some(4712.into()));
 }
 
+/// A log that ends many runs and drops none is replayed within the memory that few of them take.
+#[test]
+fn an_opening_remembers_few_of_the_runs_that_its_log_has_ended() {
+    let world = World::memory();
+    let db = world.open();
+    for n in 0..2000 {
+        db.begin_run(nth(n), NO_TAGS).unwrap();
+        db.end_run(nth(n)).unwrap();
+    }
+    db.close().unwrap();
+    let db = world.open();
+    assert_eq!(db.recovery_report().replayed_commits, 4000);
+    let remembered = db.run_tracker().memory_bytes();
+    assert!(remembered < 64 << 10, "{remembered} bytes");
+    assert_eq!(db.get_run(nth(1999)).unwrap().unwrap().status, RunStatus::Completed);
+}
+
 #[test]
 fn pages_of_a_listing_join_into_all_of_it_from_both_ends() {
     let world = World::memory().with(small());

@@ -53,7 +53,7 @@ pub struct Memory {
     pub memtable: u64,
     /// The memtable that is being flushed.
     pub frozen: u64,
-    /// The records of runs.
+    /// Active runs, and records of runs that are not being flushed yet.
     pub runs: u64,
     /// Filters, indexes and blocks of tables.
     pub cache: u64,

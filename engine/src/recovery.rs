@@ -158,6 +158,10 @@ impl Replay {
             return Ok(());
         }
         self.commits += 1;
+        // A long log may end more runs than are to be remembered, and drop none of them.
+        if self.hot.id().is_none() {
+            self.runs.forget_some(self.remembered_runs_max);
+        }
         let changes = change::decode(record.payload)
             .map_err(|m| Error::corruption(path, record.before.at, m.expected, m.found))?;
         let no_pins = Pins::default();

@@ -63,16 +63,15 @@ impl Known<'_> {
         Ok(saved::read(self.store, run, None)?.map(|saved| saved.entry.status))
     }
 
-    /// The same, of a run that is about to be dropped: its record is remembered.
-    fn recall(&self, run: RunId) -> Result<Option<RunStatus>> {
-        if let Some(status) = self.runs.status(&run) {
-            return Ok(Some(status));
+    /// The record of a run that is about to be dropped is remembered, if it has one.
+    fn recall(&self, run: RunId) -> Result<()> {
+        if self.runs.status(&run).is_none()
+            && let Some(saved) = saved::read(self.store, run, None)?
+        {
+            sometimes!("admission/run-recalled");
+            self.runs.recall(saved);
         }
-        sometimes!("admission/run-recalled");
-        let Some(saved) = saved::read(self.store, run, None)? else { return Ok(None) };
-        let status = saved.entry.status;
-        self.runs.recall(saved);
-        Ok(Some(status))
+        Ok(())
     }
 }
 

@@ -11,15 +11,10 @@ use super::pipeline::Pipeline;
 use super::queue::{Changes, Request};
 use crate::codec::change::Change;
 use crate::error::{Error, Result};
-use crate::options::Level;
+use crate::options::{CHANGE_OVERHEAD_BYTES, Level};
 use crate::runs::charge;
 use crate::runs::keys::{Index, run_of, time_in};
 use crate::types::{PhysicalKey, RunStatus, Timestamp};
-
-/// What the drop of a run takes in the log, at most.
-const DROP_PAYLOAD_BYTES: u64 = 32;
-/// What a change counts for in a batch.
-const CHANGE_BYTES: usize = 64;
 
 impl Pipeline {
     /// How many runs have ended and are not dropped.
@@ -44,7 +39,7 @@ impl Pipeline {
             return Ok((0, false));
         }
         let mut from = self.retained.lock();
-        let of_batch = self.options.limits.batch_bytes_max / CHANGE_BYTES;
+        let of_batch = self.options.limits.batch_bytes_max / CHANGE_OVERHEAD_BYTES;
         let max = self.options.steps.maintain_keys_max.min(of_batch).max(1);
         let due = self.due_runs(*from, max)?;
         let Some(last) = due.last() else { return Ok((0, false)) };
@@ -53,7 +48,7 @@ impl Pipeline {
         let count = changes.len();
         let each = u64::try_from(count).unwrap_or(u64::MAX);
         let request = Request {
-            payload_bytes_max: DROP_PAYLOAD_BYTES.saturating_mul(each + 1),
+            payload_bytes_max: each.saturating_mul(CHANGE_OVERHEAD_BYTES as u64),
             memory_bytes_max: charge::drop_bytes_max().saturating_mul(each),
             may_use_reserve: true,
             changes: Changes::Many(changes),

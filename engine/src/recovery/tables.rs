@@ -99,7 +99,6 @@ impl Replay {
 
     /// The record of a run that is about to be dropped is remembered.
     pub(super) fn recall(&mut self, run: RunId, path: &Path, at: u64) -> Result<()> {
-        self.runs.forget_some(self.remembered_runs_max);
         if self.runs.status(&run).is_some_and(RunStatus::is_end) {
             return Ok(());
         }

@@ -288,17 +288,17 @@ impl RunTracker {
 
     /// The status of a run, if memory tells.
     pub(crate) fn status(&self, run: &RunId) -> Option<RunStatus> {
-        let runs = self.inner.runs.read();
-        match runs.active.get(run) {
-            Some(_) => Some(RunStatus::Running),
-            None => runs.remembered.get(run).map(|saved| saved.entry.status),
-        }
+        self.status_at(run, u64::MAX)
     }
 
-    /// Whether a run is active and had begun at a version.
-    pub(crate) fn was_begun(&self, run: &RunId, version: u64) -> bool {
+    /// The same as of a version: of a run that has ended memory tells the newest only.
+    fn status_at(&self, run: &RunId, version: u64) -> Option<RunStatus> {
         let runs = self.inner.runs.read();
-        runs.active.get(run).is_some_and(|found| found.first_version <= version)
+        match runs.active.get(run) {
+            Some(found) => (found.first_version <= version).then_some(RunStatus::Running),
+            None if version < u64::MAX => None,
+            None => runs.remembered.get(run).map(|saved| saved.entry.status),
+        }
     }
 
     /// Remembers the newest record of a run that has ended.
@@ -452,10 +452,9 @@ pub(crate) fn require(
 ) -> Result<()> {
     let version = point.map_or(u64::MAX, |point| point.version);
     let point = point.filter(|_| !planted!(SnapshotAsksNewestRecord));
-    let status = match runs.status(&run) {
-        Some(RunStatus::Running) if runs.was_begun(&run, version) => return Ok(()),
-        Some(status) if point.is_none() && !status.is_active() => Some(status),
-        _ => saved::read(store, run, point)?.map(|saved| saved.entry.status),
+    let status = match runs.status_at(&run, version) {
+        Some(status) => Some(status),
+        None => saved::read(store, run, point)?.map(|saved| saved.entry.status),
     };
     match status {
         Some(RunStatus::Dropped) => {

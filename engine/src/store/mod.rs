@@ -1,7 +1,8 @@
 //! The storage: what is published, and who reads it at which point.
 //!
 //! [`UnifiedStore`] maps keys to versions, in order: a memtable that recovery rebuilds from the
-//! log, and sorted tables underneath. It knows neither log nor runs.
+//! log, and sorted tables underneath. Keys of the reserved space have a memtable of their own, so
+//! that what is counted and freed is what programs have written. It knows neither log nor runs.
 //!
 //! Invariants: a group of commits is applied and published under one write lock, so readers
 //! see it whole or not at all; versions are published in order; a reader never waits for a

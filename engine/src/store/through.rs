@@ -93,7 +93,7 @@ impl UnifiedStore {
         self.inner.over_tables.load(Ordering::Acquire)
     }
 
-    /// What is in memory, but for the records of runs; nothing in a forked child. What was just
+    /// What is in memory, but for active runs; nothing in a forked child. What was just
     /// committed counts for the most that it can take.
     pub(crate) fn memory(&self) -> Memory {
         if self.inner.pins.is_inherited() {

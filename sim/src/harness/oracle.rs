@@ -45,19 +45,23 @@ pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), S
 /// its own.
 pub(crate) fn corruption(db: &Database) -> Option<Error> {
     let mut errors = Vec::new();
-    let mut runs = Vec::new();
+    let mut entries = Vec::new();
     for entry in db.runs(RunFilter::default()).into_iter().flatten() {
         match entry {
-            Ok(entry) => runs.push(entry.run_id),
+            Ok(entry) => entries.push(entry),
             Err(error) => errors.push(error),
         }
     }
-    errors.extend(all_filters(&[]).into_iter().flat_map(|filter| {
-        let listed = db.runs(filter).into_iter().flatten();
-        listed.filter_map(Result::err).collect::<Vec<_>>()
-    }));
+    // From either end: each reads a block that the other does not.
+    for filter in all_filters(&entries) {
+        let listed = || db.runs(filter.clone()).into_iter().flatten();
+        errors.extend(listed().find_map(Result::err));
+        errors.extend(
+            db.runs(filter.clone()).into_iter().flat_map(Iterator::rev).find_map(Result::err),
+        );
+    }
     errors.extend((0..RUNS).filter_map(|run| db.get_run(run_id(run)).err()));
-    for run in runs {
+    for run in entries.iter().map(|entry| entry.run_id) {
         errors.extend(db.scan_prefix(run, "").into_iter().flatten().find_map(Result::err));
         let gets = (0..KEYS).map(|key| db.get(run, key_bytes(key)));
         errors.extend(gets.filter_map(Result::err));
@@ -90,6 +94,7 @@ fn compare_runs(db: &Database, model: &Model) -> Result<(), String> {
         if expected != found {
             return Err(format!("run {run}: record {found:?}, not {expected:?}"));
         }
+        compare_statistics(db, model, run)?;
     }
     let mut active: Vec<_> = model.active_runs().into_iter().map(run_id).collect();
     active.sort_unstable();
@@ -99,6 +104,19 @@ fn compare_runs(db: &Database, model: &Model) -> Result<(), String> {
     }
     let entries: Vec<_> = model.runs().filter_map(|run| model.run_entry(run)).collect();
     compare_listings(entries, |filter| db.runs(filter))
+}
+
+/// What a run's record counts.
+pub(crate) fn compare_statistics(db: &Database, model: &Model, run: u8) -> Result<(), String> {
+    let found = db.run_statistics(run_id(run)).map_err(|e| e.to_string())?.map(|s| {
+        let (version, time) = (s.last_version, s.last_change.as_millis());
+        [s.changes, s.puts, s.deletes, s.bytes_put, version, time]
+    });
+    let expected = model.statistics(run);
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("statistics of run {run}: {found:?}, not {expected:?}"))
 }
 
 /// Compares a listing, in order.

@@ -306,9 +306,6 @@ impl Runner<'_> {
         self.memory_is_counted()?;
         self.files_are_few()?;
         self.figures_are_true()?;
-        if self.disk.is_crashed() {
-            return self.recover();
-        }
         self.look_ahead()?;
         if self.options().diligent {
             self.tick()?;
