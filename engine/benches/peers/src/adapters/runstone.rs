@@ -104,7 +104,8 @@ impl Engine for Runstone {
 
 /// All runs, in byte order.
 fn runs(db: &Database) -> Result<Vec<RunId>> {
-    let mut runs: Vec<RunId> = db.runs(RunFilter::default())?.map(|run| run.run_id).collect();
+    let runs = db.runs(RunFilter::default())?.map(|run| Ok(run?.run_id));
+    let mut runs = runs.collect::<Result<Vec<RunId>>>()?;
     runs.sort_by_key(|run| *run.as_bytes());
     Ok(runs)
 }
