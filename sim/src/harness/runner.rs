@@ -226,7 +226,7 @@ pub(super) struct Runner<'a> {
     pub(super) digest: Digest,
     pub(super) trace: Option<Vec<String>>,
     /// Whether the run is to be given up.
-    is_late: Option<&'a dyn Fn() -> bool>,
+    pub(super) is_late: Option<&'a dyn Fn() -> bool>,
 }
 
 impl<'a> Runner<'a> {
@@ -357,9 +357,8 @@ impl<'a> Runner<'a> {
     /// Runs; a hang and a panic are failures, too.
     fn run_bounded(&mut self) -> Checked {
         let result = match bounded(|| self.run()) {
-            Ok(_) if self.disk.is_exhausted() => {
-                self.fail("progress", format!("more than {CALLS_MAX} calls of the disk: a hang"))
-            }
+            Ok(_) if self.disk.is_exhausted() => self
+                .fail("progress", format!("more than {CALLS_MAX} calls in one operation: a hang")),
             Ok(result) => return result,
             Err(Ended::Endless) => self.fail("progress", "a loop without end"),
             Err(Ended::Panicked(message)) => self.fail("panic", message),
@@ -390,6 +389,7 @@ impl<'a> Runner<'a> {
             if self.is_late.is_some_and(|is_late| is_late()) {
                 return Err(Stop::Late);
             }
+            self.allow_calls();
             self.op = i;
             self.ops += 1;
             self.starts.push(self.disk.calls());
@@ -405,6 +405,7 @@ impl<'a> Runner<'a> {
             self.turn = self.turn.wrapping_add_signed(op.turns() as isize);
         }
         self.op = self.case.ops.len();
+        self.allow_calls();
         self.finish()
     }
 

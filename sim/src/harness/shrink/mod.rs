@@ -31,7 +31,6 @@ mod simplify;
 mod turns;
 
 use super::case::{Case, ChangeSpec, Op};
-use super::guard::CALLS_MAX;
 use super::runner::{Outcome, run, run_within};
 use super::verdict::Failure;
 use crate::disk::{FaultMode, Injected};
@@ -217,8 +216,8 @@ pub fn shrink_until(case: &Case, runs_max: u32, is_late: &dyn Fn() -> bool) -> O
     let failure = outcome.failure.clone()?;
     let calls: u64 = outcome.stats.calls.values().sum();
     let calls_each = match failure.clause {
-        "progress" => CALLS_MAX,
-        _ => calls.saturating_mul(CALLS_FACTOR).saturating_add(CALLS_MORE).min(CALLS_MAX),
+        "progress" => calls,
+        _ => calls.saturating_mul(CALLS_FACTOR).saturating_add(CALLS_MORE),
     };
     let mut shrinker = Shrinker {
         best: case.clone(),
