@@ -257,6 +257,20 @@ fn what_a_log_begins_with_may_stand_where_an_edit_was_being_written() {
     case_passes(include_str!("cases/seed-8363.json"));
 }
 
+/// A drop was charged neither for the removal that it makes nor for the names and tags of the run,
+/// which stand in the record that it leaves.
+#[test]
+fn the_memory_of_a_drop_is_charged_whole() {
+    case_passes(include_str!("cases/seed-401192331.json"));
+}
+
+/// A close looked into each table that a snapshot reads on before it kept it open; where that read
+/// failed, it kept it not, and the next session removed it.
+#[test]
+fn a_table_is_kept_open_for_a_snapshot_without_a_look_into_it() {
+    case_passes(include_str!("cases/seed-401188957.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

@@ -15,7 +15,7 @@ use crate::log::creation::EMPTY_SEGMENT_BYTES_MAX;
 use crate::log::record::record_bytes;
 use crate::log::writer::PADDING_BYTES_MAX;
 use crate::place::Place;
-use crate::runs::{RunTracker, saved};
+use crate::runs::{RunTracker, charge, saved};
 use crate::store::UnifiedStore;
 use crate::types::{RunId, RunStatus};
 
@@ -25,6 +25,8 @@ pub(crate) struct Overlay {
     /// Most groups begin and end none.
     pub(super) runs: Option<BTreeMap<RunId, RunStatus>>,
     memory_bytes: u64,
+    /// What the names and tags take of runs that the group begins.
+    texts: BTreeMap<RunId, u64>,
     /// The run that the last put went to: it was active, and nothing in the group ended it.
     active: Option<RunId>,
 }
@@ -137,7 +139,9 @@ impl Overlay {
         known: Known<'_>,
         budget: Budget,
     ) -> Result<()> {
-        let wanted = request.memory_bytes_max;
+        let changes = request.changes.as_slice();
+        let mut begun = BTreeMap::new();
+        let wanted = request.memory_bytes_max + self.text_of_drops(changes, known, &mut begun)?;
         let used = budget.used + self.memory_bytes;
         // What takes nothing is let in, however much there is: the end of a run.
         if wanted > 0 && used + wanted > budget.max_for(request) {
@@ -147,7 +151,6 @@ impl Overlay {
             return Err(Error::MemtableFull { used, budget, wanted, reserve });
         }
         sometimes!("admission/reserve-used", used + wanted > budget.max);
-        let changes = request.changes.as_slice();
         if let [Change::Put { key, .. } | Change::Delete { key }] = changes {
             self.require_active(known, key.run())?;
             planted!(GroupMemoryForgotten => return Ok(()));
@@ -155,7 +158,34 @@ impl Overlay {
             self.admit_batch(changes, known)?;
         }
         self.memory_bytes += wanted;
+        self.texts.append(&mut begun);
         Ok(())
+    }
+
+    /// What the records of runs that are dropped take beside [`charge::drop_bytes_max`]. Those that
+    /// the same changes begin are added to `begun`.
+    fn text_of_drops(
+        &self,
+        changes: &[Change],
+        known: Known<'_>,
+        begun: &mut BTreeMap<RunId, u64>,
+    ) -> Result<u64> {
+        let mut bytes = 0;
+        for change in changes {
+            match change {
+                Change::BeginRun { run, begin } => {
+                    let text = charge::record_text_bytes(&begin.namespace, &begin.tags);
+                    begun.insert(*run, text);
+                }
+                Change::DropRun { run } => {
+                    known.recall(*run)?;
+                    let here = begun.get(run).or_else(|| self.texts.get(run)).copied();
+                    bytes += here.or_else(|| known.runs.record_text_bytes(run)).unwrap_or(0);
+                }
+                _ => {}
+            }
+        }
+        Ok(bytes)
     }
 
     fn require_active(&mut self, known: Known<'_>, run: RunId) -> Result<()> {
@@ -204,7 +234,6 @@ impl Overlay {
                     own.insert(run, RunStatus::Running);
                 }
                 Change::DropRun { .. } => {
-                    known.recall(run)?;
                     match status(self, &own, run)? {
                         None => return Err(Error::RunNotFound { run }),
                         Some(RunStatus::Dropped) if !planted!(DroppedTwice) => {

@@ -43,13 +43,14 @@ impl Pipeline {
         let max = self.options.steps.maintain_keys_max.min(of_batch).max(1);
         let due = self.due_runs(*from, max)?;
         let Some(last) = due.last() else { return Ok((0, false)) };
-        let changes: Vec<_> =
-            due.iter().filter_map(run_of).map(|run| Change::DropRun { run }).collect();
+        let runs: Vec<_> = due.iter().filter_map(run_of).collect();
+        let memory_bytes_max = runs.iter().map(|run| charge::drop_bytes_max(*run)).sum();
+        let changes: Vec<_> = runs.into_iter().map(|run| Change::DropRun { run }).collect();
         let count = changes.len();
         let each = u64::try_from(count).unwrap_or(u64::MAX);
         let request = Request {
             payload_bytes_max: each.saturating_mul(CHANGE_OVERHEAD_BYTES as u64),
-            memory_bytes_max: charge::drop_bytes_max().saturating_mul(each),
+            memory_bytes_max,
             may_use_reserve: true,
             changes: Changes::Many(changes),
             level: Level::Async,

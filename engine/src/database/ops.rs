@@ -338,7 +338,7 @@ fn memory_of(changes: &[Change], over_tables: bool) -> (u64, bool) {
             }
             // What ending a run takes is counted when it begins.
             Change::EndRun { .. } => 0,
-            Change::DropRun { .. } => charge::drop_bytes_max(),
+            Change::DropRun { run } => charge::drop_bytes_max(*run),
             Change::RemoveRange { from, to } => removals::bytes_of(from, to),
         };
     }

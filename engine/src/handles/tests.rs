@@ -94,7 +94,7 @@ fn the_file_that_was_not_read_is_closed_before_those_that_were() {
 fn what_is_held_stays_open_and_is_read_when_its_name_is_gone() {
     let vfs = files(3);
     let (handles, tables) = tables(&vfs, 3, 1);
-    tables[0].hold(&path(0), |_| Ok(()));
+    tables[0].hold(&path(0));
     number(&tables[1], 1).unwrap();
     for nth in 0..3 {
         vfs.remove(&path(nth)).unwrap();

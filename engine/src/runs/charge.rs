@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use super::keys;
 use super::saved::SavedRun;
 use crate::codec::body::RunBegin;
+use crate::removals;
 use crate::store::memtable::record_bytes_max;
-use crate::types::Namespace;
+use crate::types::{Namespace, PhysicalKey, RunId};
 
 /// What a run costs in memory while it is active, beside its names and tags.
 const RUN_BYTES: u64 = 512;
@@ -27,6 +28,11 @@ const KEYS_OF_A_DROP: u64 = 3;
 fn text_bytes(namespace: &Namespace, tags: &BTreeMap<String, String>, more: usize) -> usize {
     let names = namespace.tenant().len() + namespace.app().len() + namespace.agent().len();
     names + tags.iter().map(|(name, value)| name.len() + value.len() + more).sum::<usize>()
+}
+
+/// The memory that the names and tags of a run take in its record, in bytes.
+pub(crate) fn record_text_bytes(namespace: &Namespace, tags: &BTreeMap<String, String>) -> u64 {
+    text_bytes(namespace, tags, RECORD_TAG_BYTES) as u64
 }
 
 /// The most memory that the record of a run takes in storage.
@@ -51,10 +57,12 @@ pub(crate) fn begin_bytes_max(begin: &RunBegin) -> u64 {
 }
 
 /// What a drop takes in memory, in bytes, but for the names and tags in the record that becomes
-/// another: whose they are is known only when it is looked up.
-pub(crate) fn drop_bytes_max() -> u64 {
+/// another ([`record_text_bytes`]): whose they are is known only when it is looked up.
+pub(crate) fn drop_bytes_max(run: RunId) -> u64 {
+    let (from, to) = PhysicalKey::bounds_of(run);
     record_bytes_max(keys::ID_BYTES, RECORD_BYTES)
         + KEYS_OF_A_DROP * record_bytes_max(keys::SHORT_BYTES, 0)
+        + removals::bytes_of(&from, &to)
 }
 
 /// The memory of a record that is remembered; a drop does not change it.

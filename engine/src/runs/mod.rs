@@ -301,6 +301,14 @@ impl RunTracker {
         }
     }
 
+    /// The memory that the names and tags of a run take in its record, in bytes, if memory tells.
+    pub(crate) fn record_text_bytes(&self, run: &RunId) -> Option<u64> {
+        let runs = self.inner.runs.read();
+        let active = runs.active.get(run).map(|run| (&run.begin.namespace, &run.begin.tags));
+        let ended = || runs.remembered.get(run).map(|s| (&s.entry.namespace, &s.entry.tags));
+        active.or_else(ended).map(|(names, tags)| charge::record_text_bytes(names, tags))
+    }
+
     /// Remembers the newest record of a run that has ended.
     pub(crate) fn recall(&self, saved: SavedRun) {
         let mut runs = self.inner.runs.write();

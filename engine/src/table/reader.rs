@@ -166,8 +166,7 @@ impl Table {
 
     /// Keeps its file open for as long as it is there.
     pub(crate) fn hold(&self) {
-        let check = |file: &dyn VfsFile| check_same(file, &self.path, &self.header, self.told);
-        self.file.hold(&self.path, check);
+        self.file.hold(&self.path);
     }
 
     /// Reads index and filter, as they are asked for later.
