@@ -271,6 +271,13 @@ fn a_table_is_kept_open_for_a_snapshot_without_a_look_into_it() {
     case_passes(include_str!("cases/seed-401188957.json"));
 }
 
+/// The records of runs were left out of the memory that an opening has found, behind which the
+/// reserve begins.
+#[test]
+fn the_reserve_begins_behind_the_records_of_runs_that_an_opening_found() {
+    case_passes(include_str!("cases/seed-401235639.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

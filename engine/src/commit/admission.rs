@@ -162,8 +162,8 @@ impl Overlay {
         Ok(())
     }
 
-    /// What the records of runs that are dropped take beside [`charge::drop_bytes_max`]. Those that
-    /// the same changes begin are added to `begun`.
+    /// What the records of runs that are dropped take beside [`charge::drop_bytes_max`], those that
+    /// are looked up among it. Runs that the same changes begin are added to `begun`.
     fn text_of_drops(
         &self,
         changes: &[Change],
@@ -178,7 +178,9 @@ impl Overlay {
                     begun.insert(*run, text);
                 }
                 Change::DropRun { run } => {
+                    let before = known.runs.memory_bytes();
                     known.recall(*run)?;
+                    bytes += known.runs.memory_bytes().saturating_sub(before);
                     let here = begun.get(run).or_else(|| self.texts.get(run)).copied();
                     bytes += here.or_else(|| known.runs.record_text_bytes(run)).unwrap_or(0);
                 }

@@ -284,7 +284,7 @@ impl Builder {
             bell: Bell::default(),
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),
-            memory_at_opening: store.memory_bytes() + runs.memory_bytes(),
+            memory_at_opening: store.memory_bytes_max() + runs.memory_bytes(),
             frozen: Mutex::default(),
             compactor: Mutex::default(),
             retained: Mutex::default(),
