@@ -265,7 +265,7 @@ pub(crate) fn saved_in(level: &Arc<Level>, path: &Path) -> Result<Vec<Saved>> {
     let mut cursor = LevelCursor::aside(level);
     cursor.seek(&from)?;
     while cursor.advance()? {
-        let Some(entry) = cursor.before()? else { break };
+        let Some((entry, _)) = cursor.before()? else { break };
         let key = entry.key();
         if key >= to {
             break;

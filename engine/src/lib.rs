@@ -126,7 +126,8 @@ pub use batch::{NO_TAGS, RunOptions, WriteBatch};
 pub use clock::{Clock, Entropy};
 pub use commit::queue::Committed;
 pub use database::{
-    Builder, Database, MaintainReport, RecoveryReport, RunIter, Scan, Snapshot, Ticket,
+    Builder, Database, EntryRef, MaintainReport, RecoveryReport, RunIter, Scan, Snapshot, Ticket,
+    ValueRef,
 };
 pub use error::{Error, Result};
 pub use kv::{KVBatch, KVScan, KVStore};

@@ -445,6 +445,16 @@ with_bugs_of_others! { bugs!
         "The retention drops one run more than it may."
     R261 RetentionPassesAMoment
         "The retention passes over runs that ended at the moment of the last it dropped."
+    R262 OlderShownInABlock
+        "A scan shows the versions of a key that stand side by side in a block, one after the other."
+    R263 OldestShownBackward
+        "A scan from the end shows the oldest version of a key that stands in the block."
+    R264 LimitForgottenInABlock
+        "A scan that was alone in a block goes on in it beyond the next key of another level."
+    R265 AheadKeptForTheOtherEnd
+        "What a scan has read ahead of a memtable at one end counts at the other, too."
+    R266 AheadVisitedAgain
+        "A scan visits again what it had read ahead of a memtable and has shown from a table."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

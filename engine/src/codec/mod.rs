@@ -57,6 +57,7 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
         match self.rest.split_at_checked(n) {
             Some((taken, rest)) => {
@@ -81,6 +82,7 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Malformed> {
         Ok(self.array::<1>(what)?[0])
     }
@@ -95,7 +97,17 @@ impl<'a> Reader<'a> {
 
     /// Reads a varint; refuses one that does not fit 64 bits or is longer than needed, so
     /// that every number has one encoding.
+    #[inline]
     pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
+        // Most numbers are small.
+        if let Some((byte, rest)) = self.rest.split_first().filter(|(byte, _)| **byte < 0x80) {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint(what)
+    }
+
+    fn long_varint(&mut self, what: &'static str) -> Result<u64, Malformed> {
         let mut n = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8(what)?;

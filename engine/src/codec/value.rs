@@ -93,7 +93,8 @@ fn fixed<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N], Ma
     bytes.try_into().map_err(|_wrong| Malformed::new(what, format!("{} bytes", bytes.len())))
 }
 
-fn decode(kind: ValueKind, bytes: &[u8]) -> Result<Value, Malformed> {
+/// The value of this kind and these bytes.
+pub(crate) fn decode(kind: ValueKind, bytes: &[u8]) -> Result<Value, Malformed> {
     Ok(match kind {
         ValueKind::Bytes => Value::Bytes(bytes.to_vec()),
         ValueKind::String => {

@@ -51,7 +51,8 @@ impl Source {
     /// Goes to the next entry.
     fn advance(&mut self) -> Result<()> {
         let is_there = self.cursor.advance()?;
-        let next = if is_there { self.cursor.before()?.map(|entry| entry.key()) } else { None };
+        let next =
+            if is_there { self.cursor.before()?.map(|(entry, _)| entry.key()) } else { None };
         let table = self.cursor.table().map_or(self.table, |(nth, _)| nth);
         let is_in_order = next.as_ref().zip(self.head.as_ref()).is_none_or(|(b, a)| a <= b);
         (self.head, self.table) = (next, table);
@@ -184,7 +185,8 @@ impl Merge {
         };
         for source in sources {
             while source.head.as_ref() == Some(key) {
-                let Some(entry) = source.cursor.before().map_err(WriteFailure::Refused)? else {
+                let Some((entry, _)) = source.cursor.before().map_err(WriteFailure::Refused)?
+                else {
                     break;
                 };
                 let Entry { version, time_ms, expiry_ms, content, .. } = entry;

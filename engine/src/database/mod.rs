@@ -5,6 +5,7 @@
 
 mod builder;
 mod entrance;
+mod entry_ref;
 mod ops;
 #[cfg(feature = "planted")]
 mod planted;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use runstone_vfs::{FileSystem, VfsLock};
 
 pub use builder::Builder;
+pub use entry_ref::{EntryRef, ValueRef};
 pub use ops::Ticket;
 pub use run_list::RunIter;
 pub use scan::Scan;

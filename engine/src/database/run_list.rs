@@ -72,8 +72,9 @@ impl RunIter {
     /// The next run that passes.
     fn find(&mut self, backward: bool) -> Result<Option<RunMetadataEntry>> {
         loop {
-            let next = if backward { self.index.next_back() } else { self.index.next() };
-            let Some((key, _)) = next.transpose()? else { return Ok(None) };
+            let run = self.index.run();
+            let Some(next) = self.index.step(backward).transpose()? else { return Ok(None) };
+            let key = next.key(run);
             let entry = self.entry(&key)?;
             sometimes!("database/run-passed-over-in-a-listing", !self.filter.passes(&entry));
             if self.filter.passes(&entry) || planted!(FilterNotAsked) {

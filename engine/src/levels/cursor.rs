@@ -7,7 +7,7 @@ use super::{Level, LiveTable};
 use crate::error::Result;
 use crate::sync::Arc;
 use crate::table::block::Entry;
-use crate::table::cursor::Cursor;
+use crate::table::cursor::{Cursor, Pass};
 use crate::table::reader::{Row, Table};
 use crate::types::PhysicalKey;
 
@@ -178,18 +178,37 @@ impl LevelCursor {
         Ok(false)
     }
 
-    /// The entry that [`LevelCursor::advance`] has passed.
-    ///
-    /// Errors: those of [`Cursor::seek`].
-    pub(crate) fn before(&self) -> Result<Option<Entry<'_>>> {
-        self.at.as_ref().map_or(Ok(None), |(_, cursor)| cursor.before())
+    /// Passes entries of the block that it reads: see [`Cursor::pass_while`]. Not where a table
+    /// counts in part only.
+    #[inline(always)]
+    pub(crate) fn pass_while<'b>(
+        &'b mut self,
+        backward: bool,
+        pass: impl FnMut(Entry<'b>) -> Pass,
+    ) {
+        let Some((nth, cursor)) = &mut self.at else { return };
+        let is_whole = self.level.tables.get(*nth).is_some_and(|live| live.from.is_none());
+        if is_whole || !backward {
+            cursor.pass_while(backward, pass);
+        }
     }
 
-    /// The entry that [`LevelCursor::retreat`] has passed.
+    /// The entry that [`LevelCursor::advance`] has passed, and the table that it stands in.
     ///
     /// Errors: those of [`Cursor::seek`].
-    pub(crate) fn behind(&self) -> Result<Option<Entry<'_>>> {
-        self.at.as_ref().map_or(Ok(None), |(_, cursor)| cursor.behind())
+    #[inline(always)]
+    pub(crate) fn before(&self) -> Result<Option<(Entry<'_>, &Table)>> {
+        let Some((_, cursor)) = &self.at else { return Ok(None) };
+        Ok(cursor.before()?.map(|entry| (entry, cursor.table())))
+    }
+
+    /// The entry that [`LevelCursor::retreat`] has passed, likewise.
+    ///
+    /// Errors: those of [`Cursor::seek`].
+    #[inline(always)]
+    pub(crate) fn behind(&self) -> Result<Option<(Entry<'_>, &Table)>> {
+        let Some((_, cursor)) = &self.at else { return Ok(None) };
+        Ok(cursor.behind()?.map(|entry| (entry, cursor.table())))
     }
 
     /// An entry of where it stands, with its value.

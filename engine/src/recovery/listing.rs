@@ -12,7 +12,7 @@ use runstone_vfs::{Access, FileKind, Vfs, read_full_at};
 use crate::error::{Error, Result};
 use crate::log::creation::EMPTY_SEGMENT_BYTES_MAX;
 use crate::log::scan::SegmentScan;
-use crate::log::segment::SEGMENT_HEADER_BYTES;
+use crate::log::segment::HEADER_LEN;
 use crate::manifest::Manifest;
 use crate::manifest::in_force::InForce;
 use crate::names::{OwnName, StoreId};
@@ -155,7 +155,7 @@ impl Listing {
                 }
                 // One that was never finished, or no log of that number, or of another program.
                 Ok(_) | Err(Error::Corruption { .. } | Error::UnsupportedFormat { .. }) => {
-                    let mut beginning = [0; SEGMENT_HEADER_BYTES as usize];
+                    let mut beginning = [0; HEADER_LEN];
                     let read = read_full_at(&*file, &mut beginning, 0)
                         .map_err(|e| Error::io("reading", &path, e))?;
                     let beginning = beginning.get(..read).unwrap_or_default();

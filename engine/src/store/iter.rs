@@ -4,28 +4,30 @@
 //! whatever is written meanwhile; it is lazy, reading a bounded chunk at a time under the
 //! store's read lock (`Steps` in the options); the two ends meet and never pass each other.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::ops::Bound;
 
-use super::version::Version;
-use super::{Pin, expires_at, unreadable};
+use super::Pin;
+use super::through::{Ahead, run_of, starts_in_reserve};
+use super::window::{ITEM_BYTES, Seen, Window};
 use crate::cache::Pinned;
-use crate::error::Result;
-use crate::types::{PhysicalKey, Timestamp, VersionedValue};
-
-/// A key with its value.
-pub(crate) type RangeItem = (PhysicalKey, VersionedValue);
+use crate::error::{Error, Result};
+use crate::types::{PhysicalKey, RunId};
 
 /// The visible entries of a range, from both ends.
 #[derive(Debug)]
 pub(crate) struct RangeIter {
     pin: Pin,
-    /// What has not been read into a buffer yet.
+    run: RunId,
+    /// What has not been read into a window yet.
     from: Bound<PhysicalKey>,
     to: Bound<PhysicalKey>,
-    front: VecDeque<Result<RangeItem>>,
-    back: VecDeque<Result<RangeItem>>,
+    front: Window,
+    back: Window,
+    /// What was read of memtables beyond that, in the direction in which was read last.
+    ahead: Ahead,
+    read_backward: bool,
+    /// Why no more was read; told when the end is reached that was read up to there.
+    error: Option<Error>,
     /// The most entries of the chunk that was read last; 0 before the first.
     chunk_entries: usize,
     exhausted: bool,
@@ -38,24 +40,31 @@ pub(crate) struct RangeIter {
 impl RangeIter {
     pub(crate) fn new(pin: Pin, from: Bound<PhysicalKey>, to: Bound<PhysicalKey>) -> Self {
         // What is added later, the pin does not see.
-        let is_reserved = match &from {
-            Bound::Included(key) | Bound::Excluded(key) => key.is_reserved(),
-            Bound::Unbounded => false,
-        };
-        pin.store().put_in_order(is_reserved);
+        let bounds = (from.as_ref(), to.as_ref());
+        pin.store().put_in_order(starts_in_reserve(bounds));
+        let run = run_of(bounds);
         let pinned = Pinned::new(&pin.store().inner.cache);
         RangeIter {
             held: [0; 2],
             pinned,
             pin,
+            run,
             from,
             to,
-            front: VecDeque::new(),
-            back: VecDeque::new(),
+            front: Window::default(),
+            back: Window::default(),
+            ahead: Ahead::of_keys(0),
+            read_backward: false,
+            error: None,
             chunk_entries: 0,
             exhausted: false,
             failed: false,
         }
+    }
+
+    /// The run of whose keys it is.
+    pub(crate) fn run(&self) -> RunId {
+        self.run
     }
 
     /// What it reads at.
@@ -78,106 +87,85 @@ impl RangeIter {
         let bytes_max = steps.scan_bytes_max.min(reserve_left);
         let (mut bytes, mut held, mut visits) = (0, 0, 0);
         let mut skips = planted!(ResumedScanSkips) && !matches!(self.from, Bound::Included(_));
+        let is_turned = std::mem::replace(&mut self.read_backward, backward) != backward;
+        if is_turned && !planted!(AheadKeptForTheOtherEnd) {
+            // It may hold what the other end has taken meanwhile.
+            self.ahead = Ahead::of_keys(0);
+        }
+        self.ahead.set_keys_max(entries_max);
         let mut last = None;
-        let mut chunk = VecDeque::new();
+        let chunk = if backward { &mut self.back } else { &mut self.front };
+        chunk.clear();
         let bounds = (self.from.as_ref(), self.to.as_ref());
-        let point = self.pin.point();
-        let walked = self.pin.store().walk(bounds, point, backward, |key, version| {
-            visits += 1;
-            if skips && !backward {
-                skips = false;
-                return true;
-            }
-            let size = version.as_ref().and_then(|version| version.value.as_ref());
-            bytes += size.map_or(0, |value| value.bytes().len());
-            let is_shown = usize::from(size.is_some());
-            let more = chunk.len() + is_shown < entries_max
-                && bytes < bytes_max
-                && visits < steps.scan_visits_max;
-            if !more {
-                last = Some(key.clone().into_owned());
-            }
-            held += (size_of::<Result<RangeItem>>() + key.user_key().len()) as u64;
-            chunk.extend(version.and_then(|version| item(key, version)));
-            more
-        });
+        let (point, run) = (self.pin.point(), self.run);
+        let walked =
+            self.pin.store().walk(bounds, point, (backward, &mut self.ahead), |seen, is_shown| {
+                visits += 1;
+                if skips && !backward {
+                    skips = false;
+                    return true;
+                }
+                if is_shown {
+                    chunk.push(seen);
+                    bytes += seen.value.map_or(0, |(_, value)| value.len());
+                }
+                let more = chunk.len() < entries_max
+                    && bytes < bytes_max
+                    && visits < steps.scan_visits_max;
+                if !more {
+                    last = Some(seen.key(run));
+                }
+                held += (ITEM_BYTES + seen.prefix.len() + seen.user.len()) as u64;
+                more
+            });
         // This end had nothing left.
         let held = held + bytes as u64;
         self.held = if backward { [self.held[0], held] } else { [held, self.held[1]] };
-        self.pinned.set(self.held.iter().sum());
+        match &last {
+            Some(_) if planted!(AheadVisitedAgain) => {}
+            Some(last) => self.ahead.go_behind(last, backward),
+            None => self.ahead = Ahead::of_keys(0),
+        }
+        self.pinned.set(self.held.iter().sum::<u64>() + self.ahead.held_bytes());
+        let is_empty = chunk.is_empty();
+        let _ = is_empty;
         if let Err(error) = walked {
             sometimes!("iter/read-failed");
-            chunk.push_back(Err(error));
+            self.error = Some(error);
             last = None;
         }
-        sometimes!("iter/chunk-without-entries", last.is_some() && chunk.is_empty());
-        planted!(EmptyChunkEndsScan => if chunk.is_empty() { last = None });
+        sometimes!("iter/chunk-without-entries", last.is_some() && is_empty);
+        planted!(EmptyChunkEndsScan => if is_empty { last = None });
         match last {
             None => self.exhausted = true,
             Some(last) if backward => self.to = Bound::Excluded(last),
             Some(last) => self.from = Bound::Excluded(last),
         }
-        if backward {
-            self.back.append(&mut chunk);
-        } else {
-            self.front.append(&mut chunk);
-        }
     }
 
-    fn step(&mut self, backward: bool) -> Option<Result<RangeItem>> {
-        loop {
-            if self.failed {
-                return None;
+    /// The next entry from one end. It can be read until the next one is taken.
+    pub(crate) fn step(&mut self, backward: bool) -> Option<Result<Seen<'_>>> {
+        if self.failed {
+            return None;
+        }
+        while self.near(backward).is_empty() && !self.exhausted {
+            self.fill(backward);
+        }
+        if self.near(backward).is_empty() {
+            if let Some(error) = self.error.take() {
+                self.failed = true;
+                return Some(Err(error));
             }
-            let (near, far) = match backward {
-                false => (&mut self.front, &mut self.back),
-                true => (&mut self.back, &mut self.front),
-            };
             // What the other end has read ahead lies beyond all that is unread.
-            let item = match near.pop_front() {
-                Some(item) => Some(item),
-                None if self.exhausted => {
-                    sometimes!("iter/ends-meet", !far.is_empty());
-                    far.pop_back()
-                }
-                None => {
-                    self.fill(backward);
-                    continue;
-                }
-            };
-            self.failed = matches!(item, Some(Err(_)));
-            return item;
+            let far = if backward { &mut self.front } else { &mut self.back };
+            sometimes!("iter/ends-meet", !far.is_empty());
+            return far.pop_last().map(Ok);
         }
+        let near = if backward { &mut self.back } else { &mut self.front };
+        near.pop_first().map(Ok)
     }
-}
 
-/// A version as a reader gets it: what was read for it alone is moved, what others read is copied.
-fn item(key: Cow<'_, PhysicalKey>, version: Cow<'_, Version>) -> Option<Result<RangeItem>> {
-    let (timestamp, expires_at) = (Timestamp::from_millis(version.time_ms), expires_at(&version));
-    let number = version.version;
-    let value = match version {
-        Cow::Borrowed(version) => version.value.as_ref()?.to_value(),
-        Cow::Owned(version) => version.value?.into_value(),
-    };
-    Some(match value {
-        Ok(value) => {
-            let value = VersionedValue { value, version: number, timestamp, expires_at };
-            Ok((key.into_owned(), value))
-        }
-        Err(m) => Err(unreadable(&key, m)),
-    })
-}
-
-impl Iterator for RangeIter {
-    type Item = Result<RangeItem>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.step(false)
-    }
-}
-
-impl DoubleEndedIterator for RangeIter {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.step(true)
+    fn near(&self, backward: bool) -> &Window {
+        if backward { &self.back } else { &self.front }
     }
 }

@@ -4,11 +4,10 @@
 //! read without a lock; whoever looks at the memtable under its lock and takes what is below under
 //! the same lock sees one moment.
 
-use std::collections::VecDeque;
-
-use super::level_walk::{Bounds, LevelWalk};
+use super::level_walk::{Bounds, LevelWalk, precedes};
 use super::memtable::Memtable;
 use super::version::Version;
+use super::window::{Rank, Seen, Window};
 use crate::error::Result;
 use crate::levels::Levels;
 #[cfg(doc)]
@@ -116,68 +115,136 @@ impl Below {
     }
 }
 
-/// The first keys of a range in one level, in the direction of a walk.
+/// The first keys of a range in a memtable, in the direction of a walk.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     /// Each with its newest version that is seen, be it a tombstone or expired.
-    pub(super) entries: VecDeque<(PhysicalKey, Version)>,
+    entries: Window,
     /// The last key that was passed, if there may be more behind it.
-    pub(super) cut: Option<PhysicalKey>,
+    cut: Option<PhysicalKey>,
 }
 
 impl Chunk {
-    /// Of a memtable that is in order.
+    /// Of a memtable that is in order: at most so many keys, and values of about so many bytes.
     pub(super) fn of_memtable(
         memtable: &Memtable,
         bounds: Bounds<'_>,
         version: u64,
         backward: bool,
-        keys_max: usize,
+        (keys_max, bytes_max): (usize, usize),
         gaze: Option<&mut Gaze>,
     ) -> Self {
-        let (mut chunk, mut passed, mut gaze) = (Chunk::default(), 0, gaze);
+        let (mut chunk, mut passed, mut bytes, mut gaze) = (Chunk::default(), 0, 0, gaze);
         memtable.walk_versions(bounds, version, backward, |key, found| {
             let gaze = gaze.as_deref_mut();
             let is_hidden = |found: &Version| {
                 gaze.is_some_and(|gaze| gaze.hiding(key, found.version).is_some())
             };
-            let found = found.filter(|found| !is_hidden(found));
-            chunk.entries.extend(found.map(|found| (key.clone(), found.clone())));
+            if let Some(found) = found.filter(|found| !is_hidden(found)) {
+                chunk.entries.push(&Seen::of(key, found));
+                bytes += found.value.as_ref().map_or(0, |value| value.bytes().len());
+            }
             passed += 1;
-            if passed >= keys_max {
+            let more = passed < keys_max && bytes < bytes_max;
+            if !more {
                 chunk.cut = Some(key.clone());
             }
-            passed < keys_max
+            more
         });
         chunk
     }
-}
 
-/// The level that has the first key of all, if no other has it, and the first key that another has,
-/// or the walk is to end with.
-fn alone<'a>(
-    chunks: &[Chunk],
-    levels: &'a mut [LevelWalk],
-    end: Option<&PhysicalKey>,
-    precedes: impl Fn(&PhysicalKey, &PhysicalKey) -> bool,
-) -> Option<(&'a mut LevelWalk, Option<PhysicalKey>)> {
-    let sooner = |a: &PhysicalKey, b: Option<&PhysicalKey>| b.is_none_or(|b| precedes(a, b));
-    let mut first: Option<(usize, &PhysicalKey)> = None;
-    let heads = chunks.iter().filter_map(|chunk| chunk.entries.front()).map(|(key, _)| key);
-    let mut second = end.into_iter().chain(heads).reduce(|a, b| if precedes(b, a) { b } else { a });
-    for (nth, level) in levels.iter().enumerate() {
-        let Some((key, _)) = &level.head else { continue };
-        let before = first.map(|(_, key)| key);
-        if sooner(key, before) {
-            let passed = before.filter(|passed| sooner(passed, second));
-            (first, second) = (Some((nth, key)), passed.or(second));
-        } else if sooner(key, second) {
-            second = Some(key);
+    /// The memory that it takes, in bytes.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.entries.held_bytes()
+    }
+
+    /// Passes what does not come behind a key.
+    pub(super) fn go_behind(&mut self, key: &PhysicalKey, backward: bool) {
+        let key = Rank::new(key.tag_byte(), key.user_key());
+        while self.entries.rank().is_some_and(|rank| !precedes(backward, key, rank)) {
+            self.entries.pop_first();
         }
     }
-    let (nth, _) = first.filter(|(_, key)| sooner(key, second))?;
-    let second = second.cloned();
-    levels.get_mut(nth).map(|level| (level, second))
+}
+
+/// What a merge reads.
+struct Sources<'a> {
+    chunks: &'a mut [Chunk],
+    levels: &'a mut [LevelWalk],
+    backward: bool,
+}
+
+impl Sources<'_> {
+    /// The next key of a source.
+    fn rank(&self, nth: usize) -> Option<Rank<'_>> {
+        match nth.checked_sub(self.chunks.len()) {
+            None => self.chunks.get(nth)?.entries.rank(),
+            Some(nth) => self.levels.get(nth)?.rank(),
+        }
+    }
+
+    /// The next entry of a source.
+    fn head(&self, nth: usize) -> Option<Seen<'_>> {
+        match nth.checked_sub(self.chunks.len()) {
+            None => self.chunks.get(nth)?.entries.first(),
+            Some(nth) => self.levels.get(nth)?.head(),
+        }
+    }
+
+    fn pass(&mut self, nth: usize) -> Result<()> {
+        match nth.checked_sub(self.chunks.len()) {
+            None => {
+                self.chunks.get_mut(nth).map(|chunk| chunk.entries.pop_first());
+            }
+            Some(nth) => self.levels.get_mut(nth).map_or(Ok(()), LevelWalk::pass)?,
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.chunks.len() + self.levels.len()
+    }
+
+    /// The newest source that has the first key of all, that key, and the first one that any other
+    /// has, which may be the same.
+    fn first(&self) -> Option<(usize, Rank<'_>, Option<Rank<'_>>)> {
+        let mut found: Option<(usize, Rank<'_>)> = None;
+        let mut second: Option<Rank<'_>> = None;
+        for nth in 0..self.len() {
+            let Some(rank) = self.rank(nth) else { continue };
+            if found.is_none_or(|(_, first)| precedes(self.backward, rank, first)) {
+                second = found.replace((nth, rank)).map(|(_, passed)| passed);
+            } else if second.is_none_or(|second| precedes(self.backward, rank, second)) {
+                second = Some(rank);
+            }
+        }
+        found.map(|(nth, first)| (nth, first, second))
+    }
+
+    /// Visits the next key of a source, and those behind it before another, as long as `visit` says
+    /// so; returns what it said last.
+    fn visit_alone(
+        &mut self,
+        nth: usize,
+        limit: Option<Rank<'_>>,
+        visit: &mut impl FnMut(&Seen<'_>) -> bool,
+    ) -> Result<bool> {
+        let level = nth.checked_sub(self.chunks.len()).and_then(|nth| self.levels.get_mut(nth));
+        if let Some(level) = level {
+            return level.run(limit, visit);
+        }
+        let Some(Chunk { entries, .. }) = self.chunks.get_mut(nth) else { return Ok(true) };
+        loop {
+            if entries.pop_first().is_some_and(|seen| !visit(&seen)) {
+                return Ok(false);
+            }
+            let Some(next) = entries.rank() else { return Ok(true) };
+            if limit.is_some_and(|limit| !precedes(self.backward, next, limit)) {
+                return Ok(true);
+            }
+        }
+    }
 }
 
 /// Merges chunks and levels, the newest first: visits each key that all of them have reached,
@@ -189,44 +256,45 @@ pub(super) fn merge(
     chunks: &mut [Chunk],
     levels: &mut [LevelWalk],
     backward: bool,
-    mut visit: impl FnMut(PhysicalKey, Version) -> bool,
+    mut visit: impl FnMut(&Seen<'_>) -> bool,
 ) -> Result<Option<PhysicalKey>> {
-    let precedes = |a: &PhysicalKey, b: &PhysicalKey| if backward { a > b } else { a < b };
     let cuts = chunks.iter().filter_map(|chunk| chunk.cut.clone());
-    let end = cuts.reduce(|a, b| if precedes(&b, &a) { b } else { a });
+    let end = if backward { cuts.max() } else { cuts.min() };
+    let end_rank = end.as_ref().map(|end| Rank::new(end.tag_byte(), end.user_key()));
+    let mut sources = Sources { chunks, levels, backward };
+    // A key that is compared with while the source of it moves on.
+    let mut kept = Vec::new();
     loop {
-        let of_chunks = chunks.iter().filter_map(|chunk| chunk.entries.front());
-        let of_levels = levels.iter().filter_map(|level| level.head.as_ref());
-        let first = of_chunks.chain(of_levels).map(|(key, _)| key);
-        let first = first.reduce(|a, b| if precedes(b, a) { b } else { a }).cloned();
-        let Some(first) = first else { return Ok(end) };
-        if end.as_ref().is_some_and(|end| precedes(end, &first)) && !planted!(WalkBeyondCut) {
+        let Some((nth, first, second)) = sources.first() else { return Ok(end) };
+        let is_behind = end_rank.is_some_and(|end| precedes(backward, end, first));
+        if is_behind && !planted!(WalkBeyondCut) {
             return Ok(end);
         }
-        // Most often one level has many keys before any other has one.
-        if let Some((level, until)) = alone(chunks, levels, end.as_ref(), precedes) {
-            let is_before = |key: &PhysicalKey| until.as_ref().is_none_or(|u| precedes(key, u));
-            while let Some((key, version)) = level.take_if(is_before)? {
-                if !visit(key, version) {
-                    return Ok(None);
+        kept.clear();
+        if second == Some(first) {
+            kept.extend_from_slice(first.user);
+            let first = Rank { user: &kept, ..first };
+            if sources.head(nth).is_some_and(|head| !visit(&head)) {
+                return Ok(None);
+            }
+            for nth in nth..sources.len() {
+                if sources.rank(nth) == Some(first) {
+                    sources.pass(nth)?;
                 }
             }
             continue;
         }
-        let mut newest = None;
-        for chunk in &mut *chunks {
-            if chunk.entries.front().is_some_and(|(key, _)| *key == first) {
-                let entry = chunk.entries.pop_front();
-                newest = newest.or(entry);
+        // Most often one source has many keys before any other has one.
+        let ends_first =
+            |second: &Rank<'_>| end_rank.is_some_and(|end| precedes(backward, end, *second));
+        let limit = match second.filter(|second| !ends_first(second)) {
+            Some(second) => {
+                kept.extend_from_slice(second.user);
+                Some(Rank { user: &kept, ..second })
             }
-        }
-        for level in &mut *levels {
-            if level.head.as_ref().is_some_and(|(key, _)| *key == first) {
-                let entry = level.take()?;
-                newest = newest.or(entry);
-            }
-        }
-        if newest.is_some_and(|(key, version)| !visit(key, version)) {
+            None => end_rank,
+        };
+        if !sources.visit_alone(nth, limit, &mut visit)? {
             return Ok(None);
         }
     }

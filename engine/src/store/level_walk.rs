@@ -8,27 +8,30 @@
 //! Invariant: what is left out is hidden from the reader by a removal, and so is what the same key
 //! has in the levels below, which is older.
 
+use std::cmp::Ordering;
 use std::ops::Bound;
 
-use super::version::Version;
+use super::window::{Held, Rank, Seen};
 use crate::error::Result;
 use crate::levels::Level;
 use crate::levels::cursor::LevelCursor;
 use crate::removals::Gaze;
 use crate::sync::Arc;
-use crate::table::reader::{Row, Table};
-use crate::types::PhysicalKey;
+use crate::table::block::{Content, Entry};
+use crate::table::cursor::Pass;
+use crate::table::reader::Table;
+use crate::types::{PhysicalKey, ValueKind};
 
 /// Two bounds of keys.
 pub(super) type Bounds<'a> = (Bound<&'a PhysicalKey>, Bound<&'a PhysicalKey>);
 
-/// What was passed because removals hide it.
-enum Passed {
-    No,
-    /// One entry, or more.
-    This,
-    /// Everything that is left.
-    All,
+/// What removals say of an entry.
+enum Judged {
+    Shown,
+    Hidden,
+    /// It is one of several in a row that were hidden by the removals of a range up to its end, in
+    /// the direction of the walk, of which this is the newest.
+    Skipped(PhysicalKey, u64),
 }
 
 /// The keys of a range in one level of tables, one after the other in the direction of a walk.
@@ -40,14 +43,45 @@ pub(super) struct LevelWalk {
     version: u64,
     backward: bool,
     /// The key that is next, with its newest version that is seen, be it a tombstone or expired.
-    pub(super) head: Option<(PhysicalKey, Version)>,
+    head: Held,
+    has_head: bool,
     /// Backwards: of the key behind that, the oldest version that is seen.
-    behind: Option<(PhysicalKey, Version)>,
-    /// What removals hide from the reader.
+    behind: Held,
+    has_behind: bool,
+    hiding: Hiding,
+    /// Of a value that lies in an extent.
+    room: Vec<u8>,
+}
+
+/// What removals hide from the reader.
+#[derive(Debug)]
+struct Hiding {
     gaze: Option<Gaze>,
     /// So many entries in a row were hidden.
-    hidden: usize,
-    hidden_max: usize,
+    count: usize,
+    max: usize,
+}
+
+impl Hiding {
+    /// Judges an entry of a table. Few runs have removals: then it costs nothing.
+    fn judge(&mut self, entry: &Entry<'_>, table: &Table, backward: bool) -> Judged {
+        let Some(gaze) = &mut self.gaze else { return Judged::Shown };
+        let Some((piece, newest)) = gaze.hiding(&entry.key(), entry.version) else {
+            self.count = 0;
+            return Judged::Shown;
+        };
+        self.count = self.count.saturating_add(1);
+        if self.count < self.max || !hides(table, newest) {
+            return Judged::Hidden;
+        }
+        Judged::Skipped(if backward { piece.from.clone() } else { piece.to.clone() }, newest)
+    }
+}
+
+/// Whether a removal hides all that a table holds in its range: what is written behind it stands.
+fn hides(table: &Table, newest: u64) -> bool {
+    let upto = if planted!(SkipsWhatIsNewer) { u64::MAX } else { newest };
+    table.properties().versions.1 < upto
 }
 
 impl LevelWalk {
@@ -71,130 +105,303 @@ impl LevelWalk {
             (Bound::Unbounded, true) => cursor.seek_end()?,
         }
         let end = (if backward { bounds.0 } else { bounds.1 }).cloned();
-        let (head, behind, hidden) = (None, None, 0);
-        let mut walk =
-            LevelWalk { cursor, end, version, backward, head, behind, gaze, hidden, hidden_max };
-        walk.go_on(None)?;
+        let (head, behind) = (Held::default(), Held::default());
+        let hiding = Hiding { gaze, count: 0, max: hidden_max };
+        let mut walk = LevelWalk {
+            cursor,
+            end,
+            version,
+            backward,
+            head,
+            has_head: false,
+            behind,
+            has_behind: false,
+            hiding,
+            room: Vec::new(),
+        };
+        walk.go_on(true)?;
         Ok(walk)
     }
 
-    fn is_inside(&self, key: &PhysicalKey) -> bool {
-        match (&self.end, self.backward) {
-            (Bound::Unbounded, _) => true,
-            (Bound::Included(end), false) => key <= end,
-            (Bound::Excluded(end), false) => key < end,
-            (Bound::Included(end), true) => key >= end,
-            (Bound::Excluded(end), true) => key > end,
-        }
+    /// The key that is next, with its newest version that is seen.
+    pub(super) fn head(&self) -> Option<Seen<'_>> {
+        self.has_head.then(|| self.head.seen())
     }
 
-    /// Takes the key that is next.
+    /// That key.
+    pub(super) fn rank(&self) -> Option<Rank<'_>> {
+        self.has_head.then(|| self.head.rank())
+    }
+
+    /// Passes the key that is next.
     ///
     /// Errors: those of [`LevelCursor::advance`].
-    pub(super) fn take(&mut self) -> Result<Option<(PhysicalKey, Version)>> {
-        let taken = self.head.take();
-        self.go_on(taken.as_ref().map(|(key, _)| key))?;
-        Ok(taken)
+    pub(super) fn pass(&mut self) -> Result<()> {
+        // Most often the next stands in the block that is read.
+        let ran = self.run_in_block(Some(Rank::before_all(self.backward)), &mut |_| true);
+        if ran == Ran::ToTheLimit { Ok(()) } else { self.go_on(false) }
     }
 
-    /// The same, if the key is as wanted.
-    pub(super) fn take_if(
+    /// Visits the next key and those that follow it before `limit`, or before the walk ends, as long
+    /// as `visit` says so, and returns what it said last. Most stand in the block that is read, and
+    /// are visited there.
+    ///
+    /// Errors: those of [`LevelCursor::advance`].
+    pub(super) fn run(
         &mut self,
-        is_wanted: impl FnOnce(&PhysicalKey) -> bool,
-    ) -> Result<Option<(PhysicalKey, Version)>> {
-        match &self.head {
-            Some((key, _)) if is_wanted(key) => self.take(),
-            _ => Ok(None),
+        limit: Option<Rank<'_>>,
+        mut visit: impl FnMut(&Seen<'_>) -> bool,
+    ) -> Result<bool> {
+        while self.has_head {
+            if !visit(&self.head.seen()) {
+                return Ok(false);
+            }
+            let in_block = limit.filter(|_| !planted!(LimitForgottenInABlock));
+            match self.run_in_block(in_block, &mut visit) {
+                Ran::Ended => return Ok(false),
+                Ran::ToTheLimit => break,
+                Ran::ToTheBorder => self.go_on(false)?,
+            }
+            let next = self.rank().zip(limit);
+            if next.is_some_and(|(head, limit)| !precedes(self.backward, head, limit)) {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn run_in_block(
+        &mut self,
+        limit: Option<Rank<'_>>,
+        visit: &mut impl FnMut(&Seen<'_>) -> bool,
+    ) -> Ran {
+        match (&self.hiding.gaze, self.backward) {
+            // What removals hide is judged entry by entry.
+            (Some(_), _) => Ran::ToTheBorder,
+            (None, false) => self.run_ahead(limit, visit),
+            (None, true) => self.run_back(limit, visit),
         }
     }
 
-    fn go_on(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
-        if self.backward { self.retreat() } else { self.advance(passed) }
+    /// Forwards, in one block.
+    #[inline(always)]
+    fn run_ahead(
+        &mut self,
+        limit: Option<Rank<'_>>,
+        visit: &mut impl FnMut(&Seen<'_>) -> bool,
+    ) -> Ran {
+        let LevelWalk { cursor, head, has_head, end, version, .. } = self;
+        let mut last: Option<Entry<'_>> = None;
+        let mut ran = Ran::ToTheBorder;
+        cursor.pass_while(false, |entry| {
+            if !sees(*version, &entry) {
+                return Pass::On;
+            }
+            let is_older = match &last {
+                Some(last) => last.has_key_of(&entry),
+                None => head.is_of(entry.name()),
+            };
+            if is_older && !planted!(OlderShownInABlock) {
+                sometimes!("store/older-passed-in-a-block");
+                return Pass::On;
+            }
+            let is_next = is_inside(end, false, &entry);
+            let Some(seen) = seen(&entry).filter(|_| is_next) else { return Pass::Stay };
+            last = Some(entry);
+            if limit.is_some_and(|limit| entry.cmp_rank(limit.tag, limit.user) != Ordering::Less) {
+                ran = Ran::ToTheLimit;
+            } else if !visit(&seen) {
+                ran = Ran::Ended;
+            } else {
+                return Pass::On;
+            }
+            Pass::Last
+        });
+        *has_head = ran == Ran::ToTheLimit;
+        if let Some(last) = last {
+            let value = seen(&last).and_then(|seen| seen.value);
+            head.set(last.name(), last.stamp(), value.filter(|_| *has_head));
+        }
+        ran
     }
 
-    /// The entry that was passed last, with its value.
-    fn row(&self) -> Result<Option<Row>> {
-        let entry = if self.backward { self.cursor.behind()? } else { self.cursor.before()? };
-        entry.map_or(Ok(None), |entry| self.cursor.row(&entry))
+    /// Backwards, in one block: each key waits for its newest version.
+    #[inline(always)]
+    fn run_back(
+        &mut self,
+        limit: Option<Rank<'_>>,
+        visit: &mut impl FnMut(&Seen<'_>) -> bool,
+    ) -> Ran {
+        let LevelWalk { cursor, head, has_head, behind, has_behind, end, version, .. } = self;
+        // What waits: in the block, or else behind the head.
+        let mut last: Option<Entry<'_>> = None;
+        let mut next: Option<Entry<'_>> = None;
+        let mut ran = Ran::ToTheBorder;
+        if !*has_behind {
+            return ran;
+        }
+        cursor.pass_while(true, |entry| {
+            if !sees(*version, &entry) {
+                return Pass::On;
+            }
+            if !is_inside(end, true, &entry) || seen(&entry).is_none() {
+                return Pass::Stay;
+            }
+            let is_newer = match &last {
+                Some(last) => last.has_key_of(&entry),
+                None => behind.is_of(entry.name()),
+            };
+            sometimes!("store/newer-found-in-a-block", is_newer);
+            planted!(OldestShownBackward => if is_newer { return Pass::On });
+            if !is_newer {
+                let waited = match &last {
+                    Some(last) => seen(last),
+                    None => Some(behind.seen()),
+                };
+                let is_at_limit = waited
+                    .zip(limit)
+                    .is_some_and(|(waited, limit)| waited.cmp_rank(limit) != Ordering::Greater);
+                if is_at_limit {
+                    (next, ran) = (Some(entry), Ran::ToTheLimit);
+                    return Pass::Last;
+                }
+                if waited.is_some_and(|waited| !visit(&waited)) {
+                    ran = Ran::Ended;
+                    return Pass::Last;
+                }
+            }
+            last = Some(entry);
+            Pass::On
+        });
+        let hold = |held: &mut Held, entry: &Entry<'_>| {
+            let value = seen(entry).and_then(|seen| seen.value);
+            held.set(entry.name(), entry.stamp(), value);
+        };
+        if let Some(last) = &last {
+            hold(behind, last);
+        }
+        if let Some(next) = &next {
+            std::mem::swap(head, behind);
+            hold(behind, next);
+            *has_head = true;
+        }
+        ran
     }
 
-    fn sees(&self, version: u64) -> bool {
-        version <= self.version || planted!(TableIgnoresPin)
+    fn go_on(&mut self, is_first: bool) -> Result<()> {
+        if self.backward { self.retreat() } else { self.advance(is_first) }
     }
 
     /// Forwards: the newest version of a key comes first; what is left of the one that was passed
     /// is passed over.
-    fn advance(&mut self, passed: Option<&PhysicalKey>) -> Result<()> {
+    fn advance(&mut self, is_first: bool) -> Result<()> {
+        self.has_head = false;
         while self.cursor.advance()? {
-            let Some(entry) = self.cursor.before()? else { return Ok(()) };
-            let (key, version) = (entry.key(), entry.version);
-            if !self.sees(version) {
+            let Some((entry, table)) = self.cursor.before()? else { return Ok(()) };
+            if !sees(self.version, &entry) || !is_first && self.head.is_of(entry.name()) {
                 continue;
             }
-            if passed == Some(&key) {
-                continue;
+            if !is_inside(&self.end, false, &entry) {
+                return Ok(());
             }
-            if self.is_inside(&key) {
-                match self.pass_hidden(&key, version)? {
-                    Passed::No => {}
-                    Passed::This => continue,
-                    Passed::All => return Ok(()),
+            match self.hiding.judge(&entry, table, false) {
+                Judged::Shown => {
+                    let value = table.kind_and_value(&entry, &mut self.room)?;
+                    self.head.set(entry.name(), entry.stamp(), value);
+                    self.has_head = true;
+                    return Ok(());
                 }
-                self.head = self.row()?.map(|row| (key, row.into()));
+                Judged::Hidden => {}
+                Judged::Skipped(to, newest) => {
+                    sometimes!("store/removed-skipped-in-a-walk");
+                    if !self.cursor.skip_to(&to, |table| hides(table, newest))? {
+                        return Ok(());
+                    }
+                }
             }
-            return Ok(());
         }
         Ok(())
-    }
-
-    /// Whether removals hide the entry that was passed; if they have hidden some in a row, what
-    /// they hide beside it is passed, too.
-    fn pass_hidden(&mut self, key: &PhysicalKey, version: u64) -> Result<Passed> {
-        let Some(gaze) = &mut self.gaze else { return Ok(Passed::No) };
-        let Some((piece, newest)) = gaze.hiding(key, version) else {
-            self.hidden = 0;
-            return Ok(Passed::No);
-        };
-        self.hidden = self.hidden.saturating_add(1);
-        // What is written behind the removal stands.
-        let upto = if planted!(SkipsWhatIsNewer) { u64::MAX } else { newest };
-        let hides = |table: &Table| table.properties().versions.1 < upto;
-        if self.hidden < self.hidden_max || !self.cursor.table().is_some_and(|(_, t)| hides(t)) {
-            return Ok(Passed::This);
-        }
-        sometimes!("store/removed-skipped-in-a-walk");
-        let goes_on = match self.backward {
-            false => self.cursor.skip_to(&piece.to, hides)?,
-            true => self.cursor.skip_back(&piece.from, hides)?,
-        };
-        Ok(if goes_on { Passed::This } else { Passed::All })
     }
 
     /// Backwards: the newest version of a key comes last.
     fn retreat(&mut self) -> Result<()> {
-        self.head = self.behind.take();
+        std::mem::swap(&mut self.head, &mut self.behind);
+        self.has_head = std::mem::take(&mut self.has_behind);
         while self.cursor.retreat()? {
-            let Some(entry) = self.cursor.behind()? else { return Ok(()) };
-            let (key, version) = (entry.key(), entry.version);
-            if !self.sees(version) {
+            let Some((entry, table)) = self.cursor.behind()? else { return Ok(()) };
+            if !sees(self.version, &entry) {
                 continue;
             }
-            if !self.is_inside(&key) {
+            if !is_inside(&self.end, true, &entry) {
                 return Ok(());
             }
-            match self.pass_hidden(&key, version)? {
-                Passed::No => {}
-                Passed::This => continue,
-                Passed::All => return Ok(()),
+            match self.hiding.judge(&entry, table, true) {
+                Judged::Shown => {
+                    let value = table.kind_and_value(&entry, &mut self.room)?;
+                    let is_next = self.has_head && !self.head.is_of(entry.name());
+                    let held = if is_next { &mut self.behind } else { &mut self.head };
+                    held.set(entry.name(), entry.stamp(), value);
+                    if is_next {
+                        self.has_behind = true;
+                        return Ok(());
+                    }
+                    self.has_head = true;
+                }
+                Judged::Hidden => {}
+                Judged::Skipped(from, newest) => {
+                    sometimes!("store/removed-skipped-in-a-walk");
+                    if !self.cursor.skip_back(&from, |table| hides(table, newest))? {
+                        return Ok(());
+                    }
+                }
             }
-            let Some(row) = self.row()? else { return Ok(()) };
-            let found = (key, row.into());
-            if self.head.as_ref().is_some_and(|(head, _)| *head != found.0) {
-                self.behind = Some(found);
-                return Ok(());
-            }
-            self.head = Some(found);
         }
         Ok(())
+    }
+}
+
+/// How far a walk came in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    /// The visitor ended it.
+    Ended,
+    /// The next key, which is the head now, is not before the limit.
+    ToTheLimit,
+    /// As far as it can be told in the block; what stands behind is read entry by entry.
+    ToTheBorder,
+}
+
+/// Whether a key comes before another in the direction of a walk.
+pub(super) fn precedes(backward: bool, a: Rank<'_>, b: Rank<'_>) -> bool {
+    if backward { a > b } else { a < b }
+}
+
+/// An entry as it is shown, if its value stands beside it and is of a kind that is known.
+fn seen<'a>(entry: &Entry<'a>) -> Option<Seen<'a>> {
+    let value = match entry.content {
+        Content::Tombstone => None,
+        Content::Value { kind, bytes } => Some((ValueKind::from_byte(kind)?, bytes)),
+        Content::Extent { .. } => return None,
+    };
+    let (prefix, user) = entry.user;
+    Some(Seen { tag: entry.tag, prefix, user, stamp: entry.stamp(), value })
+}
+
+/// Whether a reader at a version sees an entry.
+fn sees(version: u64, entry: &Entry<'_>) -> bool {
+    entry.version <= version || planted!(TableIgnoresPin)
+}
+
+/// Whether an entry lies before where a walk ends.
+fn is_inside(end: &Bound<PhysicalKey>, backward: bool, entry: &Entry<'_>) -> bool {
+    let (end, is_included) = match end {
+        Bound::Unbounded => return true,
+        Bound::Included(end) => (end, true),
+        Bound::Excluded(end) => (end, false),
+    };
+    match entry.cmp_key(end) {
+        Ordering::Less => !backward,
+        Ordering::Equal => is_included,
+        Ordering::Greater => backward,
     }
 }

@@ -44,6 +44,9 @@ const OLDER_BYTES: u64 = size_of::<Version>() as u64 * 2 + size_of::<Slot>() as 
 /// As many keys may be gone before any is released.
 const GONE_MIN: usize = 64;
 
+/// Of so many keys a walk fetches entries and values at once.
+const FETCHED_MAX: usize = 16;
+
 /// The most changes that are fresh.
 const FRESH_MAX: usize = 32;
 
@@ -345,10 +348,35 @@ impl Memtable {
         backward: bool,
         mut visit: impl FnMut(&'a PhysicalKey, Option<&'a Version>) -> bool,
     ) {
+        // Keys in order lie anywhere in memory: of some at once the processor fetches the entries,
+        // and then the values, side by side.
+        let mut slots = [0; FETCHED_MAX];
+        let mut count = 0;
+        let mut goes_on = true;
+        let mut look = |slots: &[Slot]| {
+            let found = slots.iter().filter_map(|slot| self.entries.get(*slot));
+            let values = found.filter_map(|entry| entry.chain.newest.value.as_ref());
+            let first_bytes = values.map(|value| value.bytes().first().copied().unwrap_or(0));
+            std::hint::black_box(first_bytes.fold(0, |a, b| a ^ b));
+            slots.iter().all(|slot| {
+                let Some(Entry { key, chain }) = self.entries.get(*slot) else { return true };
+                visit(key, chain.at(version))
+            })
+        };
         self.order.walk(&self.entries, bounds, backward, |slot| {
-            let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
-            visit(key, chain.at(version))
+            if let Some(next) = slots.get_mut(count) {
+                *next = slot;
+                count += 1;
+            }
+            if count == FETCHED_MAX {
+                goes_on = look(&slots);
+                count = 0;
+            }
+            goes_on
         });
+        if goes_on {
+            look(slots.get(..count).unwrap_or_default());
+        }
     }
 }
 

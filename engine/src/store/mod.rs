@@ -24,22 +24,28 @@ mod slab;
 mod through;
 mod upkeep;
 pub(crate) mod version;
+mod window;
 
 pub(crate) use iter::RangeIter;
+use std::borrow::Cow;
+
 use layers::{Below, Frozen, Layers};
 use memtable::Memtable;
 use pins::{Pins, ReadPoint};
 use version::Version;
+pub(crate) use window::Seen;
 
 use crate::cache::Cache;
 use crate::clock::EngineClock;
 use crate::codec::change::NEVER;
+use crate::codec::value::Stored;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::levels::Levels;
 use crate::options::{Options, Steps};
 use crate::removals::{Removal, Removals};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, RwLock};
+use crate::table::block::Stamp;
 use crate::types::{Key, PhysicalKey, Timestamp, Value, VersionedValue};
 
 /// One change of the store, ready to be applied.
@@ -235,13 +241,15 @@ impl UnifiedStore {
         key: &PhysicalKey,
         point: Option<ReadPoint>,
     ) -> Result<Option<VersionedValue>> {
-        self.with_visible(key, point, |version, value| {
-            Ok(VersionedValue {
+        self.with_visible(key, point, |stamp, value| {
+            let Stamp { version, time_ms, expiry_ms } = stamp;
+            let expires_at = (expiry_ms != NEVER).then(|| Timestamp::from_millis(expiry_ms));
+            VersionedValue {
                 value,
-                version: version.version,
-                timestamp: Timestamp::from_millis(version.time_ms),
-                expires_at: expires_at(version),
-            })
+                version,
+                timestamp: Timestamp::from_millis(time_ms),
+                expires_at,
+            }
         })
     }
 
@@ -251,14 +259,14 @@ impl UnifiedStore {
         key: &PhysicalKey,
         point: Option<ReadPoint>,
     ) -> Result<Option<Value>> {
-        self.with_visible(key, point, |_, value| Ok(value))
+        self.with_visible(key, point, |_, value| value)
     }
 
     fn with_visible<T>(
         &self,
         key: &PhysicalKey,
         point: Option<ReadPoint>,
-        make: impl FnOnce(&Version, Value) -> Result<T>,
+        make: impl FnOnce(Stamp, Value) -> T,
     ) -> Result<Option<T>> {
         self.with_newest(
             key,
@@ -277,7 +285,7 @@ impl UnifiedStore {
         &self,
         key: &PhysicalKey,
         version: u64,
-        look: impl FnOnce(Option<&Version>) -> Result<T>,
+        look: impl FnOnce(Option<Cow<'_, Version>>) -> Result<T>,
     ) -> Result<T> {
         let layers = self.inner.layers.read();
         let found = layers.memtable_of(key.is_reserved()).newest_at(key, version);
@@ -285,31 +293,37 @@ impl UnifiedStore {
         if found.is_some() || layers.below.is_empty() {
             sometimes!("store/removed-in-memory", found.is_some_and(|f| f.version < removed));
             let is_there = |found: &&Version| found.version >= removed;
-            return look(found.filter(|f| is_there(f) || planted!(RemovalForgottenByMemtable)));
+            let found = found.filter(|f| is_there(f) || planted!(RemovalForgottenByMemtable));
+            return look(found.map(Cow::Borrowed));
         }
         let below = Arc::clone(&layers.below);
         drop(layers);
-        look(below.newest_at(key, version, removed)?.as_ref())
+        look(below.newest_at(key, version, removed)?.map(Cow::Owned))
     }
 
     /// What a reader is shown of a version.
     fn show<T>(
         &self,
         key: &PhysicalKey,
-        version: &Version,
+        version: Cow<'_, Version>,
         point: Option<ReadPoint>,
-        make: impl FnOnce(&Version, Value) -> Result<T>,
+        make: impl FnOnce(Stamp, Value) -> T,
     ) -> Result<Option<T>> {
-        if !self.is_visible(version, point) {
+        if !self.is_visible(&version, point) {
             if !planted!(ShownByGetForgotten) {
-                self.note_hidden(version, point);
+                self.note_hidden(&version, point);
             }
             return Ok(None);
         }
-        let Some(stored) = version.value.as_ref() else { return Ok(None) };
+        let stamp = version.stamp();
+        // What was read for this reader alone is moved, what others read is copied.
+        let value = match version {
+            Cow::Borrowed(version) => version.value.as_ref().map(Stored::to_value),
+            Cow::Owned(version) => version.value.map(Stored::into_value),
+        };
         sometimes!("store/read-at-a-pin", point.is_some());
-        let value = stored.to_value().map_err(|m| unreadable(key, m))?;
-        make(version, value).map(Some)
+        let value = value.transpose().map_err(|m| unreadable(key, m))?;
+        Ok(value.map(|value| make(stamp, value)))
     }
 
     /// Whether a version is there at a point, or now. The clock is asked only if it matters.
@@ -358,9 +372,9 @@ impl UnifiedStore {
         let pinned = point.filter(|_| !planted!(SnapshotReadsPresent));
         self.with_newest(key, pinned.map_or(u64::MAX, |point| point.version), |version| {
             let Some(version) = version else { return Ok(false) };
-            let is_visible = self.is_visible(version, point);
+            let is_visible = self.is_visible(&version, point);
             if !is_visible && !planted!(ShownByExistsForgotten) {
-                self.note_hidden(version, point);
+                self.note_hidden(&version, point);
             }
             Ok(is_visible)
         })
@@ -420,10 +434,6 @@ impl UnifiedStore {
     fn note_bytes(&self, layers: &Layers) {
         self.inner.bytes.store(layers.bytes(), Ordering::Release);
     }
-}
-
-fn expires_at(version: &Version) -> Option<Timestamp> {
-    (version.expiry_ms != NEVER).then(|| Timestamp::from_millis(version.expiry_ms))
 }
 
 fn unreadable(key: &PhysicalKey, malformed: crate::codec::Malformed) -> Error {

@@ -4,24 +4,25 @@
 //! memtable, so that a reader sees a key in one of them, and in the order in which they hide each
 //! other.
 
-use std::borrow::Cow;
 use std::ops::Bound;
+use std::sync::Weak;
 
 use super::UnifiedStore;
 use super::layers::{Below, Chunk, Frozen, Layers, merge};
 use super::level_walk::{Bounds, LevelWalk};
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
-use super::version::Version;
+use super::window::Seen;
 use crate::error::{Error, Result};
 use crate::levels::Levels;
 use crate::memory::Memory;
 use crate::removals::{Gaze, RemovalId, Removals};
 use crate::sync::{Arc, Ordering};
-use crate::types::PhysicalKey;
+use crate::types::{PhysicalKey, RunId};
 
 /// What a reader at a point sees of the keys that it passes, all of one run.
 struct Reader {
+    run: RunId,
     point: ReadPoint,
     /// What is removed at that point stays so, whatever becomes of the layers.
     gaze: Option<Gaze>,
@@ -31,33 +32,40 @@ struct Reader {
 
 impl Reader {
     fn new(layers: &Layers, bounds: Bounds<'_>, point: ReadPoint) -> Self {
-        let run = match bounds.0 {
-            Bound::Included(key) | Bound::Excluded(key) => Some(key.run()),
-            Bound::Unbounded => None,
-        };
-        let cover = run.and_then(|run| layers.removals.cover(run)).cloned();
+        let run = run_of(bounds);
+        let cover = layers.removals.cover(run).cloned();
         let upto = if planted!(RemovalSeenTooEarly) { u64::MAX } else { point.version };
         let cover = cover.filter(|_| !planted!(RemovalForgottenByScan));
-        Reader { point, gaze: cover.map(|cover| Gaze::new(cover, upto)), expired_ms: 0 }
+        Reader { run, point, gaze: cover.map(|cover| Gaze::new(cover, upto)), expired_ms: 0 }
     }
 
     /// Whether a reader is shown the newest version of a key at the point.
-    fn sees(&mut self, key: &PhysicalKey, version: &Version) -> bool {
-        let gaze = self.gaze.as_mut();
-        if gaze.is_some_and(|gaze| gaze.hiding(key, version.version).is_some()) {
+    fn sees(&mut self, seen: &Seen<'_>) -> bool {
+        // Few runs have removals.
+        if let Some(gaze) = &mut self.gaze
+            && gaze.hiding(&seen.key(self.run), seen.stamp.version).is_some()
+        {
             sometimes!("store/removed-in-a-scan");
             return false;
         }
-        let is_visible = version.is_visible(self.point.now_ms);
+        let is_visible = seen.is_visible(self.point.now_ms);
         if !is_visible {
-            self.expired_ms = version.expired_ms().max(self.expired_ms);
+            self.expired_ms = seen.expired_ms().max(self.expired_ms);
         }
         is_visible
     }
 }
 
+/// The run of whose keys a walk is.
+pub(super) fn run_of(bounds: Bounds<'_>) -> RunId {
+    match bounds.0 {
+        Bound::Included(key) | Bound::Excluded(key) => key.run(),
+        Bound::Unbounded => RunId::from_bytes([0; 16]),
+    }
+}
+
 /// Whether a walk is one of the reserved space: none leaves the space in which it starts.
-fn starts_in_reserve(bounds: Bounds<'_>) -> bool {
+pub(super) fn starts_in_reserve(bounds: Bounds<'_>) -> bool {
     match bounds.0 {
         Bound::Included(key) | Bound::Excluded(key) => key.is_reserved(),
         Bound::Unbounded => false,
@@ -190,15 +198,16 @@ impl UnifiedStore {
     }
 
     /// Walks the keys of one run between two bounds, as a reader at a point sees them: `visit`
-    /// hears of each that was passed on the way, and may end the walk.
+    /// hears of each that was passed on the way, and whether the reader is shown it, and may end the
+    /// walk. `ahead` is for walks in the same direction that go on where one has ended.
     ///
     /// Errors: those of a read from tables; the walk ends there.
     pub(super) fn walk(
         &self,
         bounds: Bounds<'_>,
         point: ReadPoint,
-        backward: bool,
-        mut visit: impl FnMut(Cow<'_, PhysicalKey>, Option<Cow<'_, Version>>) -> bool,
+        (backward, ahead): (bool, &mut Ahead),
+        mut visit: impl FnMut(&Seen<'_>, bool) -> bool,
     ) -> Result<()> {
         let is_reserved = starts_in_reserve(bounds);
         let layers = self.inner.layers.read();
@@ -206,13 +215,14 @@ impl UnifiedStore {
         let walked = if layers.below.is_empty() {
             let memtable = layers.memtable_of(is_reserved);
             memtable.walk_versions(bounds, point.version, backward, |key, version| {
-                let seen = version.filter(|version| reader.sees(key, version));
-                visit(Cow::Borrowed(key), seen.map(Cow::Borrowed))
+                let seen = version.map(|version| Seen::of(key, version));
+                let is_shown = seen.is_some_and(|seen| reader.sees(&seen));
+                visit(&seen.unwrap_or_else(|| Seen::nothing(key)), is_shown)
             });
             Ok(())
         } else {
             drop(layers);
-            self.walk_levels(bounds, point, backward, &mut reader, visit)
+            self.walk_levels(bounds, point, (backward, ahead), &mut reader, visit)
         };
         if !planted!(ShownByScanForgotten) {
             self.note_shown(reader.expired_ms);
@@ -226,9 +236,9 @@ impl UnifiedStore {
         &self,
         bounds: Bounds<'_>,
         point: ReadPoint,
-        backward: bool,
+        (backward, ahead): (bool, &mut Ahead),
         reader: &mut Reader,
-        mut visit: impl FnMut(Cow<'_, PhysicalKey>, Option<Cow<'_, Version>>) -> bool,
+        mut visit: impl FnMut(&Seen<'_>, bool) -> bool,
     ) -> Result<()> {
         phase!(Lookup);
         let is_reserved = starts_in_reserve(bounds);
@@ -246,28 +256,71 @@ impl UnifiedStore {
             loop {
                 let bounds = (from.as_ref(), to.as_ref());
                 let of = |memtable: &Memtable| {
-                    let (keys_max, mut gaze) = (steps.scan_entries_max, reader.gaze.clone());
-                    Chunk::of_memtable(memtable, bounds, version, backward, keys_max, gaze.as_mut())
+                    let (max, mut gaze) =
+                        ((ahead.keys_max, steps.scan_bytes_max), reader.gaze.clone());
+                    Chunk::of_memtable(memtable, bounds, version, backward, max, gaze.as_mut())
                 };
-                let memtable = {
-                    let layers = self.inner.layers.read();
-                    if !Arc::ptr_eq(&layers.below, &below) {
-                        break;
-                    }
-                    of(layers.memtable_of(is_reserved))
-                };
-                let mut chunks: Vec<Chunk> =
-                    std::iter::once(memtable).chain(below.frozen_of(is_reserved).map(of)).collect();
-                let next = merge(&mut chunks, &mut walks, backward, |key, version| {
-                    let is_visible = reader.sees(&key, &version);
-                    visit(Cow::Owned(key), is_visible.then_some(Cow::Owned(version)))
+                sometimes!("store/chunk-read-on", ahead.is_of(&below));
+                if !ahead.is_of(&below) {
+                    let memtable = {
+                        let layers = self.inner.layers.read();
+                        if !Arc::ptr_eq(&layers.below, &below) {
+                            break;
+                        }
+                        of(layers.memtable_of(is_reserved))
+                    };
+                    let frozen = below.frozen_of(is_reserved).map(of);
+                    let chunks = std::iter::once(memtable).chain(frozen).collect();
+                    *ahead = Ahead { below: Arc::downgrade(&below), chunks, ..*ahead };
+                }
+                let next = merge(&mut ahead.chunks, &mut walks, backward, |seen| {
+                    let is_shown = reader.sees(seen);
+                    visit(seen, is_shown)
                 })?;
-                match next {
-                    None => return Ok(()),
-                    Some(last) if backward => to = Bound::Excluded(last),
-                    Some(last) => from = Bound::Excluded(last),
+                let Some(last) = next else { return Ok(()) };
+                *ahead = Ahead::of_keys(ahead.keys_max);
+                if backward {
+                    to = Bound::Excluded(last);
+                } else {
+                    from = Bound::Excluded(last);
                 }
             }
         }
+    }
+}
+
+/// What a walk has read of memtables and not visited: the next walk in the same direction goes on
+/// with it, if the same is below the memtable.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    /// So many keys are read of each memtable at a time.
+    keys_max: usize,
+    below: Weak<Below>,
+    chunks: Vec<Chunk>,
+}
+
+impl Ahead {
+    /// Nothing as yet, and so many keys of each memtable at a time.
+    pub(super) fn of_keys(keys_max: usize) -> Self {
+        Ahead { keys_max, below: Weak::new(), chunks: Vec::new() }
+    }
+
+    /// From the next chunk on.
+    pub(super) fn set_keys_max(&mut self, keys_max: usize) {
+        self.keys_max = keys_max;
+    }
+
+    fn is_of(&self, below: &Arc<Below>) -> bool {
+        std::ptr::eq(self.below.as_ptr(), Arc::as_ptr(below))
+    }
+
+    /// Passes what does not come behind a key, at which a walk has ended.
+    pub(super) fn go_behind(&mut self, key: &PhysicalKey, backward: bool) {
+        self.chunks.iter_mut().for_each(|chunk| chunk.go_behind(key, backward));
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.chunks.iter().map(Chunk::held_bytes).sum()
     }
 }

@@ -7,6 +7,7 @@ use std::ops::Bound;
 use super::UnifiedStore;
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
+use super::through::Ahead;
 use crate::error::Result;
 use crate::types::PhysicalKey;
 
@@ -75,8 +76,9 @@ impl UnifiedStore {
         let mut keys = Vec::new();
         let point = ReadPoint { version: u64::MAX, now_ms: 0 };
         let bounds = (Bound::Included(from), Bound::Excluded(to));
-        self.walk(bounds, point, false, |key, version| {
-            keys.extend(version.map(|_| key.into_owned()));
+        let run = from.run();
+        self.walk(bounds, point, (false, &mut Ahead::of_keys(max)), |seen, is_shown| {
+            keys.extend(is_shown.then(|| seen.key(run)));
             keys.len() < max
         })?;
         Ok(keys)

@@ -20,10 +20,9 @@ impl From<Row> for Version {
 }
 
 impl Version {
-    /// Whether a reader sees a value at this time.
-    pub(super) fn is_visible(&self, now_ms: u64) -> bool {
-        let now_ms = now_ms - u64::from(planted!(ExpiryOffByOne)).min(now_ms);
-        self.value.is_some() && now_ms < self.expiry_ms
+    pub(super) fn stamp(&self) -> Stamp {
+        let Version { version, time_ms, expiry_ms, .. } = *self;
+        Stamp { version, time_ms, expiry_ms }
     }
 
     /// Of one that is not visible: when it expired; 0 for a tombstone.

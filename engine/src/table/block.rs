@@ -86,15 +86,46 @@ pub(crate) struct Entry<'a> {
     pub(crate) content: Content<'a>,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
     /// Its key.
     pub(crate) fn key(&self) -> PhysicalKey {
         let (prefix, rest) = self.user;
         PhysicalKey::from_parts(self.run, self.tag, prefix, rest)
     }
+
+    /// The parts of its key.
+    pub(crate) fn name(&self) -> (u128, u8, (&'a [u8], &'a [u8])) {
+        (self.run, self.tag, self.user)
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        let Entry { version, time_ms, expiry_ms, .. } = *self;
+        Stamp { version, time_ms, expiry_ms }
+    }
+
+    /// Whether it is of the same key as another of its block.
+    pub(crate) fn has_key_of(&self, other: &Entry<'_>) -> bool {
+        let ((prefix, rest), (other_prefix, other_rest)) = (self.user, other.user);
+        // Keys side by side differ at their ends.
+        rest.last() == other_rest.last()
+            && rest == other_rest
+            && (self.run, self.tag, prefix) == (other.run, other.tag, other_prefix)
+    }
+
+    /// Compares its key with one of the same run, of which tag and user key are these.
+    pub(crate) fn cmp_rank(&self, tag: u8, user: &[u8]) -> Ordering {
+        self.tag.cmp(&tag).then_with(|| cmp_user(self.user, user))
+    }
+
+    /// Compares its key with another.
+    pub(crate) fn cmp_key(&self, key: &PhysicalKey) -> Ordering {
+        let of_section = (self.run, self.tag).cmp(&(key.numbers().0, key.tag_byte()));
+        of_section.then_with(|| cmp_user(self.user, key.user_key()))
+    }
 }
 
-fn cmp_user((prefix, rest): (&[u8], &[u8]), key: &[u8]) -> Ordering {
+/// Compares a user key in two parts with another.
+pub(crate) fn cmp_user((prefix, rest): (&[u8], &[u8]), key: &[u8]) -> Ordering {
     match key.split_at_checked(prefix.len()) {
         Some((front, back)) => prefix.cmp(front).then_with(|| rest.cmp(back)),
         // The key is shorter than the prefix.
@@ -113,12 +144,21 @@ pub(crate) struct Stamp {
 
 /// The entries of one run and type tag.
 #[derive(Clone, Copy, Debug)]
-struct Section<'a> {
+pub(super) struct Section {
     run: u128,
     tag: u8,
-    prefix: &'a [u8],
+    /// Where the prefix stands.
+    prefix: (usize, usize),
+    /// The entries from one up to another.
     first: usize,
     end: usize,
+}
+
+impl Section {
+    /// Whether it has the entry of this number.
+    pub(super) fn has(&self, index: usize) -> bool {
+        (self.first..self.end).contains(&index)
+    }
 }
 
 /// Where a section ends.
@@ -130,6 +170,7 @@ fn section_end(fields: &[u8; SECTION_BYTES]) -> usize {
 /// What the head of a block says, once it was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
+    /// How many entries and sections there are.
     len: usize,
     sections: usize,
     version: u64,
@@ -141,34 +182,36 @@ impl Layout {
     pub(super) fn len(self) -> usize {
         self.len
     }
+
+    fn marks_at(self) -> usize {
+        HEAD_BYTES + self.sections * SECTION_BYTES
+    }
+
+    fn offsets_at(self) -> usize {
+        self.marks_at() + self.len
+    }
 }
 
 /// A block that is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'a> {
     bytes: &'a [u8],
-    len: usize,
-    sections: &'a [[u8; SECTION_BYTES]],
-    marks: &'a [u8],
-    offsets: &'a [[u8; 2]],
-    version: u64,
-    time_ms: u64,
+    layout: Layout,
 }
 
 impl<'a> Block<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let len = usize::from(u16::from_le_bytes(reader.array("a number of entries")?));
-        let count = usize::from(u16::from_le_bytes(reader.array("a number of sections")?));
+        let sections = usize::from(u16::from_le_bytes(reader.array("a number of sections")?));
         let version = reader.u64("the least version")?;
         let time_ms = reader.u64("the least time")?;
-        let sections = reader.take(count * SECTION_BYTES, "the sections of a block")?;
-        let marks = reader.take(len, "a mark for each entry of a block")?;
-        let offsets = reader.take(2 * len, "an offset for each entry of a block")?;
-        let ((sections, _), (offsets, _)) = (sections.as_chunks(), offsets.as_chunks());
-        let block = Block { bytes, len, sections, marks, offsets, version, time_ms };
-        let is_whole = count > 0 && block.section(count - 1).is_some_and(|last| last.end == len);
-        if len == 0 || !is_whole {
+        reader.take(sections * SECTION_BYTES, "the sections of a block")?;
+        reader.take(len, "a mark for each entry of a block")?;
+        reader.take(2 * len, "an offset for each entry of a block")?;
+        let block = Block { bytes, layout: Layout { len, sections, version, time_ms } };
+        let last = sections.checked_sub(1).and_then(|last| block.section(last));
+        if len == 0 || last.is_none_or(|last| last.end != len) {
             return Err(Malformed::new("a block whose sections hold its entries", "other numbers"));
         }
         Ok(block)
@@ -176,76 +219,88 @@ impl<'a> Block<'a> {
 
     /// The same block once more, whose head was read.
     pub(super) fn again(bytes: &'a [u8], layout: Layout) -> Self {
-        let Layout { len, sections: count, version, time_ms } = layout;
-        let rest = bytes.get(HEAD_BYTES..).unwrap_or_default();
-        let (sections, rest) = rest.split_at_checked(count * SECTION_BYTES).unwrap_or_default();
-        let (marks, rest) = rest.split_at_checked(len).unwrap_or_default();
-        let offsets = rest.get(..2 * len).unwrap_or_default();
-        let ((sections, _), (offsets, _)) = (sections.as_chunks(), offsets.as_chunks());
-        Block { bytes, len, sections, marks, offsets, version, time_ms }
+        Block { bytes, layout }
     }
 
     pub(super) fn layout(&self) -> Layout {
-        let Block { len, sections, version, time_ms, .. } = *self;
-        Layout { len, sections: sections.len(), version, time_ms }
+        self.layout
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.layout.len
     }
 
-    fn section(&self, nth: usize) -> Option<Section<'a>> {
-        let fields = self.sections.get(nth)?;
-        let before = nth.checked_sub(1).and_then(|before| self.sections.get(before));
+    fn sections(&self) -> &'a [[u8; SECTION_BYTES]] {
+        let bytes = self.bytes.get(HEAD_BYTES..self.layout.marks_at()).unwrap_or_default();
+        bytes.as_chunks().0
+    }
+
+    /// The marks of its entries.
+    fn marks(&self) -> &'a [u8] {
+        self.bytes.get(self.layout.marks_at()..self.layout.offsets_at()).unwrap_or_default()
+    }
+
+    fn section(&self, nth: usize) -> Option<Section> {
+        let sections = self.sections();
+        let fields = sections.get(nth)?;
+        let before = nth.checked_sub(1).and_then(|before| sections.get(before));
         let (run, rest) = fields.split_first_chunk::<16>()?;
         let [tag, length, low, high, ..] = *rest else { return None };
         let at = usize::from(u16::from_le_bytes([low, high]));
-        let prefix = self.bytes.get(at..at + usize::from(length))?;
+        let prefix = (at, at + usize::from(length));
+        self.bytes.get(prefix.0..prefix.1)?;
         let (first, end) = (before.map_or(0, section_end), section_end(fields));
         Some(Section { run: u128::from_be_bytes(*run), tag, prefix, first, end })
     }
 
     /// The section of an entry.
-    fn section_of(&self, index: usize) -> Option<Section<'a>> {
-        self.section(self.sections.partition_point(|fields| section_end(fields) <= index))
+    pub(super) fn section_of(&self, index: usize) -> Result<Section, Malformed> {
+        let nth = self.sections().partition_point(|fields| section_end(fields) <= index);
+        self.section(nth).ok_or_else(|| Malformed::new("an entry of a section", "none"))
     }
 
     /// The section of a run and tag; or else where its entries would stand.
-    fn section_with(&self, run: u128, tag: u8) -> Result<Section<'a>, usize> {
-        let nth = self.sections.partition_point(|fields| {
+    fn section_with(&self, run: u128, tag: u8) -> Result<Section, usize> {
+        let nth = self.sections().partition_point(|fields| {
             let (found, rest) = fields.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
             (u128::from_be_bytes(*found), rest.first().copied().unwrap_or(0)) < (run, tag)
         });
         match self.section(nth) {
             Some(section) if (section.run, section.tag) == (run, tag) => Ok(section),
             Some(section) => Err(section.first),
-            None => Err(self.len),
+            None => Err(self.len()),
         }
     }
 
     /// Where an entry begins and ends.
+    #[inline(always)]
     fn span(&self, index: usize) -> Result<&'a [u8], Malformed> {
-        let offset = |index: usize| self.offsets.get(index).copied().map(u16::from_le_bytes);
-        let from = offset(index).map(usize::from);
-        let to = offset(index + 1).map_or(self.bytes.len(), usize::from);
+        let at = self.layout.offsets_at() + 2 * index;
+        let offset = |at: usize| {
+            self.bytes.get(at..).and_then(<[u8]>::first_chunk).map(|b| u16::from_le_bytes(*b))
+        };
+        let from = offset(at).filter(|_| index < self.len()).map(usize::from);
+        let to = if index + 1 < self.len() { offset(at + 2).map(usize::from) } else { None };
+        let to = to.unwrap_or(self.bytes.len());
         let span = from.and_then(|from| self.bytes.get(from..to));
         span.ok_or_else(|| Malformed::new("an entry inside its block", "one outside"))
     }
 
     /// The entry of this number.
     pub(super) fn entry(&self, index: usize) -> Result<Entry<'a>, Malformed> {
-        let section = self.section_of(index);
-        let section = section.ok_or_else(|| Malformed::new("an entry of a section", "none"))?;
-        self.entry_in(&section, index)
+        self.entry_in(&self.section_of(index)?, index)
     }
 
-    fn entry_in(&self, section: &Section<'a>, index: usize) -> Result<Entry<'a>, Malformed> {
+    /// The entry of this number, which is of this section.
+    #[inline(always)]
+    pub(super) fn entry_in(&self, section: &Section, index: usize) -> Result<Entry<'a>, Malformed> {
         let mut reader = Reader::new(self.span(index)?);
         let flags = reader.u8("the flags of an entry")?;
         let user_len = reader.varint("the length of a key")?;
         let version = reader.varint("a version")?;
         let time_ms = reader.varint("a time")?;
-        let stamp = self.version.checked_add(version).zip(self.time_ms.checked_add(time_ms));
+        let least = self.layout;
+        let stamp = least.version.checked_add(version).zip(least.time_ms.checked_add(time_ms));
         let (version, time_ms) =
             stamp.ok_or_else(|| Malformed::new("a version and a time", "more than 2^64"))?;
         let expiry_ms = match flags & EXPIRES {
@@ -273,8 +328,40 @@ impl<'a> Block<'a> {
             }
         };
         let Section { run, tag, prefix, .. } = *section;
+        let prefix = self.bytes.get(prefix.0..prefix.1).unwrap_or_default();
         let user = (prefix, rest);
         Ok(Entry { run, tag, user, version, time_ms, expiry_ms, content })
+    }
+
+    /// The entry of this number, which is of this section, if it is as most are: its value, if it
+    /// has one, stands here. What cannot be read so is read by [`Block::entry_in`], which says why.
+    #[inline(always)]
+    pub(super) fn quick_entry(&self, section: &Section, index: usize) -> Option<Entry<'a>> {
+        let (flags, rest) = self.span(index).ok()?.split_first()?;
+        let (user_len, rest) = quick_varint(rest)?;
+        let (version, rest) = quick_varint(rest)?;
+        let (time_ms, mut rest) = quick_varint(rest)?;
+        let version = self.layout.version.checked_add(version)?;
+        let time_ms = self.layout.time_ms.checked_add(time_ms)?;
+        let mut expiry_ms = NEVER;
+        if flags & EXPIRES != 0 {
+            let (by, behind) = quick_varint(rest)?;
+            (expiry_ms, rest) = (time_ms.wrapping_add(by), behind);
+        }
+        let user_len = usize::try_from(user_len).ok()?;
+        let content;
+        match flags & !EXPIRES {
+            0 => {
+                let (kind, behind) = rest.split_first()?;
+                let bytes = behind.get(user_len..)?;
+                (content, rest) = (Content::Value { kind: *kind, bytes }, behind);
+            }
+            TOMBSTONE if rest.len() == user_len => content = Content::Tombstone,
+            _ => return None,
+        }
+        let Section { run, tag, prefix, .. } = *section;
+        let user = (self.bytes.get(prefix.0..prefix.1)?, rest.get(..user_len)?);
+        Some(Entry { run, tag, user, version, time_ms, expiry_ms, content })
     }
 
     /// The newest entry of a key that is at most of this version, or where the block ends if all
@@ -288,7 +375,7 @@ impl<'a> Block<'a> {
         let ((run, _), tag, user) = (key.numbers(), key.tag_byte(), key.user_key());
         let Ok(section) = self.section_with(run, tag) else { return Ok(Found::Nothing) };
         let wanted = mark(hash);
-        let marks = self.marks.get(section.first..section.end).unwrap_or_default();
+        let marks = self.marks().get(section.first..section.end).unwrap_or_default();
         let mut newer = false;
         for (index, _) in marks.iter().enumerate().filter(|(_, mark)| **mark == wanted) {
             let entry = self.entry_in(&section, section.first + index)?;
@@ -296,7 +383,7 @@ impl<'a> Block<'a> {
                 if entry.version <= version {
                     return Ok(Found::Entry(entry));
                 }
-                newer = section.first + index + 1 == self.len;
+                newer = section.first + index + 1 == self.len();
             }
         }
         Ok(if newer { Found::InTheNext } else { Found::Nothing })
@@ -306,7 +393,7 @@ impl<'a> Block<'a> {
     /// mark. A lookup does without: it believes the checksum.
     pub(super) fn check(&self, hasher: KeyHasher) -> Result<(), Malformed> {
         let mut before: Option<(PhysicalKey, u64)> = None;
-        for index in 0..self.len {
+        for index in 0..self.len() {
             let entry = self.entry(index)?;
             let key = entry.key();
             let is_in_order = before.is_none_or(|(last, version)| match last.cmp(&key) {
@@ -317,7 +404,7 @@ impl<'a> Block<'a> {
             if !is_in_order {
                 return Err(Malformed::new("entries in order", format!("{key:?} out of it")));
             }
-            if self.marks.get(index) != Some(&mark(hasher.hash(&key))) {
+            if self.marks().get(index) != Some(&mark(hasher.hash(&key))) {
                 return Err(Malformed::new("the mark of a key", format!("another at {key:?}")));
             }
             before = Some((key, entry.version));
@@ -343,6 +430,23 @@ impl<'a> Block<'a> {
         }
         Ok(low)
     }
+}
+
+/// A varint of up to three bytes.
+#[inline(always)]
+fn quick_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    if *first < 0x80 {
+        return Some((u64::from(*first), rest));
+    }
+    let low = u64::from(first & 0x7f);
+    let (second, rest) = rest.split_first()?;
+    if *second < 0x80 {
+        return Some((low | u64::from(*second) << 7, rest)).filter(|_| *second > 0);
+    }
+    let low = low | u64::from(second & 0x7f) << 7;
+    let (third, rest) = rest.split_first()?;
+    Some((low | u64::from(*third) << 14, rest)).filter(|_| (1..0x80).contains(third))
 }
 
 /// What a block says of a key at a version.

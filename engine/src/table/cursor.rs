@@ -5,11 +5,22 @@
 
 use std::sync::Arc;
 
-use super::block::{Block, Entry, Layout};
+use super::block::{Block, Entry, Layout, Section};
 use super::reader::{Row, Table, malformed};
 use crate::cache::{Pinned, Root};
 use crate::error::Result;
 use crate::types::PhysicalKey;
+
+/// What is to become of an entry that was come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// It is passed, and the next is come to.
+    On,
+    /// It is passed, and nothing more.
+    Last,
+    /// It is not passed.
+    Stay,
+}
 
 /// A place between two entries.
 #[derive(Debug)]
@@ -32,6 +43,8 @@ struct Loaded {
     offset: u64,
     bytes: Arc<[u8]>,
     layout: Layout,
+    /// Of the entry that was passed last: most often that of the next, too.
+    section: Option<Section>,
 }
 
 impl Loaded {
@@ -95,7 +108,7 @@ impl Cursor {
         let layout = block.layout();
         let of_index = if self.keeps { 0 } else { root.unpinned() };
         self.pinned.set(of_index + bytes.len() as u64);
-        self.block = Some(Loaded { nth, offset, bytes, layout });
+        self.block = Some(Loaded { nth, offset, bytes, layout, section: None });
         self.at = 0;
         Ok(())
     }
@@ -109,14 +122,30 @@ impl Cursor {
         self.block.as_ref().map_or(0, |loaded| loaded.layout.len())
     }
 
+    /// The place is beside the entry of this number.
+    fn come_to(&mut self, at: usize) {
+        if let Some(loaded) = &mut self.block
+            && !loaded.section.is_some_and(|section| section.has(at))
+        {
+            loaded.section = loaded.read().section_of(at).ok();
+        }
+    }
+
+    #[inline(always)]
     fn entry(&self, at: usize) -> Result<Option<Entry<'_>>> {
         let Some(loaded) = &self.block else { return Ok(None) };
-        loaded.read().entry(at).map(Some).map_err(self.malformed(loaded))
+        let block = loaded.read();
+        let entry = match loaded.section.filter(|section| section.has(at)) {
+            Some(section) => block.entry_in(&section, at),
+            None => block.entry(at),
+        };
+        entry.map(Some).map_err(self.malformed(loaded))
     }
 
     /// Passes the entry behind the place; `false` if there is none.
     ///
     /// Errors: as [`Cursor::seek`].
+    #[inline(always)]
     pub(crate) fn advance(&mut self) -> Result<bool> {
         if self.block.is_none() {
             self.load(0)?;
@@ -129,6 +158,7 @@ impl Cursor {
             }
             self.load(next)?;
         }
+        self.come_to(self.at);
         self.at += 1;
         Ok(true)
     }
@@ -136,6 +166,7 @@ impl Cursor {
     /// Passes the entry before the place; `false` if there is none.
     ///
     /// Errors: as [`Cursor::seek`].
+    #[inline(always)]
     pub(crate) fn retreat(&mut self) -> Result<bool> {
         if self.at == 0 {
             planted!(BackwardStopsAtABlock => return Ok(false));
@@ -146,12 +177,51 @@ impl Cursor {
             self.at = self.len();
         }
         self.at = self.at.saturating_sub(1);
+        self.come_to(self.at);
         Ok(true)
+    }
+
+    /// Passes entries of the block that is read, behind the place or before it, as `pass` says of
+    /// each: at the end of the block, and at an entry that has to be read by itself, the caller goes
+    /// on by [`Cursor::advance`] or [`Cursor::retreat`].
+    #[inline(always)]
+    pub(crate) fn pass_while<'b>(
+        &'b mut self,
+        backward: bool,
+        mut pass: impl FnMut(Entry<'b>) -> Pass,
+    ) {
+        let Cursor { block: Some(loaded), at: place, .. } = self else { return };
+        let block = loaded.read();
+        let mut section = loaded.section;
+        loop {
+            let at = if backward { place.wrapping_sub(1) } else { *place };
+            if at >= loaded.layout.len() {
+                return;
+            }
+            let here = match section.filter(|section| section.has(at)) {
+                Some(section) => section,
+                None => {
+                    section = block.section_of(at).ok();
+                    let Some(section) = section else { return };
+                    section
+                }
+            };
+            let Some(entry) = block.quick_entry(&here, at) else { return };
+            let passed = pass(entry);
+            if passed == Pass::Stay {
+                return;
+            }
+            *place = if backward { at } else { at + 1 };
+            if passed == Pass::Last {
+                return;
+            }
+        }
     }
 
     /// The entry before the place: the one that [`Cursor::advance`] has passed.
     ///
     /// Errors: as [`Cursor::seek`].
+    #[inline(always)]
     pub(crate) fn before(&self) -> Result<Option<Entry<'_>>> {
         self.at.checked_sub(1).map_or(Ok(None), |at| self.entry(at))
     }
@@ -159,6 +229,7 @@ impl Cursor {
     /// The entry behind the place: the one that [`Cursor::retreat`] has passed.
     ///
     /// Errors: as [`Cursor::seek`].
+    #[inline(always)]
     pub(crate) fn behind(&self) -> Result<Option<Entry<'_>>> {
         self.entry(self.at)
     }

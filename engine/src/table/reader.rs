@@ -21,7 +21,7 @@ use crate::codec::value::Stored;
 use crate::error::{Error, Result};
 use crate::handles::TableFile;
 use crate::seal::Seal;
-use crate::types::PhysicalKey;
+use crate::types::{PhysicalKey, ValueKind};
 
 /// A table that is open.
 #[derive(Debug)]
@@ -326,6 +326,24 @@ impl Table {
                 Some((kind, room))
             }
         })
+    }
+
+    /// The same, with its kind known.
+    ///
+    /// Errors: as [`Table::value`].
+    pub(crate) fn kind_and_value<'e>(
+        &self,
+        entry: &Entry<'e>,
+        room: &'e mut Vec<u8>,
+    ) -> Result<Option<(ValueKind, &'e [u8])>> {
+        let Some((kind, bytes)) = self.value(entry, room)? else { return Ok(None) };
+        match ValueKind::from_byte(kind) {
+            Some(kind) => Ok(Some((kind, bytes))),
+            None => {
+                let found = format!("the unknown kind {kind} at {:?}", entry.key());
+                Err(Error::corruption(&self.path, 0, "a kind of value", found))
+            }
+        }
     }
 
     /// An entry with its value, which may lie in an extent.

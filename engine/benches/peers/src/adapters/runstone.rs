@@ -140,12 +140,12 @@ fn walk(
         let mut items = begin(run, part)?;
         while seen < scan.limit {
             let item = match scan.direction {
-                Direction::Forward => items.next(),
-                Direction::Backward => items.next_back(),
+                Direction::Forward => items.next_ref(),
+                Direction::Backward => items.next_back_ref(),
             };
-            let Some(item) = item else { break };
-            let (key, found) = item?;
-            each(&key, bytes(&found.value)?);
+            let Some(item) = item.transpose()? else { break };
+            let value = item.value().as_bytes();
+            each(item.key(), value.ok_or_else(|| anyhow::anyhow!("a value that is no bytes"))?);
             seen += 1;
         }
     }
