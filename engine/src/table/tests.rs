@@ -417,3 +417,29 @@ fn the_extremes_of_every_field_read_back() {
         assert_eq!(table.get(key, row.stamp.version).unwrap().as_ref(), Some(row));
     }
 }
+
+/// Around every length at which bytes are compared in another way.
+#[test]
+fn user_keys_in_two_parts_are_in_the_order_of_their_bytes() {
+    let keys: Vec<Vec<u8>> = (0..20usize)
+        .flat_map(|len| {
+            let zeros = vec![0; len];
+            let ends = (0..len).step_by(3).flat_map(move |at| {
+                [1, 0x80, 0xff].map(|byte| {
+                    let mut key = vec![0; len];
+                    key[at] = byte;
+                    key
+                })
+            });
+            std::iter::once(zeros).chain(ends)
+        })
+        .collect();
+    for a in &keys {
+        for b in &keys {
+            for cut in [0, 1, 7, 8, 9, a.len() / 2, a.len()] {
+                let parts = a.split_at(cut.min(a.len()));
+                assert_eq!(super::block::cmp_user(parts, b), a.cmp(b), "{a:?} cut at {cut}, {b:?}");
+            }
+        }
+    }
+}
