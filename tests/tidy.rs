@@ -87,7 +87,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sync", "table", "types",
         ],
     ),
-    ("runs", &["codec", "error", "home", "store", "sync", "table", "types"]),
+    ("runs", &["codec", "error", "home", "removals", "store", "sync", "table", "types"]),
     (
         "compaction",
         &[

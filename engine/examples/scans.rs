@@ -4,9 +4,9 @@
 //! cargo run --release -p runstone --example scans -- 1000000 DIR
 //! ```
 //!
-//! So many keys of 16 bytes with values of 100 are put in random order into ten runs. They are read by
-//! scans of everything from both ends, and by scans of a thousand keys: from memory; from one level of
-//! tables; and from a memtable and the levels as a load has left them.
+//! So many keys of 16 bytes with values of 100 are put in random order into ten runs. They are read
+//! by scans of everything from both ends, and by scans of a thousand keys: from memory; from one
+//! level of tables; and from a memtable and the levels as a load has left them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

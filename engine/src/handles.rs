@@ -197,8 +197,8 @@ impl TableFile {
         Ok(self.put(room, file))
     }
 
-    /// Keeps the file open for good, if it can be opened. It is not looked at: the name is still the
-    /// session's own, and each part bears a checksum that no other file's passes.
+    /// Keeps the file open for good, if it can be opened. It is not looked at: the name is still
+    /// the session's own, and each part bears a checksum that no other file's passes.
     pub(crate) fn hold(&self, path: &Path) {
         let Ok(file) = self.get(path, |_| Ok(())) else {
             sometimes!("handles/not-held");

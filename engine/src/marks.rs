@@ -311,6 +311,7 @@ pub const NAMES: &[&str] = &[
     "store/removed-in-a-scan",
     "store/removed-in-a-table",
     "store/removed-in-memory",
+    "store/removed-skipped-backward",
     "store/removed-skipped-in-a-walk",
     "store/shown-as-expired",
     "table/block-compressed",

@@ -37,8 +37,8 @@ impl<'a> ValueRef<'a> {
 
     /// The value, with bytes of its own.
     ///
-    /// Error: [`Error::Corruption`] if it is not what a value of its kind is made of: a program that
-    /// is no Runstone has written it, with a checksum that matches.
+    /// Error: [`Error::Corruption`] if it is not what a value of its kind is made of: a program
+    /// that is no Runstone has written it, with a checksum that matches.
     pub fn to_value(&self) -> Result<Value> {
         value::decode(self.kind, self.bytes)
             .map_err(|m| Error::corruption("a stored value", 0, m.expected, m.found))

@@ -31,11 +31,10 @@ impl Scan {
     /// read until the next one is taken. `None` at the end.
     ///
     /// ```
-    /// use runstone::{Database, NO_TAGS, Options, RunId};
-    /// use runstone_vfs::MemVfs;
+    /// use runstone::{Database, NO_TAGS, RunId};
     ///
     /// # fn main() -> runstone::Result<()> {
-    /// let db = Database::builder().vfs(MemVfs::new()).open("/store")?;
+    /// let db = Database::in_memory()?;
     /// let run = RunId::from_bytes([1; 16]);
     /// db.begin_run(run, NO_TAGS)?;
     /// db.put(run, "a", "one")?;

@@ -142,9 +142,9 @@ impl LevelWalk {
         if ran == Ran::ToTheLimit { Ok(()) } else { self.go_on(false) }
     }
 
-    /// Visits the next key and those that follow it before `limit`, or before the walk ends, as long
-    /// as `visit` says so, and returns what it said last. Most stand in the block that is read, and
-    /// are visited there.
+    /// Visits the next key and those that follow it before `limit`, or before the walk ends, as
+    /// long as `visit` says so, and returns what it said last. Most stand in the block that is
+    /// read, and are visited there.
     ///
     /// Errors: those of [`LevelCursor::advance`].
     pub(super) fn run(
@@ -349,7 +349,7 @@ impl LevelWalk {
                 }
                 Judged::Hidden => {}
                 Judged::Skipped(from, newest) => {
-                    sometimes!("store/removed-skipped-in-a-walk");
+                    sometimes!("store/removed-skipped-backward");
                     if !self.cursor.skip_back(&from, |table| hides(table, newest))? {
                         return Ok(());
                     }

@@ -198,8 +198,8 @@ impl UnifiedStore {
     }
 
     /// Walks the keys of one run between two bounds, as a reader at a point sees them: `visit`
-    /// hears of each that was passed on the way, and whether the reader is shown it, and may end the
-    /// walk. `ahead` is for walks in the same direction that go on where one has ended.
+    /// hears of each that was passed on the way, and whether the reader is shown it, and may end
+    /// the walk. `ahead` is for walks in the same direction that go on where one has ended.
     ///
     /// Errors: those of a read from tables; the walk ends there.
     pub(super) fn walk(

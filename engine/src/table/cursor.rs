@@ -182,8 +182,8 @@ impl Cursor {
     }
 
     /// Passes entries of the block that is read, behind the place or before it, as `pass` says of
-    /// each: at the end of the block, and at an entry that has to be read by itself, the caller goes
-    /// on by [`Cursor::advance`] or [`Cursor::retreat`].
+    /// each: at the end of the block, and at an entry that has to be read by itself, the caller
+    /// goes on by [`Cursor::advance`] or [`Cursor::retreat`].
     #[inline(always)]
     pub(crate) fn pass_while<'b>(
         &'b mut self,

@@ -5,6 +5,7 @@ use std::path::Path;
 use runstone::Error;
 
 use super::case::{ChangeSpec, LevelSpec, Op};
+use super::guard::CALLS_MAX;
 use super::oracle;
 use super::runner::Runner;
 use super::steps::StepSpec;
@@ -79,8 +80,16 @@ impl Runner<'_> {
         }
     }
 
+    /// What comes next may make as many calls as any operation, unless the whole run is bounded.
+    pub(super) fn allow_calls(&self) {
+        if self.is_late.is_none() {
+            self.disk.allow_calls(CALLS_MAX);
+        }
+    }
+
     /// C9, C10, C12: after the last operation the store is usable and leaves nothing behind.
     pub(super) fn finish(&mut self) -> Checked {
+        self.allow_calls();
         self.disk.disarm_crash();
         self.nested.clear();
         self.healed = true;

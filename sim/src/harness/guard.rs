@@ -1,7 +1,8 @@
 //! What becomes of a run that would not end, or that panics: a failure with a seed.
 //!
 //! A simulation has one thread, so nobody else can end a loop of the engine. The disk serves a
-//! bounded number of calls for each operation and then takes the thread back ([`crate::disk::SimVfs::limit_calls`]);
+//! bounded number of calls for each operation and then takes the thread back
+//! ([`crate::disk::SimVfs::limit_calls`]);
 //! the engine's marks and phases are steps, which are bounded likewise
 //! ([`runstone::marks::limit_steps`]). Both unwind. A loop that makes neither a call nor a step
 //! is left to the clock of the command line, which names the seed.
@@ -11,7 +12,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use runstone::marks::{Endless, limit_steps};
 
-use super::runner::Runner;
 use crate::disk::Hang;
 
 /// The most calls that an operation may make of its disk: an opening of many small files, whose
@@ -36,15 +36,6 @@ pub(super) fn bounded<T>(run: impl FnOnce() -> T) -> Result<T, Ended> {
     let outcome = catch_unwind(AssertUnwindSafe(run));
     limit_steps(None);
     outcome.map_err(reason)
-}
-
-impl Runner<'_> {
-    /// What comes next may make as many calls as any operation, unless the whole run is bounded.
-    pub(super) fn allow_calls(&self) {
-        if self.is_late.is_none() {
-            self.disk.allow_calls(CALLS_MAX);
-        }
-    }
 }
 
 fn reason(payload: Box<dyn Any + Send>) -> Ended {

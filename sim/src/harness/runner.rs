@@ -405,7 +405,6 @@ impl<'a> Runner<'a> {
             self.turn = self.turn.wrapping_add_signed(op.turns() as isize);
         }
         self.op = self.case.ops.len();
-        self.allow_calls();
         self.finish()
     }
 
