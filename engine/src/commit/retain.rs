@@ -30,8 +30,9 @@ impl Pipeline {
         ended > policy.ended_runs_max || policy.ended_ms_max < u64::MAX && ended > 0
     }
 
-    /// Drops what the policy no longer keeps, some runs at a time. Returns how many, and whether
-    /// there may be more.
+    /// Drops what the policy no longer keeps, some runs at a time, and fewer where memory has no
+    /// room for as many: none is not an error, since a flush, or whatever frees memory, makes
+    /// room. Returns how many, and whether there may be more.
     ///
     /// Errors: those of a commit, and of a read from tables.
     pub(super) fn retain(&self) -> Result<(usize, bool)> {
@@ -41,32 +42,25 @@ impl Pipeline {
         let mut from = self.retained.lock();
         let of_batch = self.options.limits.batch_bytes_max / CHANGE_OVERHEAD_BYTES;
         let max = self.options.steps.maintain_keys_max.min(of_batch).max(1);
-        let due = self.due_runs(*from, max)?;
-        let Some(last) = due.last() else { return Ok((0, false)) };
-        let runs: Vec<_> = due.iter().filter_map(run_of).collect();
-        let memory_bytes_max = runs.iter().map(|run| charge::drop_bytes_max(*run)).sum();
-        let changes: Vec<_> = runs.into_iter().map(|run| Change::DropRun { run }).collect();
-        let count = changes.len();
-        let each = u64::try_from(count).unwrap_or(u64::MAX);
-        let request = Request {
-            payload_bytes_max: each.saturating_mul(CHANGE_OVERHEAD_BYTES as u64),
-            memory_bytes_max,
-            may_use_reserve: true,
-            changes: Changes::Many(changes),
-            level: Level::Async,
-            want_previous: false,
-        };
-        match self.commit_now(request) {
-            Ok(_) => {
-                sometimes!("retain/runs-dropped");
-                let behind = u64::from(planted!(RetentionPassesAMoment));
-                *from = Some(Timestamp::from_millis(time_in(last).as_millis() + behind));
-                Ok((count, true))
+        let mut due = self.due_runs(*from, max)?;
+        while let Some(last) = due.last() {
+            match self.commit_now(drops_of(&due)) {
+                Ok(_) => {
+                    sometimes!("retain/runs-dropped");
+                    let behind = u64::from(planted!(RetentionPassesAMoment));
+                    *from = Some(Timestamp::from_millis(time_in(last).as_millis() + behind));
+                    return Ok((due.len(), true));
+                }
+                // Somebody else was faster: the next step sees it.
+                Err(Error::RunDropped { .. }) => return Ok((0, true)),
+                Err(Error::MemtableFull { .. }) => {
+                    sometimes!("retain/no-room-for-all");
+                    due.truncate(due.len() / 2);
+                }
+                Err(error) => return Err(error),
             }
-            // Somebody else was faster: the next step sees it.
-            Err(Error::RunDropped { .. }) => Ok((0, true)),
-            Err(error) => Err(error),
         }
+        Ok((0, false))
     }
 
     /// The keys of those that are to go, of those that ended at a time or later.
@@ -86,5 +80,19 @@ impl Pipeline {
         };
         let due = first.into_iter().enumerate().take_while(is_due);
         Ok(due.map(|(_, key)| key).collect())
+    }
+}
+
+/// The drop of the runs that keys of the index of ended runs lead to.
+fn drops_of(due: &[PhysicalKey]) -> Request {
+    let runs: Vec<_> = due.iter().filter_map(run_of).collect();
+    let count = u64::try_from(runs.len()).unwrap_or(u64::MAX);
+    Request {
+        payload_bytes_max: count.saturating_mul(CHANGE_OVERHEAD_BYTES as u64),
+        memory_bytes_max: runs.iter().map(|run| charge::drop_bytes_max(*run)).sum(),
+        may_use_reserve: true,
+        changes: Changes::Many(runs.into_iter().map(|run| Change::DropRun { run }).collect()),
+        level: Level::Async,
+        want_previous: false,
     }
 }

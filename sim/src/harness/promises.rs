@@ -24,6 +24,9 @@ const RECORD_BYTES_MIN: u64 = 40;
 const CHANGE_BYTES_MAX: u64 = 512;
 /// The most that a range takes which is removed, whose bounds stand in it and in its pieces.
 const RANGE_BYTES_MAX: u64 = 1024;
+/// The most that a drop takes: the record that it leaves and the one that is looked up, with the
+/// names and tags of the run, and a removal.
+const DROP_BYTES_MAX: u64 = 6144;
 
 impl Runner<'_> {
     /// Whether the files may be looked at now, and hold what the contract says.
@@ -337,11 +340,12 @@ impl Runner<'_> {
     }
 
     /// A delete may use a reserve beyond the memory that puts may use, or beyond what the opening
-    /// needed; the end and the drop of a run take none, and are never refused for it.
+    /// needed; the end of a run takes none, and is never refused for it.
     pub(super) fn has_no_reserve(&self, changes: &[ChangeSpec]) -> Checked {
         let (used, limit) = (self.memory_bytes(), self.memory_with_reserve());
         let is_refused_rightly = match changes {
-            [ChangeSpec::End { .. } | ChangeSpec::Drop { .. }] => false,
+            [ChangeSpec::End { .. }] => false,
+            [ChangeSpec::Drop { .. }] => !self.pending.is_empty() || !self.has_room_for_drops(1),
             // Others of its group have taken room that is not in use yet.
             [ChangeSpec::Delete { .. }] => {
                 !self.pending.is_empty() || used + CHANGE_BYTES_MAX > limit
@@ -361,6 +365,13 @@ impl Runner<'_> {
     pub(super) fn memory_with_reserve(&self) -> u64 {
         let budget = self.options().memtable_bytes_max;
         budget.max(self.memory_at_first) + (budget / 16).max(4096)
+    }
+
+    /// Whether memory has room for as many drops, wherever their runs' records are.
+    pub(super) fn has_room_for_drops(&self, count: usize) -> bool {
+        let wanted = DROP_BYTES_MAX.saturating_mul(count as u64);
+        let has_room = self.memory_bytes().saturating_add(wanted) <= self.memory_with_reserve();
+        has_room || !self.options().may_be_full()
     }
 
     /// A blocking commit overtakes none that the same thread has submitted.

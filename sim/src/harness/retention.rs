@@ -39,7 +39,7 @@ impl Runner<'_> {
                     .any(|run| self.model.check(&[ChangeSpec::Drop { run: *run }]).is_err());
                 self.require(
                     "retention",
-                    match lost || self.disk.is_crashed() {
+                    match lost || self.disk.is_crashed() || !self.has_room_for_drops(1) {
                         true => Ok(()),
                         false => Err(format!("runs {due:?} are to be dropped, and were not")),
                     },
@@ -48,12 +48,14 @@ impl Runner<'_> {
             }
             Ok(report) => {
                 let (dropped, wanted) = (report.runs_dropped, due.len());
-                if dropped != wanted || !report.more {
+                let is_full = dropped < wanted && !self.has_room_for_drops(wanted);
+                if dropped != wanted && !is_full || !report.more {
                     let message = format!("{report:?}, where {wanted} runs are to go");
                     return self.fail("retention", message).map(|()| None);
                 }
                 let version = self.model.version() + 1;
-                self.judge(&drops, Level::Async, false, Ok((version, None)))?;
+                let drops = drops.get(..dropped).unwrap_or_default();
+                self.judge(drops, Level::Async, false, Ok((version, None)))?;
                 Ok(Some(Ok(report)))
             }
             Err(error @ (Error::OutcomeUnknown { .. } | Error::MemtableFull { .. })) => {
