@@ -367,10 +367,13 @@ fn cut(rng: &mut Rng, run: u8, mut ops: Vec<Op>) -> Vec<Op> {
 fn full(rng: &mut Rng, run: u8, mut ops: Vec<Op>) -> Vec<Op> {
     // A segment fits, and no table beside it; or neither does.
     ops.push(Op::FillDisk { free: pick(rng, &[0, 150, 700, 700]) });
+    // As often as it takes until nothing is left, when all that is there has a name.
+    let mut settles = 0;
     if rng.chance(1, 2) {
+        settles = 4;
         // What is left of the segment, or of the table, cannot be looked at: it is behind the call
         // that makes it, or the write that finds no room.
-        let (nth, behind) = (pick(rng, &[0, 7, 7, 8]), pick(rng, &[1, 2, 3]));
+        let (nth, behind) = (pick(rng, &[0, 3, 3, 2]), pick(rng, &[1, 2, 3]));
         let after_calls = RARE_CALLS + nth * CALLS_BEHIND + behind;
         ops.push(Op::Fault { after_calls, fault: Fault::new(FaultKind::Io) });
     }
@@ -382,6 +385,7 @@ fn full(rng: &mut Rng, run: u8, mut ops: Vec<Op>) -> Vec<Op> {
         ops.push(Op::Get { run, key: 0 });
     }
     ops.extend([Op::FreeDisk, Op::Maintain]);
+    ops.extend(std::iter::repeat_n(Op::Maintain, settles));
     if rng.chance(2, 3) {
         let kind = if rng.coin() { CrashKind::Process } else { CrashKind::Power };
         let (after_calls, when) = (pick(rng, &[0, 1, 4]), When::Before);
