@@ -269,7 +269,6 @@ pub const NAMES: &[&str] = &[
     "recovery/watermark-replayed",
     "recovery/zeros-behind-the-log",
     "removals/over-another",
-    "retain/no-room-for-all",
     "retain/runs-dropped",
     "runs/another-run-is-hot",
     "runs/dropped",

@@ -278,6 +278,12 @@ fn the_reserve_begins_behind_the_records_of_runs_that_an_opening_found() {
     case_passes(include_str!("cases/seed-401235639.json"));
 }
 
+/// A step of retention asked for more memory than there was room for, and was refused for ever.
+#[test]
+fn retention_drops_as_many_runs_at_a_time_as_memory_has_room_for() {
+    case_passes(include_str!("cases/seed-25182.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

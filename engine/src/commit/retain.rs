@@ -54,7 +54,6 @@ impl Pipeline {
                 // Somebody else was faster: the next step sees it.
                 Err(Error::RunDropped { .. }) => return Ok((0, true)),
                 Err(Error::MemtableFull { .. }) => {
-                    sometimes!("retain/no-room-for-all");
                     due.truncate(due.len() / 2);
                 }
                 Err(error) => return Err(error),
