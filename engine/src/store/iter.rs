@@ -127,15 +127,13 @@ impl RangeIter {
             None => self.ahead = Ahead::of_keys(0),
         }
         self.pinned.set(self.held.iter().sum::<u64>() + self.ahead.held_bytes());
-        let is_empty = chunk.is_empty();
-        let _ = is_empty;
         if let Err(error) = walked {
             sometimes!("iter/read-failed");
             self.error = Some(error);
             last = None;
         }
-        sometimes!("iter/chunk-without-entries", last.is_some() && is_empty);
-        planted!(EmptyChunkEndsScan => if is_empty { last = None });
+        sometimes!("iter/chunk-without-entries", last.is_some() && self.near(backward).is_empty());
+        planted!(EmptyChunkEndsScan => if self.near(backward).is_empty() { last = None });
         match last {
             None => self.exhausted = true,
             Some(last) if backward => self.to = Bound::Excluded(last),
