@@ -284,6 +284,12 @@ fn retention_drops_as_many_runs_at_a_time_as_memory_has_room_for() {
     case_passes(include_str!("cases/seed-25182.json"));
 }
 
+/// The harness was wrong: it took as many calls as a long case of small steps makes for a hang.
+#[test]
+fn a_long_case_of_small_steps_is_no_hang() {
+    case_passes(include_str!("cases/seed-401168169.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {
