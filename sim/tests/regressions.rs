@@ -290,6 +290,12 @@ fn a_long_case_of_small_steps_is_no_hang() {
     case_passes(include_str!("cases/seed-401168169.json"));
 }
 
+/// The harness was wrong: it gave maintenance fewer steps than the records of many runs take.
+#[test]
+fn maintenance_has_as_many_steps_as_the_records_of_runs_take() {
+    case_passes(include_str!("cases/seed-401313088.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

@@ -20,8 +20,7 @@ impl Runner<'_> {
     pub(super) fn drain(&mut self) -> Checked {
         // One step may free one key, or merge one: as many as there ever were, those of the records
         // of runs among them, and some for files and faults.
-        let records = KEYS_OF_A_RUN * self.model.runs().count();
-        for _ in 0..1024 + self.model.held(self.now_ms()).ever + records {
+        for _ in 0..1024 + self.model.held(self.now_ms()).ever + self.records_of_runs() {
             let Some(outcome) = self.maintain_once()? else {
                 if self.poisoned {
                     self.leave_poisoned()?;
@@ -49,6 +48,11 @@ impl Runner<'_> {
         self.fail("C10", "maintenance does not drain")
     }
 
+    /// The most keys that the records of all runs ever had.
+    fn records_of_runs(&self) -> usize {
+        KEYS_OF_A_RUN * self.model.runs().count()
+    }
+
     /// In a share of the seeds: the memory that is in use when maintenance has also released the
     /// keys that are gone, some at a time.
     fn held_at_least(&mut self) -> Checked<Option<u64>> {
@@ -59,7 +63,7 @@ impl Runner<'_> {
         if is_skipped || !self.is_strict() || self.disk.is_crashed() {
             return Ok(None);
         }
-        let keys = self.model.held(self.now_ms()).ever;
+        let keys = self.model.held(self.now_ms()).ever + self.records_of_runs();
         for _ in 0..if is_small { 300 + 4 * keys } else { 2 } {
             if let Some(outcome) = self.maintain_once()? {
                 self.upkeep("maintain", outcome.map(|_| ()))?;
