@@ -48,7 +48,8 @@ impl WriteBatch {
     /// The number of changes; a key counts once.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.changes.iter().flatten().count()
+        let counts = |change: &&Change| !matches!(change, Change::KeyCount { .. });
+        self.changes.iter().flatten().filter(counts).count()
     }
 
     /// Whether there is no change.
@@ -116,9 +117,10 @@ impl WriteBatch {
 
     /// Begins a run.
     pub fn begin_run_with(&mut self, run: RunId, options: RunOptions) -> &mut Self {
-        match options.into_begin(run) {
-            Ok(begin) => {
-                self.changes.push(Some(Change::BeginRun { run, begin: Box::new(begin) }));
+        match options.into_changes(run) {
+            Ok((begin, count)) => {
+                self.changes.push(Some(begin));
+                self.changes.extend(count.map(Some));
             }
             Err(error) => self.note(error),
         }
@@ -264,6 +266,10 @@ pub(crate) fn check(change: &Change, limits: &Limits) -> Result<usize> {
         let len = any_key_bytes(key)?;
         limit("key bytes", limits.key_bytes_max, len).map(|()| len)
     };
+    if matches!(change, Change::KeyCount { .. }) {
+        // What is said of the change that it stands beside has room for it.
+        return Ok(0);
+    }
     Ok(CHANGE_OVERHEAD_BYTES
         + match change {
             Change::Put { key, value, .. } => {
@@ -273,7 +279,7 @@ pub(crate) fn check(change: &Change, limits: &Limits) -> Result<usize> {
             }
             // A session with a larger limit may have put it: the way out stays open.
             Change::Delete { key } => any_key_bytes(key)?,
-            Change::EndRun { .. } | Change::DropRun { .. } => 0,
+            Change::EndRun { .. } | Change::DropRun { .. } | Change::KeyCount { .. } => 0,
             Change::RemoveRange { from, to } => {
                 // The successor of the longest key is a byte longer.
                 let (from, to) = (from.user_key().len(), to.user_key().len());
@@ -355,6 +361,7 @@ pub struct RunOptions {
     namespace: Option<Namespace>,
     parent: Option<RunId>,
     tags: BTreeMap<String, String>,
+    counts_keys: bool,
 }
 
 impl RunOptions {
@@ -380,7 +387,42 @@ impl RunOptions {
         self
     }
 
-    pub(crate) fn into_begin(self, run: RunId) -> Result<RunBegin> {
+    /// Counts the keys of the run with each commit, so that
+    /// [`Database::count`](crate::Database::count) takes the same time however many there are. Off
+    /// by default.
+    ///
+    /// For that each put and delete first looks whether its key is there, as
+    /// [`Database::exists`](crate::Database::exists) does, while it holds up other commits: for keys
+    /// that are new or in memory that is fast; for those that stand in tables it may read a block,
+    /// and where that fails, so does the commit, and changes nothing. Beside that a commit takes
+    /// some ten bytes more in the log for each such run.
+    ///
+    /// It ends for good with the first put of a key with a time to live, and the first
+    /// `remove_range`: neither says how many keys are gone, and when.
+    ///
+    /// ```
+    /// use runstone::{Database, RunId, RunOptions};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run_with(run, RunOptions::default().count_keys(true))?;
+    /// db.put(run, "key", 1)?;
+    /// db.put(run, "key", 2)?;
+    /// assert_eq!(db.run_statistics(run)?.expect("begun").keys, Some(1));
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    pub fn count_keys(mut self, counts: bool) -> Self {
+        self.counts_keys = counts;
+        self
+    }
+
+    /// The changes that begin a run.
+    pub(crate) fn into_changes(self, run: RunId) -> Result<(Change, Option<Change>)> {
+        let count = self.counts_keys.then_some(Change::KeyCount { run, keys: Some(0) });
+        let begin = Box::new(self.into_begin(run)?);
+        Ok((Change::BeginRun { run, begin }, count))
+    }
+
+    fn into_begin(self, run: RunId) -> Result<RunBegin> {
         let namespace = self.namespace.unwrap_or_else(|| Namespace::default_for(run));
         if namespace.run() != run {
             return Err(Error::invalid(format!(

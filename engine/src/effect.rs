@@ -8,7 +8,7 @@ use crate::removals::{Removal, RemovalId};
 use crate::runs::RunChange;
 use crate::store::Applied;
 use crate::store::version::Version;
-use crate::types::PhysicalKey;
+use crate::types::{PhysicalKey, RunId};
 
 /// What one logged change does.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) enum Effect {
     Remove(Removal),
     /// A run is dropped, and all its keys are removed.
     Drop(RunChange, Removal),
+    /// So many keys the run holds now, if they are counted.
+    Count(RunId, Option<u64>),
 }
 
 /// One logged change, as the store and the runs take it; it is the `nth` of its commit.
@@ -42,6 +44,7 @@ pub(crate) fn effect(change: Change, nth: u32, version: u64, time_ms: u64) -> Ef
         Change::EndRun { run, status } => {
             Effect::Run(RunChange::End { run, status, version, time_ms })
         }
+        Change::KeyCount { run, keys } => Effect::Count(run, keys),
         Change::DropRun { run } => {
             let (from, to) = PhysicalKey::bounds_of(run);
             let change = RunChange::Drop { run, version, time_ms };

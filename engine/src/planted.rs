@@ -455,6 +455,18 @@ with_bugs_of_others! { bugs!
         "What a scan has read ahead of a memtable at one end counts at the other, too."
     R266 AheadVisitedAgain
         "A scan visits again what it had read ahead of a memtable and has shown from a table."
+    R274 CountIgnoresItsGroup
+        "Whether a key is counted is asked of what is published, not of the commits before in its group."
+    R275 AbsentKeyCounted
+        "A delete of a key that is not there counts as one less."
+    R276 CountNotLogged
+        "How many keys a run holds is not logged."
+    R277 CountedThoughItExpires
+        "A put with a time to live is counted as one without."
+    R278 CountKeptOverRange
+        "How many keys a run holds is still told when a range of them was removed."
+    R279 CountSeesMemoryOnly
+        "Whether a key is counted is asked of memory, not of tables."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -185,6 +185,7 @@ impl Replay {
                     self.runs.touch(run, at, Touch::Other, &mut self.hot);
                     self.remove(removal);
                 }
+                Effect::Count(run, keys) => self.runs.set_keys(run, keys, &mut self.hot),
                 Effect::Drop(run_change, removal) => {
                     self.recall(removal.from.run(), path, record.before.at)?;
                     self.apply_to_runs(run_change);

@@ -214,6 +214,20 @@ fn a_commit_that_removes_ranges_reads_as_documented() {
 }
 
 #[test]
+fn a_commit_that_counts_keys_reads_as_documented() {
+    let (world, db) = with_run();
+    let mut batch = WriteBatch::new();
+    batch.begin_run_with(run(2), RunOptions::default().count_keys(true));
+    batch.put(run(2), "a", 1).end_run(run(2), RunStatus::Completed);
+    db.write(batch).unwrap();
+    check!(
+        "format_record_key_count",
+        "The begin of run 2 with count_keys, a put, and its end: none at its begin, one before its end",
+        &last_record(&world),
+    );
+}
+
+#[test]
 fn a_table_of_removals_reads_as_documented() {
     let world = World::new();
     let db = world.open(Options { flush_bytes: 1, ..options(STRICT) });

@@ -11,6 +11,8 @@
 //!   6 drop run
 //!   7 remove range  type tag 1, the least key, the least key behind it; an empty key stands for
 //!                   the end of the run's keys of this tag
+//!   8 key count     how many plain keys the run holds from this commit on: a varint, one more than
+//!                   that; 0 if they are no longer counted
 //! key, value, body  a varint length and the bytes
 //! ```
 //!
@@ -31,6 +33,7 @@ const OP_BEGIN_RUN: u8 = 4;
 const OP_END_RUN: u8 = 5;
 const OP_DROP_RUN: u8 = 6;
 const OP_REMOVE_RANGE: u8 = 7;
+const OP_KEY_COUNT: u8 = 8;
 const SAME_RUN: u8 = 0x80;
 
 /// One change of a commit.
@@ -48,6 +51,9 @@ pub(crate) enum Change {
     DropRun { run: RunId },
     /// Removes all keys from one to another, which is not among them; both are of one run and tag.
     RemoveRange { from: PhysicalKey, to: PhysicalKey },
+    /// So many keys the run holds from this commit on; `None` if they are no longer counted. The
+    /// engine's own: it stands behind what it counts.
+    KeyCount { run: RunId, keys: Option<u64> },
 }
 
 impl Change {
@@ -55,9 +61,10 @@ impl Change {
         match self {
             Change::Put { key, .. } | Change::Delete { key } => key.run(),
             Change::RemoveRange { from, .. } => from.run(),
-            Change::BeginRun { run, .. } | Change::EndRun { run, .. } | Change::DropRun { run } => {
-                *run
-            }
+            Change::BeginRun { run, .. }
+            | Change::EndRun { run, .. }
+            | Change::DropRun { run }
+            | Change::KeyCount { run, .. } => *run,
         }
     }
 }
@@ -102,6 +109,10 @@ pub(crate) fn encode(out: &mut Vec<u8>, changes: &[Change]) {
                 out.push(status.to_byte());
             }
             Change::DropRun { .. } => head(out, OP_DROP_RUN),
+            Change::KeyCount { keys, .. } => {
+                head(out, OP_KEY_COUNT);
+                put_varint(out, encode_keys(*keys));
+            }
             Change::RemoveRange { from, to } => {
                 head(out, OP_REMOVE_RANGE);
                 out.push(from.tag_byte());
@@ -111,6 +122,16 @@ pub(crate) fn encode(out: &mut Vec<u8>, changes: &[Change]) {
             }
         }
     }
+}
+
+/// A number of keys that may not be counted, as a varint.
+pub(crate) fn encode_keys(keys: Option<u64>) -> u64 {
+    keys.map_or(0, |keys| keys.saturating_add(1))
+}
+
+/// What [`encode_keys`] has written.
+pub(crate) fn decode_keys(encoded: u64) -> Option<u64> {
+    encoded.checked_sub(1)
 }
 
 fn tag(reader: &mut Reader<'_>) -> Result<TypeTag, Malformed> {
@@ -186,6 +207,10 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Change>, Malformed> {
             }
             OP_DROP_RUN => Change::DropRun { run },
             OP_REMOVE_RANGE => range(&mut reader, run)?,
+            OP_KEY_COUNT => {
+                let keys = decode_keys(reader.varint("a number of keys")?);
+                Change::KeyCount { run, keys }
+            }
             other => {
                 return Err(Malformed::new(
                     "a kind of change",
@@ -288,7 +313,9 @@ mod tests {
                 from: PhysicalKey::new(run(2), TypeTag::KV, b""),
                 to: PhysicalKey::end_of(run(2), TypeTag::KV),
             },
+            Change::KeyCount { run: run(2), keys: Some(300) },
             Change::EndRun { run: run(2), status: RunStatus::Cancelled },
+            Change::KeyCount { run: run(1), keys: None },
             Change::DropRun { run: run(2) },
         ]
     }

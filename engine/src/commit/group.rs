@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::admission::Overlay;
+use super::counting::Counted;
 use super::queue::{Changes, Committed, Pending, Reply};
 use crate::error::{Error, Result};
 use crate::options::Level;
@@ -26,6 +27,7 @@ pub(crate) struct Group {
     /// Refusals are answered only when the group has its outcome.
     pub(crate) refused: Vec<(Reply, Error)>,
     pub(crate) overlay: Overlay,
+    pub(crate) counted: Counted,
     pub(crate) level: Option<Level>,
     pub(crate) batched: u64,
 }

@@ -21,7 +21,7 @@ impl Pipeline {
         collected: &mut bool,
     ) -> Result<()> {
         fits_a_file(request, &self.place)?;
-        let known = Known { runs: &self.runs, store: &self.store };
+        let known = self.known();
         let verdict = overlay.admit(request, known, *budget);
         if matches!(verdict, Err(Error::MemtableFull { .. })) && !*collected {
             sometimes!("judge/memory-collected-for-room");
@@ -32,6 +32,11 @@ impl Pipeline {
             return overlay.admit(request, known, *budget);
         }
         verdict
+    }
+
+    /// What is published.
+    pub(super) fn known(&self) -> Known<'_> {
+        Known { runs: &self.runs, store: &self.store }
     }
 
     pub(super) fn budget(&self) -> Budget {

@@ -12,6 +12,7 @@
 //! - [`schedule`]: what becomes due when.
 //! - [`lead`]: which thread leads, and for how long.
 //! - [`pipeline`]: the leader's steps for one [`group`], in the order that the disk sees them.
+//! - `counting`: how many keys a run holds, where that is kept.
 //! - `failure`: what is left when one of them fails.
 //! - [`flush`]: from a memtable to a table; [`compact`]: from tables to fewer; [`pace`]: how
 //!   writers
@@ -23,6 +24,7 @@ pub(crate) mod admission;
 pub(crate) mod bell;
 pub(crate) mod compact;
 mod compactor;
+mod counting;
 mod failure;
 pub(crate) mod flush;
 mod forget;

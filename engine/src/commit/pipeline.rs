@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 
 use super::admission::Overlay;
 use super::compactor::Compactor;
+use super::counting::Counted;
 use super::frozen::InFlight;
 use super::gate::{Health, SyncGate};
 use super::group::{Accepted, Answers, Group};
@@ -144,6 +145,7 @@ impl Pipeline {
         self.read_time(writer);
         self.forget_runs(writer);
         let mut overlay = Overlay::new(writer.hot.id());
+        let counted = Counted::default().behind(&request, self.known())?;
         self.admit(&mut overlay, &request, &mut self.budget(), &mut false)?;
         if writer.journal.needs_rotation(record_bytes(request.payload_bytes_max), &self.options) {
             self.rotate(writer)?;
@@ -151,6 +153,7 @@ impl Pipeline {
         let mark = writer.journal.log().mark();
         let Request { mut changes, level, want_previous, .. } = request;
         let previous = self.previous(&[], &changes, want_previous, writer.last_time_ms)?;
+        Counted::default().accept(counted, &mut changes);
         let version = self.encode(writer, &mut changes);
         self.pad(writer);
         // 3. Write, and sync if it asks for it.
@@ -269,12 +272,18 @@ impl Pipeline {
                 pending.push_front(next);
                 break;
             }
-            let verdict = self.admit(&mut group.overlay, request, &mut budget, &mut collected);
-            if let Err(error) = verdict {
-                writer.last_version += u64::from(planted!(RefusalTakesVersion));
-                group.refused.push((next.reply, error));
-                continue;
-            }
+            let verdict = group.counted.behind(request, self.known()).and_then(|counted| {
+                self.admit(&mut group.overlay, request, &mut budget, &mut collected)?;
+                Ok(counted)
+            });
+            let counted = match verdict {
+                Ok(counted) => counted,
+                Err(error) => {
+                    writer.last_version += u64::from(planted!(RefusalTakesVersion));
+                    group.refused.push((next.reply, error));
+                    continue;
+                }
+            };
             if must_rotate {
                 if let Err(error) = self.rotate(writer) {
                     sometimes!("pipeline/rotation-failed");
@@ -288,6 +297,7 @@ impl Pipeline {
             match self.previous(&group.accepted, &changes, want_previous, writer.last_time_ms) {
                 Err(error) => group.refused.push((reply, error)),
                 Ok(previous) => {
+                    group.counted.accept(counted, &mut changes);
                     let version = self.encode(writer, &mut changes);
                     group.batched += u64::from(level == Level::Batched);
                     group.level = group.level.max(Some(level));
@@ -431,6 +441,7 @@ impl Pipeline {
                     self.runs.touch(removal.from.run(), at, Touch::Other, hot);
                     memory.remove(removal);
                 }
+                Effect::Count(run, keys) => self.runs.set_keys(run, keys, hot),
                 Effect::Drop(run_change, removal) => {
                     self.apply_to_runs(memory, run_change, hot);
                     memory.remove(removal);

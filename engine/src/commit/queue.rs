@@ -35,6 +35,24 @@ impl Changes {
         }
     }
 
+    /// Inserts changes, each before that of a place; the places ascend.
+    pub(crate) fn insert(&mut self, more: Vec<(usize, Change)>) {
+        let old = match std::mem::replace(self, Changes::Many(Vec::new())) {
+            Changes::One(change) => vec![change],
+            Changes::Many(changes) => changes,
+        };
+        let mut all = Vec::with_capacity(old.len() + more.len());
+        let (mut more, mut old) = (more.into_iter().peekable(), old.into_iter());
+        for place in 0.. {
+            while let Some((_, change)) = more.next_if(|(at, _)| *at <= place) {
+                all.push(change);
+            }
+            let Some(change) = old.next() else { break };
+            all.push(change);
+        }
+        *self = Changes::Many(all);
+    }
+
     /// Gives the changes away, in their order.
     pub(crate) fn for_each(self, mut take: impl FnMut(Change)) {
         match self {
@@ -66,6 +84,8 @@ pub(crate) struct Request {
     pub(crate) memory_bytes_max: u64,
     /// Whether it may use the memtable's reserve: deletes and run ends only.
     pub(crate) may_use_reserve: bool,
+    /// Whether it begins a run whose keys are counted.
+    pub(crate) counts_keys: bool,
 }
 
 #[derive(Debug, Default)]

@@ -93,5 +93,6 @@ fn drops_of(due: &[PhysicalKey]) -> Request {
         changes: Changes::Many(runs.into_iter().map(|run| Change::DropRun { run }).collect()),
         level: Level::Async,
         want_previous: false,
+        counts_keys: false,
     }
 }

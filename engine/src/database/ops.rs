@@ -296,6 +296,16 @@ impl Database {
         pipeline.commit(self.request(Changes::One(change), bytes, want_previous, options))
     }
 
+    /// Commits several changes as one and waits for the outcome.
+    pub(super) fn commit_many(&self, changes: Vec<Change>) -> Result<Committed> {
+        let pipeline = self.writing()?;
+        let limits = &self.core.options.limits;
+        let sizes = changes.iter().map(|change| batch::check(change, limits).map(|n| n as u64));
+        let bytes = sizes.sum::<Result<u64>>()?;
+        let changes = Changes::Many(changes);
+        pipeline.commit(self.request(changes, bytes, false, WriteOptions::default()))
+    }
+
     fn request_batch(&self, batch: WriteBatch, options: WriteOptions) -> Result<Request> {
         let (changes, bytes) = batch.into_changes(&self.core.options.limits)?;
         Ok(self.request(Changes::Many(changes), bytes, false, options))
@@ -310,7 +320,9 @@ impl Database {
     ) -> Request {
         let over_tables = self.core.store.is_over_tables();
         let (memory_bytes_max, may_use_reserve) = memory_of(changes.as_slice(), over_tables);
+        let counts = |change: &Change| matches!(change, Change::KeyCount { .. });
         Request {
+            counts_keys: changes.as_slice().len() > 1 && changes.as_slice().iter().any(counts),
             changes,
             level: options.durability.unwrap_or(self.core.options.durability.level()),
             want_previous,
@@ -337,7 +349,7 @@ fn memory_of(changes: &[Change], over_tables: bool) -> (u64, bool) {
                 charge::begin_bytes_max(begin)
             }
             // What ending a run takes is counted when it begins.
-            Change::EndRun { .. } => 0,
+            Change::EndRun { .. } | Change::KeyCount { .. } => 0,
             Change::DropRun { run } => charge::drop_bytes_max(*run),
             Change::RemoveRange { from, to } => removals::bytes_of(from, to),
         };

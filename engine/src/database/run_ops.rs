@@ -32,9 +32,11 @@ impl Database {
     /// Errors: those of [`Database::begin_run`]; [`Error::RunNotFound`] if the parent does not
     /// exist; [`Error::InvalidArgument`] if the namespace is another run's.
     pub fn begin_run_with(&self, run: RunId, options: RunOptions) -> Result<u64> {
-        let begin = Box::new(options.into_begin(run)?);
-        let change = Change::BeginRun { run, begin };
-        self.commit_one(change, false, WriteOptions::default()).map(|committed| committed.version)
+        match options.into_changes(run)? {
+            (begin, None) => self.commit_one(begin, false, WriteOptions::default()),
+            (begin, Some(count)) => self.commit_many(vec![begin, count]),
+        }
+        .map(|committed| committed.version)
     }
 
     /// Ends a run as completed. It can be read for ever, and never be written again. Returns
@@ -111,8 +113,8 @@ impl Database {
     /// What a run has done, whatever its status; `None` if it was never begun. Kept, not counted:
     /// the cost is that of [`Database::get_run`].
     ///
-    /// How many keys it holds now is not among that: only a walk over them tells, since a put does
-    /// not read what it supersedes.
+    /// How many keys it holds now is among that if its begin has asked for it:
+    /// [`RunOptions::count_keys`]. See [`Database::count`].
     ///
     /// ```
     /// use runstone::{Database, RunId};
@@ -130,8 +132,10 @@ impl Database {
     /// Errors: those of [`Database::get_run`].
     pub fn run_statistics(&self, run: RunId) -> Result<Option<RunStatistics>> {
         self.check_open()?;
-        let Some(SavedRun { entry, tally }) = self.saved_run(run)? else { return Ok(None) };
+        let Some(saved) = self.saved_run(run)? else { return Ok(None) };
+        let SavedRun { entry, tally } = saved;
         Ok(Some(RunStatistics {
+            keys: tally.keys,
             changes: tally.changes,
             puts: tally.puts,
             deletes: tally.deletes,
@@ -139,6 +143,35 @@ impl Database {
             last_version: entry.last_version,
             last_change: Timestamp::from_millis(tally.last_ms),
         }))
+    }
+
+    /// How many keys a run holds: as many as [`Database::scan`] of everything shows.
+    ///
+    /// Kept, not counted, where the run's begin has asked for it: see [`RunOptions::count_keys`].
+    /// Else it walks over the keys, without their large values.
+    ///
+    /// ```
+    /// use runstone::{Database, RunId};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, runstone::NO_TAGS)?;
+    /// db.put(run, "a", 1)?;
+    /// db.put(run, "b", 2)?;
+    /// db.put(run, "b", 3)?;
+    /// assert_eq!(db.count(run)?, 2);
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    ///
+    /// Errors: those of [`Database::get`]; of a walk, [`Error::LimitExceeded`] if `snapshots_max`
+    /// are alive.
+    pub fn count(&self, run: RunId) -> Result<u64> {
+        self.check_open()?;
+        let Core { runs, store, .. } = &*self.core;
+        if let Some(keys) = store.between_groups(|| runs.keys_of(&run)) {
+            sometimes!("database/count-kept");
+            return Ok(keys);
+        }
+        self.snapshot()?.count(run)
     }
 
     /// The active runs, in the order of their ids.

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::home::Home;
 use crate::place::Place;
-use crate::runs::{self, RunFilter, RunTracker};
+use crate::runs::{self, RunFilter, RunTracker, saved};
 use crate::store::Pin;
 use crate::store::RangeIter;
 use crate::store::pins::ReadPoint;
@@ -111,6 +111,24 @@ impl Snapshot {
     pub fn scan_prefix(&self, run: RunId, prefix: impl AsRef<[u8]>) -> Result<Scan> {
         let (from, to) = prefix_bounds(run, prefix.as_ref());
         self.range(run, from, to)
+    }
+
+    /// As [`Database::count`](crate::Database::count), at this moment: kept if the run has ended
+    /// before it, counted else.
+    ///
+    /// Errors: those of [`Snapshot::get`].
+    pub fn count(&self, run: RunId) -> Result<u64> {
+        self.require(run)?;
+        let (store, point) = (self.pin.store(), self.point());
+        let saved = saved::read(store, run, Some(point))?;
+        if let Some(keys) =
+            saved.filter(|saved| saved.entry.status.is_end()).and_then(|s| s.tally.keys)
+        {
+            sometimes!("database/count-of-an-ended-run-kept");
+            return Ok(keys);
+        }
+        let (from, to) = bounds::<&[u8], _>(run, &..);
+        store.count(from, &to, point)
     }
 
     /// The record of a run, as it was at this moment; `None` if it had not begun.

@@ -10,6 +10,7 @@
 //! record. Only the commit path and recovery change anything here, after the log.
 
 pub(crate) mod charge;
+mod counters;
 pub(crate) mod filter;
 pub(crate) mod keys;
 pub(crate) mod saved;
@@ -17,6 +18,8 @@ pub(crate) mod saved;
 use std::collections::{BTreeMap, VecDeque};
 
 use charge::{active_bytes, remembered_bytes};
+use counters::Counters;
+pub(crate) use counters::Touch;
 pub use filter::{RunCursor, RunFilter};
 use keys::moving;
 use saved::{Activity, Census, Counts, SavedRun, Tally, transition};
@@ -26,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::store::pins::ReadPoint;
 use crate::store::{Applied, UnifiedStore};
-use crate::sync::{Arc, AtomicU64, Ordering, RwLock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, RwLock};
 use crate::types::{RunId, RunMetadataEntry, RunStatus, Timestamp};
 
 /// One active run; its counters move, the rest is fixed by its begin.
@@ -36,67 +39,6 @@ struct Run {
     created_at_ms: u64,
     first_version: u64,
     counters: Arc<Counters>,
-}
-
-/// What each change of a run moves.
-#[derive(Debug)]
-struct Counters {
-    last_version: AtomicU64,
-    changes: AtomicU64,
-    puts: AtomicU64,
-    deletes: AtomicU64,
-    bytes: AtomicU64,
-    last_ms: AtomicU64,
-}
-
-/// What a change does to a run, as it is counted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Touch {
-    /// A key has a value; the bytes of both.
-    Put(u64),
-    Delete,
-    /// A range is removed, or the run ends.
-    Other,
-}
-
-/// Only one thread at a time does this, under the writer's lock.
-fn add(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Ordering::Relaxed).saturating_add(n), Ordering::Release);
-}
-
-impl Counters {
-    fn new(Activity { last_version, tally }: Activity) -> Arc<Self> {
-        let Tally { changes, puts, deletes, bytes, last_ms } = tally;
-        let [last_version, changes, puts, deletes, bytes, last_ms] =
-            [last_version, changes, puts, deletes, bytes, last_ms].map(AtomicU64::new);
-        Arc::new(Counters { last_version, changes, puts, deletes, bytes, last_ms })
-    }
-
-    fn touch(&self, version: u64, time_ms: u64, touch: Touch) {
-        self.last_version.store(version, Ordering::Release);
-        self.last_ms.store(time_ms, Ordering::Release);
-        add(&self.changes, 1);
-        match touch {
-            Touch::Put(bytes) => {
-                add(&self.puts, 1);
-                add(&self.bytes, bytes);
-            }
-            Touch::Delete => add(&self.deletes, 1),
-            Touch::Other => {}
-        }
-    }
-
-    fn activity(&self) -> Activity {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Acquire);
-        let tally = Tally {
-            changes: load(&self.changes),
-            puts: load(&self.puts),
-            deletes: load(&self.deletes),
-            bytes: load(&self.bytes),
-            last_ms: load(&self.last_ms),
-        };
-        Activity { last_version: load(&self.last_version), tally }
-    }
 }
 
 /// The active run that was changed last: most commits go to one run, and need not look it up.
@@ -164,6 +106,8 @@ struct Inner {
     bytes: AtomicU64,
     /// How many runs were dropped since the opening.
     drops: AtomicU64,
+    /// The keys of a run were counted since the opening.
+    counts: AtomicBool,
 }
 
 /// The active runs of a database. Clones share them.
@@ -430,6 +374,7 @@ impl RunTracker {
         let entry = saved.entry;
         let tally = if planted!(ActivityForgotten) { saved.tally } else { activity.tally };
         let activity = Activity { tally, ..activity };
+        self.note_counts(tally.keys);
         let begin = RunBegin {
             namespace: entry.namespace,
             parent: entry.parent_run_id,

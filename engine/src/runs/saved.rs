@@ -5,7 +5,7 @@
 //! that of the run under whose key it stands.
 
 use super::keys::{indexes, moving, record};
-use crate::codec::change::NEVER;
+use crate::codec::change::{NEVER, decode_keys, encode_keys};
 use crate::codec::value::Stored;
 use crate::codec::{Malformed, Reader, body, put_varint};
 use crate::error::{Error, Result};
@@ -34,12 +34,15 @@ pub(crate) struct Tally {
     pub(crate) bytes: u64,
     /// The engine's time of the last change.
     pub(crate) last_ms: u64,
+    /// How many plain keys it holds, if they are counted.
+    pub(crate) keys: Option<u64>,
 }
 
 impl Tally {
     fn encode(self, out: &mut Vec<u8>) {
-        let Tally { changes, puts, deletes, bytes, last_ms } = self;
-        [changes, puts, deletes, bytes, last_ms].iter().for_each(|n| put_varint(out, *n));
+        let Tally { changes, puts, deletes, bytes, last_ms, keys } = self;
+        let keys = encode_keys(keys);
+        [changes, puts, deletes, bytes, last_ms, keys].iter().for_each(|n| put_varint(out, *n));
     }
 
     fn decode(reader: &mut Reader<'_>) -> Decoded<Self> {
@@ -49,6 +52,7 @@ impl Tally {
             deletes: reader.varint("a number of deletes")?,
             bytes: reader.varint("a number of bytes")?,
             last_ms: reader.varint("the time of a run's last change")?,
+            keys: decode_keys(reader.varint("a number of keys")?),
         })
     }
 }
@@ -204,7 +208,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     fn tally() -> Tally {
-        Tally { changes: 3, puts: 2, deletes: 1, bytes: 300, last_ms: 9 }
+        Tally { changes: 3, puts: 2, deletes: 1, bytes: 300, last_ms: 9, keys: Some(1) }
     }
 
     fn saved(run: RunId) -> SavedRun {
@@ -229,7 +233,7 @@ mod tests {
     fn t36_what_a_census_says_is_pinned_by_golden_vectors() {
         let activity = Activity { last_version: 4, tally: tally() };
         let stored = activity.encode();
-        assert_eq!(stored.bytes(), [4, 3, 2, 1, 0xac, 2, 9]);
+        assert_eq!(stored.bytes(), [4, 3, 2, 1, 0xac, 2, 9, 2]);
         assert_eq!(Activity::decode(&stored), Ok(activity));
         let mut counts = Counts::default();
         counts.note(None, RunStatus::Running);
@@ -245,10 +249,10 @@ mod tests {
         let run = RunId::from_bytes([1; 16]);
         let record = saved(run);
         let stored = record.encode();
-        assert_eq!(stored.bytes()[..6], [3, 2, 1, 0xac, 2, 9]);
+        assert_eq!(stored.bytes()[..7], [3, 2, 1, 0xac, 2, 9, 2]);
         let mut rest = Vec::new();
         body::encode_run_metadata(&mut rest, &record.entry);
-        assert_eq!(stored.bytes()[6..], rest);
+        assert_eq!(stored.bytes()[7..], rest);
         assert_eq!(SavedRun::decode(run, &stored), Ok(record));
         assert!(SavedRun::decode(RunId::from_bytes([2; 16]), &stored).is_err());
     }

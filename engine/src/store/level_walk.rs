@@ -51,6 +51,7 @@ pub(super) struct LevelWalk {
     hiding: Hiding,
     /// Of a value that lies in an extent.
     room: Vec<u8>,
+    sight: Sight,
 }
 
 /// What removals hide from the reader.
@@ -94,6 +95,7 @@ impl LevelWalk {
         version: u64,
         backward: bool,
         (gaze, hidden_max): (Option<Gaze>, usize),
+        sight: Sight,
     ) -> Result<Self> {
         let mut cursor = LevelCursor::new(level);
         match (if backward { bounds.1 } else { bounds.0 }, backward) {
@@ -118,6 +120,7 @@ impl LevelWalk {
             has_behind: false,
             hiding,
             room: Vec::new(),
+            sight,
         };
         walk.go_on(true)?;
         Ok(walk)
@@ -190,7 +193,7 @@ impl LevelWalk {
         limit: Option<Rank<'_>>,
         visit: &mut impl FnMut(&Seen<'_>) -> bool,
     ) -> Ran {
-        let LevelWalk { cursor, head, has_head, end, version, .. } = self;
+        let LevelWalk { cursor, head, has_head, end, version, sight, .. } = self;
         let mut last: Option<Entry<'_>> = None;
         let mut ran = Ran::ToTheBorder;
         cursor.pass_while(false, |entry| {
@@ -206,7 +209,7 @@ impl LevelWalk {
                 return Pass::On;
             }
             let is_next = is_inside(end, false, &entry);
-            let Some(seen) = seen(&entry).filter(|_| is_next) else { return Pass::Stay };
+            let Some(seen) = sight.seen(&entry).filter(|_| is_next) else { return Pass::Stay };
             last = Some(entry);
             if limit.is_some_and(|limit| entry.cmp_rank(limit.tag, limit.user) != Ordering::Less) {
                 ran = Ran::ToTheLimit;
@@ -219,7 +222,7 @@ impl LevelWalk {
         });
         *has_head = ran == Ran::ToTheLimit;
         if let Some(last) = last {
-            let value = seen(&last).and_then(|seen| seen.value);
+            let value = sight.seen(&last).and_then(|seen| seen.value);
             head.set(last.name(), last.stamp(), value.filter(|_| *has_head));
         }
         ran
@@ -232,7 +235,8 @@ impl LevelWalk {
         limit: Option<Rank<'_>>,
         visit: &mut impl FnMut(&Seen<'_>) -> bool,
     ) -> Ran {
-        let LevelWalk { cursor, head, has_head, behind, has_behind, end, version, .. } = self;
+        let LevelWalk { cursor, head, has_head, behind, has_behind, end, version, sight, .. } =
+            self;
         // What waits: in the block, or else behind the head.
         let mut last: Option<Entry<'_>> = None;
         let mut next: Option<Entry<'_>> = None;
@@ -244,7 +248,7 @@ impl LevelWalk {
             if !sees(*version, &entry) {
                 return Pass::On;
             }
-            if !is_inside(end, true, &entry) || seen(&entry).is_none() {
+            if !is_inside(end, true, &entry) || sight.seen(&entry).is_none() {
                 return Pass::Stay;
             }
             let is_newer = match &last {
@@ -255,7 +259,7 @@ impl LevelWalk {
             planted!(OldestShownBackward => if is_newer { return Pass::On });
             if !is_newer {
                 let waited = match &last {
-                    Some(last) => seen(last),
+                    Some(last) => sight.seen(last),
                     None => Some(behind.seen()),
                 };
                 let is_at_limit = waited
@@ -274,7 +278,7 @@ impl LevelWalk {
             Pass::On
         });
         let hold = |held: &mut Held, entry: &Entry<'_>| {
-            let value = seen(entry).and_then(|seen| seen.value);
+            let value = sight.seen(entry).and_then(|seen| seen.value);
             held.set(entry.name(), entry.stamp(), value);
         };
         if let Some(last) = &last {
@@ -306,7 +310,10 @@ impl LevelWalk {
             }
             match self.hiding.judge(&entry, table, false) {
                 Judged::Shown => {
-                    let value = table.kind_and_value(&entry, &mut self.room)?;
+                    let value = match self.sight.seen(&entry) {
+                        Some(seen) => seen.value,
+                        None => table.kind_and_value(&entry, &mut self.room)?,
+                    };
                     self.head.set(entry.name(), entry.stamp(), value);
                     self.has_head = true;
                     return Ok(());
@@ -337,7 +344,10 @@ impl LevelWalk {
             }
             match self.hiding.judge(&entry, table, true) {
                 Judged::Shown => {
-                    let value = table.kind_and_value(&entry, &mut self.room)?;
+                    let value = match self.sight.seen(&entry) {
+                        Some(seen) => seen.value,
+                        None => table.kind_and_value(&entry, &mut self.room)?,
+                    };
                     let is_next = self.has_head && !self.head.is_of(entry.name());
                     let held = if is_next { &mut self.behind } else { &mut self.head };
                     held.set(entry.name(), entry.stamp(), value);
@@ -376,15 +386,29 @@ pub(super) fn precedes(backward: bool, a: Rank<'_>, b: Rank<'_>) -> bool {
     if backward { a > b } else { a < b }
 }
 
-/// An entry as it is shown, if its value stands beside it and is of a kind that is known.
-fn seen<'a>(entry: &Entry<'a>) -> Option<Seen<'a>> {
-    let value = match entry.content {
-        Content::Tombstone => None,
-        Content::Value { kind, bytes } => Some((ValueKind::from_byte(kind)?, bytes)),
-        Content::Extent { .. } => return None,
-    };
-    let (prefix, user) = entry.user;
-    Some(Seen { tag: entry.tag, prefix, user, stamp: entry.stamp(), value })
+/// How much of an entry a walk asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    Whole,
+    /// What lies in an extent is not read, and shown as empty.
+    Keys,
+}
+
+impl Sight {
+    /// An entry as it is shown, if its value stands beside it, or nobody asks for it, and is of a
+    /// kind that is known.
+    fn seen<'a>(self, entry: &Entry<'a>) -> Option<Seen<'a>> {
+        let value = match entry.content {
+            Content::Tombstone => None,
+            Content::Value { kind, bytes } => Some((ValueKind::from_byte(kind)?, bytes)),
+            Content::Extent { kind, .. } if self == Sight::Keys => {
+                Some((ValueKind::from_byte(kind)?, &[][..]))
+            }
+            Content::Extent { .. } => return None,
+        };
+        let (prefix, user) = entry.user;
+        Some(Seen { tag: entry.tag, prefix, user, stamp: entry.stamp(), value })
+    }
 }
 
 /// Whether a reader at a version sees an entry.

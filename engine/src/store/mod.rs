@@ -391,6 +391,12 @@ impl UnifiedStore {
         self.pin_at(ReadPoint { version, now_ms: self.inner.clock.now_ms() })
     }
 
+    /// Reads what is published together with groups, while none is half applied.
+    pub(crate) fn between_groups<T>(&self, read: impl FnOnce() -> T) -> T {
+        let _layers = self.inner.layers.read();
+        read()
+    }
+
     /// Pins a point that is pinned already.
     pub(crate) fn pin_at(&self, point: ReadPoint) -> Result<Pin> {
         let limit = self.inner.pins_max;

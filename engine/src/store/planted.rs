@@ -39,6 +39,14 @@ impl Pin {
 }
 
 impl super::UnifiedStore {
+    /// Whether a key is there, by what no table holds.
+    pub(crate) fn is_in_memory(&self, key: &PhysicalKey) -> crate::error::Result<bool> {
+        let levels = &self.below().levels;
+        let flushed = levels.tables().map(|live| live.table.properties().versions.1).max();
+        let found = self.read(key, None)?;
+        Ok(found.is_some_and(|found| Some(found.version) > flushed))
+    }
+
     /// Only what was shown last counts.
     pub(super) fn replace_shown(&self, expired_ms: u64) {
         if expired_ms > 0 {

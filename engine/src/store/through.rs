@@ -9,7 +9,7 @@ use std::sync::Weak;
 
 use super::UnifiedStore;
 use super::layers::{Below, Chunk, Frozen, Layers, merge};
-use super::level_walk::{Bounds, LevelWalk};
+use super::level_walk::{Bounds, LevelWalk, Sight};
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
 use super::window::Seen;
@@ -250,7 +250,7 @@ impl UnifiedStore {
             let inside = below.levels.0.iter().filter(|level| level.overlaps(bounds.0, bounds.1));
             let walks = inside.map(|level| {
                 let hidden = (reader.gaze.clone(), steps.scan_removed_max);
-                LevelWalk::new(level, bounds, version, backward, hidden)
+                LevelWalk::new(level, bounds, version, backward, hidden, ahead.sight)
             });
             let mut walks = walks.collect::<Result<Vec<_>>>()?;
             loop {
@@ -278,7 +278,7 @@ impl UnifiedStore {
                     visit(seen, is_shown)
                 })?;
                 let Some(last) = next else { return Ok(()) };
-                *ahead = Ahead::of_keys(ahead.keys_max);
+                ahead.forget();
                 if backward {
                     to = Bound::Excluded(last);
                 } else {
@@ -295,6 +295,7 @@ impl UnifiedStore {
 pub(super) struct Ahead {
     /// So many keys are read of each memtable at a time.
     keys_max: usize,
+    sight: Sight,
     below: Weak<Below>,
     chunks: Vec<Chunk>,
 }
@@ -302,7 +303,17 @@ pub(super) struct Ahead {
 impl Ahead {
     /// Nothing as yet, and so many keys of each memtable at a time.
     pub(super) fn of_keys(keys_max: usize) -> Self {
-        Ahead { keys_max, below: Weak::new(), chunks: Vec::new() }
+        Ahead { keys_max, sight: Sight::Whole, below: Weak::new(), chunks: Vec::new() }
+    }
+
+    /// Nobody asks for values: the large ones are not read, and shown as empty.
+    pub(super) fn without_values(self) -> Self {
+        Ahead { sight: Sight::Keys, ..self }
+    }
+
+    /// Nothing was read.
+    fn forget(&mut self) {
+        (self.below, self.chunks) = (Weak::new(), Vec::new());
     }
 
     /// From the next chunk on.

@@ -7,8 +7,9 @@ use std::ops::Bound;
 use super::UnifiedStore;
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
-use super::through::Ahead;
+use super::through::{Ahead, run_of};
 use crate::error::Result;
+use crate::options::Steps;
 use crate::types::PhysicalKey;
 
 impl UnifiedStore {
@@ -82,6 +83,38 @@ impl UnifiedStore {
             keys.len() < max
         })?;
         Ok(keys)
+    }
+
+    /// How many keys a reader at a point sees between two of one run; large values are not read.
+    ///
+    /// Errors: those of a read from tables.
+    pub(crate) fn count(
+        &self,
+        from: Bound<PhysicalKey>,
+        to: &Bound<PhysicalKey>,
+        point: ReadPoint,
+    ) -> Result<u64> {
+        let Steps { scan_entries_max, scan_visits_max, .. } = self.inner.steps;
+        self.put_in_order(false);
+        let mut ahead = Ahead::of_keys(scan_entries_max).without_values();
+        let (mut from, mut keys) = (from, 0);
+        let run = run_of((from.as_ref(), to.as_ref()));
+        loop {
+            let (mut visits, mut last) = (0, None);
+            let bounds = (from.as_ref(), to.as_ref());
+            self.walk(bounds, point, (false, &mut ahead), |seen, is_shown| {
+                visits += 1;
+                keys += u64::from(is_shown);
+                // Others want the lock.
+                let is_enough = visits == scan_visits_max;
+                last = is_enough.then(|| seen.key(run));
+                !is_enough
+            })?;
+            let Some(last) = last else { return Ok(keys) };
+            sometimes!("store/count-goes-on");
+            ahead.go_behind(&last, false);
+            from = Bound::Excluded(last);
+        }
     }
 
     /// When the next version expires, in engine time.

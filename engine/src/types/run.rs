@@ -174,6 +174,9 @@ pub struct RunStatistics {
     pub last_version: u64,
     /// The engine's time of its last change.
     pub last_change: Timestamp,
+    /// How many keys it holds, if they are counted: see
+    /// [`RunOptions::count_keys`](crate::RunOptions::count_keys).
+    pub keys: Option<u64>,
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use damage::is_log;
 use runstone::Database;
 
 use super::lazy::{Event, LazyVfs, Watch, is_hang, lock};
-use super::session::{DIR, WALL_BACK_MS, WALL_MS, batch, builder, disk_config};
+use super::session::{COUNTS, DIR, WALL_BACK_MS, WALL_MS, batch, builder, disk_config};
 use super::{Breach, Checked};
 use crate::disk::SimVfs;
 use crate::harness::case::{CaseOptions, ChangeSpec, LevelSpec, ValueSpec};
@@ -135,7 +135,7 @@ impl RotStore {
             records: vec![],
             floor_ms: 0,
         };
-        let mut model = Model::default();
+        let mut model = Model::counting(COUNTS);
         let sessions = if rest == Rest::CrashedYoung { 1 } else { 3 };
         let mut last = None;
         for session in 0..sessions {

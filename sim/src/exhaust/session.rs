@@ -86,6 +86,9 @@ pub(super) fn builder(
         .entropy(Arc::new(entropy))
 }
 
+/// The keys of each so-manieth run are counted: of the two that the store begins with, one's.
+pub(super) const COUNTS: u8 = 2;
+
 /// A batch of these changes.
 pub(super) fn batch(changes: &[ChangeSpec]) -> WriteBatch {
     let mut batch = WriteBatch::new();
@@ -100,6 +103,7 @@ pub(super) fn batch(changes: &[ChangeSpec]) -> WriteBatch {
             }
             ChangeSpec::Begin { run, parent, tags } => {
                 let mut options = runstone::RunOptions::default().tags(model::tags(tags));
+                options = options.count_keys(Model::counting(COUNTS).counts_keys(run));
                 if let Some(parent) = parent {
                     options = options.parent(run_id(parent));
                 }
@@ -162,7 +166,7 @@ pub(super) fn crash_points(workload: &Workload) -> Checked<Vec<Point>> {
         watch,
         clock: Arc::new(SimClock::new(WALL_MS)),
         db: None,
-        model: Model::default(),
+        model: Model::counting(COUNTS),
         durable: 0,
         written: 0,
         time_floor: 0,

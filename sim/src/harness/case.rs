@@ -425,8 +425,15 @@ pub struct Case {
     /// to show that the promise was not kept.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub looks: bool,
+    /// The keys of each so-manieth run are counted; 0 for none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub counts: u8,
     /// What is done.
     pub ops: Vec<Op>,
+}
+
+fn is_none(counts: &u8) -> bool {
+    *counts == 0
 }
 
 impl Case {

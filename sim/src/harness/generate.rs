@@ -101,6 +101,7 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
         poisoned_crash: Some(CrashKind::Power),
         poisoned_nested: nested(&mut scheduling, in_repairs),
         looks: true,
+        counts: 0,
         ops,
     };
     let has_lives = lives::add(&mut case, &mut streams.named("lives"));
@@ -124,6 +125,10 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     }
     tables::with_few_files(&mut case, &mut streams.named("open files"));
     tables::with_compression(&mut case, &mut streams.named("compression"));
+    let mut counts = streams.named("key counts");
+    if counts.chance(1, 3) {
+        case.counts = pick(&mut counts, &[1, 2, 2, 3]);
+    }
     case
 }
 

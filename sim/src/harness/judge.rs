@@ -113,12 +113,13 @@ impl Runner<'_> {
         }
     }
 
-    /// Whether a commit may read tables before it is taken: for what a delete returns, and for runs
-    /// that are not active.
+    /// Whether a commit may read tables before it is taken: for what a delete returns, for runs
+    /// that are not active, and to count keys.
     fn reads_a_table(&self, changes: &[ChangeSpec]) -> bool {
         let active = self.model.active_runs();
         changes.iter().any(|change| {
-            matches!(change, ChangeSpec::Delete { .. }) || !active.contains(&change.run())
+            let (run, is_delete) = (change.run(), matches!(change, ChangeSpec::Delete { .. }));
+            is_delete || !active.contains(&run) || self.model.counts_keys(run)
         })
     }
 

@@ -3,6 +3,7 @@
 //! Deliberately simple: each key has the list of its versions, each run its record, and a
 //! crash cuts every list at a version. It knows nothing of logs, segments or files.
 
+mod counts;
 mod door;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,8 @@ pub(crate) struct ModelRun {
     end: Option<(RunStatus, u64, u64)>,
     /// When it was dropped, and by which version.
     dropped: Option<(u64, u64)>,
+    /// By which version it was no longer counted how many keys it holds.
+    uncounted: Option<u64>,
 }
 
 impl ModelRun {
@@ -122,6 +125,8 @@ pub(crate) struct Model {
     runs: BTreeMap<u8, ModelRun>,
     /// Something was removed that was not named key by key.
     has_removals: bool,
+    /// The keys of each so-manieth run are counted; 0 for none.
+    counts: u8,
     /// What values of the store's own files hold, by size and salt.
     echoes: Arc<BTreeMap<(u32, u32), Vec<u8>>>,
 }
@@ -201,6 +206,7 @@ impl Model {
                             touched: vec![Touched { version, time_ms, what: Touch::Other }],
                             end: None,
                             dropped: None,
+                            uncounted: None,
                         },
                     );
                 }
@@ -215,6 +221,7 @@ impl Model {
                     if let Some(found) = self.runs.get_mut(&run) {
                         found.touch(version, time_ms, Touch::Other);
                     }
+                    self.note_uncounted(run, version);
                     let range = range_of(from, to, bounds);
                     let is_removed = |tag, key: &[u8]| tag == TypeTag::KV && is_inside(key, &range);
                     self.remove(run, is_removed, version, time_ms);
@@ -226,6 +233,9 @@ impl Model {
                     }
                 }
                 ChangeSpec::Put { run, key, value, ttl_ms } => {
+                    if ttl_ms.is_some_and(|ttl| ttl < u64::MAX) {
+                        self.note_uncounted(run, version);
+                    }
                     // Behind the end of time is never.
                     let expiry_ms = ttl_ms.and_then(|ttl| time_ms.checked_add(ttl));
                     let expiry_ms = expiry_ms.filter(|expiry| *expiry < u64::MAX);
@@ -299,25 +309,8 @@ impl Model {
             run.touched.retain(|touched| touched.version <= version);
             run.end = run.end.filter(|(_, _, at)| *at <= version);
             run.dropped = run.dropped.filter(|(_, at)| *at <= version);
+            run.uncounted = run.uncounted.filter(|at| *at <= version);
         }
-    }
-
-    /// What a run has done: changes, puts, deletes, bytes, the last version and its time.
-    pub(crate) fn statistics(&self, run: u8) -> Option<[u64; 6]> {
-        let touched = &self.runs.get(&run)?.touched;
-        let last = touched.last()?;
-        let mut counted = [touched.len() as u64, 0, 0, 0, last.version, last.time_ms];
-        for touched in touched {
-            match touched.what {
-                Touch::Put(bytes) => {
-                    counted[1] += 1;
-                    counted[3] += bytes;
-                }
-                Touch::Delete => counted[2] += 1,
-                Touch::Other => {}
-            }
-        }
-        Some(counted)
     }
 
     /// How much must be held, and may be.

@@ -37,8 +37,22 @@ pub(crate) fn compare(db: &Database, model: &Model, now_ms: u64) -> Result<(), S
             found.push(item.map_err(|e| format!("scan of run {run}: {e}"))?);
         }
         compare_lists(&format_args!("run {run}"), &expected, &found)?;
+        compare_count(run, expected.len(), model.counts_keys(run).then(|| db.count(run_id(run))))?;
     }
     Ok(())
+}
+
+/// Compares how many keys a run holds, if that was asked.
+pub(crate) fn compare_count(
+    run: u8,
+    expected: usize,
+    found: Option<Result<u64, Error>>,
+) -> Result<(), String> {
+    match found {
+        None => Ok(()),
+        Some(Ok(found)) if found == expected as u64 => Ok(()),
+        Some(found) => Err(format!("run {run} holds {found:?} keys, not {expected}")),
+    }
 }
 
 /// The first corruption that a read of all keys meets, each read in every way that takes a path of
@@ -108,7 +122,12 @@ fn compare_runs(db: &Database, model: &Model) -> Result<(), String> {
 
 /// What a run's record counts.
 pub(crate) fn compare_statistics(db: &Database, model: &Model, run: u8) -> Result<(), String> {
-    let found = db.run_statistics(run_id(run)).map_err(|e| e.to_string())?.map(|s| {
+    let found = db.run_statistics(run_id(run)).map_err(|e| e.to_string())?;
+    let (keys, kept) = (found.and_then(|found| found.keys), model.kept_keys(run));
+    if keys != kept {
+        return Err(format!("run {run} holds {keys:?} keys by its statistics, not {kept:?}"));
+    }
+    let found = found.map(|s| {
         let (version, time) = (s.last_version, s.last_change.as_millis());
         [s.changes, s.puts, s.deletes, s.bytes_put, version, time]
     });

@@ -345,11 +345,7 @@ impl Runner<'_> {
                 .write_with(batch(&self.model, &[change]), write_options(level))
                 .map(|version| (version, None)),
             ChangeSpec::Begin { run, parent, tags } => {
-                let mut options =
-                    RunOptions::default().namespace(namespace(run, tags)).tags(model::tags(tags));
-                if let Some(parent) = parent {
-                    options = options.parent(run_id(parent));
-                }
+                let options = begin(&self.model, run, parent, tags);
                 db.begin_run_with(run_id(run), options).map(|version| (version, None))
             }
             ChangeSpec::End { run, status: n } => {
@@ -373,6 +369,16 @@ fn write_options(level: LevelSpec) -> WriteOptions {
     WriteOptions { durability: level.level() }
 }
 
+/// How a run begins.
+fn begin(model: &Model, run: u8, parent: Option<u8>, tags: u8) -> RunOptions {
+    let options = RunOptions::default().namespace(namespace(run, tags)).tags(model::tags(tags));
+    let options = options.count_keys(model.counts_keys(run));
+    match parent {
+        Some(parent) => options.parent(run_id(parent)),
+        None => options,
+    }
+}
+
 fn batch(model: &Model, changes: &[ChangeSpec]) -> WriteBatch {
     let mut batch = WriteBatch::new();
     for change in changes {
@@ -392,12 +398,7 @@ fn batch(model: &Model, changes: &[ChangeSpec]) -> WriteBatch {
                 batch.delete_tagged(run_id(run), type_tag(tag), key_bytes(key));
             }
             ChangeSpec::Begin { run, parent, tags } => {
-                let mut options =
-                    RunOptions::default().namespace(namespace(run, tags)).tags(model::tags(tags));
-                if let Some(parent) = parent {
-                    options = options.parent(run_id(parent));
-                }
-                batch.begin_run_with(run_id(run), options);
+                batch.begin_run_with(run_id(run), begin(model, run, parent, tags));
             }
             ChangeSpec::End { run, status: n } => {
                 batch.end_run(run_id(run), status(n));

@@ -252,7 +252,7 @@ impl<'a> Runner<'a> {
             clock: Arc::new(SimClock::new(WALL_MS)),
             entropy: Arc::new(SimEntropy::new(streams.stream(Stream::Entropy))),
             db: None,
-            model: Model::default(),
+            model: Model::counting(case.counts),
             timelines: Vec::new(),
             is_one_of_several: false,
             undone: None,

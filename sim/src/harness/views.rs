@@ -34,6 +34,27 @@ impl Runner<'_> {
             self.require("read", outcome)?;
         }
         self.note_shown(self.expired_now(run, |key| key.starts_with(prefix)));
+        self.count(run)
+    }
+
+    /// How many keys a run holds, now and at a snapshot.
+    fn count(&mut self, run: u8) -> Checked {
+        if self.case.counts == 0 || self.model.readable(run) != Readable::Yes {
+            return Ok(());
+        }
+        let expected = self.model.list(run, b"", self.model.version(), self.now_ms()).len();
+        let outcome = oracle::compare_count(run, expected, Some(self.db()?.count(run_id(run))));
+        self.require("read", outcome)?;
+        self.note_shown(self.expired_now(run, |_| true));
+        let Some((snapshot, version, now, _)) = self.snapshots.last() else { return Ok(()) };
+        if self.model.readable_at(run, *version) != Readable::Yes {
+            return Ok(());
+        }
+        let expected = self.model.list(run, b"", *version, *now).len();
+        let outcome = oracle::compare_count(run, expected, Some(snapshot.count(run_id(run))));
+        let expired_ms = self.model.expired_ms(run, |_| true, *version, *now);
+        self.require("snapshot", outcome)?;
+        self.note_shown(expired_ms);
         Ok(())
     }
 

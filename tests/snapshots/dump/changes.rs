@@ -15,6 +15,7 @@ pub(super) fn changes(dump: &mut Dump<'_>, end: usize) {
             "end run",
             "drop run",
             "remove range",
+            "key count",
         ];
         let name = names[usize::from(op & 0x7f)];
         dump.field(
@@ -51,6 +52,9 @@ pub(super) fn changes(dump: &mut Dump<'_>, end: usize) {
                 key(dump);
                 let len = dump.varint("end length");
                 dump.field(len, "end", text);
+            }
+            8 => {
+                dump.varint("keys and one");
             }
             other => panic!("operation {other}"),
         }

@@ -138,6 +138,7 @@ pub(super) fn base_case(
         poisoned_crash: None,
         poisoned_nested: vec![],
         looks: true,
+        counts: 0,
         ops,
     }
 }

@@ -46,6 +46,8 @@ impl Shrinker<'_> {
             |case| case.options.manifest_edits = 0,
             |case| case.options.manifest_edits = 32_768,
             |case| case.options.compresses = false,
+            |case| case.counts = 0,
+            |case| case.counts = case.counts.min(1),
             |case| case.later.iter_mut().for_each(|options| options.compresses = false),
             |case| case.options.open_files_max = 256,
             |case| case.later.iter_mut().for_each(|options| options.open_files_max = 256),
