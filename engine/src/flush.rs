@@ -22,7 +22,7 @@ use crate::place::Place;
 use crate::removals::{Cover, Removal, RemovalId, Removals};
 use crate::runs::keys;
 use crate::runs::saved::{Activity, Census, Counts};
-use crate::series::{Numbers, Series};
+use crate::series::{Numbers, Series, TablePlan};
 use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
@@ -57,77 +57,158 @@ impl Content {
     }
 }
 
-/// Writes the entries of a memtable, and the records of runs and removals where they stand among
-/// them. What removals hide from everybody is left out.
-///
-/// Errors: [`WriteFailure::Refused`] if the disk is full or a file cannot be made, and
-/// [`WriteFailure::Failed`]; the files that were made are the series' to tell.
-pub(crate) fn write_tables(
-    place: &Place,
-    content: &Content,
-    pins: &Pins,
-    series: &mut Series,
-    numbers: Numbers<'_>,
-) -> std::result::Result<(), WriteFailure> {
-    let mut flusher = Flusher { place, series, numbers };
-    flusher.fill(content, pins)
+/// The parts of what a flush writes, in the order of their keys.
+const PARTS: usize = 5;
+
+/// A flush between two steps: the entries of a memtable, and the records of runs and removals where
+/// they stand among them. What removals hide from everybody is left out.
+#[derive(Debug)]
+pub(crate) struct Flushing {
+    series: Series,
+    /// Which part is written.
+    part: usize,
+    /// The key behind which it goes on.
+    last: Option<PhysicalKey>,
+    /// How many of the engine's own records are written.
+    own_records: usize,
 }
 
-/// Writes one entry after the other.
+impl Flushing {
+    pub(crate) fn new(plan: TablePlan, content: &Content) -> Self {
+        let series = Series::new(plan, content.upto.version);
+        Flushing { series, part: 0, last: None, own_records: 0 }
+    }
+
+    /// Writes about so many bytes of keys and values. Returns the tables, when all are written.
+    ///
+    /// Errors: [`WriteFailure::Refused`] if the disk is full or a file cannot be made, and
+    /// [`WriteFailure::Failed`]; the flush is of no use then.
+    pub(crate) fn step(
+        &mut self,
+        place: &Place,
+        content: &Content,
+        pins: &Pins,
+        numbers: Numbers<'_>,
+        bytes: usize,
+    ) -> std::result::Result<Option<Vec<Arc<Table>>>, WriteFailure> {
+        let bytes_left = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let Flushing { series, part, last, own_records } = self;
+        let mut flusher = Flusher { place, series, numbers, bytes_left };
+        while *part < PARTS {
+            let is_done = match *part {
+                2 => flusher.add_own_records(content, own_records)?,
+                part => flusher.add_keys(content, part, last, pins)?,
+            };
+            if !is_done {
+                sometimes!("flush/goes-on-in-another-step");
+                return Ok(None);
+            }
+            (*part, *last) = (*part + 1, None);
+        }
+        self.series.finish(place).map(Some)
+    }
+
+    /// The files that were made, if they are of no use.
+    pub(crate) fn take_left(&mut self) -> Vec<OwnName> {
+        self.series.take_left()
+    }
+}
+
+/// Writes one entry after the other, in one step.
 struct Flusher<'a> {
     place: &'a Place,
     series: &'a mut Series,
     numbers: Numbers<'a>,
+    /// The step ends behind the key at which nothing is left of this.
+    bytes_left: i64,
 }
 
 /// An entry of the reserved space; a tombstone if it has no value.
 type Record = (PhysicalKey, Stamp, Option<Stored>);
 
+/// The memtable of a part, and between which keys it lies.
+fn part_of(content: &Content, part: usize) -> (&Memtable, Bound<PhysicalKey>, Bound<PhysicalKey>) {
+    let [records, removals, indexes] = keys::borders();
+    let Frozen { memtable, records: reserved } = &*content.frozen;
+    match part {
+        0 => (memtable, Bound::Unbounded, Bound::Excluded(records)),
+        1 => (reserved, Bound::Unbounded, Bound::Excluded(removals)),
+        3 => (reserved, Bound::Included(indexes), Bound::Unbounded),
+        _ => (memtable, Bound::Included(records), Bound::Unbounded),
+    }
+}
+
 impl Flusher<'_> {
-    /// The entries, and the records where they stand among them.
-    fn fill(&mut self, content: &Content, pins: &Pins) -> std::result::Result<(), WriteFailure> {
-        let [records, removals, indexes] = &keys::borders();
-        let Frozen { memtable, records: reserved } = &*content.frozen;
-        let (from, to) = (Bound::Included, Bound::Excluded);
-        self.add_keys(content, memtable, (Bound::Unbounded, to(records)), pins)?;
-        self.add_keys(content, reserved, (Bound::Unbounded, to(removals)), pins)?;
-        own_records(content).try_for_each(|record| self.add_record(&record))?;
-        self.add_keys(content, reserved, (from(indexes), Bound::Unbounded), pins)?;
-        self.add_keys(content, memtable, (from(records), Bound::Unbounded), pins)
+    /// An entry was written.
+    fn spend(&mut self, key: &PhysicalKey, value_len: usize) {
+        let bytes = key.user_key().len() + value_len + size_of::<Stamp>();
+        self.bytes_left = self.bytes_left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// The entries of a memtable between two bounds.
+    /// The entries of a part, from behind a key on. Returns whether all are written.
     fn add_keys(
         &mut self,
         content: &Content,
-        memtable: &Memtable,
-        bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
+        part: usize,
+        behind: &mut Option<PhysicalKey>,
         pins: &Pins,
-    ) -> std::result::Result<(), WriteFailure> {
+    ) -> std::result::Result<bool, WriteFailure> {
+        let (memtable, from, to) = part_of(content, part);
+        let from = behind.take().map_or(from, Bound::Excluded);
         let mut cover: Option<(RunId, Option<&Cover>)> = None;
-        let mut outcome = Ok(());
-        memtable.versions(bounds, |key, version| {
+        let mut outcome = Ok(true);
+        memtable.versions((from.as_ref(), to.as_ref()), |key, version| {
             planted!(RunsNotFlushed => if key.is_reserved() { return true });
+            // All versions of a key go into one table.
+            planted!(FlushStepSplitsAKey => if behind.is_some() { outcome = Ok(false) });
+            planted!(FlushStepSplitsAKey => if behind.is_some() { return false });
+            if behind.as_ref().is_some_and(|last| last != key) {
+                outcome = Ok(false);
+                planted!(FlushStepLosesAKey => *behind = Some(key.clone()));
+                return false;
+            }
             if cover.is_none_or(|(run, _)| run != key.run()) {
                 let of_run = content.removals.cover(key.run());
                 cover = Some((key.run(), of_run.map(|cover| &**cover)));
             }
             let of_run = cover.and_then(|(_, cover)| cover);
-            let removal = of_run.and_then(|cover| cover.oldest_behind(key, version.version));
-            if removal.is_some_and(|removal| !pins.see(version.version, removal)) {
+            let Version { version, time_ms, expiry_ms, ref value } = *version;
+            self.spend(key, value.as_ref().map_or(0, |value| value.bytes().len()));
+            if self.bytes_left <= 0 && behind.is_none() {
+                *behind = Some(key.clone());
+            }
+            let removal = of_run.and_then(|cover| cover.oldest_behind(key, version));
+            if removal.is_some_and(|removal| !pins.see(version, removal)) {
                 sometimes!("flush/removed-left-out");
                 return true;
             }
-            let Version { version, time_ms, expiry_ms, ref value } = *version;
             let time_ms = if planted!(TimeLostAtFlush) { version } else { time_ms };
             let expiry_ms = if planted!(ExpiryLostAtFlush) { NEVER } else { expiry_ms };
             let stamp = Stamp { version, time_ms, expiry_ms };
             let value = value.as_ref().map(|value| (value.kind().to_byte(), value.bytes()));
-            outcome = self.series.add(self.place, self.numbers, key, stamp, value);
+            let added = self.series.add(self.place, self.numbers, key, stamp, value);
             removal.into_iter().for_each(|removal| self.series.note_kept(removal));
+            outcome = added.map(|()| true);
             outcome.is_ok()
         });
         outcome
+    }
+
+    /// The engine's own records behind those that are written. Returns whether all are.
+    fn add_own_records(
+        &mut self,
+        content: &Content,
+        written: &mut usize,
+    ) -> std::result::Result<bool, WriteFailure> {
+        for record in own_records(content).skip(*written) {
+            if self.bytes_left <= 0 {
+                return Ok(false);
+            }
+            self.add_record(&record)?;
+            self.spend(&record.0, record.2.as_ref().map_or(0, |stored| stored.bytes().len()));
+            *written += 1;
+        }
+        Ok(true)
     }
 
     fn add_record(

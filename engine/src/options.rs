@@ -85,7 +85,8 @@ pub struct Steps {
     /// The most records of ended runs that are remembered, beside those that a group of commits
     /// needs; at most 1024.
     pub remembered_runs_max: usize,
-    /// About how much of its tables a step of maintenance merges.
+    /// About how much of its tables a step of maintenance merges, and how much of a memtable it
+    /// flushes.
     pub merge_bytes: usize,
 }
 

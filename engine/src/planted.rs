@@ -467,6 +467,12 @@ with_bugs_of_others! { bugs!
         "How many keys a run holds is still told when a range of them was removed."
     R279 CountSeesMemoryOnly
         "Whether a key is counted is asked of memory, not of tables."
+    R280 FlushGoesOnAfterAFailure
+        "A flush of which a step failed, or that a close ended, goes on behind what is gone."
+    R281 FlushStepLosesAKey
+        "A flush that goes on in another step leaves out the key at which the last one ended."
+    R282 FlushStepSplitsAKey
+        "A step of a flush ends between two versions of a key, and the next goes on behind it."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -2,7 +2,8 @@
 //!
 //! 1. Under the writer's lock the segment is ended, and a new memtable begun: what is frozen is
 //!    just what stands in the segments before the new one.
-//! 2. Without a lock the tables are written and synced, with their names. Commits and reads go on.
+//! 2. Without a lock, and in steps, the tables are written and synced, with their names. Commits and
+//!    reads go on.
 //! 3. Under the writer's lock one manifest names the tables, and no longer the segments before.
 //!    Only then do readers turn to the tables, and only then are the segments removed.
 //!
@@ -20,11 +21,11 @@ use crate::codec::Malformed;
 use crate::compaction::removed::Removed;
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
-use crate::flush::{Content, write_tables};
+use crate::flush::{Content, Flushing};
 use crate::levels::{Levels, LiveTable};
 use crate::manifest::Flushed;
 use crate::names::OwnName;
-use crate::series::{Series, TablePlan};
+use crate::series::TablePlan;
 use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
 use crate::sync::Arc;
@@ -69,8 +70,8 @@ impl Pipeline {
         Ok(removals.since(durable).next().is_some() && !look(durable)? && look(u64::MAX)?)
     }
 
-    /// Flushes the memtable, if that is wanted. For removals alone it is flushed when nothing is
-    /// written.
+    /// Flushes a step of the memtable, if that is wanted. For removals alone it is flushed when
+    /// nothing is written.
     ///
     /// Errors: a full disk, or a file that cannot be made: everything is as before, and it is tried
     /// again; or that which poisoned.
@@ -79,7 +80,7 @@ impl Pipeline {
         // A close holds the compactor's lock when it takes the next one.
         let is_idle = self.is_idle();
         let mut slot = self.frozen.lock();
-        let frozen = match slot.take() {
+        let mut frozen = match slot.take() {
             Some(frozen) => frozen,
             None if self.is_full() => {
                 self.freeze().inspect_err(|_| self.pace.note_flushed(false))?
@@ -91,13 +92,19 @@ impl Pipeline {
             None => return Ok(()),
         };
         self.pace.note_frozen(frozen.content.frozen.bytes());
-        let outcome = self.write_frozen(&frozen);
-        self.pace.note_flushed(outcome.is_ok());
-        if outcome.is_err() && !planted!(FrozenForgotten) {
-            sometimes!("flush/tried-again-later");
-            *slot = Some(frozen);
+        match self.write_frozen(&mut frozen) {
+            Ok(true) => self.pace.note_flushed(true),
+            Ok(false) => *slot = Some(frozen),
+            Err(error) => {
+                self.pace.note_flushed(false);
+                if !planted!(FrozenForgotten) {
+                    sometimes!("flush/tried-again-later");
+                    *slot = Some(frozen);
+                }
+                return Err(error);
+            }
         }
-        outcome
+        Ok(())
     }
 
     /// Whether nothing was written since the last step of compaction.
@@ -136,7 +143,7 @@ impl Pipeline {
             upto,
         };
         let trim = Trim { flushed: upto, keep_from: writer.journal.log().number() };
-        Ok(InFlight { content, trim })
+        Ok(InFlight { content, trim, flushing: None })
     }
 
     /// What a table that is being written holds in memory grows with it, and has the reserve.
@@ -155,38 +162,50 @@ impl Pipeline {
         }
     }
 
-    /// Writes the tables, and puts the manifest in force that names them.
-    fn write_frozen(&self, frozen: &InFlight) -> Result<()> {
-        let plan = {
+    /// Writes some of the tables, or puts the manifest in force that names them. Returns whether
+    /// they are in force.
+    fn write_frozen(&self, frozen: &mut InFlight) -> Result<bool> {
+        let goes_on = frozen.flushing.is_some();
+        let (plan, owned) = {
             let writer = self.writer.lock_for_upkeep();
             self.health.check()?;
             if writer.closed {
                 return Err(Error::Closed);
             }
-            self.table_plan(&writer)
+            // What is written next is not to go into another's file.
+            let owned = if goes_on { writer.journal.check() } else { Ok(()) };
+            (self.table_plan(&writer), owned)
         };
-        let InFlight { content, trim } = frozen;
-        let mut series = Series::new(plan, content.upto.version);
+        let InFlight { content, trim, flushing } = frozen;
+        let flushing = flushing.get_or_insert_with(|| Flushing::new(plan, content));
         let numbers = || self.writer.lock_for_upkeep().journal.take_number();
-        let pins = self.store.pins();
-        let written = write_tables(&self.place, content, pins, &mut series, &numbers)
-            .and_then(|()| series.finish(&self.place));
+        let (place, pins) = (&self.place, self.store.pins());
+        let bytes = self.options.steps.merge_bytes;
+        let written = owned.and_then(|()| flushing.step(place, content, pins, &numbers, bytes));
+        if let Ok(None) = written {
+            return Ok(false);
+        }
         let mut lock = self.writer.lock_for_upkeep();
         let writer = &mut *lock;
         let tables = match written {
-            Ok(tables) => tables,
+            Ok(tables) => {
+                // If they are not put in force, they are of no use.
+                frozen.flushing = None;
+                tables.unwrap_or_default()
+            }
             Err(failure) => {
                 sometimes!("flush/table-not-written");
+                let left = frozen.start_over();
                 self.health.check()?;
-                return self.discard(writer, failure, &mut series);
+                return self.discard(writer, failure, left).map(|()| false);
             }
         };
         planted!(SegmentsTrimmedFirst => writer.journal.trim_first(trim.keep_from));
         let trim = *trim;
         planted!(FlushedAsOfInstall | TrimmedAsOfInstall => return self.late(writer, trim, tables));
         self.install_flushed(writer, tables, trim)?;
-        self.store.note_erased(&content.erased());
-        Ok(())
+        self.store.note_erased(&frozen.content.erased());
+        Ok(true)
     }
 
     /// What a series has made is of no use. The writer is locked: its error is the caller's.
@@ -194,11 +213,11 @@ impl Pipeline {
         &self,
         writer: &mut Writer,
         failure: WriteFailure,
-        series: &mut Series,
+        left: Vec<OwnName>,
     ) -> Result<()> {
         let at_once = !matches!(failure, WriteFailure::Failed(_));
         if !planted!(TablesOfFailedFlushKept) {
-            writer.journal.discard(at_once, &series.take_left());
+            writer.journal.discard(at_once, &left);
         }
         self.guard(Err(failure))
     }

@@ -78,13 +78,13 @@ impl Pipeline {
         writer: &mut Writer,
         mut trim: Trim,
         tables: Vec<Arc<Table>>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if planted!(FlushedAsOfInstall) {
             trim.flushed.version = writer.last_version;
         } else {
             trim.keep_from = writer.journal.log().number();
         }
-        self.install_flushed(writer, tables, trim)
+        self.install_flushed(writer, tables, trim).map(|()| true)
     }
 }
 

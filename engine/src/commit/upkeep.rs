@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::compact::Progress;
+use super::frozen::InFlight;
 use super::gate::SyncPoint;
 use super::lead::Lead;
 use super::pipeline::Pipeline;
@@ -254,7 +255,8 @@ impl Pipeline {
         phase!(Close);
         // A step that writes files has ended by then, and none begins.
         let _compactor = self.end_compaction();
-        let _frozen = self.frozen.lock();
+        let mut frozen = self.frozen.lock();
+        let begun = frozen.as_mut().map(InFlight::start_over).unwrap_or_default();
         let mut writer = loop {
             while self.queue.len() > 0 && self.step() > 0 {}
             let writer = self.writer.lock_for_upkeep();
@@ -263,6 +265,10 @@ impl Pipeline {
                 break writer;
             }
         };
+        if !begun.is_empty() {
+            sometimes!("upkeep/flush-ended-by-a-close");
+            writer.journal.put_orphans(begun);
+        }
         self.health.check()?;
         let is_read_only = !writer.journal.session_begun();
         // Snapshots outlive the session.

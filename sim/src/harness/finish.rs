@@ -18,9 +18,10 @@ const KEYS_OF_A_RUN: usize = 12;
 impl Runner<'_> {
     /// C10: maintenance drains in a bounded number of steps.
     pub(super) fn drain(&mut self) -> Checked {
-        // One step may free one key, or merge one: as many as there ever were, those of the records
-        // of runs among them, and some for files and faults.
-        for _ in 0..1024 + self.model.held(self.now_ms()).ever + self.records_of_runs() {
+        // One step may free one key, flush one, or merge one: twice as many as there ever were, those
+        // of the records of runs among them, and some for files and faults.
+        let keys = self.model.held(self.now_ms()).ever + self.records_of_runs();
+        for _ in 0..1024 + 2 * keys {
             let Some(outcome) = self.maintain_once()? else {
                 if self.poisoned {
                     self.leave_poisoned()?;
