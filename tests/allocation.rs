@@ -55,7 +55,8 @@ fn the_memory_of_deleted_keys_goes_back_to_the_allocator() {
     for scanned in [false, true] {
         let mode = DurabilityMode::Batched { interval_ms: 1_000_000, batch_size: 1_000_000_000 };
         let dir = tempfile::tempdir().unwrap();
-        let db = Database::builder().durability(mode).background(false).open(dir.path()).unwrap();
+        let db =
+            Database::builder().durability(mode).background_threads(0).open(dir.path()).unwrap();
         db.begin_run(run(1), NO_TAGS).unwrap();
         db.put(run(1), "stays", vec![0; 100]).unwrap();
         let key = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
@@ -89,7 +90,7 @@ fn the_memory_of_deleted_keys_goes_back_to_the_allocator() {
 fn accounted_bytes_are_real(key_bytes: usize, value_bytes: usize) {
     let dir = tempfile::tempdir().unwrap();
     let mode = DurabilityMode::Batched { interval_ms: 1_000_000, batch_size: 1_000_000_000 };
-    let db = Database::builder().durability(mode).background(false).open(dir.path()).unwrap();
+    let db = Database::builder().durability(mode).background_threads(0).open(dir.path()).unwrap();
     db.begin_run(run(1), NO_TAGS).unwrap();
     // The log's buffers have their size after the first writes.
     db.put(run(1), "warm", vec![0; value_bytes]).unwrap();
@@ -116,7 +117,7 @@ fn recovery_is_frugal(segment_bytes: u64, mode: DurabilityMode, overwrite: bool)
     let options = runstone::Options {
         durability: mode,
         segment_bytes,
-        background: false,
+        background_threads: 0,
         preallocate_bytes: 0,
         ..Default::default()
     };

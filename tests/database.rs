@@ -75,7 +75,7 @@ fn the_storage_shows_what_was_put_with_its_version() {
 fn what_was_flushed_is_there_although_nobody_closed_the_database() {
     let dir = tempfile::tempdir().unwrap();
     let live = dir.path().join("live");
-    let db = Database::builder().durability(MODES[2]).background(false).open(&live).unwrap();
+    let db = Database::builder().durability(MODES[2]).background_threads(0).open(&live).unwrap();
     db.begin_run(run(1), NO_TAGS).unwrap();
     db.put(run(1), "k", "v").unwrap();
     db.flush().unwrap();

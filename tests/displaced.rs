@@ -26,7 +26,12 @@ const MANIFEST: &str = "runstone.manifest";
 
 /// Small segments, so that a few puts rotate; and nothing happens but what the test does.
 fn options() -> Options {
-    Options { background: false, segment_bytes: 600, preallocate_bytes: 0, ..Options::default() }
+    Options {
+        background_threads: 0,
+        segment_bytes: 600,
+        preallocate_bytes: 0,
+        ..Options::default()
+    }
 }
 
 fn builder() -> Builder {

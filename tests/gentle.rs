@@ -204,7 +204,7 @@ fn c06_a_real_lack_of_descriptors_is_told_as_such_and_passes() {
     }
     let dir = tempfile::tempdir().unwrap();
     let open = || {
-        let builder = Database::builder().background(false).segment_bytes(600);
+        let builder = Database::builder().background_threads(0).segment_bytes(600);
         builder.open(dir.path().join("store")).unwrap()
     };
     open().close().unwrap();

@@ -103,13 +103,14 @@ const NUMBERS: [(&str, Set); 43] = [
 ];
 
 /// Those whose ends need a thread to be met.
-const PERIODS: [(&str, Set); 2] = [
+const PERIODS: [(&str, Set); 3] = [
+    ("background_threads", |o, n| o.background_threads = narrow(n)),
     ("maintenance_interval_ms", |o, n| o.maintenance_interval_ms = n),
     ("clock_jump_report_ms", |o, n| o.clock_jump_report_ms = n),
 ];
 
 /// What is no number.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 9] = [
     "retention",
     "durability",
     "limits",
@@ -119,7 +120,6 @@ const OTHERS: [&str; 10] = [
     "pad_to_sector",
     "create_among_others",
     "create_if_missing",
-    "background",
 ];
 
 const ENDS: [u64; 9] = [
@@ -174,13 +174,13 @@ fn every_number_among_the_options_is_tried() {
 }
 
 /// Options that are small, so that the ends of one meet the others soon.
-fn small(background: bool) -> Options {
+fn small(background_threads: usize) -> Options {
     Options {
         memory_bytes_max: 16 << 20,
         segment_bytes: 4096,
         preallocate_bytes: 4096,
         preallocation: Preallocation::Zeros,
-        background,
+        background_threads,
         limits: common::small_limits(),
         ..Options::default()
     }
@@ -263,7 +263,7 @@ fn a_number_at_either_end_is_refused_by_its_name_or_lived_with() {
     let mut taken = 0;
     for (name, set) in NUMBERS {
         for n in ENDS {
-            let mut options = small(false);
+            let mut options = small(0);
             set(&mut options, n);
             taken += u32::from(is_taken(&format!("{name} of {n}"), options));
         }
@@ -276,7 +276,7 @@ fn a_number_at_either_end_is_refused_by_its_name_or_lived_with() {
 fn a_period_at_either_end_is_refused_or_lived_with_by_the_thread_too() {
     for (name, set) in numbers().filter(|(name, _)| name.ends_with("_ms")) {
         for n in ENDS {
-            let mut options = small(true);
+            let mut options = small(2);
             set(&mut options, n);
             is_taken(&format!("{name} of {n}"), options);
         }
@@ -290,7 +290,7 @@ fn no_two_numbers_at_their_ends_make_validation_wrap() {
     for (_, first) in numbers() {
         for (_, second) in numbers() {
             for (n, m) in ENDS.into_iter().flat_map(|n| ENDS.map(|m| (n, m))) {
-                let mut options = small(false);
+                let mut options = small(0);
                 first(&mut options, n);
                 second(&mut options, m);
                 match options.validate() {
@@ -307,7 +307,7 @@ fn no_two_numbers_at_their_ends_make_validation_wrap() {
 #[test]
 fn all_that_may_be_without_limit_may_be_so_together() {
     for end in [u64::MAX, u64::MAX - 1, 1 << 63] {
-        let mut options = small(false);
+        let mut options = small(0);
         for (_, set) in numbers() {
             let mut wider = options.clone();
             set(&mut wider, end);

@@ -22,7 +22,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 fn builder() -> Builder {
     Database::builder().options(Options {
         segment_bytes: 8192,
-        background: false,
+        background_threads: 0,
         ..Options::default()
     })
 }
@@ -78,7 +78,7 @@ fn c06_a_process_that_may_write_short_files_only_goes_on_and_is_not_ended_by_a_s
     let (store, _alone) = (tempfile::tempdir().unwrap(), alone());
     let told = in_child(|| {
         limit(Resource::Fsize, Some(20_000));
-        let options = Options { background: false, ..Options::default() };
+        let options = Options { background_threads: 0, ..Options::default() };
         let db = Database::builder().options(options).open(store.path()).unwrap();
         db.begin_run(run(1), NO_TAGS).unwrap();
         let large = db.put(run(1), "large", vec![7; 20_000]).unwrap_err();
@@ -121,7 +121,7 @@ fn of_many_tables(open_files_max: usize) -> Builder {
         table_bytes_max: 6000,
         cache_bytes_max: 0,
         open_files_max,
-        background: false,
+        background_threads: 0,
         ..Options::default()
     })
 }

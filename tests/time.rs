@@ -250,7 +250,7 @@ fn c11_a_commit_that_joins_a_group_is_not_of_a_time_before_its_call_and_lives_it
 #[test]
 fn with_the_systems_clock_no_commit_bears_a_time_before_its_call_began() {
     let db = Database::builder()
-        .options(Options { background: false, ..Options::default() })
+        .options(Options { background_threads: 0, ..Options::default() })
         .durability(runstone::DurabilityMode::Async { interval_ms: 1_000 })
         .vfs(Arc::new(runstone::vfs::MemVfs::new()))
         .open(common::DIR)

@@ -62,7 +62,7 @@ fn open(dir: &Path, compression: Compression, cache_bytes_max: u64) -> Outcome<D
         flush_bytes: 8 << 20,
         compression,
         cache_bytes_max,
-        background: false,
+        background_threads: 0,
         ..Options::default()
     };
     Ok(Database::builder().options(options).open(dir)?)

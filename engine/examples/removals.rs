@@ -69,7 +69,7 @@ fn open(dir: &Path) -> Outcome<Database> {
         durability: DurabilityMode::Async { interval_ms: 1000 },
         flush_bytes: 8 << 20,
         table_bytes_max: 4 << 20,
-        background: false,
+        background_threads: 0,
         ..Options::default()
     };
     Ok(Database::builder().options(options).open(dir)?)

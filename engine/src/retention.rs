@@ -11,7 +11,7 @@
 /// ```
 /// use runstone::{Database, Options, RetentionPolicy, RunId, RunStatus};
 /// let retention = RetentionPolicy { ended_runs_max: 1, ..RetentionPolicy::default() };
-/// let options = Options { retention, background: false, ..Options::default() };
+/// let options = Options { retention, background_threads: 0, ..Options::default() };
 /// let dir = tempfile::tempdir()?;
 /// let db = Database::builder().options(options).open(dir.path())?;
 /// let (first, second) = (RunId::new(), RunId::new());

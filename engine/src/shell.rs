@@ -1,7 +1,7 @@
-//! The shell around the core: the system's clock, the system's entropy, the background thread.
+//! The shell around the core: the system's clock, the system's entropy, the background threads.
 //!
-//! The only file of the engine that starts a thread (by `sync`), reads the system's clock, or
-//! draws a random number. Everything that the thread does is a step of the core (`tick`,
+//! The only file of the engine that starts threads (by `sync`), reads the system's clock, or
+//! draws a random number. Everything that the threads do is a step of the core (`tick`,
 //! `maintain`), which a simulator calls itself.
 #![allow(clippy::disallowed_methods)] // this is the substitute that clippy.toml points to
 
@@ -9,7 +9,10 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clock::{Clock, Entropy};
+use crate::commit::bell::Bell;
 use crate::commit::pipeline::Pipeline;
+use crate::commit::upkeep::MaintainReport;
+use crate::error::Result;
 use crate::sync::{Arc, AtomicU64, JoinHandle, Ordering, spawn};
 use crate::types::RunId;
 
@@ -92,63 +95,163 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// The background thread of a database; dropping it stops the thread and waits for it.
+/// The background threads of a database; dropping it stops the threads and waits for them.
 #[derive(Debug)]
 pub(crate) struct Shell {
     pipeline: Arc<Pipeline>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
+/// What a thread does.
+type Duty = fn(&Pipeline);
+
+/// Who does what, by how many there are: the bell of the first rings for all that has none.
+const DUTIES: [&[(&str, Duty)]; 3] = [
+    &[("runstone", attend)],
+    &[("runstone", attend_log), ("runstone-tables", attend_tables)],
+    &[
+        ("runstone", attend_log),
+        ("runstone-flush", attend_flushes),
+        ("runstone-merge", attend_merges),
+    ],
+];
+
 impl Shell {
-    /// Starts the thread.
+    /// Starts so many threads, or as many as have something to do.
     ///
-    /// Error: the operating system's.
-    pub(crate) fn start(pipeline: Arc<Pipeline>) -> io::Result<Self> {
-        pipeline.bell.attend();
-        let inner = Arc::clone(&pipeline);
-        let thread = spawn("runstone", move || attend(&inner))?;
-        Ok(Shell { pipeline, thread: Some(thread) })
+    /// Error: the operating system's; those that were started are stopped.
+    pub(crate) fn start(pipeline: &Arc<Pipeline>, threads: usize) -> io::Result<Self> {
+        let duties = DUTIES.get(threads.saturating_sub(1)).or(DUTIES.last()).copied();
+        let duties = duties.unwrap_or_default();
+        for bell in bells(pipeline).into_iter().take(duties.len()) {
+            bell.attend();
+        }
+        let mut shell = Shell { pipeline: Arc::clone(pipeline), threads: Vec::new() };
+        for (name, duty) in duties {
+            let inner = Arc::clone(pipeline);
+            shell.threads.push(spawn(name, move || duty(&inner))?);
+        }
+        Ok(shell)
     }
+}
+
+fn bells(pipeline: &Pipeline) -> [&Bell; 3] {
+    [&pipeline.bell, &pipeline.flush_bell, &pipeline.merge_bell]
 }
 
 impl Drop for Shell {
     fn drop(&mut self) {
         // A forked child has no such thread, and any lock may be held for ever.
         if self.pipeline.place.check_process().is_err() {
-            std::mem::forget(self.thread.take());
+            std::mem::forget(std::mem::take(&mut self.threads));
             return;
         }
-        self.pipeline.bell.stop();
-        if let Some(thread) = self.thread.take() {
+        bells(&self.pipeline).into_iter().for_each(Bell::stop);
+        for thread in self.threads.drain(..) {
             // A panic of the thread has poisoned the database; there is no more to say.
             let _joined = thread.join();
         }
     }
 }
 
+/// How long until a moment.
+fn until(pipeline: &Pipeline, moment: Duration) -> Duration {
+    moment.saturating_sub(pipeline.store.clock().monotonic())
+}
+
 /// Calls the steps when they are due.
 fn attend(pipeline: &Pipeline) {
-    let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
-    let clock = pipeline.store.clock();
-    let mut maintain_at = clock.monotonic().saturating_add(period);
+    let mut turn = Turn::new(pipeline);
     loop {
         // A full disk is tried again after the period; a poisoned database needs no upkeep.
         let due = pipeline.tick().unwrap_or(None);
         if pipeline.health.is_poisoned() {
             return;
         }
-        if clock.monotonic() >= maintain_at || pipeline.take_flush_asked() {
-            let report = pipeline.maintain().unwrap_or_default();
-            let more = report.more || report.freed > 0 && report.left > 0;
-            let rest = if more { Duration::ZERO } else { period };
-            maintain_at = clock.monotonic().saturating_add(rest);
-        }
-        let to_tick = due.map(|due| due.saturating_sub(clock.monotonic()));
-        let to_maintain =
-            pipeline.wants_maintenance().then(|| maintain_at.saturating_sub(clock.monotonic()));
+        let to_tick = due.map(|due| until(pipeline, due));
+        let to_maintain = turn.take(pipeline, Pipeline::maintain);
         if !pipeline.bell.wait([to_tick, to_maintain].into_iter().flatten().min()) {
             return;
         }
+    }
+}
+
+/// Calls the steps of the log when they are due; who does the others is told that there are some.
+fn attend_log(pipeline: &Pipeline) {
+    loop {
+        let due = pipeline.tick().unwrap_or(None);
+        if pipeline.health.is_poisoned() {
+            return;
+        }
+        if pipeline.wants_maintenance() {
+            pipeline.flush_bell.ring_if_idle();
+        }
+        if !pipeline.bell.wait(due.map(|due| until(pipeline, due))) {
+            return;
+        }
+    }
+}
+
+/// Calls the steps of maintenance when they are due.
+fn attend_tables(pipeline: &Pipeline) {
+    attend_maintenance(pipeline, Pipeline::maintain);
+}
+
+/// The same, but for merges.
+fn attend_flushes(pipeline: &Pipeline) {
+    attend_maintenance(pipeline, Pipeline::maintain_without_merges);
+}
+
+fn attend_maintenance(pipeline: &Pipeline, step: Step) {
+    let mut turn = Turn::new(pipeline);
+    while !pipeline.health.is_poisoned() {
+        let wait = turn.take(pipeline, step);
+        if !pipeline.flush_bell.wait(wait) {
+            return;
+        }
+    }
+}
+
+/// Merges as long as there is something to merge, and looks again after each period.
+fn attend_merges(pipeline: &Pipeline) {
+    let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
+    while !pipeline.health.is_poisoned() {
+        let more = pipeline.merge().unwrap_or(false);
+        let wait = match more {
+            true => Some(Duration::ZERO),
+            false => pipeline.wants_compaction().then_some(period),
+        };
+        if !pipeline.merge_bell.wait(wait) {
+            return;
+        }
+    }
+}
+
+type Step = fn(&Pipeline) -> Result<MaintainReport>;
+
+/// When maintenance is due.
+struct Turn {
+    at: Duration,
+    period: Duration,
+}
+
+impl Turn {
+    fn new(pipeline: &Pipeline) -> Self {
+        let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
+        Turn { at: pipeline.store.clock().monotonic().saturating_add(period), period }
+    }
+
+    /// Makes a step if it is due or asked for. Returns how long until the next one, if one is
+    /// wanted.
+    fn take(&mut self, pipeline: &Pipeline, step: Step) -> Option<Duration> {
+        let clock = pipeline.store.clock();
+        if clock.monotonic() >= self.at || pipeline.take_flush_asked() {
+            let report = step(pipeline).unwrap_or_default();
+            let more = report.more || report.freed > 0 && report.left > 0;
+            let rest = if more { Duration::ZERO } else { self.period };
+            self.at = clock.monotonic().saturating_add(rest);
+        }
+        pipeline.wants_maintenance().then(|| until(pipeline, self.at))
     }
 }
 

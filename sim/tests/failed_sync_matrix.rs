@@ -81,7 +81,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         let options = Options {
-            background: false,
+            background_threads: 0,
             segment_bytes: 512,
             preallocate_bytes: 128,
             preallocation: Preallocation::Zeros,

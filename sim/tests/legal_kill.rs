@@ -82,7 +82,7 @@ fn child_that_is_recorded_until_it_is_killed() {
     let vfs = Recorder::new(Arc::new(OsVfs::new()), Arc::new(Stat), Arc::new(Pipe));
     let db = Database::builder()
         .vfs(Arc::new(vfs))
-        .background(false)
+        .background_threads(0)
         .durability(DurabilityMode::Batched { interval_ms: 3_600_000, batch_size: 5 })
         .segment_bytes(4096)
         .open(Path::new(&dir).join("store"))

@@ -8,8 +8,12 @@ use runstone_sim::disk::{CrashKind, CrashPoint, DiskConfig, Odds, SimVfs, When};
 use runstone_sim::harness::{Op, generate, run};
 
 fn open(disk: &SimVfs, pad_to_sector: bool) -> runstone::Result<Database> {
-    let options =
-        Options { pad_to_sector, preallocate_bytes: 0, background: false, ..Options::default() };
+    let options = Options {
+        pad_to_sector,
+        preallocate_bytes: 0,
+        background_threads: 0,
+        ..Options::default()
+    };
     Database::builder().options(options).vfs(Arc::new(disk.clone())).open("/db")
 }
 

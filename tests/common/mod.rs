@@ -115,7 +115,7 @@ impl World {
 
     pub fn on(vfs: Arc<dyn Vfs>) -> Self {
         let options = Options {
-            background: false,
+            background_threads: 0,
             preallocate_bytes: 0,
             limits: small_limits(),
             memory_bytes_max: 256 << 20,

@@ -1,4 +1,5 @@
-//! A file system that passes every call on, counts it, and can hold the syncs of the log back.
+//! A file system that passes every call on, counts it, and can hold the syncs of the log, or
+//! of tables, back.
 
 #![allow(clippy::disallowed_methods)] // a slow disk is simulated by sleeping
 
@@ -24,6 +25,8 @@ pub struct Spy {
 #[derive(Debug, Default)]
 struct Gate {
     closed: bool,
+    /// For tables, not for the log.
+    of_tables: bool,
     waiting: usize,
 }
 
@@ -54,6 +57,12 @@ impl Spy {
         self.gate.lock().unwrap().closed = true;
     }
 
+    /// From now on syncs of tables wait.
+    pub fn hold_tables(&self) {
+        let mut gate = self.gate.lock().unwrap();
+        (gate.closed, gate.of_tables) = (true, true);
+    }
+
     /// Lets them go on.
     pub fn release(&self) {
         self.gate.lock().unwrap().closed = false;
@@ -72,8 +81,11 @@ impl Spy {
         self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn pass(&self) {
+    fn pass(&self, is_table: bool) {
         let mut gate = self.gate.lock().unwrap();
+        if gate.of_tables != is_table {
+            return;
+        }
         gate.waiting += 1;
         self.changed.notify_all();
         while gate.closed {
@@ -97,8 +109,9 @@ impl SpyVfs {
     }
 
     fn file(&self, path: &Path, inner: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
-        let is_log = path.extension().is_some_and(|kind| kind == "log");
-        Arc::new(SpyFile { inner, spy: Arc::clone(&self.spy), is_log })
+        let is = |kind| path.extension().is_some_and(|found| found == kind);
+        let (is_log, is_table) = (is("log"), is("table"));
+        Arc::new(SpyFile { inner, spy: Arc::clone(&self.spy), is_log, is_table })
     }
 }
 
@@ -174,6 +187,7 @@ struct SpyFile {
     inner: Arc<dyn VfsFile>,
     spy: Arc<Spy>,
     is_log: bool,
+    is_table: bool,
 }
 
 impl VfsFile for SpyFile {
@@ -191,10 +205,12 @@ impl VfsFile for SpyFile {
 
     fn sync(&self) -> io::Result<()> {
         self.spy.change();
+        if self.is_log || self.is_table {
+            self.spy.pass(self.is_table);
+        }
         if !self.is_log {
             return self.inner.sync();
         }
-        self.spy.pass();
         std::thread::sleep(Duration::from_micros(self.spy.sync_us.load(Ordering::SeqCst)));
         let outcome = self.inner.sync();
         self.spy.log_syncs.fetch_add(1, Ordering::SeqCst);

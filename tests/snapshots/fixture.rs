@@ -113,7 +113,7 @@ pub(crate) fn own_path(name: &str) -> std::path::PathBuf {
 pub(crate) fn options(durability: DurabilityMode) -> Options {
     Options {
         durability,
-        background: false,
+        background_threads: 0,
         preallocate_bytes: 0,
         segment_bytes: 4096,
         limits: Limits {

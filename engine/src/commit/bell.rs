@@ -1,4 +1,4 @@
-//! What wakes the thread that does the upkeep, if there is one.
+//! What wakes a thread that does the upkeep, if there is one.
 //!
 //! Invariant: a ring between two waits is not lost.
 
@@ -10,6 +10,8 @@ use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
 struct BellState {
     rung: bool,
     parked: bool,
+    /// Parked until it is rung.
+    idle: bool,
     stopped: bool,
 }
 
@@ -44,6 +46,13 @@ impl Bell {
         }
     }
 
+    /// There is something to do that does not hurry: whoever wakes by itself will see it.
+    pub(crate) fn ring_if_idle(&self) {
+        if self.is_attended() && self.state.lock().idle {
+            self.ring();
+        }
+    }
+
     pub(crate) fn stop(&self) {
         self.attended.store(false, Ordering::Release);
         self.state.lock().stopped = true;
@@ -54,12 +63,12 @@ impl Bell {
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> bool {
         let mut state = self.state.lock();
         if !state.rung && !state.stopped {
-            state.parked = true;
+            (state.parked, state.idle) = (true, timeout.is_none());
             state = match timeout {
                 Some(timeout) => self.changed.wait_timeout(&self.state, state, timeout),
                 None => self.changed.wait(state),
             };
-            state.parked = false;
+            (state.parked, state.idle) = (false, false);
         }
         state.rung = false;
         !state.stopped

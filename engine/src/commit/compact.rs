@@ -98,7 +98,7 @@ impl Pipeline {
     /// Returns whether there is more to do at once.
     fn step_merge(&self, compactor: &mut Compactor) -> Result<bool> {
         let version = self.store.version();
-        let is_idle = std::mem::replace(&mut compactor.seen_version, version) == version;
+        let is_idle = self.seen_version.swap(version, Ordering::Relaxed) == version;
         let mut merge = match compactor.merge.take() {
             Some(merge) => merge,
             None => match self.begin_merge(compactor, is_idle)? {

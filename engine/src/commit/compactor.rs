@@ -10,6 +10,4 @@ pub(crate) struct Compactor {
     pub(super) merge: Option<Box<Merge>>,
     /// Tables that no level has any more, and somebody may read.
     pub(super) retired: Vec<Arc<Table>>,
-    /// The version at the step before: if there is no later one, the store is idle.
-    pub(super) seen_version: u64,
 }

@@ -28,7 +28,7 @@ use crate::names::OwnName;
 use crate::series::TablePlan;
 use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::table::reader::Table;
 use crate::table::writer::Shape;
 
@@ -77,7 +77,6 @@ impl Pipeline {
     /// again; or that which poisoned.
     pub(crate) fn flush_memtable(&self) -> Result<()> {
         phase!(Maintenance);
-        // A close holds the compactor's lock when it takes the next one.
         let is_idle = self.is_idle();
         let mut slot = self.frozen.lock();
         let mut frozen = match slot.take() {
@@ -93,7 +92,10 @@ impl Pipeline {
         };
         self.pace.note_frozen(frozen.content.frozen.bytes());
         match self.write_frozen(&mut frozen) {
-            Ok(true) => self.pace.note_flushed(true),
+            Ok(true) => {
+                self.pace.note_flushed(true);
+                self.merge_bell.ring();
+            }
             Ok(false) => *slot = Some(frozen),
             Err(error) => {
                 self.pace.note_flushed(false);
@@ -109,7 +111,7 @@ impl Pipeline {
 
     /// Whether nothing was written since the last step of compaction.
     fn is_idle(&self) -> bool {
-        self.compactor.lock().seen_version == self.store.version()
+        self.seen_version.load(Ordering::Relaxed) == self.store.version()
     }
 
     /// Begins a new memtable and a new segment.

@@ -18,6 +18,11 @@ impl Pipeline {
         self.pace.asked.swap(false, Ordering::AcqRel)
     }
 
+    fn ring_for_flush(&self) {
+        let bell = if self.flush_bell.is_attended() { &self.flush_bell } else { &self.bell };
+        bell.ring();
+    }
+
     /// Asks for a flush, if the memtable is full and none is under way.
     pub(super) fn ask_for_flush(&self) {
         if self.store.memory_bytes_max() < self.shares.flush && !self.log_is_long() {
@@ -25,7 +30,7 @@ impl Pipeline {
         }
         let is_under_way = self.pace.frozen_bytes.load(Ordering::Acquire) > 0;
         if !is_under_way && !self.pace.asked.swap(true, Ordering::AcqRel) {
-            self.bell.ring();
+            self.ring_for_flush();
         }
     }
 

@@ -34,7 +34,7 @@ use crate::options::{Level, Options, SyncPolicy};
 use crate::place::Place;
 use crate::runs::{HotRun, RunChange, RunTracker, Touch};
 use crate::store::{Applying, UnifiedStore};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, yield_now};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, yield_now};
 use crate::types::Timestamp;
 
 /// Everything of an open database that writes.
@@ -50,7 +50,11 @@ pub(crate) struct Pipeline {
     pub(crate) health: Health,
     pub(crate) store: UnifiedStore,
     pub(crate) runs: RunTracker,
+    /// Of who calls `tick`, and all else that has no bell of its own.
     pub(crate) bell: Bell,
+    /// Of who flushes, where another thread ticks; and of who merges, where another one flushes.
+    pub(crate) flush_bell: Bell,
+    pub(crate) merge_bell: Bell,
     /// There is something that only maintenance can clear away.
     pub(crate) leftovers: AtomicBool,
     pub(crate) schedule: Schedule,
@@ -63,6 +67,8 @@ pub(crate) struct Pipeline {
     pub(crate) pace: Pace,
     /// Runs that ended before this were dropped by the retention; held by whoever is at it.
     pub(crate) retained: Mutex<Option<Timestamp>>,
+    /// The version at the last step of compaction: if there is no later one, the store is idle.
+    pub(crate) seen_version: AtomicU64,
     /// A merge goes on, or what it replaced is still read.
     pub(crate) compacting: AtomicBool,
 }

@@ -300,12 +300,34 @@ impl Pipeline {
     /// One bounded step of maintenance: frees what expired and what no snapshot sees, and
     /// removes files that nothing names.
     pub(crate) fn maintain(&self) -> Result<MaintainReport> {
+        self.maintain_with(|| self.compact())
+    }
+
+    /// The same, where another thread merges.
+    pub(crate) fn maintain_without_merges(&self) -> Result<MaintainReport> {
+        let report = self.maintain_with(|| Ok(Progress::default()))?;
+        if self.wants_compaction() {
+            self.merge_bell.ring_if_idle();
+        }
+        Ok(report)
+    }
+
+    /// A step of merging alone. Returns whether there is more to do at once.
+    pub(crate) fn merge(&self) -> Result<bool> {
+        phase!(Maintenance);
+        let began = self.store.clock().monotonic();
+        let stepped = self.compact();
+        self.pace.note_busy(self.store.clock().monotonic().saturating_sub(began));
+        stepped.map(|progress| progress.more)
+    }
+
+    fn maintain_with(&self, compact: impl Fn() -> Result<Progress>) -> Result<MaintainReport> {
         phase!(Maintenance);
         let mut report = MaintainReport::default();
         let began = self.store.clock().monotonic();
         self.flush_memtable()?;
         // What is freed below may be the room that this wants.
-        let compacted = self.compact();
+        let compacted = compact();
         self.pace.note_busy(self.store.clock().monotonic().saturating_sub(began));
         let keys_max = self.options.steps.maintain_keys_max;
         let now_ms = self.store.clock().now_ms();

@@ -38,7 +38,7 @@ use crate::shell::{Shell, SystemClock, SystemEntropy};
 use crate::store::UnifiedStore;
 use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
-use crate::sync::{Arc, AtomicBool, Mutex};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex};
 
 /// How a database is opened.
 ///
@@ -96,9 +96,9 @@ impl Builder {
         self
     }
 
-    /// Whether a thread does what is due; see [`Options::background`].
-    pub fn background(mut self, background: bool) -> Self {
-        self.options.background = background;
+    /// How many threads do what is due; see [`Options::background_threads`].
+    pub fn background_threads(mut self, threads: usize) -> Self {
+        self.options.background_threads = threads;
         self
     }
 
@@ -282,6 +282,9 @@ impl Builder {
             store: store.clone(),
             runs: runs.clone(),
             bell: Bell::default(),
+            flush_bell: Bell::default(),
+            merge_bell: Bell::default(),
+            seen_version: AtomicU64::new(0),
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),
             memory_at_opening: store.memory_bytes_max() + runs.memory_bytes(),
@@ -291,10 +294,10 @@ impl Builder {
             pace,
             compacting: AtomicBool::new(false),
         });
-        let shell = match given.background {
-            false => None,
-            true => Some(
-                Shell::start(Arc::clone(&pipeline))
+        let shell = match given.background_threads {
+            0 => None,
+            threads => Some(
+                Shell::start(&pipeline, threads)
                     .map_err(|e| Error::io("starting a thread for", path, e))?,
             ),
         };

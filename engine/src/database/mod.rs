@@ -277,7 +277,7 @@ impl Database {
     /// ```
     /// use runstone::{Database, Options, RunId};
     /// let dir = tempfile::tempdir()?;
-    /// let options = Options { flush_bytes: 1, background: false, ..Options::default() };
+    /// let options = Options { flush_bytes: 1, background_threads: 0, ..Options::default() };
     /// let db = Database::builder().options(options).open(dir.path())?;
     /// let run = RunId::new();
     /// db.begin_run(run, runstone::NO_TAGS)?;

@@ -238,7 +238,7 @@ impl CaseOptions {
             steps: self.steps.steps(),
             // A crash may leave strays in a directory in which no store is as yet.
             create_among_others: true,
-            background: false,
+            background_threads: 0,
             ..Options::default()
         }
     }

@@ -428,7 +428,7 @@ mod tests {
         let disk = SimVfs::new(1);
         let options = Options {
             durability: DurabilityMode::Async { interval_ms: 1_000 },
-            background: false,
+            background_threads: 0,
             ..Options::default()
         };
         let db = Database::builder().options(options).vfs(Arc::new(disk.clone()));

@@ -17,7 +17,7 @@ fn run() -> RunId {
 
 /// A store in memory whose groups have one commit, with a run that has begun.
 fn store() -> Result<Database, String> {
-    let options = Options { group_commits_max: 1, background: false, ..Options::default() };
+    let options = Options { group_commits_max: 1, background_threads: 0, ..Options::default() };
     let db = Database::builder().options(options).vfs(Arc::new(MemVfs::new())).open("/store");
     let db = db.map_err(|error| error.to_string())?;
     db.begin_run(run(), NO_TAGS).map_err(|error| error.to_string())?;
@@ -79,7 +79,7 @@ fn a_tick_that_is_due_syncs_although_a_full_batch_asks_for_that_meanwhile() {
                 .options(Options {
                     durability: DurabilityMode::Batched { interval_ms: 10, batch_size: 2 },
                     preallocate_bytes: 0,
-                    background: false,
+                    background_threads: 0,
                     ..Options::default()
                 })
                 .vfs(Arc::new(StageVfs::new(disk.clone(), Arc::default())))

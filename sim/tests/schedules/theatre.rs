@@ -30,7 +30,7 @@ impl Stage {
     fn draw(scenario: &Scenario, tape: &mut Rng) -> Stage {
         let pick = |tape: &mut Rng, of: &[u64]| *tape.pick(of).unwrap_or(&1);
         let small = |tape: &mut Rng| usize::try_from(pick(tape, &[1, 2, 3, 64])).unwrap();
-        let options = Options {
+        let mut options = Options {
             durability: match tape.below(3) {
                 0 => DurabilityMode::Strict,
                 1 => DurabilityMode::Batched { interval_ms: 10, batch_size: tape.range(1..=3) },
@@ -48,9 +48,15 @@ impl Stage {
             async_interval_ms: 30,
             idle_watermark_ms: 20,
             maintenance_interval_ms: 15,
-            background: scenario.background,
+            background_threads: 0,
             ..Options::default()
         };
+        if scenario.background {
+            // The threads flush what a commit has just put, and merge that, or have less to do.
+            options.background_threads = small(tape).min(3);
+            options.flush_bytes = pick(tape, &[1, 64 << 20]);
+            options.levels_per_tier = 2;
+        }
         let disk = SimVfs::with_config(tape.next_u64(), DiskConfig::default());
         Stage {
             vfs: StageVfs::new(disk, Arc::new(Fuse::default())),
@@ -61,7 +67,8 @@ impl Stage {
     }
 
     fn open(&self, background: bool) -> Result<Database, String> {
-        let options = Options { background, ..self.options.clone() };
+        let background_threads = if background { self.options.background_threads } else { 0 };
+        let options = Options { background_threads, ..self.options.clone() };
         Builder::default()
             .options(options)
             .vfs(Arc::new(self.vfs.clone()))
