@@ -37,6 +37,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Whether fewer changes were counted than its puts and deletes, and so many others.
+    pub(crate) fn is_short(&self, others: u64) -> bool {
+        let least = self.puts.saturating_add(self.deletes).saturating_add(others);
+        self.changes < least
+    }
+
     fn encode(self, out: &mut Vec<u8>) {
         let Tally { changes, puts, deletes, bytes, last_ms } = self;
         [changes, puts, deletes, bytes, last_ms].iter().for_each(|n| put_varint(out, *n));

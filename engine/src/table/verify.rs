@@ -39,6 +39,11 @@ impl Table {
         let end = HEADER_BYTES as u64;
         let (filter, mut pinned) = (Vec::new(), Pinned::new(self.cache()));
         let mut walk = Walk { table: self, filter, tell, end, last: None, seen: None };
+        match self.ends_differ() {
+            Ok(None) => {}
+            Ok(Some(at)) => walk.wrong(at, "the properties that were read before", "others"),
+            Err(error) => walk.told(error)?,
+        }
         match self.filter_bytes() {
             Ok(filter) => walk.filter = filter,
             // Without it nothing is asked of it.
