@@ -5,16 +5,17 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{NO_TAGS, World, run};
-use runstone::{Database, Error, Preallocation, RunStatus};
-use runstone_sim::disk::{DiskConfig, SimVfs};
+use runstone::{Database, Error, Preallocation, RunId, RunStatus};
+use runstone_sim::disk::{CallKind, DiskConfig, Fault, FaultKind, SimVfs};
 
 /// Two levels of several blocks, runs of every status, a removal, and a log of two segments.
 fn fill(db: &Database) {
     for n in 1..=4 {
         db.begin_run(run(n), [("kind", "test")]).unwrap();
-        for key in 0..8 {
+        for key in 0..5 {
             db.put(run(n), format!("key {key}"), vec![key; 30]).unwrap();
         }
     }
@@ -34,7 +35,7 @@ fn world(disk: &SimVfs) -> World {
         options.flush_bytes = 1;
         options.block_bytes = 300;
         options.segment_bytes = 4096;
-        options.steps.read_bytes = 100;
+        options.steps.read_bytes = 300;
     })
 }
 
@@ -160,4 +161,91 @@ fn every_damaged_record_of_the_log_is_told_and_not_only_the_first() {
         _ => None,
     });
     assert_eq!(places.count(), 3, "{told:#?}");
+}
+
+#[test]
+fn a_read_that_fails_ends_the_walk_with_its_error_and_changes_nothing() {
+    let disk = disk();
+    let db = world(&disk).open();
+    fill(&db);
+    let before = disk.live_image();
+    let mut ended = 0;
+    for nth in 0.. {
+        disk.fail_nth(CallKind::Read, nth, Fault::new(FaultKind::Io));
+        let walked = db.verify(|violation| panic!("{violation}"));
+        match walked {
+            Err(Error::Io { .. }) => ended += 1,
+            other => {
+                other.unwrap();
+                disk.heal();
+                break;
+            }
+        }
+    }
+    assert!(ended > 30, "{ended}");
+    assert!(told(&db).is_empty());
+    assert_eq!(disk.live_image(), before);
+}
+
+#[test]
+fn nothing_is_told_of_a_database_whose_failed_sync_has_poisoned_it() {
+    for seed in 0..20 {
+        let disk = SimVfs::new(seed);
+        let db = world(&disk).open();
+        fill(&db);
+        disk.fail_nth(CallKind::Sync, seed % 3, Fault::new(FaultKind::Io));
+        let failed = (0..9).find_map(|n| db.put(run(5), "k", vec![n; 900]).err());
+        assert!(failed.is_some());
+        assert!(told(&db).is_empty(), "seed {seed}");
+    }
+}
+
+/// Segments are trimmed, tables merged and their files removed while the walk is at them.
+#[test]
+fn nothing_is_told_of_a_sound_store_while_commits_flushes_and_merges_go_on() {
+    let world = World::memory().with(|options| {
+        options.flush_bytes = 1 << 12;
+        options.segment_bytes = 4096;
+        options.steps.merge_bytes = 4096;
+    });
+    let db = world.open();
+    db.begin_run(run(1), NO_TAGS).unwrap();
+    let walks = AtomicU64::new(0);
+    let left = || walks.load(Ordering::SeqCst) < 30;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0u64.. {
+                // A store that grows as fast as it can is never walked to its end.
+                while left() && n >= 40 * (1 + walks.load(Ordering::SeqCst)) {
+                    std::thread::yield_now();
+                }
+                let other = RunId::from_bytes(u128::from(n + 1).to_be_bytes());
+                db.begin_run(other, [("kind", "brief")]).unwrap();
+                db.put(other, "key", vec![2; 20]).unwrap();
+                db.put(run(1), format!("key {}", n % 50), vec![1; 50]).unwrap();
+                db.remove_range(run(1), "key 1".."key 2").unwrap();
+                db.end_run(other).unwrap();
+                if n % 3 == 0 {
+                    db.drop_run(other).unwrap();
+                }
+                if !left() {
+                    break;
+                }
+            }
+        });
+        scope.spawn(|| {
+            while left() {
+                db.maintain().unwrap();
+            }
+        });
+        while left() {
+            let told = told(&db);
+            walks.fetch_add(1, Ordering::SeqCst);
+            if !told.is_empty() {
+                walks.store(30, Ordering::SeqCst);
+                panic!("{told:#?}");
+            }
+        }
+    });
+    assert!(told(&db).is_empty());
 }

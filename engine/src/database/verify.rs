@@ -36,6 +36,9 @@ impl Database {
     /// nobody knows which manifest is in force and how far the log goes: then the log is walked as
     /// far as the manifest attests it.
     ///
+    /// What was written and not synced yet may be gone, where a disk has failed to keep it and will
+    /// say so at the next sync: that is told, too.
+    ///
     /// It costs three reads of each table and one of the log, and a look at the record of each run;
     /// it holds a block of each level in memory.
     ///

@@ -1,6 +1,7 @@
 //! Walks every byte of a table, and says what is not as a writer makes it.
 //!
-//! A lookup believes what stands under a checksum. Here nothing is: the order of entries and
+//! A lookup believes what stands under a checksum. Here nothing is: header, footer and properties
+//! are read again, and judged are the order of entries and
 //! blocks, marks, index and filter against the keys, properties against the entries, and that parts
 //! stand back to back, so that no byte belongs to nothing. What is wrong is told piece by piece,
 //! and the walk goes on behind it where it can.

@@ -1,7 +1,7 @@
 //! The levels over each other: of each key, what stands in a higher one is newer.
 //!
 //! A merge of all levels, which changes nothing. Each table was walked by itself before, so what
-//! cannot be read was told: such a level ends there, and what the tables say together is not judged.
+//! cannot be read was told: such a level ends there, and what tables say together is not judged.
 //!
 //! Invariant: holds one block of each level, one entry, and what [`InTables`] holds.
 

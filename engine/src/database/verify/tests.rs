@@ -8,7 +8,6 @@ use runstone_vfs::MemVfs;
 
 use super::*;
 use crate::clock::Clock;
-use crate::levels::Levels;
 use crate::options::Options;
 use crate::removals::Removals;
 use crate::runs::saved::Census;
@@ -103,8 +102,9 @@ fn a_segment_that_a_flush_has_made_superfluous_is_no_violation_if_it_is_gone() {
 fn levels_in_another_order_and_versions_beyond_the_flushed_one_are_told() {
     let db = store();
     is_told(&db, "older than a higher level", |view| {
-        let levels = Levels(view.below.levels.0.iter().rev().cloned().collect());
-        view.below = Arc::new(Below { levels, ..Below::default() });
+        let mut below = Below::clone(&view.below);
+        below.levels.0.reverse();
+        view.below = Arc::new(below);
     });
     is_told(&db, "as flushed", |view| view.manifest.flushed.version -= 1);
 }
