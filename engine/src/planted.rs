@@ -455,6 +455,14 @@ with_bugs_of_others! { bugs!
         "What a scan has read ahead of a memtable at one end counts at the other, too."
     R266 AheadVisitedAgain
         "A scan visits again what it had read ahead of a memtable and has shown from a table."
+    R267 BeginNotCounted
+        "The record that a begin writes does not count it."
+    R268 DroppedStaysEnded
+        "A run that is dropped stays in the index of the runs that have ended."
+    R269 FlushedTimeTooEarly
+        "The manifest says of a flush an earlier time than that of its last commit."
+    R270 AttestationFalls
+        "Every third commit attests nothing, though those before it attest what was synced."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."
