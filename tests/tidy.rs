@@ -137,6 +137,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "manifest", "names", "options", "place", "removals", "runs", "store", "sync", "types",
         ],
     ),
+    (
+        "verify",
+        &[
+            "codec", "error", "flush", "levels", "log", "manifest", "names", "place", "recovery",
+            "removals", "runs", "store", "sync", "table", "types",
+        ],
+    ),
     ("fuzzing", &["codec", "log", "manifest", "options", "seal", "table", "types"]),
     ("shell", &["clock", "commit", "sync", "types"]),
     (
@@ -165,6 +172,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "sync",
             "types",
+            "verify",
         ],
     ),
     ("kv", &["batch", "database", "error", "options", "types"]),

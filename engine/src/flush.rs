@@ -30,7 +30,7 @@ use crate::store::version::Version;
 use crate::sync::Arc;
 use crate::table::block::Stamp;
 use crate::table::properties::TableHeader;
-use crate::table::reader::Table;
+use crate::table::reader::{Row, Table};
 use crate::types::{PhysicalKey, RunId, Value, ValueKind};
 
 /// What a flush writes.
@@ -352,17 +352,24 @@ pub(crate) fn saved_in(level: &Arc<Level>, path: &Path) -> Result<Vec<Saved>> {
             break;
         }
         let Some(row) = cursor.row(&entry)? else { continue };
-        let record = match (entry.tag, row.value) {
-            (keys::CENSUS, Some(value)) => decode_census(&key, row.stamp.version, &value),
-            (keys::REMOVAL, Some(value)) => {
-                decode_removal(&key, row.stamp.time_ms, &value).map(Saved::Removal)
-            }
-            (keys::REMOVAL, None) => Ok(Saved::Erased(key)),
-            (tag, _) => Err(Malformed::new("a record of the engine", format!("kind {tag}"))),
-        };
+        let record = decode_saved(key, row);
         saved.push(record.map_err(|m| Error::corruption(path, 0, m.expected, m.found))?);
     }
     Ok(saved)
+}
+
+/// What a row of removals and censuses says.
+///
+/// Error: what none of them has.
+pub(crate) fn decode_saved(key: PhysicalKey, row: Row) -> std::result::Result<Saved, Malformed> {
+    match (key.tag_byte(), row.value) {
+        (keys::CENSUS, Some(value)) => decode_census(&key, row.stamp.version, &value),
+        (keys::REMOVAL, Some(value)) => {
+            decode_removal(&key, row.stamp.time_ms, &value).map(Saved::Removal)
+        }
+        (keys::REMOVAL, None) => Ok(Saved::Erased(key)),
+        (tag, _) => Err(Malformed::new("a record of the engine", format!("kind {tag}"))),
+    }
 }
 
 fn decode_census(

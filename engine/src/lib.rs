@@ -121,6 +121,7 @@ mod store;
 mod sync;
 mod table;
 mod types;
+mod verify;
 
 pub use batch::{NO_TAGS, RunOptions, WriteBatch};
 pub use clock::{Clock, Entropy};

@@ -13,12 +13,14 @@
 mod macros;
 #[macro_use]
 mod of_others;
+#[macro_use]
+mod races;
 mod active;
 
 pub(crate) use active::is_planted;
 pub use active::plant;
 
-with_bugs_of_others! { bugs!
+with_bugs_of_others! { with_races!
     R01 NoDirectorySync
         "Directories are never synced."
     R02 NoDataSync
@@ -455,6 +457,14 @@ with_bugs_of_others! { bugs!
         "What a scan has read ahead of a memtable at one end counts at the other, too."
     R266 AheadVisitedAgain
         "A scan visits again what it had read ahead of a memtable and has shown from a table."
+    R267 BeginNotCounted
+        "The record that a begin writes does not count it."
+    R268 DroppedStaysEnded
+        "A run that is dropped stays in the index of the runs that have ended."
+    R269 FlushedTimeTooEarly
+        "The manifest says of a flush an earlier time than that of its last commit."
+    R270 AttestationFalls
+        "Every third commit attests nothing, though those before it attest what was synced."
     R274 CountIgnoresItsGroup
         "Whether a key is counted is asked of what is published, not of the commits before in its group."
     R275 AbsentKeyCounted
@@ -473,27 +483,4 @@ with_bugs_of_others! { bugs!
         "A flush that goes on in another step leaves out the key at which the last one ended."
     R282 FlushStepSplitsAKey
         "A step of a flush ends between two versions of a key, and the next goes on behind it."
-    ;
-    S01 Overtaken
-        "What a step has taken from the queue keeps no flag up."
-    S02 AskUnseen
-        "A tick does not see what a full batch asked for while it waited for the writer."
-    S03 LeadForgotten
-        "A thread that was told to lead and was answered meanwhile forgets the lead."
-    S04 VersionOutsideLock
-        "A leader picks the version before it has the writer's lock."
-    S05 PublishedBeforeLogged
-        "A group is published before it is logged."
-    S06 PublishedBeforeApplied
-        "A group's version is published before its changes are applied."
-    S07 SnapshotBeforeLock
-        "A snapshot picks its version before it has the memtable's lock."
-    S08 LeadDropped
-        "A leader leaves although somebody waits, and tells nobody."
-    S09 ClosedInHaste
-        "A close does not look again for what a leader put back."
-    S10 SyncBesideGate
-        "A sync runs beside another one."
-    S11 BellUnheard
-        "A ring between two waits of the background thread is lost."
 }

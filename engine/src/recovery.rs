@@ -19,7 +19,7 @@
 //! Invariants: a segment that was not closed cleanly is never written again; a read error is
 //! an error, never the end of the log; nothing is skipped.
 
-mod judge;
+pub(crate) mod judge;
 pub(crate) mod listing;
 mod tables;
 
@@ -76,7 +76,6 @@ pub(crate) struct Replay {
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
     /// Where the last intact record of the last segment ends.
-    #[cfg(feature = "planted")]
     pub(crate) end: End,
     /// How far the open segment counts without its tail.
     pub(crate) watermark: End,
@@ -219,7 +218,8 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
     replay.take_up_tables(place, manifest)?;
     for entry in &manifest.segments {
         let path = place.path(OwnName::Segment(manifest.store_id, entry.number));
-        let mut scan = open_segment(place, manifest, entry, steps.read_bytes)?;
+        let end = (!entry.open || manifest.clean).then_some(entry.attested.at);
+        let mut scan = open_segment(place, manifest, entry, end, steps.read_bytes)?;
         replay.segments += 1;
         replay.proven_in_last = 0;
         let mut before = scan.read();
@@ -252,7 +252,7 @@ pub(crate) fn replay(place: &Place, manifest: &Manifest, steps: &Steps) -> Resul
         sometimes!("recovery/unclean-segment-read", entry.open && !manifest.clean);
         sometimes!("recovery/clean-segment-read", entry.open && manifest.clean);
         sometimes!("recovery/closed-segment-read", !entry.open);
-        planted!(TailTrusted | AppendAfterTornTail | StaleRecordsBehindTail => replay.end = end);
+        replay.end = end;
         replay.watermark = replay.tail.front().map_or(end, |record| record.before);
         let tail = replay.tail.iter().filter(|record| is_content(record.head.kind)).count();
         replay.proven_in_last -= tail as u64;

@@ -223,6 +223,16 @@ impl Removals {
         self.all.values()
     }
 
+    /// One that still hides something.
+    pub(crate) fn get(&self, id: RemovalId) -> Option<&Removal> {
+        self.all.get(&id)
+    }
+
+    /// Whether one was forgotten of which a table may still tell.
+    pub(crate) fn is_forgotten(&self, id: RemovalId) -> bool {
+        self.forgotten.contains(&id)
+    }
+
     /// Those behind a version, likewise.
     pub(crate) fn since(&self, version: u64) -> impl Iterator<Item = &Removal> {
         self.all.range(RemovalId { version: version.saturating_add(1), nth: 0 }..).map(|(_, r)| r)

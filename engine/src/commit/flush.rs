@@ -136,7 +136,9 @@ impl Pipeline {
         let new = || Memtable::new(&store_id, &self.options.steps);
         let frozen = self.store.freeze(Frozen { memtable: new(), records: new() });
         sometimes!("flush/memtable-frozen");
-        let upto = Flushed { version: writer.last_version, time_ms: writer.last_time_ms };
+        let early = u64::from(planted!(FlushedTimeTooEarly));
+        let time_ms = writer.last_time_ms.saturating_sub(early);
+        let upto = Flushed { version: writer.last_version, time_ms };
         let content = Content {
             frozen,
             census: self.runs.census(),

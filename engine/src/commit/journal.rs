@@ -75,6 +75,11 @@ impl Journal {
         &self.place
     }
 
+    /// The manifest in force, and its file.
+    pub(crate) fn in_force(&self) -> (&Manifest, &InForce) {
+        (&self.manifest, &self.in_force)
+    }
+
     pub(crate) fn session_begun(&self) -> bool {
         self.session_begun
     }

@@ -39,6 +39,7 @@ use crate::store::UnifiedStore;
 use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex};
+use crate::verify::view::Found;
 
 /// How a database is opened.
 ///
@@ -310,6 +311,7 @@ impl Builder {
                 store,
                 runs,
                 pipeline: Some(pipeline),
+                found: None,
                 report,
                 closed: AtomicBool::new(false),
                 lock: Mutex::new(Some(lock)),
@@ -357,6 +359,7 @@ impl Builder {
         let clock = EngineClock::new(Arc::clone(&self.clock), replay.last_time_ms);
         self.report_replay(&mut report, &manifest, &replay, &clock);
         report.elapsed = self.clock.monotonic().saturating_sub(start);
+        let found = Found { manifest, in_force, end: replay.end };
         let memtables = replay.take_memtables();
         let removals = std::mem::take(&mut replay.removals);
         let levels = (memtables, std::mem::take(&mut replay.levels), removals);
@@ -370,6 +373,7 @@ impl Builder {
                 store,
                 runs,
                 pipeline: None,
+                found: Some(found),
                 report,
                 closed: AtomicBool::new(false),
                 lock: Mutex::new(Some(lock)),

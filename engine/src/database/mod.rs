@@ -14,6 +14,7 @@ mod run_list;
 mod run_ops;
 mod scan;
 mod snapshot;
+mod verify;
 
 use std::fmt;
 use std::path::Path;
@@ -40,6 +41,7 @@ use crate::shell::Shell;
 use crate::store::UnifiedStore;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::types::RunId;
+use crate::verify::view::Found;
 
 /// What an opening found, and what it did about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +96,8 @@ struct Core {
     runs: RunTracker,
     /// `None` if opened read-only.
     pipeline: Option<Arc<Pipeline>>,
+    /// What an opening for reading only has found.
+    found: Option<Found>,
     report: RecoveryReport,
     closed: AtomicBool,
     /// Held while closing; the lock goes last.
@@ -318,25 +322,6 @@ impl Database {
             return memory;
         }
         Memory { runs: memory.runs + self.core.runs.memory_bytes(), ..memory }
-    }
-
-    /// Walks every byte of the tables: checksums, order, ranges, counts, filters against keys.
-    /// `tell` hears of each violation, an [`Error::Corruption`] with file and offset. Changes
-    /// nothing; commits and reads go on meanwhile. The log is checked by each opening.
-    ///
-    /// ```
-    /// use runstone::Database;
-    /// let db = Database::in_memory()?;
-    /// let mut violations = 0;
-    /// db.verify(|_| violations += 1)?;
-    /// assert_eq!(violations, 0);
-    /// # Ok::<(), runstone::Error>(())
-    /// ```
-    ///
-    /// Errors: [`Error::Io`], and the walk ends there; [`Error::Closed`].
-    pub fn verify(&self, tell: impl FnMut(Error)) -> Result<()> {
-        self.check_open()?;
-        self.core.store.verify(tell)
     }
 
     /// Errors: [`Error::Forked`], [`Error::Closed`].

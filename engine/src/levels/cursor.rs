@@ -3,6 +3,8 @@
 //! Invariants: it holds one block of one table; what a table no longer counts for is passed over,
 //! in both directions.
 
+use std::path::Path;
+
 use super::{Level, LiveTable};
 use crate::error::Result;
 use crate::sync::Arc;
@@ -221,6 +223,11 @@ impl LevelCursor {
     /// The table that it reads, by its place in the level.
     pub(crate) fn table(&self) -> Option<(usize, &Table)> {
         self.at.as_ref().map(|(nth, cursor)| (*nth, cursor.table()))
+    }
+
+    /// Where it reads: the file, and the block of it.
+    pub(crate) fn spot(&self) -> Option<(&Path, u64)> {
+        self.at.as_ref().map(|(_, cursor)| (cursor.table().path(), cursor.offset()))
     }
 
     /// What it reads.

@@ -213,6 +213,19 @@ impl SegmentScan {
         Ok(None)
     }
 
+    /// Goes on at the next intact record behind the position, whatever it follows, for who tells
+    /// of all damage. Returns where it stands; `None` if there is none, and the end is reached.
+    ///
+    /// Errors: as [`SegmentScan::find_proof_behind`].
+    pub(crate) fn go_behind_damage(&mut self) -> Result<Option<u64>> {
+        let found = self.find_behind(self.read.at, |_| true)?.map(|(at, _)| at);
+        let at = found.unwrap_or(self.end);
+        self.fill(at, RECORD_BYTES_MIN)?;
+        let raw = parse_head(self.held(at, RECORD_BYTES_MIN), at, self.end);
+        self.read = End { at, link: raw.map_or(0, |raw| raw.link) };
+        Ok(found)
+    }
+
     /// Whether an intact record stands anywhere from the position on. Padding does not count:
     /// it is all that a new segment may hold.
     ///

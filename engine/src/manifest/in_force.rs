@@ -100,6 +100,39 @@ impl InForce {
         }
     }
 
+    /// Reads the file again, as it stands now.
+    ///
+    /// Errors: [`Error::Io`]; [`Error::Corruption`] if it has another length than the one that was
+    /// read or written last.
+    pub(crate) fn read_again(&self, path: &Path) -> Result<Vec<u8>> {
+        let io = |e| Error::io("reading", path, e);
+        let length = self.file.len().map_err(io)?;
+        let bytes = read_whole(&*self.file, length.min(self.length)).map_err(io)?;
+        if length != self.length || bytes.len() as u64 != self.length {
+            let expected = format!("the {} bytes of a manifest that were written", self.length);
+            let found = format!("{} bytes", length.min(bytes.len() as u64));
+            return Err(Error::corruption(path, length.min(self.length), expected, found));
+        }
+        Ok(bytes)
+    }
+
+    /// Whether another is the same file, with the same edits in it.
+    pub(crate) fn is_same(&self, other: &InForce) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
+            && (self.next, self.length) == (other.next, other.length)
+    }
+
+    /// Where its edits end, if more may follow: what is behind was written as zeros, and synced.
+    pub(crate) fn edits_end(&self) -> Option<u64> {
+        self.next.map(|next| next.at)
+    }
+
+    /// All that was read of it, if an opening has found it and not written it.
+    pub(crate) fn found_bytes(&self) -> Option<&[u8]> {
+        let found = self.known.first().filter(|_| !self.is_synced);
+        found.map(|(_, bytes)| &**bytes)
+    }
+
     /// Whether the edit that is due where these edits end stands at the beginning of another file,
     /// and the beginning of one stands there: two sectors were exchanged.
     pub(crate) fn was_exchanged_with(&self, beginning: &[u8]) -> bool {

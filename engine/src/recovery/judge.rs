@@ -15,11 +15,15 @@ use crate::manifest::{Manifest, SegmentEntry};
 use crate::names::OwnName;
 use crate::place::Place;
 
-/// Opens a segment that the manifest names, and compares what it says of itself.
-pub(super) fn open_segment(
+/// Opens a segment that the manifest names, up to an end or to that of the file, and compares what
+/// it says of itself.
+///
+/// Errors: [`Error::Corruption`] if it is missing, damaged or another; [`Error::Io`].
+pub(crate) fn open_segment(
     place: &Place,
     manifest: &Manifest,
     entry: &SegmentEntry,
+    end: Option<u64>,
     step_bytes: u64,
 ) -> Result<SegmentScan> {
     let name = OwnName::Segment(manifest.store_id, entry.number);
@@ -37,7 +41,6 @@ pub(super) fn open_segment(
         }
         Err(e) => return Err(Error::io("opening", path, e)),
     };
-    let end = (!entry.open || manifest.clean).then_some(entry.attested.at);
     let scan = SegmentScan::open(file, path, end, step_bytes)?;
     let header = scan.header();
     if header.store_id != manifest.store_id {
@@ -76,7 +79,7 @@ pub(super) fn open_segment(
 
 /// Whether the records up to the attested length are those that the manifest was written behind;
 /// `before` and `read` are where the record that was read last begins and ends.
-pub(super) fn check_attested(
+pub(crate) fn check_attested(
     before: End,
     read: End,
     entry: &SegmentEntry,

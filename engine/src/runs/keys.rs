@@ -123,6 +123,11 @@ pub(crate) fn borders() -> [PhysicalKey; 3] {
     [RECORD, REMOVAL, CREATED].map(|tag| PhysicalKey::reserved(tag, &[]))
 }
 
+/// Whether a key is one of the index of runs that have ended.
+pub(super) fn is_of_ended(key: &PhysicalKey) -> bool {
+    key.is_reserved() && key.tag_byte() == ENDED
+}
+
 /// The run whose id ends a key, if it has one.
 pub(crate) fn run_of(key: &PhysicalKey) -> Option<RunId> {
     key.user_key().last_chunk::<ID_BYTES>().map(|id| RunId::from_bytes(*id))

@@ -290,7 +290,8 @@ impl RunTracker {
                     first_version: version,
                     counters: Counters::new(activity),
                 };
-                let saved = record.saved(run);
+                let mut saved = record.saved(run);
+                saved.tally.changes -= u64::from(planted!(BeginNotCounted));
                 let before = runs.active.insert(run, record);
                 debug_assert!(before.is_none(), "a run id is never used twice");
                 (None, None, saved, version, time_ms)

@@ -4,7 +4,7 @@
 //! Invariants: a record and its indexes change in one commit; a record is decoded only if it is
 //! that of the run under whose key it stands.
 
-use super::keys::{indexes, moving, record};
+use super::keys::{indexes, is_of_ended, moving, record};
 use crate::codec::change::{NEVER, decode_keys, encode_keys};
 use crate::codec::value::Stored;
 use crate::codec::{Malformed, Reader, body, put_varint};
@@ -39,6 +39,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Whether fewer changes were counted than its puts and deletes, and so many others.
+    pub(crate) fn is_short(&self, others: u64) -> bool {
+        let least = self.puts.saturating_add(self.deletes).saturating_add(others);
+        self.changes < least
+    }
+
     fn encode(self, out: &mut Vec<u8>) {
         let Tally { changes, puts, deletes, bytes, last_ms, keys } = self;
         let keys = encode_keys(keys);
@@ -195,6 +201,7 @@ pub(crate) fn transition(
     };
     let record = Applied { key: record(after.entry.run_id), version: of(Some(after.encode())) };
     let gone = old.into_iter().filter(|_| !planted!(OldIndexKept));
+    let gone = gone.filter(|key| !planted!(DroppedStaysEnded) || !is_of_ended(key));
     let gone = gone.map(|key| Applied { key, version: of(None) });
     let added =
         new.into_iter().map(|key| Applied { key, version: of(Some(Stored::from(Value::Null))) });

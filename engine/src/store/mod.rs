@@ -21,6 +21,7 @@ pub(crate) mod pins;
 mod planted;
 mod purge;
 mod slab;
+mod survey;
 mod through;
 mod upkeep;
 pub(crate) mod version;
@@ -399,7 +400,10 @@ impl UnifiedStore {
 
     /// Pins a point that is pinned already.
     pub(crate) fn pin_at(&self, point: ReadPoint) -> Result<Pin> {
-        let limit = self.inner.pins_max;
+        self.pin_within(point, self.inner.pins_max)
+    }
+
+    fn pin_within(&self, point: ReadPoint, limit: usize) -> Result<Pin> {
         match self.inner.pins.add(point, limit) {
             Ok(id) => Ok(Pin { store: self.clone(), point, id }),
             Err(alive) => Err(Error::LimitExceeded {

@@ -13,7 +13,7 @@ use super::level_walk::{Bounds, LevelWalk, Sight};
 use super::memtable::Memtable;
 use super::pins::ReadPoint;
 use super::window::Seen;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::levels::Levels;
 use crate::memory::Memory;
 use crate::removals::{Gaze, RemovalId, Removals};
@@ -73,19 +73,6 @@ pub(super) fn starts_in_reserve(bounds: Bounds<'_>) -> bool {
 }
 
 impl UnifiedStore {
-    /// Walks every byte of the tables, and how they stand to each other; `tell` hears of each
-    /// violation.
-    ///
-    /// Errors: those of [`Table::verify`]; the walk ends there.
-    pub(crate) fn verify(&self, mut tell: impl FnMut(Error)) -> Result<()> {
-        phase!(Lookup);
-        let below = self.below();
-        if let Err(m) = below.levels.check() {
-            tell(Error::corruption("the levels of tables", 0, m.expected, m.found));
-        }
-        below.levels.tables().try_for_each(|live| live.table.verify(&mut tell))
-    }
-
     /// Keeps the files open that snapshots and iterators read, if there are any: whoever removes
     /// files later does not know of them.
     pub(crate) fn hold_for_pins(&self) {
@@ -207,8 +194,24 @@ impl UnifiedStore {
         bounds: Bounds<'_>,
         point: ReadPoint,
         (backward, ahead): (bool, &mut Ahead),
-        mut visit: impl FnMut(&Seen<'_>, bool) -> bool,
+        visit: impl FnMut(&Seen<'_>, bool) -> bool,
     ) -> Result<()> {
+        let (walked, expired_ms) = self.look(bounds, point, (backward, ahead), visit);
+        if !planted!(ShownByScanForgotten) {
+            self.note_shown(expired_ms);
+        }
+        walked
+    }
+
+    /// The same, but no reader is shown anything; beside the outcome the greatest expiry of what
+    /// was passed over as expired.
+    pub(super) fn look(
+        &self,
+        bounds: Bounds<'_>,
+        point: ReadPoint,
+        (backward, ahead): (bool, &mut Ahead),
+        mut visit: impl FnMut(&Seen<'_>, bool) -> bool,
+    ) -> (Result<()>, u64) {
         let is_reserved = starts_in_reserve(bounds);
         let layers = self.inner.layers.read();
         let mut reader = Reader::new(&layers, bounds, point);
@@ -224,10 +227,7 @@ impl UnifiedStore {
             drop(layers);
             self.walk_levels(bounds, point, (backward, ahead), &mut reader, visit)
         };
-        if !planted!(ShownByScanForgotten) {
-            self.note_shown(reader.expired_ms);
-        }
-        walked
+        (walked, reader.expired_ms)
     }
 
     /// The same over several levels: some keys of memtables at a time, since nobody may wait long

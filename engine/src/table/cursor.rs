@@ -117,6 +117,11 @@ impl Cursor {
         malformed(self.table.path(), loaded.offset)
     }
 
+    /// Where the block stands that is read; the beginning of the file before the first move.
+    pub(crate) fn offset(&self) -> u64 {
+        self.block.as_ref().map_or(0, |loaded| loaded.offset)
+    }
+
     /// How many entries the block has.
     fn len(&self) -> usize {
         self.block.as_ref().map_or(0, |loaded| loaded.layout.len())

@@ -92,36 +92,30 @@ impl Table {
         cache: &Arc<Cache>,
     ) -> Result<Self> {
         let open = file.get(path, |_| Ok(()))?;
-        check_same(&*open, path, header, (file_bytes, checksum))?;
-        let seal = header.seal();
-        let footer_at = file_bytes - FOOTER_BYTES as u64;
-        let bytes = read(&*open, path, footer_at, FOOTER_BYTES)?;
-        let (footer, stored) =
-            Footer::decode(&bytes, seal, file_bytes).map_err(unreadable(path, footer_at))?;
-        if stored != checksum {
-            return Err(Error::corruption(
-                path,
-                footer_at,
-                format_args!("the footer that the manifest vouches for ({checksum:08x})"),
-                format_args!("another one ({stored:08x})"),
-            ));
-        }
-        let Part { offset, length } = footer.properties;
-        let part = (offset, length as usize, 0);
-        let properties = read_framed(&*open, path, seal, part, footer_at)?;
-        let properties = Properties::decode(&properties).map_err(malformed(path, offset))?;
+        let told = (file_bytes, checksum);
+        let (footer, properties) = read_ends(&*open, path, header, told)?;
         Ok(Table {
             file,
             path: path.to_owned(),
             header: *header,
-            told: (file_bytes, checksum),
-            seal,
+            told,
+            seal: header.seal(),
             hasher: KeyHasher::new(&header.store_id),
             properties,
             index: footer.index,
             filter: footer.filter,
             slots: Slots::new(cache),
         })
+    }
+
+    /// Reads again what an opening reads of it; where that is not what it has read, the offset.
+    ///
+    /// Errors: as [`Table::open`].
+    pub(super) fn ends_differ(&self) -> Result<Option<u64>> {
+        let (footer, properties) = read_ends(&*self.file()?, &self.path, &self.header, self.told)?;
+        let is_same = (footer.index, footer.filter) == (self.index, self.filter)
+            && properties == self.properties;
+        Ok((!is_same).then_some(footer.properties.offset))
     }
 
     pub(crate) fn properties(&self) -> &Properties {
@@ -359,6 +353,33 @@ impl Table {
         let value = value.transpose().map_err(malformed(&self.path, at))?;
         Ok(Row { stamp: Stamp { version, time_ms, expiry_ms }, value })
     }
+}
+
+/// Reads header, footer and properties.
+fn read_ends(
+    file: &dyn VfsFile,
+    path: &Path,
+    header: &TableHeader,
+    (file_bytes, checksum): (u64, u32),
+) -> Result<(Footer, Properties)> {
+    check_same(file, path, header, (file_bytes, checksum))?;
+    let seal = header.seal();
+    let footer_at = file_bytes - FOOTER_BYTES as u64;
+    let bytes = read(file, path, footer_at, FOOTER_BYTES)?;
+    let (footer, stored) =
+        Footer::decode(&bytes, seal, file_bytes).map_err(unreadable(path, footer_at))?;
+    if stored != checksum {
+        return Err(Error::corruption(
+            path,
+            footer_at,
+            format_args!("the footer that the manifest vouches for ({checksum:08x})"),
+            format_args!("another one ({stored:08x})"),
+        ));
+    }
+    let Part { offset, length } = footer.properties;
+    let properties = read_framed(file, path, seal, (offset, length as usize, 0), footer_at)?;
+    let properties = Properties::decode(&properties).map_err(malformed(path, offset))?;
+    Ok((footer, properties))
 }
 
 /// Checks that a file is the table of this header, as far as its length and its header tell: each

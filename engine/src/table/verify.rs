@@ -1,6 +1,7 @@
 //! Walks every byte of a table, and says what is not as a writer makes it.
 //!
-//! A lookup believes what stands under a checksum. Here nothing is: the order of entries and
+//! A lookup believes what stands under a checksum. Here nothing is: header, footer and properties
+//! are read again, and judged are the order of entries and
 //! blocks, marks, index and filter against the keys, properties against the entries, and that parts
 //! stand back to back, so that no byte belongs to nothing. What is wrong is told piece by piece,
 //! and the walk goes on behind it where it can.
@@ -39,6 +40,11 @@ impl Table {
         let end = HEADER_BYTES as u64;
         let (filter, mut pinned) = (Vec::new(), Pinned::new(self.cache()));
         let mut walk = Walk { table: self, filter, tell, end, last: None, seen: None };
+        match self.ends_differ() {
+            Ok(None) => {}
+            Ok(Some(at)) => walk.wrong(at, "the properties that were read before", "others"),
+            Err(error) => walk.told(error)?,
+        }
         match self.filter_bytes() {
             Ok(filter) => walk.filter = filter,
             // Without it nothing is asked of it.
