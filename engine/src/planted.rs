@@ -455,6 +455,12 @@ with_bugs_of_others! { bugs!
         "What a scan has read ahead of a memtable at one end counts at the other, too."
     R266 AheadVisitedAgain
         "A scan visits again what it had read ahead of a memtable and has shown from a table."
+    R271 IdleStoreNotSwept
+        "An idle store keeps what is above its lowest level, however much that is."
+    R272 PartRemovedKept
+        "A table of which a removal hides a part is never written again."
+    R273 SupersededNotCleaned
+        "A table of the lowest level is never cleaned of what is superseded or deleted."
     ;
     S01 Overtaken
         "What a step has taken from the queue keeps no flag up."

@@ -140,7 +140,7 @@ impl Pipeline {
     }
 
     /// What a table that is being written holds in memory grows with it, and has the reserve.
-    fn table_bytes_max(&self) -> u64 {
+    pub(super) fn table_bytes_max(&self) -> u64 {
         let reserved = self.shares.reserve.max(TABLE_BYTES_LEAST);
         self.options.table_bytes_max.min(self.place.file_bytes_max).min(reserved)
     }

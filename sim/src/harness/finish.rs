@@ -136,6 +136,7 @@ impl Runner<'_> {
         self.only_what_is_visible_is_held()?;
         if self.is_strict() {
             self.tables_are_sound()?;
+            self.space_is_bounded()?;
             // What a session has written, freed and forgotten leaves no trace in memory.
             let needed = self.memory_bytes();
             // Where memtables are flushed, less is in memory at one time than at another.
@@ -148,6 +149,12 @@ impl Runner<'_> {
             self.require("C12", oracle::leaks(&image, Path::new(DIR)))?;
             self.foreign_file_is_left()?;
         }
+        self.a_write_is_accepted()?;
+        self.all_runs_are_dropped()
+    }
+
+    /// C10: after the faults have stopped.
+    fn a_write_is_accepted(&mut self) -> Checked {
         let run = (0..super::case::RUNS).find(|run| !self.model.knows_run(*run));
         let probe = match (run, self.model.active_runs().first()) {
             (_, Some(run)) => ChangeSpec::Delete { run: *run, key: 0 },
