@@ -457,8 +457,8 @@ with_bugs_of_others! { bugs!
         "A scan visits again what it had read ahead of a memtable and has shown from a table."
     R271 IdleStoreNotSwept
         "An idle store keeps what is above its lowest level, however much that is."
-    R272 PartRemovedKept
-        "A table of which a removal hides a part is never written again."
+    R272 RemovedKept
+        "What removals hide of tables stays there until another merge comes by."
     R273 SupersededNotCleaned
         "A table of the lowest level is never cleaned of what is superseded or deleted."
     ;

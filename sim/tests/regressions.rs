@@ -290,8 +290,8 @@ fn a_long_case_of_small_steps_is_no_hang() {
     case_passes(include_str!("cases/seed-401168169.json"));
 }
 
-/// An idle store left a small level above a large one by their bytes: a tombstone, or a short value,
-/// hides one that is as long as all the rest.
+/// An idle store left a small level above a large one, by their bytes: a tombstone, or a short
+/// value, hides one that is as long as all the rest.
 #[test]
 fn of_an_idle_store_few_entries_are_above_the_lowest_level_however_short_they_are() {
     case_passes(include_str!("cases/seed-972.json"));

@@ -154,13 +154,14 @@ fn full_tier(levels: &Levels, highest: usize, count: usize) -> Job {
 /// small.
 fn idle_sweep(levels: &Levels, rules: &Rules) -> Option<Job> {
     let (lowest, above) = levels.0.split_last()?;
+    if !rules.is_idle || above.is_empty() || above.iter().any(|level| level.joins) {
+        return None;
+    }
     let count = above.iter().map(|level| entries(level)).fold(0, u64::saturating_add);
     let is_worth_it = bytes(above).saturating_mul(IDLE_SHARE) > lowest.bytes()
         || count.saturating_mul(IDLE_SHARE) > entries(lowest)
         || fits_one(levels, rules);
-    let is_free = !above.iter().any(|level| level.joins);
-    if !rules.is_idle || above.is_empty() || !is_worth_it || !is_free || planted!(IdleStoreNotSwept)
-    {
+    if !is_worth_it || planted!(IdleStoreNotSwept) {
         return None;
     }
     sometimes!("compaction/idle-sweep-chosen");

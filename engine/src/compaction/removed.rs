@@ -64,8 +64,8 @@ impl Removed {
     /// Whether so much of a table is hidden that it is written again.
     pub(crate) fn is_stale(&self, live: &LiveTable) -> bool {
         match self.0.get(&live.number()) {
+            Some(_) if planted!(RemovedKept) => false,
             Some(Share::Whole) => true,
-            Some(Share::Part { .. }) if planted!(PartRemovedKept) => false,
             Some(Share::Part { entries, bytes }) => {
                 let table = &live.table;
                 entries.saturating_mul(STALE_SHARE) >= table.properties().entries
