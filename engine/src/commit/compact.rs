@@ -181,7 +181,7 @@ impl Pipeline {
                 drop(lock);
                 sometimes!("compact/merge-begun");
                 Merge::new(levels, job, from, floor, plan)
-                    .map(|merge| Begun::Merge(Box::new(merge.as_one(is_one))))
+                    .map(|merge| Begun::Merge(Box::new(merge.into_one(is_one))))
             }
         }
     }

@@ -137,7 +137,7 @@ impl Merge {
     }
 
     /// It goes on to the end, where all fits into one table.
-    pub(crate) fn as_one(self, is_one: bool) -> Self {
+    pub(crate) fn into_one(self, is_one: bool) -> Self {
         Merge { is_one, ..self }
     }
 

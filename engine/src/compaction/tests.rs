@@ -147,7 +147,7 @@ fn settle(
             Unit::Merge { from, is_one } => {
                 let mut merge =
                     Merge::new(&levels, job, from.clone(), floor.clone(), plan).unwrap();
-                merge = merge.as_one(is_one);
+                merge = merge.into_one(is_one);
                 let around = Around { place, numbers: &numbers, pins };
                 while !merge.step(step_bytes, around).unwrap() {}
                 let (made, upto) = merge.finish(place).unwrap();
