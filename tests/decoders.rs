@@ -124,6 +124,41 @@ fn a_forged_count_of_items_allocates_no_more_than_a_fixed_amount() {
     }
 }
 
+/// What decompresses a block believes its length, up to what a block may have, and nothing else.
+#[test]
+fn a_compressed_block_allocates_what_its_length_says_and_no_more_than_the_longest_has() {
+    const LONGEST: usize = 64 << 10;
+    // Copies of what is given, in a buffer that grows, and the text of an error.
+    const FIXED: usize = 2 << 10;
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let decoder = Decoder::TableCompressed;
+    let mut bits = Rng::from_seed(99);
+    let mut refused = 0;
+    for sample in decoder.samples() {
+        let (raw, part) = sample.split_first_chunk::<4>().unwrap();
+        let right = u32::from_le_bytes(*raw);
+        let near = [0, 1, 100, right - 1, right + 1, 65_535, 65_536, 65_537];
+        let far = [1 << 20, (1 << 24) - 1, 1 << 31, u32::MAX];
+        for raw in near.into_iter().chain(far) {
+            for _ in 0..200 {
+                let mut bytes = part.to_vec();
+                mutate(&mut bytes, &mut bits);
+                let bytes = [&raw.to_le_bytes()[..], &bytes].concat();
+                let before = ALLOCATOR.current_usage();
+                ALLOCATOR.reset_peak_usage();
+                let is_accepted = decoder.decode(&bytes).is_some();
+                let peak = ALLOCATOR.peak_usage().saturating_sub(before);
+                let raw = usize::try_from(raw).unwrap();
+                let may = if raw > LONGEST { 0 } else { raw } + 2 * bytes.len() + FIXED;
+                // What is accepted is compressed again.
+                assert!(is_accepted || peak <= may, "{peak} bytes for {raw}: {bytes:02x?}");
+                refused += u32::from(!is_accepted);
+            }
+        }
+    }
+    assert!(refused > 4000, "{refused} were refused");
+}
+
 /// The canary: a decoder that believes a forged length is seen by the allocator's count.
 #[test]
 fn an_allocation_without_bound_would_be_seen() {

@@ -145,7 +145,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("fuzzing", &["codec", "log", "manifest", "options", "seal", "table", "types"]),
-    ("shell", &["clock", "commit", "sync", "types"]),
+    ("shell", &["clock", "commit", "error", "sync", "types"]),
     (
         "database",
         &[

@@ -65,13 +65,15 @@ pub enum Decoder {
     TableIndex,
     /// A data block of a table.
     TableBlock,
+    /// A data block that was compressed, behind its length before that, in four bytes.
+    TableCompressed,
     /// A whole table, read in order and by each of its keys.
     Table,
 }
 
 impl Decoder {
     /// All of them.
-    pub const ALL: [Decoder; 15] = [
+    pub const ALL: [Decoder; 16] = [
         Decoder::SegmentHeader,
         Decoder::Segment,
         Decoder::Record,
@@ -86,6 +88,7 @@ impl Decoder {
         Decoder::TableProperties,
         Decoder::TableIndex,
         Decoder::TableBlock,
+        Decoder::TableCompressed,
         Decoder::Table,
     ];
 
@@ -144,6 +147,7 @@ impl Decoder {
             Decoder::TableProperties => table::properties(bytes),
             Decoder::TableIndex => table::index(bytes),
             Decoder::TableBlock => table::block(bytes),
+            Decoder::TableCompressed => table::compressed(bytes),
             Decoder::Table => table::whole(bytes),
         }
     }
@@ -168,6 +172,7 @@ impl Decoder {
             Decoder::TableProperties => table::samples().properties,
             Decoder::TableIndex => table::samples().index,
             Decoder::TableBlock => table::samples().block,
+            Decoder::TableCompressed => table::samples().compressed,
             Decoder::Table => table::samples().whole,
         }
     }

@@ -282,10 +282,11 @@ pub struct Options {
     /// directory is refused ([`Error::NotAStore`]), and nothing is made in it. An existing store is
     /// opened whatever lies beside it.
     pub create_among_others: bool,
-    /// How many threads do what is due; 2 by default. One does everything; of two, one syncs the log
-    /// while the other flushes and merges; of three, flushes and merges have a thread each. More have
-    /// nothing to do, and are not started. With 0 the caller must call `tick` and `maintain` when
-    /// they are due, or `Batched` and `Async` commits are synced only by later writes.
+    /// How many threads do what is due; 2 by default. One does everything; of two, one syncs the
+    /// log while the other flushes and merges; of three, flushes and merges have a thread each.
+    /// More have nothing to do, and are not started. With 0 the caller must call `tick` and
+    /// `maintain` when they are due, or `Batched` and `Async` commits are synced only by later
+    /// writes.
     ///
     /// What fails in a thread is tried again after a period of maintenance, if that can help; what
     /// poisons is told by every later write, and by `close`.

@@ -465,6 +465,12 @@ with_bugs_of_others! { with_races!
         "The manifest says of a flush an earlier time than that of its last commit."
     R270 AttestationFalls
         "Every third commit attests nothing, though those before it attest what was synced."
+    R271 IdleStoreNotSwept
+        "An idle store keeps what is above its lowest level, however much that is."
+    R272 RemovedKept
+        "What removals hide of tables stays there until another merge comes by."
+    R273 SupersededNotCleaned
+        "A table of the lowest level is never cleaned of what is superseded or deleted."
     R274 CountIgnoresItsGroup
         "Whether a key is counted is asked of what is published, not of the commits before in its group."
     R275 AbsentKeyCounted

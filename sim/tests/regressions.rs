@@ -296,6 +296,14 @@ fn maintenance_has_as_many_steps_as_the_records_of_runs_take() {
     case_passes(include_str!("cases/seed-401313088.json"));
 }
 
+/// An idle store left a small level above a large one, by their bytes: a tombstone, or a short
+/// value, hides one that is as long as all the rest.
+#[test]
+fn of_an_idle_store_few_entries_are_above_the_lowest_level_however_short_they_are() {
+    case_passes(include_str!("cases/seed-972.json"));
+    case_passes(include_str!("cases/seed-1341.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runstone::{
-    Database, DurabilityMode, EventEntry, Namespace, Options, RunOptions, RunStatus,
+    Compression, Database, DurabilityMode, EventEntry, Namespace, Options, RunOptions, RunStatus,
     StateMachineEntry, Timestamp, TraceEntry, Value, WriteBatch,
 };
 
@@ -100,6 +100,24 @@ fn a_table_reads_as_documented() {
         "format_table",
         "The second table of a store: a tombstone, values, an extent, and a run's record",
         &table_dump::table(&world.file("000007.table")),
+    );
+}
+
+#[test]
+fn a_table_of_compressed_blocks_reads_as_documented() {
+    let world = World::new();
+    let options = Options { flush_bytes: 1, block_bytes: 300, ..options(STRICT) };
+    let db = world.open(Options { compression: Compression::Lz4, ..options });
+    db.begin_run(run(1), [("task", "demo")]).unwrap();
+    for step in 1..4 {
+        db.put(run(1), format!("step/{step}"), "the same again, ".repeat(8)).unwrap();
+    }
+    db.maintain().unwrap();
+    let name = world.names().into_iter().find(|name| name.ends_with(".table")).unwrap();
+    check!(
+        "format_table_compressed",
+        "The first table of a store: a block whose values are alike, and others, compressed",
+        &table_dump::table(&world.file(&name)),
     );
 }
 

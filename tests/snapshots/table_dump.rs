@@ -20,15 +20,15 @@ fn parts(bytes: &[u8]) -> [Place; 3] {
     [0, 12, 24].map(|at| (usize_at(bytes, footer + at, 8), usize_at(bytes, footer + at + 8, 4)))
 }
 
-/// The blocks that the index names.
-fn blocks(bytes: &[u8]) -> Vec<Place> {
+/// The blocks that the index names, and the length of each before it was compressed.
+fn blocks(bytes: &[u8]) -> Vec<(Place, usize)> {
     let [(index, _), ..] = parts(bytes);
     let (count, runs) = (usize_at(bytes, index, 4), usize_at(bytes, index + 4, 4));
     let places = index + 8 + 20 * runs + 8 * count;
-    let place = |nth| (places + 16 * nth, places + 16 * nth + 4);
     (0..count)
-        .map(place)
-        .map(|(offset, length)| (usize_at(bytes, offset, 4), usize_at(bytes, length, 4)))
+        .map(|nth| places + 16 * nth)
+        .map(|at| (usize_at(bytes, at, 4), usize_at(bytes, at + 4, 4), usize_at(bytes, at + 13, 3)))
+        .map(|(offset, length, raw)| ((offset, length), raw))
         .collect()
 }
 
@@ -39,7 +39,7 @@ fn frame(dump: &mut Dump<'_>, bytes: &[u8], (offset, length): Place) {
     let seal = crc32(0, &bytes[16..48]);
     let seeded = crc32(seal, &(offset as u64).to_le_bytes());
     let computed = crc32(seeded, &bytes[offset..=end]);
-    dump.field(1, "compression", |b| ["none"][usize::from(b[0])].to_owned());
+    dump.field(1, "compression", |b| ["none", "LZ4"][usize::from(b[0])].to_owned());
     dump.field(4, "checksum", |b| checksum(b, computed));
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn table(bytes: &[u8]) -> String {
     numbered_header(&mut dump, bytes);
     dump.meets_nth("engine/src/table/properties.rs", 0);
     let blocks = blocks(bytes);
-    for (nth, place) in blocks.iter().enumerate() {
+    for (nth, (place, raw)) in blocks.iter().enumerate() {
         if dump.position() < place.0 {
             let length = place.0 - dump.position() - 5;
             let extent = (dump.position(), length);
@@ -58,9 +58,21 @@ pub(crate) fn table(bytes: &[u8]) -> String {
             dump.field(length, "value", |b| format!("{} bytes", b.len()));
             frame(&mut dump, bytes, extent);
         }
-        dump.head(&format!("block {} of {}", nth + 1, blocks.len()));
-        block(&mut dump, bytes, *place);
+        let title = format!("block {} of {}", nth + 1, blocks.len());
+        dump.head(&title);
+        if *raw == 0 {
+            block(&mut dump, bytes, *place);
+            frame(&mut dump, bytes, *place);
+            continue;
+        }
+        let decoded = compressed(&mut dump, bytes, *place);
+        assert_eq!(decoded.len(), *raw, "as long as the index says");
         frame(&mut dump, bytes, *place);
+        let mut inside = Dump::new(&decoded, 0);
+        inside.head(&format!("{title}, as it was before"));
+        block(&mut inside, &decoded, (0, *raw));
+        dump.text.push('\n');
+        dump.text.push_str(&inside.text);
     }
     let [index_at, filter_at, properties_at] = parts(bytes);
     dump.head("index");
@@ -79,6 +91,43 @@ pub(crate) fn table(bytes: &[u8]) -> String {
 /// A run id as a number, and a type tag; 128 is that of run records.
 fn section_name(bytes: &[u8]) -> String {
     format!("run {}", hex(&bytes[..1]))
+}
+
+/// The sequences of LZ4's block format: literals, and a match in what was decoded before. Returns
+/// what they decode to.
+fn compressed(dump: &mut Dump<'_>, bytes: &[u8], (offset, length): Place) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let end = offset + length;
+    loop {
+        let token = usize::from(bytes[dump.position()]);
+        let (mut literals, mut matched) = (token >> 4, token & 15);
+        dump.field(1, "token", |_| format!("{literals} literals, a match of {}", matched + 4));
+        literals += more(dump, bytes, literals);
+        let at = dump.position();
+        decoded.extend_from_slice(&bytes[at..at + literals]);
+        dump.field(literals, "literals", |b| format!("{} bytes", b.len()));
+        if dump.position() == end {
+            return decoded;
+        }
+        let back = usize_at(bytes, dump.position(), 2);
+        dump.field(2, "match back by", decimal);
+        matched += more(dump, bytes, matched) + 4;
+        for _ in 0..matched {
+            decoded.push(decoded[decoded.len() - back]);
+        }
+    }
+}
+
+/// The bytes by which a length of fifteen goes on.
+fn more(dump: &mut Dump<'_>, bytes: &[u8], length: usize) -> usize {
+    if length < 15 {
+        return 0;
+    }
+    let rest = &bytes[dump.position()..];
+    let count = rest.iter().take_while(|byte| **byte == 255).count() + 1;
+    let sum: usize = rest[..count].iter().map(|byte| usize::from(*byte)).sum();
+    dump.field(count, "more of them", |_| sum.to_string());
+    sum
 }
 
 fn block(dump: &mut Dump<'_>, bytes: &[u8], (offset, length): Place) {
@@ -162,7 +211,10 @@ fn index(dump: &mut Dump<'_>, blocks: usize) {
         dump.field(4, "length", decimal);
         dump.field(4, "tail ends at", decimal);
         dump.field(1, "in the head", |b| format!("{} bytes", b[0]));
-        dump.field(3, "zeros", zeros);
+        match dump.peek(dump.position(), 3) {
+            0 => dump.field(3, "zeros", zeros),
+            _ => dump.field(3, "length before", decimal),
+        }
     }
     dump.field(tails, "tails", text);
 }

@@ -72,6 +72,7 @@ impl Pipeline {
             floor_ms: floor.time_ms,
             oldest_pins: pins.oldest(),
             removed: Removed::look(levels, &floor.removals, floor.version, pins)?,
+            table_bytes_max: self.table_bytes_max(),
         })
     }
 
@@ -164,7 +165,7 @@ impl Pipeline {
         // The epoch that is in the tables is durable before they are.
         self.prepare(writer)?;
         let plan = self.table_plan(writer);
-        match unit::plan(levels, &job, plan.table_bytes_max, &rules) {
+        match unit::plan(levels, &job, &rules) {
             Unit::Nothing => Ok(Begun::Nothing),
             Unit::Move { level, tables } => {
                 let next = edit::moved(levels, &job, level, tables);
@@ -176,11 +177,11 @@ impl Pipeline {
                 self.put_in_force(writer, compactor, levels, next)?;
                 Ok(Begun::Moved)
             }
-            Unit::Merge { from } => {
+            Unit::Merge { from, is_one } => {
                 drop(lock);
                 sometimes!("compact/merge-begun");
                 Merge::new(levels, job, from, floor, plan)
-                    .map(|merge| Begun::Merge(Box::new(merge)))
+                    .map(|merge| Begun::Merge(Box::new(merge.into_one(is_one))))
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! 1. Under the writer's lock the segment is ended, and a new memtable begun: what is frozen is
 //!    just what stands in the segments before the new one.
-//! 2. Without a lock, and in steps, the tables are written and synced, with their names. Commits and
-//!    reads go on.
+//! 2. Without a lock, and in steps, the tables are written and synced, with their names. Commits
+//!    and reads go on.
 //! 3. Under the writer's lock one manifest names the tables, and no longer the segments before.
 //!    Only then do readers turn to the tables, and only then are the segments removed.
 //!
@@ -151,7 +151,7 @@ impl Pipeline {
     }
 
     /// What a table that is being written holds in memory grows with it, and has the reserve.
-    fn table_bytes_max(&self) -> u64 {
+    pub(super) fn table_bytes_max(&self) -> u64 {
         let reserved = self.shares.reserve.max(TABLE_BYTES_LEAST);
         self.options.table_bytes_max.min(self.place.file_bytes_max).min(reserved)
     }

@@ -16,8 +16,13 @@ use crate::sync::Arc;
 
 /// A tier sweeps when so many times its bytes reach the lowest level's.
 const SWEEP_RATIO: u64 = 4;
-/// Of an idle store, the levels above the lowest have at most a tenth of its bytes.
+/// Of an idle store, the levels above the lowest have at most a tenth of its bytes, and of its
+/// entries: each may hide one below that is much longer.
 const IDLE_SHARE: u64 = 10;
+/// More than an entry takes in a table beside its value and three times its key, and more than what
+/// a table has beside entries and keys.
+const ENTRY_BYTES_MAX: u64 = 192;
+const PARTS_BYTES_MAX: u64 = 1024;
 /// A table is cleaned when a tenth of its entries are of no use.
 const STALE_SHARE: u64 = 10;
 
@@ -34,6 +39,8 @@ pub(crate) struct Rules {
     pub(crate) oldest_pins: Option<ReadPoint>,
     /// What removals hide of the tables.
     pub(crate) removed: Removed,
+    /// A table is ended before it is longer than this.
+    pub(crate) table_bytes_max: u64,
 }
 
 /// Levels that become one: from the highest down to the target, which may be the same.
@@ -80,7 +87,8 @@ pub(crate) fn choose(levels: &Levels, rules: &Rules) -> Option<Job> {
         at += count.max(1);
     }
     let removed = removed(levels, rules);
-    removed.or_else(|| idle_sweep(levels, rules)).or_else(|| cleaning(levels, rules))
+    let idle = removed.or_else(|| idle_sweep(levels, rules));
+    idle.or_else(|| cleaning(levels, rules)).or_else(|| joined(levels, rules))
 }
 
 /// The lowest level of which a table holds much that was removed, if no merge has begun there.
@@ -107,6 +115,22 @@ fn bytes(levels: &[Arc<Level>]) -> u64 {
     levels.iter().map(|level| level.bytes()).sum()
 }
 
+fn entries(level: &Level) -> u64 {
+    level.tables.iter().map(|live| live.table.properties().entries).sum()
+}
+
+/// Whether everything fits into one table, whatever is left out and however it is compressed.
+fn fits_one(levels: &Levels, rules: &Rules) -> bool {
+    let bytes = levels.tables().map(|live| {
+        let properties = live.table.properties();
+        let keys = properties.key_bytes.saturating_mul(3);
+        let entries = properties.entries.saturating_mul(ENTRY_BYTES_MAX);
+        let ends = properties.first.user_key().len() as u64;
+        keys.saturating_add(entries).saturating_add(properties.value_bytes).saturating_add(ends)
+    });
+    bytes.fold(PARTS_BYTES_MAX, u64::saturating_add) <= rules.table_bytes_max
+}
+
 fn full_tier(levels: &Levels, highest: usize, count: usize) -> Job {
     let (tier, lowest) = (levels.0.get(highest).map_or(0, |level| level.tier), levels.0.len() - 1);
     let target = highest + count - 1;
@@ -126,12 +150,18 @@ fn full_tier(levels: &Levels, highest: usize, count: usize) -> Job {
     }
 }
 
-/// All levels, if the store is idle and those above the lowest hold a fair share.
+/// All levels, if the store is idle and those above the lowest hold a fair share, or all of it is
+/// small.
 fn idle_sweep(levels: &Levels, rules: &Rules) -> Option<Job> {
     let (lowest, above) = levels.0.split_last()?;
-    let is_worth_it = bytes(above).saturating_mul(IDLE_SHARE) > lowest.bytes();
-    let is_free = !above.iter().any(|level| level.joins);
-    if !rules.is_idle || above.is_empty() || !is_worth_it || !is_free {
+    if !rules.is_idle || above.is_empty() || above.iter().any(|level| level.joins) {
+        return None;
+    }
+    let count = above.iter().map(|level| entries(level)).fold(0, u64::saturating_add);
+    let is_worth_it = bytes(above).saturating_mul(IDLE_SHARE) > lowest.bytes()
+        || count.saturating_mul(IDLE_SHARE) > entries(lowest)
+        || fits_one(levels, rules);
+    if !is_worth_it || planted!(IdleStoreNotSwept) {
         return None;
     }
     sometimes!("compaction/idle-sweep-chosen");
@@ -149,6 +179,19 @@ fn cleaning(levels: &Levels, rules: &Rules) -> Option<Job> {
     Some(Job { highest: above.len(), target: above.len(), tier: lowest.tier })
 }
 
+/// The only level, if the store is idle and one table would do.
+fn joined(levels: &Levels, rules: &Rules) -> Option<Job> {
+    let only = levels.0.first().filter(|_| is_scattered(levels, rules))?;
+    sometimes!("compaction/join-chosen");
+    Some(Job { highest: 0, target: 0, tier: only.tier })
+}
+
+/// Whether there are several tables on one level, and one would do.
+pub(super) fn is_scattered(levels: &Levels, rules: &Rules) -> bool {
+    let [only] = &levels.0[..] else { return false };
+    rules.is_idle && only.tables.len() > 1 && fits_one(levels, rules)
+}
+
 /// Whether so much of a table of the lowest level is of no use, and of no use to a pin, that it is
 /// written again. What expires goes when half of the time is over in which it all does, so that
 /// what remains is halved each time.
@@ -162,5 +205,8 @@ pub(super) fn is_stale(live: &LiveTable, rules: &Rules) -> bool {
     let expires = latest > 0 && earliest + latest.saturating_sub(earliest) / 2 <= floor_ms;
     let superseded = properties.entries.saturating_sub(properties.keys);
     let useless = superseded.saturating_add(properties.tombstones);
-    expires || useless > 0 && useless.saturating_mul(STALE_SHARE) >= properties.entries
+    expires
+        || useless > 0
+            && !planted!(SupersededNotCleaned)
+            && useless.saturating_mul(STALE_SHARE) >= properties.entries
 }

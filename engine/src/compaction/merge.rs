@@ -83,6 +83,8 @@ pub(crate) struct Merge {
     series: Series,
     /// Bytes of keys and values that were read in this step.
     read: u64,
+    /// It ends where everything does.
+    is_one: bool,
     room: Vec<u8>,
 }
 
@@ -129,8 +131,14 @@ impl Merge {
             durable: floor.version,
             series: Series::new(plan, floor.version),
             read: 0,
+            is_one: false,
             room: Vec::new(),
         })
+    }
+
+    /// It goes on to the end, where all fits into one table.
+    pub(crate) fn into_one(self, is_one: bool) -> Self {
+        Merge { is_one, ..self }
     }
 
     /// Merges about so many bytes. Returns whether the stretch has ended.
@@ -156,7 +164,7 @@ impl Merge {
     /// is better left as it is.
     fn ends_before(&self, key: &PhysicalKey) -> bool {
         let is_enough = self.series.len() + 1 >= TABLES_PER_UNIT && self.series.is_full_for(key, 0);
-        is_enough || self.is_free_behind(key)
+        is_enough || !self.is_one && self.is_free_behind(key)
     }
 
     /// Whether this key begins a table of the target that nothing else overlaps.

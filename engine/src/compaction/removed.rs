@@ -1,8 +1,8 @@
-//! How much of each table removals hide.
+//! How much of each table removals hide, or stands before the key from which on it counts.
 //!
 //! Invariants: a table is *wholly* removed only if each of its keys is hidden from everybody, by a
 //! removal that no crash would take back; a table whose removals were all applied when it was
-//! written counts for nothing, so that cleaning it ends.
+//! written, and that counts as a whole, counts for nothing here, so that cleaning it ends.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,18 @@ use crate::levels::{Levels, LiveTable};
 use crate::removals::{Cover, Removal, Removals};
 use crate::store::pins::Pins;
 
-/// A table is cleaned when a tenth of its entries are hidden.
+/// A table is cleaned when a tenth of its entries are hidden, or a twelfth of its bytes: with what
+/// an idle store has above the lowest level, a tenth of it, that is a fifth of what counts.
 const STALE_SHARE: u64 = 10;
+const STALE_BYTES_SHARE: u64 = 12;
 
 /// How much of a table is hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Share {
     /// All of it.
     Whole,
-    /// About so many of its entries.
-    Entries(u64),
+    /// About so many of its entries, and at most so many of its bytes.
+    Part { entries: u64, bytes: u64 },
 }
 
 /// What is hidden of the tables of some levels, by their numbers.
@@ -38,16 +40,16 @@ impl Removed {
         pins: &Pins,
     ) -> Result<Self> {
         let mut shares = BTreeMap::new();
-        if removals.is_empty() {
-            return Ok(Removed(shares));
-        }
         for live in levels.tables() {
+            if removals.is_empty() && live.from.is_none() {
+                continue;
+            }
             let (first, last) = (live.first().run(), live.last().run());
-            let mut share = Share::Entries(0);
+            let mut share = before(live)?;
             for (_, cover) in removals.covers(first..=last) {
                 share = share.and(share_of(live, cover, upto, pins)?);
             }
-            if share != Share::Entries(0) {
+            if share != Share::NONE {
                 shares.insert(live.number(), share);
             }
         }
@@ -62,9 +64,12 @@ impl Removed {
     /// Whether so much of a table is hidden that it is written again.
     pub(crate) fn is_stale(&self, live: &LiveTable) -> bool {
         match self.0.get(&live.number()) {
+            Some(_) if planted!(RemovedKept) => false,
             Some(Share::Whole) => true,
-            Some(Share::Entries(hidden)) => {
-                hidden.saturating_mul(STALE_SHARE) >= live.table.properties().entries
+            Some(Share::Part { entries, bytes }) => {
+                let table = &live.table;
+                entries.saturating_mul(STALE_SHARE) >= table.properties().entries
+                    || bytes.saturating_mul(STALE_BYTES_SHARE) >= table.data_bytes()
             }
             None => false,
         }
@@ -82,19 +87,32 @@ impl Removed {
 }
 
 impl Share {
+    const NONE: Share = Share::Part { entries: 0, bytes: 0 };
+
     fn and(self, other: Share) -> Share {
         match (self, other) {
-            (Share::Entries(a), Share::Entries(b)) => Share::Entries(a.saturating_add(b)),
+            (Share::Part { entries, bytes }, Share::Part { entries: more, bytes: longer }) => {
+                let (entries, bytes) = (entries.saturating_add(more), bytes.saturating_add(longer));
+                Share::Part { entries, bytes }
+            }
             _ => Share::Whole,
         }
     }
+}
+
+/// What was merged into a lower level, and stands here still.
+fn before(live: &LiveTable) -> Result<Share> {
+    let Some(from) = &live.from else { return Ok(Share::NONE) };
+    let (entries, bytes) = live.table.within(&live.table.properties().first, from)?;
+    sometimes!("compaction/part-of-a-table-counts");
+    Ok(Share::Part { entries, bytes })
 }
 
 /// What one run's removals hide of a table.
 fn share_of(live: &LiveTable, cover: &Cover, upto: u64, pins: &Pins) -> Result<Share> {
     let (first, last, properties) = (live.first(), live.last(), live.table.properties());
     let (oldest, newest) = properties.versions;
-    let (mut hidden, mut covered_to) = (0u64, first.clone());
+    let (mut hidden, mut covered_to) = (Share::NONE, first.clone());
     for piece in cover.within(first, last) {
         let version = piece.newest(upto);
         if version <= oldest || version <= properties.applied || pins.see(oldest, version) {
@@ -103,9 +121,10 @@ fn share_of(live: &LiveTable, cover: &Cover, upto: u64, pins: &Pins) -> Result<S
         if version > newest && piece.from <= covered_to {
             covered_to = piece.to.clone();
         }
-        hidden = hidden.saturating_add(live.table.entries_within(&piece.from, &piece.to)?);
+        let (entries, bytes) = live.table.within(&piece.from, &piece.to)?;
+        hidden = hidden.and(Share::Part { entries, bytes });
     }
-    Ok(if covered_to > *last { Share::Whole } else { Share::Entries(hidden) })
+    Ok(if covered_to > *last { Share::Whole } else { hidden })
 }
 
 /// Whether a removal hides nothing of these levels any more.

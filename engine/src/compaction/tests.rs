@@ -139,13 +139,15 @@ fn settle(
         let removed = Removed::look(&levels, &floor.removals, floor.version, pins).unwrap();
         let rules = Rules { removed, ..rules.clone() };
         let Some(job) = choose(&levels, &rules) else { return levels };
-        let next = match unit::plan(&levels, &job, PLAN.table_bytes_max, &rules) {
+        let plan = TablePlan { table_bytes_max: rules.table_bytes_max, ..PLAN };
+        let next = match unit::plan(&levels, &job, &rules) {
             Unit::Nothing => panic!("a job without work: {job:?} {levels:?}"),
             Unit::Move { level, tables } => edit::moved(&levels, &job, level, tables),
             Unit::Drop { numbers } => edit::dropped(&levels, &job, &numbers),
-            Unit::Merge { from } => {
+            Unit::Merge { from, is_one } => {
                 let mut merge =
-                    Merge::new(&levels, job, from.clone(), floor.clone(), PLAN).unwrap();
+                    Merge::new(&levels, job, from.clone(), floor.clone(), plan).unwrap();
+                merge = merge.into_one(is_one);
                 let around = Around { place, numbers: &numbers, pins };
                 while !merge.step(step_bytes, around).unwrap() {}
                 let (made, upto) = merge.finish(place).unwrap();
@@ -210,6 +212,7 @@ fn a_full_tier_waits_while_levels_of_the_same_tier_join_below_it() {
         floor_ms: 0,
         oldest_pins: None,
         removed: Removed::default(),
+        table_bytes_max: PLAN.table_bytes_max,
     };
     assert_eq!(choose(&levels, &rules), Some(Job { highest: 2, target: 3, tier: 1 }));
 }
@@ -224,6 +227,7 @@ proptest! {
         levels_per_tier in 2..5usize,
         floor in 0..40u64,
         is_idle: bool,
+        table_bytes_max in prop::sample::select(vec![PLAN.table_bytes_max, 3000, 1 << 20]),
         step_bytes in prop::sample::select(vec![1usize, 100, 1 << 20]),
     ) {
         let (place, number) = (place(), AtomicU64::new(1));
@@ -241,7 +245,8 @@ proptest! {
         }
         let floor_ms = (last_ms + 100).saturating_sub(floor * 10);
         let (oldest_pins, removed) = (pins.oldest(), Removed::default());
-        let rules = Rules { levels_per_tier, is_idle, floor_ms, oldest_pins, removed };
+        let rules =
+            Rules { levels_per_tier, is_idle, floor_ms, oldest_pins, removed, table_bytes_max };
         // What is removed behind the floor a crash may take back.
         let floor_version = version.saturating_sub(floor);
         let removals = Arc::new(removals);

@@ -7,7 +7,7 @@
 //! Invariants: a pure function; a stretch begins where no table of the target does so earlier and
 //! goes on behind it.
 
-use super::choice::{Job, Rules, is_stale};
+use super::choice::{Job, Rules, is_scattered, is_stale};
 use crate::levels::{Level, Levels, LiveTable};
 use crate::sync::Arc;
 use crate::types::PhysicalKey;
@@ -22,8 +22,9 @@ pub(crate) enum Unit {
     Move { level: usize, tables: usize },
     /// These tables of the target go: nobody sees anything of them.
     Drop { numbers: Vec<u64> },
-    /// Everything from this key on is merged, up to where two tables have been written.
-    Merge { from: PhysicalKey },
+    /// Everything from this key on is merged, up to where two tables have been written; or to the
+    /// end, where that is one.
+    Merge { from: PhysicalKey, is_one: bool },
     /// There is nothing left to do.
     Nothing,
 }
@@ -34,13 +35,13 @@ pub(super) fn is_worth_its_file(live: &LiveTable, table_bytes_max: u64) -> bool 
 }
 
 /// Whether a table moves as it is, if it overlaps nothing.
-fn is_movable(live: &LiveTable, is_lowest: bool, table_bytes_max: u64, rules: &Rules) -> bool {
+fn is_movable(live: &LiveTable, is_lowest: bool, rules: &Rules) -> bool {
     let properties = live.table.properties();
     let holds_garbage = properties.tombstones > 0
         || properties.entries > properties.keys
         || properties.expiries_ms.0 <= rules.floor_ms
         || rules.removed.holds(live);
-    is_worth_its_file(live, table_bytes_max) && !(is_lowest && holds_garbage)
+    is_worth_its_file(live, rules.table_bytes_max) && !(is_lowest && holds_garbage)
 }
 
 fn first_of(level: &Level) -> Option<&PhysicalKey> {
@@ -48,7 +49,7 @@ fn first_of(level: &Level) -> Option<&PhysicalKey> {
 }
 
 /// The part that is next.
-pub(crate) fn plan(levels: &Levels, job: &Job, table_bytes_max: u64, rules: &Rules) -> Unit {
+pub(crate) fn plan(levels: &Levels, job: &Job, rules: &Rules) -> Unit {
     let Some(target) = levels.0.get(job.target) else { return Unit::Nothing };
     if job.is_cleaning() {
         let whole = target.tables.iter().filter(|live| rules.removed.is_whole(live));
@@ -61,7 +62,12 @@ pub(crate) fn plan(levels: &Levels, job: &Job, table_bytes_max: u64, rules: &Rul
         let mut tables = target.tables.iter();
         let stale =
             tables.find(|live| rules.removed.is_stale(live) || is_lowest && is_stale(live, rules));
-        return stale.map_or(Unit::Nothing, |live| Unit::Merge { from: live.first().clone() });
+        if let Some(live) = stale {
+            return Unit::Merge { from: live.first().clone(), is_one: false };
+        }
+        let first = first_of(target).filter(|_| is_scattered(levels, rules));
+        return first
+            .map_or(Unit::Nothing, |first| Unit::Merge { from: first.clone(), is_one: true });
     }
     let joining = levels.0.get(job.highest..job.target).unwrap_or_default();
     let firsts = joining.iter().enumerate();
@@ -69,8 +75,7 @@ pub(crate) fn plan(levels: &Levels, job: &Job, table_bytes_max: u64, rules: &Rul
     let Some((least, nth)) = least else { return Unit::Nothing };
     let is_lowest = job.is_lowest(levels);
     let moves = |live: &&LiveTable| {
-        is_movable(live, is_lowest, table_bytes_max, rules)
-            && !overlaps_others(joining, nth, target, live)
+        is_movable(live, is_lowest, rules) && !overlaps_others(joining, nth, target, live)
     };
     let tables = joining.get(nth).map(|level| level.tables.iter().take_while(moves).count());
     if let Some(tables) = tables.filter(|tables| *tables > 0) {
@@ -82,7 +87,7 @@ pub(crate) fn plan(levels: &Levels, job: &Job, table_bytes_max: u64, rules: &Rul
     let over = over.filter(|_| !planted!(TargetNotReachedInto));
     let from = over.map_or(least, |live| live.first().min(least));
     sometimes!("compaction/target-table-reached-into", from < least);
-    Unit::Merge { from: from.clone() }
+    Unit::Merge { from: from.clone(), is_one: false }
 }
 
 /// Whether a table of one level of a job overlaps what is in the others.

@@ -11,6 +11,7 @@ use runstone_vfs::{FileId, MemVfs, Vfs, VfsFile, read_full_at, write_all_at};
 use super::block::{Block, Content, Stamp};
 use super::block_builder::BlockBuilder;
 use super::cursor::Cursor;
+use super::frame;
 use super::hash::KeyHasher;
 use super::index::{Index, IndexBuilder};
 use super::properties::{FOOTER_BYTES, HEADER_BYTES, Properties, TableHeader};
@@ -90,6 +91,23 @@ pub(crate) fn block(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// A compressed block, behind how long it says that it was before, in four bytes.
+pub(crate) fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (raw, part) = bytes.split_first_chunk::<4>()?;
+    let raw = u32::from_le_bytes(*raw);
+    let mut framed = part.to_vec();
+    frame::close(&mut framed, 0, HEADER.seal(), 0, raw.max(1));
+    let decoded = frame::open(framed, HEADER.seal(), 0, usize::try_from(raw).ok()?).ok()?;
+    drop(block(&decoded));
+    compress(decoded)
+}
+
+/// Nothing if that saves too little.
+fn compress(mut part: Vec<u8>) -> Option<Vec<u8>> {
+    let raw = frame::compress(&mut part, 0, &mut Vec::new());
+    (raw > 0).then(|| [&raw.to_le_bytes()[..], &part].concat())
+}
+
 /// A file that calls itself the sample's table.
 pub(crate) fn whole(bytes: &[u8]) -> Option<Vec<u8>> {
     let vfs = MemVfs::new();
@@ -127,6 +145,7 @@ pub(crate) struct Samples {
     pub(crate) properties: Vec<Vec<u8>>,
     pub(crate) index: Vec<Vec<u8>>,
     pub(crate) block: Vec<Vec<u8>>,
+    pub(crate) compressed: Vec<Vec<u8>>,
     pub(crate) whole: Vec<Vec<u8>>,
 }
 
@@ -177,6 +196,7 @@ fn write_sample() -> Option<Samples> {
         header: vec![whole.get(..HEADER_BYTES)?.to_vec()],
         properties: vec![part(footer.properties)?],
         index: vec![part(footer.index)?],
+        compressed: vec![compress(bytes.clone())?, compress(vec![5; 60_000])?],
         block: vec![bytes],
         whole: vec![whole],
     })

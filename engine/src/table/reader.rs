@@ -257,15 +257,28 @@ impl Table {
     }
 
     /// About how many entries stand between two keys, by the index: a block that either of them
-    /// lies in counts for a quarter.
+    /// lies in counts for a quarter. And no fewer bytes than blocks and extents have there: those
+    /// of each block that may hold such a key.
     ///
     /// Errors: those of a read of the index.
-    pub(crate) fn entries_within(&self, from: &PhysicalKey, to: &PhysicalKey) -> Result<u64> {
+    pub(crate) fn within(&self, from: &PhysicalKey, to: &PhysicalKey) -> Result<(u64, u64)> {
         let root = self.root(true)?;
         let index = self.index(root.bytes())?;
-        let begun = index.below(to).saturating_sub(index.below(from)) as u64;
+        let (low, high) = (index.below(from), index.below(to));
+        let begun = high.saturating_sub(low) as u64;
         let (blocks, entries) = (index.len().max(1) as u64, self.properties.entries);
-        Ok(entries.saturating_mul(2 * begun + 1).div_ceil(2 * blocks).min(entries))
+        let entries = entries.saturating_mul(2 * begun + 1).div_ceil(2 * blocks).min(entries);
+        // The extents of a block stand before it.
+        let end = |blocks: usize| {
+            let last = blocks.checked_sub(1).and_then(|last| index.place(last));
+            last.map_or(HEADER_BYTES as u64, BlockPlace::end)
+        };
+        Ok((entries, end(high).saturating_sub(end(low.saturating_sub(1)))))
+    }
+
+    /// The bytes of all blocks and extents.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.data_end().saturating_sub(HEADER_BYTES as u64)
     }
 
     /// The newest version of a key that is at most this one.

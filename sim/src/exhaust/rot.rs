@@ -61,12 +61,24 @@ pub enum Kind {
     Expiring,
     /// Most of it is in tables; some commits stand in the log behind them.
     Tables,
+    /// The same, with values that compress, in fewer tables, of which the blocks are compressed.
+    Compressed,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] =
-        [Kind::Plain, Kind::Padded, Kind::Preallocated, Kind::Expiring, Kind::Tables];
+    pub const ALL: [Kind; 6] = [
+        Kind::Plain,
+        Kind::Padded,
+        Kind::Preallocated,
+        Kind::Expiring,
+        Kind::Tables,
+        Kind::Compressed,
+    ];
+
+    fn has_tables(self) -> bool {
+        matches!(self, Kind::Tables | Kind::Compressed)
+    }
 
     fn options(self) -> CaseOptions {
         let mut options = super::Setting::Batched.options();
@@ -74,9 +86,10 @@ impl Kind {
         options.pad_to_sector = self == Kind::Padded;
         options.preallocate_bytes = if self == Kind::Preallocated { 700 } else { 0 };
         options.zero_fill = true;
-        if self == Kind::Tables {
+        if self.has_tables() {
             options.flush_bytes = 1;
-            options.table_bytes_max = 800;
+            options.table_bytes_max = if self == Kind::Tables { 800 } else { 1 << 20 };
+            options.compresses = self == Kind::Compressed;
         }
         options
     }
@@ -142,7 +155,7 @@ impl RotStore {
             let opened = builder(&vfs, &kind.options(), clock.clone(), 1 + session).open(DIR);
             let db = opened.map_err(|e| Breach::new("C5", e))?;
             for (nth, (changes, level)) in script(session, kind).into_iter().enumerate() {
-                if nth == 4 && kind == Kind::Tables {
+                if nth == 4 && kind.has_tables() {
                     db.maintain().map_err(|e| Breach::new("maintain", e))?;
                     lock(&watch).records_upkeep(model.version());
                     store.remember(&disk.live_image());
@@ -313,7 +326,7 @@ impl RotStore {
             return Err(Breach::new("C5", format!("version {version} never was")));
         };
         // A table is read when it is asked for something.
-        if self.kind == Kind::Tables && oracle::corruption(db).is_some() {
+        if self.kind.has_tables() && oracle::corruption(db).is_some() {
             return Ok(Answer::Refused);
         }
         oracle::compare(db, history, now).map_err(|message| Breach::new("C5", message))?;
@@ -334,7 +347,7 @@ fn script(session: u64, kind: Kind) -> Vec<(Vec<ChangeSpec>, LevelSpec)> {
     let put = |key, size, salt: u32| ChangeSpec::Put {
         run: 1,
         key,
-        value: ValueSpec { kind: 8, size, salt },
+        value: ValueSpec { kind: if kind == Kind::Compressed { 4 } else { 8 }, size, salt },
         // Each commit takes five milliseconds.
         ttl_ms: (kind == Kind::Expiring).then_some(if salt.is_multiple_of(2) { 12 } else { 9000 }),
     };

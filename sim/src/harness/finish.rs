@@ -18,8 +18,8 @@ const KEYS_OF_A_RUN: usize = 12;
 impl Runner<'_> {
     /// C10: maintenance drains in a bounded number of steps.
     pub(super) fn drain(&mut self) -> Checked {
-        // One step may free one key, flush one, or merge one: twice as many as there ever were, those
-        // of the records of runs among them, and some for files and faults.
+        // One step may free one key, flush one, or merge one: twice as many as there ever were,
+        // those of the records of runs among them, and some for files and faults.
         let keys = self.model.held(self.now_ms()).ever + self.records_of_runs();
         for _ in 0..1024 + 2 * keys {
             let Some(outcome) = self.maintain_once()? else {
@@ -149,6 +149,7 @@ impl Runner<'_> {
         self.drain()?;
         self.only_what_is_visible_is_held()?;
         if self.is_strict() {
+            self.space_is_bounded()?;
             // What a session has written, freed and forgotten leaves no trace in memory.
             let needed = self.memory_bytes();
             // Where memtables are flushed, less is in memory at one time than at another.
@@ -162,6 +163,12 @@ impl Runner<'_> {
             self.require("C12", oracle::leaks(&image, Path::new(DIR)))?;
             self.foreign_file_is_left()?;
         }
+        self.a_write_is_accepted()?;
+        self.all_runs_are_dropped()
+    }
+
+    /// C10: after the faults have stopped.
+    fn a_write_is_accepted(&mut self) -> Checked {
         let run = (0..super::case::RUNS).find(|run| !self.model.knows_run(*run));
         let probe = match (run, self.model.active_runs().first()) {
             (_, Some(run)) => ChangeSpec::Delete { run: *run, key: 0 },

@@ -32,7 +32,7 @@ pub(crate) struct Read {
     /// The fields of each segment, in the log's order.
     pub(crate) segments: Vec<[u8; 40]>,
     /// The numbers of the tables of each level.
-    levels: Vec<Vec<u64>>,
+    pub(crate) levels: Vec<Vec<u64>>,
     /// The length of the snapshot.
     pub(crate) snapshot_bytes: u64,
     /// Where each edit begins, and where the next would.

@@ -15,7 +15,7 @@
 //!   from then on), `peek` (what a power cut would leave now), `stopping` (closing, crashing,
 //!   opening), `verify` (what an opening may show), `finish` (what holds at the end), `foreign`
 //!   (what must be left alone), `ahead` (what the log is extended with).
-//! - `memory`: what is in memory is counted, and within its shares.
+//! - `memory`: what is in memory is counted, and within its shares; `space`: what the files take.
 //! - `blame`: which failure an error is blamed on.
 //! - [`around`]: what others do to the store's directory, on a copy of the disk.
 //! - `watch` (every image that the disk leaves is a legal one, in a share of the seeds) and
@@ -57,6 +57,7 @@ pub mod recorded;
 mod retention;
 pub mod runner;
 pub mod shrink;
+mod space;
 pub mod steps;
 mod stopping;
 pub mod values;

@@ -5,6 +5,7 @@
 
 mod counts;
 mod door;
+mod space;
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
@@ -16,8 +17,9 @@ use super::case::{
     ChangeSpec, ECHO, RUNS, ValueSpec, key_bytes, namespace, run_id, status, type_tag,
 };
 use super::found::Held;
+pub(crate) use door::{Refusal, final_changes, tags};
 use door::{encoded_bytes, is_inside, range_of};
-pub(crate) use door::{final_changes, tags};
+pub(crate) use space::Shape;
 
 /// One version of a key; `None` deletes.
 #[derive(Clone, Debug, PartialEq)]

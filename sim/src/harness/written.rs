@@ -164,6 +164,29 @@ impl<'a> Written<'a> {
         self.read_as(MANIFEST, <[u8]>::len).unwrap_or(0) as u64
     }
 
+    /// What a look at each of the tables that the manifest names tells, level by level.
+    pub(crate) fn tables<T>(&self, look: impl Fn(&[u8]) -> Option<T>) -> Vec<Vec<T>> {
+        let Some(manifest) = self.manifest() else { return Vec::new() };
+        let name = |number: &u64| numbered(&manifest.id, *number, "table");
+        let look = |number| self.read_as(&name(number), &look).flatten();
+        manifest.levels.iter().map(|level| level.iter().filter_map(look).collect()).collect()
+    }
+
+    /// The bytes of the segments' files behind their last whole records, and a commit in them that
+    /// is in the tables, if there is one.
+    pub(crate) fn log(&self) -> (u64, Option<u64>) {
+        let (flushed, mut behind, mut twice) = (self.flushed().0, 0, None);
+        for (entry, segment) in self.entries().iter().filter_map(|e| Some((e, self.segment(e)?))) {
+            let name = self.file_name(entry);
+            let length = name.and_then(|name| self.read_as(&name, <[u8]>::len)).unwrap_or(0);
+            behind += (length as u64).saturating_sub(segment.end);
+            let commits = segment.records.iter().filter(|(_, record)| record.is_commit);
+            let mut versions = commits.map(|(_, record)| record.version);
+            twice = twice.or_else(|| versions.find(|version| *version <= flushed));
+        }
+        (behind, twice)
+    }
+
     /// The manifest's segments, in order; none if there is no manifest.
     fn entries(&self) -> Vec<Entry> {
         let Some(Read { id, segments, .. }) = self.manifest() else { return Vec::new() };
