@@ -26,6 +26,11 @@ const RUN_BYTES: u64 = 4096;
 /// In one operation of so many all of them are compared: some make the engine tidy up.
 const ONE_IN: usize = 32;
 
+/// A step of maintenance of so many bytes, or fewer, flushes or merges one or a few keys.
+const SHORT_STEP: usize = 300;
+/// So many of them end most flushes.
+const SHORT_STEPS: usize = 12;
+
 impl Runner<'_> {
     /// What the next opening will find; `None` where that cannot be told from outside.
     pub(super) fn found_in_files(&self, stopped: Stopped) -> Option<Found> {
@@ -203,8 +208,22 @@ impl Runner<'_> {
         }
     }
 
-    /// One step of maintenance, and each figure of its report.
+    /// A step of maintenance. Where one flushes or merges no more than a key, every second time
+    /// some of them, so that a flush ends while what was open at its beginning still is.
     pub(super) fn maintain(&mut self) -> Checked {
+        let is_short = self.options().steps.merge_bytes <= SHORT_STEP;
+        let steps = if is_short && self.op.is_multiple_of(2) { SHORT_STEPS } else { 1 };
+        for _ in 0..steps {
+            if !self.maintain_step()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One step of maintenance, and each figure of its report. Returns whether there is more to do
+    /// at once.
+    fn maintain_step(&mut self) -> Checked<bool> {
         let counts = |runner: &Self| -> Checked<(usize, usize)> {
             let store = runner.db()?.storage();
             Ok((store.key_count(), store.superseded_key_count()))
@@ -212,7 +231,8 @@ impl Runner<'_> {
         let names = |runner: &Self| runner.names(runner.prefix_at_first.clone()).0;
         let (own, failed) = (names(self), self.removals_failed());
         let before = counts(self)?;
-        let Some(outcome) = self.maintain_once()? else { return Ok(()) };
+        let Some(outcome) = self.maintain_once()? else { return Ok(false) };
+        let more = outcome.as_ref().is_ok_and(|report| report.more);
         if let Ok(report) = &outcome
             && !self.disk.is_crashed()
         {
@@ -235,7 +255,8 @@ impl Runner<'_> {
                 self.nothing_is_left()?;
             }
         }
-        self.upkeep("maintain", outcome.map(|_| ()))
+        self.upkeep("maintain", outcome.map(|_| ()))?;
+        Ok(more && !self.poisoned && !self.disk.is_crashed())
     }
 
     fn maintained_is_true(
