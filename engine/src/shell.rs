@@ -176,16 +176,15 @@ fn attend(pipeline: &Pipeline) {
     }
 }
 
-/// Calls the steps of the log when they are due; who does the others is told that there are some.
+/// Calls the steps of the log when they are due; who does the others is woken to look, too.
 fn attend_log(pipeline: &Pipeline) {
     loop {
         let due = pipeline.tick().unwrap_or(None);
         if pipeline.health.is_poisoned() {
             return;
         }
-        if pipeline.wants_maintenance() {
-            pipeline.flush_bell.ring_if_idle();
-        }
+        // Whether there is something to maintain it does not ask: that may wait for a flush.
+        pipeline.flush_bell.ring_if_idle();
         if !pipeline.bell.wait(due.map(|due| until(pipeline, due))) {
             return;
         }

@@ -185,6 +185,7 @@ impl Pipeline {
         let numbers = || self.writer.lock_for_upkeep().journal.take_number();
         let (place, pins) = (&self.place, self.store.pins());
         let bytes = self.options.steps.merge_bytes;
+        let is_own = owned.is_ok();
         let written = owned.and_then(|()| flushing.step(place, content, pins, &numbers, bytes));
         if let Ok(None) = written {
             return Ok(false);
@@ -201,6 +202,11 @@ impl Pipeline {
                 sometimes!("flush/table-not-written");
                 let left = frozen.start_over();
                 self.health.check()?;
+                if !is_own {
+                    // What stands under those names now may be another's.
+                    writer.journal.put_orphans(left);
+                    return self.guard(Err(failure)).map(|()| false);
+                }
                 return self.discard(writer, failure, left).map(|()| false);
             }
         };
