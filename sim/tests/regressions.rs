@@ -310,8 +310,8 @@ fn a_snapshot_may_miss_a_table_that_a_close_could_not_open() {
     case_passes(include_str!("cases/seed-20323.json"));
 }
 
-/// The harness was wrong: it left the store of somebody else in the middle of a flush, and took what
-/// a power cut took of that for the work of the store that was moved.
+/// The harness was wrong: it left the store of somebody else in the middle of a flush, and took
+/// what a power cut took of that for the work of the store that was moved.
 #[test]
 fn the_store_of_somebody_else_is_at_rest_before_one_is_moved_over_it() {
     case_passes(include_str!("cases/seed-5364.json"));
