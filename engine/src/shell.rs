@@ -178,14 +178,19 @@ fn attend(pipeline: &Pipeline) {
 
 /// Calls the steps of the log when they are due; who does the others is woken to look, too.
 fn attend_log(pipeline: &Pipeline) {
+    let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
     loop {
-        let due = pipeline.tick().unwrap_or(None);
+        let ticked = pipeline.tick();
         if pipeline.health.is_poisoned() {
             return;
         }
         // Whether there is something to maintain it does not ask: that may wait for a flush.
         pipeline.flush_bell.ring_if_idle();
-        if !pipeline.bell.wait(due.map(|due| until(pipeline, due))) {
+        // What met a full disk is tried again after the period.
+        let has_failed = ticked.is_err() || pipeline.leftovers.load(Ordering::Relaxed);
+        let to_tick = ticked.ok().flatten().map(|due| until(pipeline, due));
+        let to_try = has_failed.then_some(period);
+        if !pipeline.bell.wait([to_tick, to_try].into_iter().flatten().min()) {
             return;
         }
     }
