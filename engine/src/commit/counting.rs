@@ -37,11 +37,15 @@ impl Counted {
         Ok(count.own)
     }
 
-    /// A commit behind these was accepted. Its changes become those that are logged.
-    pub(super) fn accept(&mut self, mut commit: Counted, changes: &mut Changes) {
-        if !commit.notes.is_empty() {
-            changes.insert(std::mem::take(&mut commit.notes));
+    /// Adds what is to be logged to the changes of the commit.
+    pub(super) fn note_in(&mut self, changes: &mut Changes) {
+        if !self.notes.is_empty() {
+            changes.insert(std::mem::take(&mut self.notes));
         }
+    }
+
+    /// A commit behind these was accepted.
+    pub(super) fn accept(&mut self, mut commit: Counted) {
         self.keys.append(&mut commit.keys);
         self.is_there.append(&mut commit.is_there);
     }

@@ -151,7 +151,7 @@ impl Pipeline {
         self.read_time(writer);
         self.forget_runs(writer);
         let mut overlay = Overlay::new(writer.hot.id());
-        let counted = Counted::default().behind(&request, self.known())?;
+        let mut counted = Counted::default().behind(&request, self.known())?;
         self.admit(&mut overlay, &request, &mut self.budget(), &mut false)?;
         if writer.journal.needs_rotation(record_bytes(request.payload_bytes_max), &self.options) {
             self.rotate(writer)?;
@@ -159,7 +159,7 @@ impl Pipeline {
         let mark = writer.journal.log().mark();
         let Request { mut changes, level, want_previous, .. } = request;
         let previous = self.previous(&[], &changes, want_previous, writer.last_time_ms)?;
-        Counted::default().accept(counted, &mut changes);
+        counted.note_in(&mut changes);
         let version = self.encode(writer, &mut changes);
         self.pad(writer);
         // 3. Write, and sync if it asks for it.
@@ -282,7 +282,7 @@ impl Pipeline {
                 self.admit(&mut group.overlay, request, &mut budget, &mut collected)?;
                 Ok(counted)
             });
-            let counted = match verdict {
+            let mut counted = match verdict {
                 Ok(counted) => counted,
                 Err(error) => {
                     writer.last_version += u64::from(planted!(RefusalTakesVersion));
@@ -303,7 +303,8 @@ impl Pipeline {
             match self.previous(&group.accepted, &changes, want_previous, writer.last_time_ms) {
                 Err(error) => group.refused.push((reply, error)),
                 Ok(previous) => {
-                    group.counted.accept(counted, &mut changes);
+                    counted.note_in(&mut changes);
+                    group.counted.accept(counted);
                     let version = self.encode(writer, &mut changes);
                     group.batched += u64::from(level == Level::Batched);
                     group.level = group.level.max(Some(level));

@@ -53,9 +53,7 @@ impl Pipeline {
                 }
                 // Somebody else was faster: the next step sees it.
                 Err(Error::RunDropped { .. }) => return Ok((0, true)),
-                Err(Error::MemtableFull { .. }) => {
-                    due.truncate(due.len() / 2);
-                }
+                Err(Error::MemtableFull { .. }) => due.truncate(due.len() / 2),
                 Err(error) => return Err(error),
             }
         }

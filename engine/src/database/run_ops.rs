@@ -132,8 +132,7 @@ impl Database {
     /// Errors: those of [`Database::get_run`].
     pub fn run_statistics(&self, run: RunId) -> Result<Option<RunStatistics>> {
         self.check_open()?;
-        let Some(saved) = self.saved_run(run)? else { return Ok(None) };
-        let SavedRun { entry, tally } = saved;
+        let Some(SavedRun { entry, tally }) = self.saved_run(run)? else { return Ok(None) };
         Ok(Some(RunStatistics {
             keys: tally.keys,
             changes: tally.changes,
