@@ -49,6 +49,26 @@ impl KVStore {
         self.db.get(run, key)?.map(bytes).transpose()
     }
 
+    /// Reads the bytes of a key where they stand: see [`Database::get_with`].
+    ///
+    /// Errors: those of [`Database::get`]; [`Error::WrongType`] if the value is not bytes, and then
+    /// `read` is not called.
+    pub fn get_with<T>(
+        &self,
+        run: RunId,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>> {
+        let found = self.db.get_with(run, key, |entry| {
+            let value = entry.value();
+            value
+                .as_bytes()
+                .map(read)
+                .ok_or_else(|| Error::wrong_type("bytes", value.kind().as_str()))
+        })?;
+        found.transpose()
+    }
+
     /// Sets a key, and clears an older TTL. Returns the commit's version.
     ///
     /// Errors: those of [`Database::put`].

@@ -489,4 +489,8 @@ with_bugs_of_others! { with_races!
         "A flush that goes on in another step leaves out the key at which the last one ended."
     R282 FlushStepSplitsAKey
         "A step of a flush ends between two versions of a key, and the next goes on behind it."
+    R283 HeldOfThePresent
+        "A value that is read where it stands is the newest, whatever snapshot asks for it."
+    R284 TombstonesNotCharged
+        "What tombstones take in memory over tables is not charged."
 }

@@ -317,6 +317,26 @@ fn the_store_of_somebody_else_is_at_rest_before_one_is_moved_over_it() {
     case_passes(include_str!("cases/seed-5364.json"));
 }
 
+/// The harness was wrong: it did not see that a commit which fits into no file is told what becomes
+/// of its group.
+#[test]
+fn a_commit_that_fits_into_no_file_is_not_there_after_its_group_has_failed() {
+    case_passes(include_str!("cases/seed-401400875.json"));
+}
+
+/// What a tombstone takes was charged by whether there were tables when its commit was submitted,
+/// and not when it was committed.
+#[test]
+fn a_tombstone_is_charged_by_what_is_below_when_it_is_committed() {
+    case_passes(include_str!("cases/seed-401415347.json"));
+}
+
+/// The harness was wrong: a record may be longer than a segment.
+#[test]
+fn what_an_opening_has_written_again_stays_where_it_was_until_the_next_flush() {
+    case_passes(include_str!("cases/seed-401370713.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

@@ -47,11 +47,14 @@ impl Slot {
         }
     }
 
-    fn get(&self) -> Option<Arc<[u8]>> {
-        let bytes = self.bytes.read().clone()?;
+    /// Reads it where it stands, if it is there. Whoever empties it waits for `read`.
+    #[inline]
+    fn with<T>(&self, read: impl FnOnce(&Arc<[u8]>) -> T) -> Option<T> {
+        let slot = self.bytes.read();
+        let bytes = slot.as_ref()?;
         sometimes!("cache/hit");
         mark(&self.was_hit);
-        Some(bytes)
+        Some(read(bytes))
     }
 
     /// Whether it was empty.
@@ -96,7 +99,13 @@ impl Root {
 
     /// A block, if it is in memory.
     pub(crate) fn get(&self, nth: usize) -> Option<Arc<[u8]>> {
-        self.blocks.get(nth)?.get()
+        self.with(nth, Arc::clone)
+    }
+
+    /// Reads a block where it stands, if it is in memory: `read` reads nothing else that is kept.
+    #[inline]
+    pub(crate) fn with<T>(&self, nth: usize, read: impl FnOnce(&Arc<[u8]>) -> T) -> Option<T> {
+        self.blocks.get(nth)?.with(read)
     }
 
     /// Reads a block of so many bytes, and keeps it if there is room.

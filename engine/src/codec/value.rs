@@ -17,6 +17,8 @@
 //! Invariant: a stored value that came from disk has been checked by [`Stored::from_disk`], so
 //! reading it later cannot fail.
 
+use std::borrow::Cow;
+
 use super::{Malformed, body};
 use crate::types::{Value, ValueKind};
 
@@ -36,36 +38,29 @@ impl Stored {
         &self.bytes
     }
 
-    /// Checks bytes from the log and takes them.
+    /// Checks bytes from disk and takes them.
     pub(crate) fn from_disk(kind: u8, bytes: &[u8]) -> Result<Self, Malformed> {
-        let kind = ValueKind::from_byte(kind)
-            .ok_or_else(|| Malformed::new("a kind of value", format!("the unknown kind {kind}")))?;
+        Stored::checked(self::kind(kind)?, Cow::Borrowed(bytes))
+    }
+
+    /// The same, of a kind that is known.
+    pub(crate) fn checked(kind: ValueKind, bytes: Cow<'_, [u8]>) -> Result<Self, Malformed> {
         match kind {
             ValueKind::Bytes => {}
             ValueKind::String => {
-                std::str::from_utf8(bytes).map_err(|e| Malformed::new("UTF-8 text", e))?;
+                std::str::from_utf8(&bytes).map_err(|e| Malformed::new("UTF-8 text", e))?;
             }
             _ => {
-                decode(kind, bytes)?;
+                decode(kind, Cow::Borrowed(&bytes))?;
             }
         }
         Ok(Stored { kind, bytes: bytes.into() })
     }
 
-    /// The value, with the bytes of this one where it can.
-    ///
-    /// Error: as [`Stored::to_value`].
-    pub(crate) fn into_value(self) -> Result<Value, Malformed> {
-        match self.kind {
-            ValueKind::Bytes => Ok(Value::Bytes(self.bytes.into_vec())),
-            _ => self.to_value(),
-        }
-    }
-
     /// The value. A stored value was checked when it was made; should it be unreadable all
     /// the same, that is an error and never another value.
     pub(crate) fn to_value(&self) -> Result<Value, Malformed> {
-        decode(self.kind, &self.bytes)
+        decode(self.kind, Cow::Borrowed(&self.bytes))
     }
 }
 
@@ -93,8 +88,18 @@ fn fixed<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N], Ma
     bytes.try_into().map_err(|_wrong| Malformed::new(what, format!("{} bytes", bytes.len())))
 }
 
-/// The value of this kind and these bytes.
-pub(crate) fn decode(kind: ValueKind, bytes: &[u8]) -> Result<Value, Malformed> {
+/// The kind of value of this byte.
+pub(crate) fn kind(byte: u8) -> Result<ValueKind, Malformed> {
+    ValueKind::from_byte(byte)
+        .ok_or_else(|| Malformed::new("a kind of value", format!("the unknown kind {byte}")))
+}
+
+/// The value of this kind and these bytes, which it takes if it can.
+pub(crate) fn decode(kind: ValueKind, bytes: Cow<'_, [u8]>) -> Result<Value, Malformed> {
+    if kind == ValueKind::Bytes {
+        return Ok(Value::Bytes(bytes.into_owned()));
+    }
+    let bytes = &*bytes;
     Ok(match kind {
         ValueKind::Bytes => Value::Bytes(bytes.to_vec()),
         ValueKind::String => {

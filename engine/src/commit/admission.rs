@@ -141,7 +141,10 @@ impl Overlay {
     ) -> Result<()> {
         let changes = request.changes.as_slice();
         let mut begun = BTreeMap::new();
-        let wanted = request.memory_bytes_max + self.text_of_drops(changes, known, &mut begun)?;
+        let tombstones = known.store.is_over_tables() && !planted!(TombstonesNotCharged);
+        let tombstones = if tombstones { request.tombstone_bytes_max } else { 0 };
+        let texts = self.text_of_drops(changes, known, &mut begun)?;
+        let wanted = request.memory_bytes_max + tombstones + texts;
         let used = budget.used + self.memory_bytes;
         // What takes nothing is let in, however much there is: the end of a run.
         if wanted > 0 && used + wanted > budget.max_for(request) {

@@ -45,7 +45,7 @@ impl Pipeline {
 
     /// Waits as long as a commit should, before it is handed over.
     pub(super) fn keep_pace(&self, request: &Request) {
-        let wanted = request.memory_bytes_max;
+        let wanted = request.memory_bytes_max.saturating_add(request.tombstone_bytes_max);
         if (!self.pace.is_free() || self.lacks_room(wanted)) && self.bell.is_attended() {
             self.wait_for_tables(request.payload_bytes_max, wanted);
         }

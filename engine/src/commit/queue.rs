@@ -82,6 +82,8 @@ pub(crate) struct Request {
     pub(crate) payload_bytes_max: u64,
     /// The most bytes that it can add in memory.
     pub(crate) memory_bytes_max: u64,
+    /// The same, beside that, where tables are below when it is committed.
+    pub(crate) tombstone_bytes_max: u64,
     /// Whether it may use the memtable's reserve: deletes and run ends only.
     pub(crate) may_use_reserve: bool,
     /// Whether it begins a run whose keys are counted.

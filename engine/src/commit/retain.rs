@@ -87,6 +87,7 @@ fn drops_of(due: &[PhysicalKey]) -> Request {
     Request {
         payload_bytes_max: count.saturating_mul(CHANGE_OVERHEAD_BYTES as u64),
         memory_bytes_max: runs.iter().map(|run| charge::drop_bytes_max(*run)).sum(),
+        tombstone_bytes_max: 0,
         may_use_reserve: true,
         changes: Changes::Many(runs.into_iter().map(|run| Change::DropRun { run }).collect()),
         level: Level::Async,

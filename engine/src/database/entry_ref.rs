@@ -1,5 +1,6 @@
 //! An entry of a scan that is read where it stands.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::codec::change::NEVER;
@@ -40,7 +41,7 @@ impl<'a> ValueRef<'a> {
     /// Error: [`Error::Corruption`] if it is not what a value of its kind is made of: a program
     /// that is no Runstone has written it, with a checksum that matches.
     pub fn to_value(&self) -> Result<Value> {
-        value::decode(self.kind, self.bytes)
+        value::decode(self.kind, Cow::Borrowed(self.bytes))
             .map_err(|m| Error::corruption("a stored value", 0, m.expected, m.found))
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeBounds;
 use std::time::Duration;
 
 use super::scan::{Scan, user_key};
-use super::{Database, Snapshot};
+use super::{Database, EntryRef, Snapshot};
 use crate::batch::{self, WriteBatch};
 use crate::codec::change::Change;
 use crate::codec::value::Stored;
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::options::WriteOptions;
 use crate::removals;
 use crate::runs::{self, charge};
-use crate::store::memtable::{delete_bytes_max, put_bytes_max};
+use crate::store::memtable::{DELETE_BYTES_MAX, put_bytes_max, tombstone_bytes_max};
 use crate::sync::Arc;
 use crate::types::{PhysicalKey, RunId, TypeTag, Value, VersionedValue};
 
@@ -186,6 +186,37 @@ impl Database {
         self.unless_dropped(run, found)
     }
 
+    /// Reads the value of a key where it stands, with the version, time and expiry of its commit:
+    /// returns what `read` makes of it, `None` if the key is not there or has expired.
+    ///
+    /// Of a value in a table nothing is copied: its block is held until `read` returns. One that is
+    /// still in a memtable is copied once. No lock is held meanwhile: `read` may call the database.
+    ///
+    /// ```
+    /// use runstone::{Database, RunId};
+    /// let db = Database::in_memory()?;
+    /// let run = RunId::new();
+    /// db.begin_run(run, runstone::NO_TAGS)?;
+    /// let version = db.put(run, "k", "a value")?;
+    /// let length = db.get_with(run, "k", |entry| entry.value().as_str().map(str::len))?;
+    /// assert_eq!(length, Some(Some(7)));
+    /// assert_eq!(db.get_with(run, "k", |entry| entry.version())?, Some(version));
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    ///
+    /// Errors: those of [`Database::get`].
+    pub fn get_with<T>(
+        &self,
+        run: RunId,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(EntryRef<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let user = key.as_ref();
+        let held = self.core.store.hold(&self.readable(run, user)?, None);
+        let held = self.unless_dropped(run, held)?;
+        Ok(held.and_then(|held| EntryRef::of(held.seen(user)).map(read)))
+    }
+
     /// The value of a key with the version, time and expiry of its commit.
     ///
     /// Errors: those of [`Database::get`].
@@ -318,8 +349,12 @@ impl Database {
         want_previous: bool,
         options: WriteOptions,
     ) -> Request {
-        let over_tables = self.core.store.is_over_tables();
-        let (memory_bytes_max, may_use_reserve) = memory_of(changes.as_slice(), over_tables);
+        let (memory_bytes_max, may_use_reserve) = memory_of(changes.as_slice());
+        let deletes = changes.as_slice().iter().filter_map(|change| match change {
+            Change::Delete { key } => Some(tombstone_bytes_max(key)),
+            _ => None,
+        });
+        let tombstone_bytes_max = deletes.sum();
         let counts = |change: &Change| matches!(change, Change::KeyCount { .. });
         Request {
             counts_keys: changes.as_slice().len() > 1 && changes.as_slice().iter().any(counts),
@@ -328,13 +363,14 @@ impl Database {
             want_previous,
             payload_bytes_max,
             memory_bytes_max,
+            tombstone_bytes_max,
             may_use_reserve,
         }
     }
 }
 
 /// The most memory that changes can add, and whether they may use the reserve.
-fn memory_of(changes: &[Change], over_tables: bool) -> (u64, bool) {
+fn memory_of(changes: &[Change]) -> (u64, bool) {
     let mut bytes = 0;
     let mut may_use_reserve = true;
     for change in changes {
@@ -343,7 +379,7 @@ fn memory_of(changes: &[Change], over_tables: bool) -> (u64, bool) {
                 may_use_reserve = false;
                 put_bytes_max(key, value, *expiry_ms != crate::codec::change::NEVER)
             }
-            Change::Delete { key } => delete_bytes_max(key, over_tables),
+            Change::Delete { .. } => DELETE_BYTES_MAX,
             Change::BeginRun { begin, .. } => {
                 may_use_reserve = false;
                 charge::begin_bytes_max(begin)

@@ -2,6 +2,7 @@
 
 use std::ops::{Bound, RangeBounds};
 
+use super::EntryRef;
 use super::run_list::{self, RunIter};
 use super::scan::{Scan, bounds, prefix_bounds, user_key};
 #[cfg(doc)]
@@ -66,6 +67,20 @@ impl Snapshot {
     pub fn get(&self, run: RunId, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let key = self.readable(run, key.as_ref())?;
         self.pin.store().read_value(&key, Some(self.point()))
+    }
+
+    /// As [`Database::get_with`](crate::Database::get_with), at this moment.
+    ///
+    /// Errors: those of [`Snapshot::get`].
+    pub fn get_with<T>(
+        &self,
+        run: RunId,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(EntryRef<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let user = key.as_ref();
+        let held = self.pin.store().hold(&self.readable(run, user)?, Some(self.point()))?;
+        Ok(held.and_then(|held| EntryRef::of(held.seen(user)).map(read)))
     }
 
     /// As [`Database::get_versioned`](crate::Database::get_versioned), at this moment.

@@ -18,6 +18,7 @@ use crate::codec::Malformed;
 use crate::error::Result;
 use crate::manifest::{LevelEntry, TableEntry};
 use crate::sync::Arc;
+use crate::table::lookup::{Lent, Wanted};
 use crate::table::properties::TableHeader;
 use crate::table::reader::{Row, Table};
 use crate::types::PhysicalKey;
@@ -97,15 +98,18 @@ impl Level {
         self.tables.partition_point(|table| table.last() < key)
     }
 
-    /// The newest version of a key that is at most this one.
-    ///
-    /// Errors: those of [`Table::get`].
-    fn get(&self, key: &PhysicalKey, version: u64, removed: u64) -> Result<Option<Row>> {
-        match self.tables.get(self.ending_before(key)) {
+    /// As [`Levels::look`], in this level.
+    fn look<T>(
+        &self,
+        wanted: Wanted<'_>,
+        removed: u64,
+        look: &impl Fn(Lent<'_>) -> std::result::Result<T, Malformed>,
+    ) -> Result<Option<T>> {
+        match self.tables.get(self.ending_before(wanted.key)) {
             // Nothing in it counts.
             Some(live) if live.table.properties().versions.1 < removed => Ok(None),
-            Some(live) if key >= live.first() || planted!(BoundForgottenByGet) => {
-                live.table.get(key, version)
+            Some(live) if wanted.key >= live.first() || planted!(BoundForgottenByGet) => {
+                live.table.look(wanted, look)
             }
             _ => Ok(None),
         }
@@ -156,18 +160,30 @@ impl Levels {
         self.0.iter().map(entry).collect()
     }
 
-    /// The newest version of a key that is at most this one. What is older than `removed` does not
-    /// count, and is not looked for.
+    /// Looks at the newest version of a key that is at most the one that is wanted. What is older
+    /// than `removed` does not count, and is not looked for.
     ///
-    /// Errors: those of [`Table::get`].
-    pub(crate) fn get(&self, key: &PhysicalKey, version: u64, removed: u64) -> Result<Option<Row>> {
+    /// Errors: those of [`Table::look`].
+    pub(crate) fn look<T>(
+        &self,
+        wanted: Wanted<'_>,
+        removed: u64,
+        look: &impl Fn(Lent<'_>) -> std::result::Result<T, Malformed>,
+    ) -> Result<Option<T>> {
         for level in &self.0 {
-            let found = level.get(key, version, removed)?;
-            if found.is_some() {
-                return Ok(found);
+            let looked = level.look(wanted, removed, look)?;
+            if looked.is_some() {
+                return Ok(looked);
             }
         }
         Ok(None)
+    }
+
+    /// The same version, with bytes of its own.
+    ///
+    /// Errors: as [`Levels::look`].
+    pub(crate) fn get(&self, key: &PhysicalKey, version: u64, removed: u64) -> Result<Option<Row>> {
+        self.look(Wanted { key, version, value: true }, removed, &|lent| lent.into_row())
     }
 
     /// What holds of levels at any time.

@@ -8,12 +8,14 @@ use super::level_walk::{Bounds, LevelWalk, precedes};
 use super::memtable::Memtable;
 use super::version::Version;
 use super::window::{Rank, Seen, Window};
-use crate::error::Result;
+use crate::codec::Malformed;
+use crate::error::{Error, Result};
 use crate::levels::Levels;
 #[cfg(doc)]
 use crate::levels::cursor::LevelCursor;
 use crate::removals::{Gaze, Removals};
 use crate::sync::Arc;
+use crate::table::lookup::{Lent, Wanted};
 use crate::types::PhysicalKey;
 
 /// Everything that is published, from the newest down.
@@ -91,28 +93,39 @@ impl Below {
             })
     }
 
-    /// The newest version of a key that is at most this one, be it a tombstone or expired; nothing
-    /// if it is older than `removed`.
+    /// Looks at the newest version of a key that is at most the one that is wanted, be it a
+    /// tombstone or expired; at nothing if it is older than `removed`.
     ///
-    /// Errors: those of [`Levels::get`].
-    pub(super) fn newest_at(
+    /// Errors: those of [`Levels::look`]; [`Error::Corruption`](crate::Error::Corruption) for what
+    /// `look` cannot read.
+    pub(super) fn look<T>(
         &self,
-        key: &PhysicalKey,
-        version: u64,
+        wanted: Wanted<'_>,
         removed: u64,
-    ) -> Result<Option<Version>> {
+        look: &impl Fn(Option<Lent<'_>>) -> std::result::Result<T, Malformed>,
+    ) -> Result<T> {
+        let key = wanted.key;
         let frozen = self.frozen_of(key.is_reserved()).filter(|_| !planted!(FrozenNotRead));
-        if let Some(found) = frozen.and_then(|frozen| frozen.newest_at(key, version)) {
+        if let Some(found) = frozen.and_then(|frozen| frozen.newest_at(key, wanted.version)) {
             sometimes!("store/read-of-a-frozen-memtable");
-            return Ok(Some(found.clone()).filter(|found| found.version >= removed));
+            let found = Some(found).filter(|found| found.version >= removed);
+            return look(found.map(Version::lend)).map_err(unreadable(key));
         }
         phase!(Lookup);
-        let found = self.levels.get(key, version, removed)?;
-        sometimes!("store/read-of-a-table", found.is_some());
-        let found = found.map(Version::from);
-        sometimes!("store/removed-in-a-table", found.as_ref().is_some_and(|f| f.version < removed));
-        Ok(found.filter(|found| found.version >= removed || planted!(RemovalForgottenByTables)))
+        let looked = self.levels.look(wanted, removed, &|lent| {
+            let is_removed = lent.stamp.version < removed;
+            sometimes!("store/removed-in-a-table", is_removed);
+            let is_shown = !is_removed || planted!(RemovalForgottenByTables);
+            look(Some(lent).filter(|_| is_shown))
+        })?;
+        sometimes!("store/read-of-a-table", looked.is_some());
+        looked.map_or_else(|| look(None).map_err(unreadable(key)), Ok)
     }
+}
+
+/// What is said of a version in memory that cannot be read.
+pub(super) fn unreadable(key: &PhysicalKey) -> impl FnOnce(Malformed) -> Error {
+    move |m| Error::corruption(format!("memtable key {key:?}"), 0, m.expected, m.found)
 }
 
 /// The first keys of a range in a memtable, in the direction of a walk.

@@ -83,10 +83,12 @@ pub(crate) fn record_bytes_max(key_len: usize, value_len: usize) -> u64 {
     of_key + heap(value_len) + OLDER_BYTES
 }
 
-/// The most bytes that a delete can add: a tombstone over a version that a pin sees, or, over
-/// tables, under a key of its own.
-pub(crate) fn delete_bytes_max(key: &PhysicalKey, over_tables: bool) -> u64 {
-    OLDER_BYTES + if over_tables { key_bytes(key) } else { 0 }
+/// The most bytes that a delete can add: a tombstone over a version that a pin sees.
+pub(crate) const DELETE_BYTES_MAX: u64 = OLDER_BYTES;
+
+/// The same, beside that: over tables it may stand under a key of its own.
+pub(crate) fn tombstone_bytes_max(key: &PhysicalKey) -> u64 {
+    key_bytes(key)
 }
 
 impl Default for Memtable {
@@ -206,7 +208,8 @@ impl Memtable {
     fn fresh_bytes(&self, key: &PhysicalKey, version: &Version) -> u64 {
         match &version.value {
             Some(value) => put_bytes_max(key, value, version.expiry_ms != NEVER),
-            None => delete_bytes_max(key, self.over_tables),
+            None if self.over_tables => DELETE_BYTES_MAX + tombstone_bytes_max(key),
+            None => DELETE_BYTES_MAX,
         }
     }
 

@@ -10,10 +10,12 @@
 
 mod entries;
 mod freeing;
+mod held;
 mod index;
 mod iter;
 pub(crate) mod layers;
 mod level_walk;
+mod lookup;
 pub(crate) mod memtable;
 mod order;
 pub(crate) mod pins;
@@ -27,9 +29,8 @@ mod upkeep;
 pub(crate) mod version;
 mod window;
 
+pub(crate) use held::Held;
 pub(crate) use iter::RangeIter;
-use std::borrow::Cow;
-
 use layers::{Below, Frozen, Layers};
 use memtable::Memtable;
 use pins::{Pins, ReadPoint};
@@ -38,16 +39,13 @@ pub(crate) use window::Seen;
 
 use crate::cache::Cache;
 use crate::clock::EngineClock;
-use crate::codec::change::NEVER;
-use crate::codec::value::Stored;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::levels::Levels;
 use crate::options::{Options, Steps};
 use crate::removals::{Removal, Removals};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, RwLock};
-use crate::table::block::Stamp;
-use crate::types::{Key, PhysicalKey, Timestamp, Value, VersionedValue};
+use crate::types::{Key, PhysicalKey, Timestamp, VersionedValue};
 
 /// One change of the store, ready to be applied.
 #[derive(Debug)]
@@ -236,110 +234,6 @@ impl UnifiedStore {
         &self.inner.clock
     }
 
-    /// The newest version of a key, or that at a point.
-    pub(crate) fn read(
-        &self,
-        key: &PhysicalKey,
-        point: Option<ReadPoint>,
-    ) -> Result<Option<VersionedValue>> {
-        self.with_visible(key, point, |stamp, value| {
-            let Stamp { version, time_ms, expiry_ms } = stamp;
-            let expires_at = (expiry_ms != NEVER).then(|| Timestamp::from_millis(expiry_ms));
-            VersionedValue {
-                value,
-                version,
-                timestamp: Timestamp::from_millis(time_ms),
-                expires_at,
-            }
-        })
-    }
-
-    /// The value alone: as [`UnifiedStore::read`], and cheaper.
-    pub(crate) fn read_value(
-        &self,
-        key: &PhysicalKey,
-        point: Option<ReadPoint>,
-    ) -> Result<Option<Value>> {
-        self.with_visible(key, point, |_, value| value)
-    }
-
-    fn with_visible<T>(
-        &self,
-        key: &PhysicalKey,
-        point: Option<ReadPoint>,
-        make: impl FnOnce(Stamp, Value) -> T,
-    ) -> Result<Option<T>> {
-        self.with_newest(
-            key,
-            point.map_or(u64::MAX, |point| point.version),
-            |version| match version {
-                Some(version) => self.show(key, version, point, make),
-                None => Ok(None),
-            },
-        )
-    }
-
-    /// Looks at the newest version of a key that is at most this one, be it a tombstone or expired.
-    ///
-    /// Errors: those of a read from tables.
-    fn with_newest<T>(
-        &self,
-        key: &PhysicalKey,
-        version: u64,
-        look: impl FnOnce(Option<Cow<'_, Version>>) -> Result<T>,
-    ) -> Result<T> {
-        let layers = self.inner.layers.read();
-        let found = layers.memtable_of(key.is_reserved()).newest_at(key, version);
-        let removed = layers.removals.newest(key, version);
-        if found.is_some() || layers.below.is_empty() {
-            sometimes!("store/removed-in-memory", found.is_some_and(|f| f.version < removed));
-            let is_there = |found: &&Version| found.version >= removed;
-            let found = found.filter(|f| is_there(f) || planted!(RemovalForgottenByMemtable));
-            return look(found.map(Cow::Borrowed));
-        }
-        let below = Arc::clone(&layers.below);
-        drop(layers);
-        look(below.newest_at(key, version, removed)?.map(Cow::Owned))
-    }
-
-    /// What a reader is shown of a version.
-    fn show<T>(
-        &self,
-        key: &PhysicalKey,
-        version: Cow<'_, Version>,
-        point: Option<ReadPoint>,
-        make: impl FnOnce(Stamp, Value) -> T,
-    ) -> Result<Option<T>> {
-        if !self.is_visible(&version, point) {
-            if !planted!(ShownByGetForgotten) {
-                self.note_hidden(&version, point);
-            }
-            return Ok(None);
-        }
-        let stamp = version.stamp();
-        // What was read for this reader alone is moved, what others read is copied.
-        let value = match version {
-            Cow::Borrowed(version) => version.value.as_ref().map(Stored::to_value),
-            Cow::Owned(version) => version.value.map(Stored::into_value),
-        };
-        sometimes!("store/read-at-a-pin", point.is_some());
-        let value = value.transpose().map_err(|m| unreadable(key, m))?;
-        Ok(value.map(|value| make(stamp, value)))
-    }
-
-    /// Whether a version is there at a point, or now. The clock is asked only if it matters.
-    fn is_visible(&self, version: &Version, point: Option<ReadPoint>) -> bool {
-        let now_ms = || point.map_or_else(|| self.inner.clock.now_ms(), |point| point.now_ms);
-        version.value.is_some() && (version.expiry_ms == NEVER || now_ms() < version.expiry_ms)
-    }
-
-    /// A reader is told that there is nothing, for a version that is not visible.
-    fn note_hidden(&self, version: &Version, point: Option<ReadPoint>) {
-        if !planted!(ShownAtAPinForgotten) || point.is_none() {
-            self.note_shown(version.expired_ms());
-        }
-    }
-
     /// A reader is told that what expired then has expired: from the next flush on, that stays so
     /// ([`UnifiedStore::shown_ms`]). Most reads raise nothing, and then write nothing.
     fn note_shown(&self, expired_ms: u64) {
@@ -363,21 +257,6 @@ impl UnifiedStore {
         pinned.is_some_and(|pinned| {
             self.settled(|memtable| memtable.expires_within(behind_ms, pinned))
                 || self.below().may_expire_within(behind_ms, pinned)
-        })
-    }
-
-    /// Whether a key is visible.
-    ///
-    /// Errors: those of a read from tables.
-    pub(crate) fn contains(&self, key: &PhysicalKey, point: Option<ReadPoint>) -> Result<bool> {
-        let pinned = point.filter(|_| !planted!(SnapshotReadsPresent));
-        self.with_newest(key, pinned.map_or(u64::MAX, |point| point.version), |version| {
-            let Some(version) = version else { return Ok(false) };
-            let is_visible = self.is_visible(&version, point);
-            if !is_visible && !planted!(ShownByExistsForgotten) {
-                self.note_hidden(&version, point);
-            }
-            Ok(is_visible)
         })
     }
 
@@ -444,10 +323,6 @@ impl UnifiedStore {
     fn note_bytes(&self, layers: &Layers) {
         self.inner.bytes.store(layers.bytes(), Ordering::Release);
     }
-}
-
-fn unreadable(key: &PhysicalKey, malformed: crate::codec::Malformed) -> Error {
-    Error::corruption(format!("memtable key {key:?}"), 0, malformed.expected, malformed.found)
 }
 
 /// A read point that stays readable while this lives.

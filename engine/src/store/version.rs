@@ -1,7 +1,10 @@
 //! One version of a key, and all that there are of it.
 
+use std::borrow::Cow;
+
 use crate::codec::value::Stored;
 use crate::table::block::Stamp;
+use crate::table::lookup::Lent;
 use crate::table::reader::Row;
 
 /// One version of a key; a tombstone if it has no value.
@@ -25,9 +28,11 @@ impl Version {
         Stamp { version, time_ms, expiry_ms }
     }
 
-    /// Of one that is not visible: when it expired; 0 for a tombstone.
-    pub(super) fn expired_ms(&self) -> u64 {
-        if self.value.is_some() { self.expiry_ms } else { 0 }
+    /// It, where it stands.
+    pub(super) fn lend(&self) -> Lent<'_> {
+        let value = self.value.as_ref();
+        let value = value.map(|value| (value.kind(), Cow::Borrowed(value.bytes())));
+        Lent { stamp: self.stamp(), value, block: None }
     }
 }
 

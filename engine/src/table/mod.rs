@@ -29,6 +29,7 @@ mod frame;
 pub(crate) mod fuzzing;
 pub(crate) mod hash;
 mod index;
+pub(crate) mod lookup;
 #[cfg(feature = "planted")]
 mod planted;
 pub(crate) mod properties;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use runstone_vfs::{VfsFile, read_full_at};
 
-use super::block::{Block, Content, Entry, Found, Stamp};
+use super::block::{Content, Entry, Stamp};
 use super::hash::KeyHasher;
 use super::index::{BlockPlace, Index};
 use super::properties::{
@@ -203,7 +203,7 @@ impl Table {
     }
 
     /// Whether a key of this hash may be in it.
-    fn ask_filter(&self, hash: u64) -> Result<bool> {
+    pub(super) fn ask_filter(&self, hash: u64) -> Result<bool> {
         let ask = |filter: &[u8]| filter::may_hold(filter, hash);
         if let Some(answer) = self.slots.ask_filter(ask) {
             return Ok(answer);
@@ -281,38 +281,9 @@ impl Table {
         self.data_end().saturating_sub(HEADER_BYTES as u64)
     }
 
-    /// The newest version of a key that is at most this one.
-    ///
-    /// Errors: [`Error::Corruption`], [`Error::Io`].
-    pub(crate) fn get(&self, key: &PhysicalKey, version: u64) -> Result<Option<Row>> {
-        let Properties { first, last, .. } = &self.properties;
-        if key < first || key > last || planted!(LastKeyNotRead) && key == last {
-            return Ok(None);
-        }
-        let hash = self.hasher.hash(key);
-        if !self.ask_filter(hash)? {
-            return Ok(None);
-        }
-        let root = self.root(true)?;
-        let index = self.index(root.bytes())?;
-        let below = index.below(key);
-        // The key may stand in the last block that begins below it, and goes on in those that
-        // begin with it.
-        let first = below.saturating_sub(1);
-        for nth in first..index.len() {
-            if nth >= below && !index.begins_with(nth, key) {
-                break;
-            }
-            let (offset, bytes) = self.kept_block(&root, &index, nth)?;
-            let block = Block::new(&bytes).map_err(malformed(&self.path, offset))?;
-            match block.find(key, hash, version).map_err(malformed(&self.path, offset))? {
-                Found::Entry(entry) => return self.row(&entry, offset).map(Some),
-                Found::InTheNext => {}
-                Found::Nothing if nth < below => {}
-                Found::Nothing => break,
-            }
-        }
-        Ok(None)
+    /// Reads the value in an extent.
+    pub(super) fn extent(&self, part: (u64, usize)) -> Result<Vec<u8>> {
+        self.framed(part, self.data_end())
     }
 
     /// The value of an entry as it stands, by its kind and bytes; `None` for a tombstone. One that
@@ -329,7 +300,7 @@ impl Table {
             Content::Value { kind, bytes } => Some((kind, bytes)),
             Content::Extent { kind, offset, length } => {
                 let part = (offset, usize::try_from(length).unwrap_or(usize::MAX));
-                *room = self.framed(part, self.data_end())?;
+                *room = self.extent(part)?;
                 Some((kind, room))
             }
         })

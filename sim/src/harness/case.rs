@@ -361,6 +361,19 @@ pub enum Op {
 }
 
 impl Op {
+    /// The changes that it commits together; none if it commits nothing.
+    pub fn changes(&self) -> &[ChangeSpec] {
+        match self {
+            Op::Write { change, .. } | Op::Kv { change } => std::slice::from_ref(change),
+            Op::Batch { changes, .. }
+            | Op::Submit { changes, .. }
+            | Op::LateStep { changes, .. } => changes,
+            _ => &[],
+        }
+    }
+}
+
+impl Op {
     /// By how many operations it moves on what is looked at besides.
     pub fn turns(&self) -> i32 {
         match self {

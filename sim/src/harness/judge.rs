@@ -125,7 +125,7 @@ impl Runner<'_> {
 
     /// Whether the record of a commit, with what may be around it, may be too long for a file that
     /// the process may write.
-    fn fits_no_file(&self, changes: &[ChangeSpec]) -> bool {
+    pub(super) fn fits_no_file(&self, changes: &[ChangeSpec]) -> bool {
         let max = usize::try_from(self.disk.file_bytes_max()).unwrap_or(usize::MAX);
         let limits =
             LimitSpec { batch_bytes: max.saturating_sub(AROUND_A_RECORD), ..self.options().limits };

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use runstone::{Database, Error, KVStore, Key, Namespace, RunFilter, Value, VersionedValue};
+use runstone::{
+    Database, EntryRef, Error, KVStore, Key, Namespace, RunFilter, Value, VersionedValue,
+};
 
 use super::case::{KEYS, RUNS, TAGGED_KEYS, TAGS, key_bytes, run_id};
 use super::listings::{all_filters, compare_listings};
@@ -238,10 +240,11 @@ pub(crate) fn compare_value_of(
     let id = run_id(run);
     let what = format_args!("run {run} key {}", bytes.escape_ascii());
     let versioned = db.get_versioned(id, &bytes);
+    let lent = db.get_with(id, &bytes, own);
     let plain = db.get(id, &bytes);
     let readable = model.readable(run);
     if readable != Readable::Yes {
-        let refused = [versioned.err(), plain.err()];
+        let refused = [versioned.err(), lent.err(), plain.err()];
         let is_right = |e: &Option<Error>| e.as_ref().is_some_and(|e| readable.refuses(e));
         let all_refused = refused.iter().all(is_right);
         let message = || format!("{what}: {refused:?}, though {readable:?}");
@@ -255,11 +258,19 @@ pub(crate) fn compare_value_of(
     let expected = model.get(run, &bytes, model.version(), now_ms);
     let versioned = versioned.map_err(|e| format!("{what}: {e}"))?;
     compare_value(&what, expected, versioned.as_ref())?;
+    let lent = lent.and_then(Option::transpose).map_err(|e| format!("{what}: {e}"))?;
+    if lent != versioned {
+        return Err(format!("{what}: get_with and get_versioned differ"));
+    }
     let plain = plain.map_err(|e| format!("{what}: {e}"))?;
     if plain != versioned.map(|versioned| versioned.value) {
         return Err(format!("{what}: get and get_versioned differ"));
     }
-    let bytes = KVStore::new(db.clone()).get(id, &bytes);
+    let kv = KVStore::new(db.clone());
+    let bytes = match key & 1 {
+        0 => kv.get(id, &bytes),
+        _ => kv.get_with(id, &bytes, <[u8]>::to_vec),
+    };
     let same = match (&bytes, expected.and_then(|revision| revision.value.as_ref())) {
         (Ok(None), None) => true,
         (Ok(Some(found)), Some(Value::Bytes(expected))) => found == expected,
@@ -267,6 +278,11 @@ pub(crate) fn compare_value_of(
         _ => false,
     };
     if same { Ok(()) } else { Err(format!("{what}: the facade gave {bytes:?}")) }
+}
+
+/// What a read has lent, with bytes of its own.
+pub(crate) fn own(entry: EntryRef<'_>) -> Result<VersionedValue, Error> {
+    entry.to_owned().map(|(_, value)| value)
 }
 
 /// Asks only whether a key is there.

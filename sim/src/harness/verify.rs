@@ -122,9 +122,11 @@ impl Runner<'_> {
 
     /// The histories that may be shown, up to where they are cut.
     fn candidates(&self) -> impl Iterator<Item = Model> {
-        // Any of the unknown ones may have been refused for want of memory.
+        // Any of the unknown ones may have been refused for want of memory, or of room in a file:
+        // whoever is refused is told what becomes of the group.
         let unknown = u32::try_from(self.unknown.len()).unwrap_or(0).min(14);
-        let refused = if self.options().may_be_full() { unknown } else { 0 };
+        let is_short = self.unknown.iter().any(|(changes, _)| self.fits_no_file(changes));
+        let refused = if self.options().may_be_full() || is_short { unknown } else { 0 };
         let timelines = if self.is_strict() { &[][..] } else { &self.timelines };
         (0..1 << refused).map(|skip| self.extended(skip)).chain(timelines.iter().cloned())
     }

@@ -317,6 +317,11 @@ fn compare_snapshot(
     let found = snapshot.get_versioned(run_id(run), key).map_err(|e| format!("{what}: {e}"))?;
     oracle::compare_value(&what, expected, found.as_ref())?;
     let plain = snapshot.get(run_id(run), key).map_err(|e| format!("{what}: {e}"))?;
+    let lent = snapshot.get_with(run_id(run), key, oracle::own);
+    let lent = lent.and_then(Option::transpose).map_err(|e| format!("{what}: {e}"))?;
+    if lent != found {
+        return Err(format!("{what}: get_with and get_versioned differ"));
+    }
     let exists = snapshot.exists(run_id(run), key).map_err(|e| format!("{what}: {e}"))?;
     match plain == found.map(|found| found.value) && exists == expected.is_some() {
         true => Ok(()),
@@ -393,7 +398,13 @@ fn walk(
     let (mut front, mut back) = (Vec::new(), Vec::new());
     let mut bits = ends;
     loop {
-        let item = if bits & 1 == 0 { scan.next() } else { scan.next_back() };
+        let own = |lent: runstone::EntryRef<'_>| lent.to_owned();
+        let item = match bits & 3 {
+            0 => scan.next(),
+            1 => scan.next_back(),
+            2 => scan.next_ref().map(|lent| lent.and_then(own)),
+            _ => scan.next_back_ref().map(|lent| lent.and_then(own)),
+        };
         let Some(item) = item else { break };
         let item = item.map_err(|e| format!("{what}: {e}"))?;
         if bits & 1 == 0 {

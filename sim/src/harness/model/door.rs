@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use runstone::{Error, TypeTag, Value};
 
 use super::{Life, Model, ModelRun};
-use crate::harness::case::{ChangeSpec, LimitSpec, NAMED, key_bytes, namespace, type_tag};
+use crate::harness::case::{ChangeSpec, LimitSpec, NAMED, Op, key_bytes, namespace, type_tag};
 
 /// Why a commit is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +204,19 @@ impl Model {
             return Err(Refusal::Invalid);
         }
         if bytes > limits.batch_bytes { Err(Refusal::Limit) } else { Ok(()) }
+    }
+
+    /// The most bytes that the commit of an operation of a case takes in the log, or more.
+    pub(crate) fn record_bytes_max(&self, op: &Op, limits: LimitSpec) -> u64 {
+        let value = |change: &ChangeSpec| match *change {
+            ChangeSpec::Put { value, .. } | ChangeSpec::Tagged { value: Some(value), .. } => {
+                encoded_bytes(&self.value(value))
+            }
+            _ => 0,
+        };
+        // Names and tags have 24 bytes each, and there are few of them.
+        let each = 512 + 2 * limits.key_bytes;
+        op.changes().iter().map(|change| (each + value(change)) as u64).sum()
     }
 
     /// Judges the changes of a commit, in order.

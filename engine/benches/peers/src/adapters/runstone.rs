@@ -168,8 +168,11 @@ impl Part<'_> {
     }
 }
 
-fn bytes(value: &runstone::Value) -> Result<&[u8]> {
-    value.as_bytes().ok_or_else(|| anyhow::anyhow!("a value that is no bytes"))
+/// Whether something was found; an error if it was no bytes.
+fn is_found(shown: Option<Option<()>>) -> Result<bool> {
+    let Some(shown) = shown else { return Ok(false) };
+    shown.ok_or_else(|| anyhow::anyhow!("a value that is no bytes"))?;
+    Ok(true)
 }
 
 struct Latest<'a> {
@@ -179,11 +182,8 @@ struct Latest<'a> {
 
 impl Reader for Latest<'_> {
     fn get(&mut self, key: &Key, found: Found<'_>) -> Result<bool> {
-        let value = self.db.get(RunId::from_bytes(key.run()), key.user())?;
-        value.map_or(Ok(false), |value| {
-            found(bytes(&value)?);
-            Ok(true)
-        })
+        let run = RunId::from_bytes(key.run());
+        is_found(self.db.get_with(run, key.user(), |entry| entry.value().as_bytes().map(found))?)
     }
 
     fn scan(&mut self, scan: Scan<'_>, each: Each<'_>) -> Result<usize> {
@@ -220,11 +220,10 @@ struct Moment {
 
 impl Reader for Moment {
     fn get(&mut self, key: &Key, found: Found<'_>) -> Result<bool> {
-        let value = self.snapshot.get(RunId::from_bytes(key.run()), key.user())?;
-        value.map_or(Ok(false), |value| {
-            found(bytes(&value)?);
-            Ok(true)
-        })
+        let run = RunId::from_bytes(key.run());
+        is_found(
+            self.snapshot.get_with(run, key.user(), |entry| entry.value().as_bytes().map(found))?,
+        )
     }
 
     fn scan(&mut self, scan: Scan<'_>, each: Each<'_>) -> Result<usize> {

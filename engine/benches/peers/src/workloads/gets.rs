@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{Context, rate, touch};
 use crate::data::{Key, Keys, Order, mix};
+use crate::engine::Engine;
 use crate::measure::{Timer, share, workers};
 use crate::outcome::Figures;
 
@@ -13,6 +14,7 @@ use crate::outcome::Figures;
 pub fn gets(context: &Context, hit: bool, threads: usize, order: Order) -> Result<Option<Figures>> {
     let keys = Keys::new(context.sizes.keys, context.sizes.per_run, order);
     let engine = context.loaded(&keys, threads)?;
+    warm(&*engine, &keys)?;
     let timing = workers(
         threads,
         |index| {
@@ -37,4 +39,17 @@ pub fn gets(context: &Context, hit: bool, threads: usize, order: Order) -> Resul
     )?;
     engine.close()?;
     Ok(Some(rate(timing, "gets/s")))
+}
+
+/// Gets every key once, so that what is measured is the same for all: what each engine keeps in
+/// memory is there, and what it does in the background after a load has mostly ended.
+fn warm(engine: &dyn Engine, keys: &Keys) -> Result<()> {
+    let mut session = engine.session()?;
+    for turn in 0..keys.count() {
+        let found = session.get(&keys.at(turn), &mut |value| {
+            black_box(touch(value));
+        })?;
+        ensure!(found, "wrong data: a key that was put is not there");
+    }
+    Ok(())
 }
