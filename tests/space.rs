@@ -82,6 +82,39 @@ fn what_was_overwritten_five_times_takes_a_tenth_more_than_what_was_written_once
     assert!((0..KEYS).all(|n| b.get(run(1), key(n)).unwrap() == Some(five.clone())));
 }
 
+/// Each flush writes records of runs too, whose keys are before all others. Where they shared a
+/// table with the keys of programs, it lay over all runs before, and each merge wrote those again.
+#[test]
+fn what_is_written_in_the_order_of_its_keys_goes_into_a_table_once() {
+    let disk = disk();
+    let db = world(&disk).open();
+    let mut written = std::collections::BTreeMap::new();
+    let mut note = || {
+        let image = disk.live_image();
+        let tables = image.iter().filter(|(path, _)| path.to_string_lossy().ends_with(".table"));
+        written.extend(tables.map(|(path, content)| (path.clone(), content.len() as u64)));
+    };
+    for n in 0..20 {
+        db.begin_run(run(n), NO_TAGS).unwrap();
+        for key in 0..400u64 {
+            db.put(run(n), key.to_be_bytes(), vec![n; 100]).unwrap();
+            if key % 64 == 0 {
+                db.maintain().unwrap();
+                note();
+            }
+        }
+        db.end_run(run(n)).unwrap();
+    }
+    while db.maintain().unwrap().left > 0 {
+        note();
+    }
+    note();
+    let (taken, files) = table_bytes(&disk);
+    let written: u64 = written.values().sum();
+    assert!(written <= taken + taken / 5, "{written} bytes were written for {taken}");
+    assert!(files < 60, "{files} files");
+}
+
 #[test]
 fn what_was_deleted_gives_its_room_back() {
     let disk = disk();

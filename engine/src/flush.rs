@@ -75,7 +75,7 @@ pub(crate) struct Flushing {
 
 impl Flushing {
     pub(crate) fn new(plan: TablePlan, content: &Content) -> Self {
-        let series = Series::new(plan, content.upto.version);
+        let series = Series::new(plan, content.upto.version).of_bytes(content.frozen.bytes());
         Flushing { series, part: 0, last: None, own_records: 0 }
     }
 

@@ -307,6 +307,7 @@ pub const NAMES: &[&str] = &[
     "series/another-table",
     "series/name-taken",
     "series/removed-entry-kept-for-a-pin",
+    "series/reserved-space-cut",
     "store/chunk-read-on",
     "store/count-goes-on",
     "store/files-held",

@@ -49,6 +49,8 @@ pub(crate) struct Series {
     applied: u64,
     /// What of a table is in memory until it is written.
     pinned: Option<Pinned>,
+    /// Behind the reserved space another table begins.
+    cuts: bool,
 }
 
 /// The table that is being written.
@@ -60,13 +62,35 @@ struct Current {
     writer: TableWriter,
     /// Up to which version removals were applied to what is in it.
     applied: u64,
+    /// Its last key is one of the reserved space.
+    ends_reserved: bool,
 }
 
 impl Series {
     /// `applied`: up to which version removals are applied to what is added, but for what
     /// [`Series::note_kept`] hears of.
     pub(crate) fn new(plan: TablePlan, applied: u64) -> Self {
-        Series { plan, left: Vec::new(), current: None, tables: Vec::new(), pinned: None, applied }
+        let (left, tables) = (Vec::new(), Vec::new());
+        Series { plan, left, current: None, tables, pinned: None, applied, cuts: false }
+    }
+
+    /// About so many bytes are written. If they are more than a table has, the reserved space has
+    /// tables of its own: each flush writes of it, so that a table with keys of programs behind it
+    /// would lie over all runs up to those, and none of them could stay as it is.
+    pub(crate) fn of_bytes(self, bytes: u64) -> Self {
+        let cuts = bytes > self.plan.table_bytes_max;
+        Series { cuts, ..self }
+    }
+
+    /// All of it goes into one table, where it fits.
+    pub(crate) fn in_one(self) -> Self {
+        Series { cuts: false, ..self }
+    }
+
+    /// Whether a table of the reserved space ends before this key.
+    pub(crate) fn is_cut_before(&self, key: &PhysicalKey) -> bool {
+        let ends_reserved = self.current.as_ref().is_some_and(|current| current.ends_reserved);
+        self.cuts && ends_reserved && !key.is_reserved()
     }
 
     /// The entry that was added last is hidden by a removal of this version, and kept for a pin.
@@ -116,14 +140,19 @@ impl Series {
         value: Option<(u8, &[u8])>,
     ) -> Outcome<()> {
         let more = value.map_or(0, |(_, bytes)| bytes.len());
-        if self.is_full_for(key, more) {
+        let is_cut = self.is_cut_before(key);
+        sometimes!("series/reserved-space-cut", is_cut);
+        if is_cut || self.is_full_for(key, more) {
             sometimes!("series/another-table");
             self.end_table(place)?;
         }
         if self.current.is_none() {
             self.current = Some(self.begin_table(place, numbers)?);
         }
-        let Some(Current { writer, path, .. }) = &mut self.current else { return Ok(()) };
+        let Some(Current { writer, path, ends_reserved, .. }) = &mut self.current else {
+            return Ok(());
+        };
+        *ends_reserved = key.is_reserved();
         let bytes = writer.file_bytes_max(key, more);
         let added = place.check_length(bytes).and_then(|()| writer.add(key, stamp, value));
         let pinned = self.pinned.get_or_insert_with(|| Pinned::new(&place.cache));
@@ -140,7 +169,8 @@ impl Series {
         self.left.push(name);
         let header = TableHeader { store_id, salt, number, epoch };
         let writer = TableWriter::new(Arc::clone(&file), &header, shape);
-        Ok(Current { header, path, file, writer, applied: self.applied })
+        let applied = self.applied;
+        Ok(Current { header, path, file, writer, applied, ends_reserved: false })
     }
 
     /// Makes an empty file under a number whose name is not taken, be it by a directory.
@@ -170,7 +200,8 @@ impl Series {
     }
 
     fn end_table(&mut self, place: &Place) -> Outcome<()> {
-        let Some(Current { header, path, file, mut writer, applied }) = self.current.take() else {
+        let Some(Current { header, path, file, mut writer, applied, .. }) = self.current.take()
+        else {
             return Ok(());
         };
         writer.set_applied(applied);

@@ -118,6 +118,7 @@ impl Merge {
     ) -> Result<Self> {
         phase!(Merge);
         let stretch = levels.0.get(job.highest..=job.target).unwrap_or_default();
+        let bytes = stretch.iter().map(|level| level.bytes()).fold(0, u64::saturating_add);
         let source = |level: &Arc<_>| Source::new(LevelCursor::aside(level), &from);
         let sources = stretch.iter().map(source).collect::<Result<_>>()?;
         Ok(Merge {
@@ -129,7 +130,7 @@ impl Merge {
             sieve: Sieve::new(job.is_lowest(levels), floor.time_ms),
             removals: floor.removals,
             durable: floor.version,
-            series: Series::new(plan, floor.version),
+            series: Series::new(plan, floor.version).of_bytes(bytes),
             read: 0,
             is_one: false,
             room: Vec::new(),
@@ -138,7 +139,8 @@ impl Merge {
 
     /// It goes on to the end, where all fits into one table.
     pub(crate) fn into_one(self, is_one: bool) -> Self {
-        Merge { is_one, ..self }
+        let series = if is_one { self.series.in_one() } else { self.series };
+        Merge { is_one, series, ..self }
     }
 
     /// Merges about so many bytes. Returns whether the stretch has ended.
@@ -164,7 +166,8 @@ impl Merge {
     /// is better left as it is.
     fn ends_before(&self, key: &PhysicalKey) -> bool {
         let is_enough = self.series.len() + 1 >= TABLES_PER_UNIT && self.series.is_full_for(key, 0);
-        is_enough || !self.is_one && self.is_free_behind(key)
+        // Behind the reserved space tables may move again.
+        is_enough || self.series.is_cut_before(key) || !self.is_one && self.is_free_behind(key)
     }
 
     /// Whether this key begins a table of the target that nothing else overlaps.
