@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::fs::{Advice, fadvise};
@@ -45,6 +47,37 @@ impl Io {
             written: self.written.saturating_sub(before.written),
         }
     }
+}
+
+/// How long an engine may go on in the background after a load, and how long it does nothing when
+/// it is at rest.
+const REST_MAX: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(2);
+
+/// Waits until no thread of this process does anything: what an engine does in the background after
+/// a load is no part of what is measured then. Not for ever: an engine may have no rest.
+pub fn come_to_rest() -> Result<()> {
+    let begin = Instant::now();
+    let mut before = ticks()?;
+    while begin.elapsed() < REST_MAX {
+        thread::sleep(REST);
+        let now = ticks()?;
+        // A tick is a hundredth of a second.
+        if now - before <= 3 {
+            return Ok(());
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+/// The processor's time that this process has taken, in ticks.
+fn ticks() -> Result<u64> {
+    let stat = fs::read_to_string("/proc/self/stat").context("reading /proc/self/stat")?;
+    // Behind the name, which may hold anything: the state is the first, user and system time the
+    // 12th and 13th.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).map(|field| Ok(field.parse::<u64>()?)).sum()
 }
 
 /// A line of `/proc/self/status`, in bytes.

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use super::{Context, rate, touch};
 use crate::data::{Key, Keys, Order, mix};
 use crate::engine::Engine;
+use crate::machine;
 use crate::measure::{Timer, share, workers};
 use crate::outcome::Figures;
 
@@ -14,6 +15,7 @@ use crate::outcome::Figures;
 pub fn gets(context: &Context, hit: bool, threads: usize, order: Order) -> Result<Option<Figures>> {
     let keys = Keys::new(context.sizes.keys, context.sizes.per_run, order);
     let engine = context.loaded(&keys, threads)?;
+    machine::come_to_rest()?;
     warm(&*engine, &keys)?;
     let timing = workers(
         threads,
@@ -41,8 +43,7 @@ pub fn gets(context: &Context, hit: bool, threads: usize, order: Order) -> Resul
     Ok(Some(rate(timing, "gets/s")))
 }
 
-/// Gets every key once, so that what is measured is the same for all: what each engine keeps in
-/// memory is there, and what it does in the background after a load has mostly ended.
+/// Gets every key once, so that what an engine keeps in memory is there.
 fn warm(engine: &dyn Engine, keys: &Keys) -> Result<()> {
     let mut session = engine.session()?;
     for turn in 0..keys.count() {

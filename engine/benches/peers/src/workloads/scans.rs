@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use super::{Context, rate, touch};
 use crate::data::{Keys, Order};
 use crate::engine::{Direction, Range, Scan};
+use crate::machine;
 use crate::measure::{Timer, Timing};
 use crate::outcome::Figures;
 
@@ -18,7 +19,12 @@ const TIMES: usize = 3;
 pub fn prefix(context: &Context) -> Result<Option<Figures>> {
     let keys = Keys::new(context.sizes.keys, context.sizes.per_run, Order::Random);
     let engine = context.loaded(&keys, 1)?;
+    machine::come_to_rest()?;
     let mut session = engine.session()?;
+    let all = Scan { range: Range::All, direction: Direction::Forward, limit: usize::MAX };
+    session.scan(all, &mut |key, value| {
+        black_box(touch(key) ^ touch(value));
+    })?;
     let mut timer = Timer::new(1)?;
     timer.chunk(0..context.sizes.prefix_scans, |turn| {
         let (run, prefix, size) = keys.group(turn);
@@ -39,6 +45,7 @@ pub fn prefix(context: &Context) -> Result<Option<Figures>> {
 pub fn full(context: &Context, direction: Direction, order: Order) -> Result<Option<Figures>> {
     let keys = Keys::new(context.sizes.keys, context.sizes.per_run, order);
     let engine = context.loaded(&keys, 1)?;
+    machine::come_to_rest()?;
     let mut session = engine.session()?;
     let mut rates = Vec::with_capacity(TIMES);
     for _ in 0..TIMES {
