@@ -344,6 +344,20 @@ fn what_a_drop_commits_beside_itself_is_left_to_the_next_step() {
     case_passes(include_str!("cases/seed-401487312.json"));
 }
 
+/// The last two edits of a manifest, exchanged, were taken for a last one that a crash had cut
+/// short.
+#[test]
+fn edits_of_a_manifest_that_were_exchanged_are_no_torn_one() {
+    case_passes(include_str!("cases/seed-401539388.json"));
+}
+
+/// The record of a run that a refused commit had looked up was not charged to the rest of its
+/// group.
+#[test]
+fn what_a_refused_drop_has_looked_up_counts_for_its_group() {
+    case_passes(include_str!("cases/seed-401565906.json"));
+}
+
 /// Seeds that failed while the engine was first built; what was wrong is not on record.
 #[test]
 fn seeds_that_failed_before_there_were_cases_pass() {

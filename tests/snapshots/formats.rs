@@ -142,7 +142,7 @@ fn the_manifest_in_the_middle_of_a_merge_reads_as_documented() {
         for key in keys.as_bytes().chunks(1) {
             db.put(run(1), key, vec![7; bytes]).unwrap();
         }
-        // The second time: a flush, and the first two tables of the merge.
+        // The second time: a flush, and the first table of the merge, that of the reserved space.
         db.maintain().unwrap();
     }
     check!(

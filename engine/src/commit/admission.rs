@@ -25,6 +25,9 @@ pub(crate) struct Overlay {
     /// Most groups begin and end none.
     pub(super) runs: Option<BTreeMap<RunId, RunStatus>>,
     memory_bytes: u64,
+    /// What the records of runs take that were looked up since the budget was made, be it for a
+    /// request that was refused.
+    recalled_bytes: u64,
     /// What the names and tags take of runs that the group begins.
     texts: BTreeMap<RunId, u64>,
     /// The run that the last put went to: it was active, and nothing in the group ended it.
@@ -143,9 +146,11 @@ impl Overlay {
         let mut begun = BTreeMap::new();
         let tombstones = known.store.is_over_tables() && !planted!(TombstonesNotCharged);
         let tombstones = if tombstones { request.tombstone_bytes_max } else { 0 };
-        let texts = self.text_of_drops(changes, known, &mut begun)?;
-        let wanted = request.memory_bytes_max + tombstones + texts;
-        let used = budget.used + self.memory_bytes;
+        let before = known.runs.memory_bytes();
+        let texts = self.text_of_drops(changes, known, &mut begun);
+        self.recalled_bytes += known.runs.memory_bytes().saturating_sub(before);
+        let wanted = request.memory_bytes_max + tombstones + texts?;
+        let used = budget.used + self.memory_bytes + self.recalled_bytes;
         // What takes nothing is let in, however much there is: the end of a run.
         if wanted > 0 && used + wanted > budget.max_for(request) {
             sometimes!("admission/memory-full");
@@ -165,8 +170,13 @@ impl Overlay {
         Ok(())
     }
 
-    /// What the records of runs that are dropped take beside [`charge::drop_bytes_max`], those that
-    /// are looked up among it. Runs that the same changes begin are added to `begun`.
+    /// The budget is made anew: what was looked up is part of it.
+    pub(crate) fn note_new_budget(&mut self) {
+        self.recalled_bytes = 0;
+    }
+
+    /// What the records of runs that are dropped take beside [`charge::drop_bytes_max`]; they are
+    /// looked up for that. Runs that the same changes begin are added to `begun`.
     fn text_of_drops(
         &self,
         changes: &[Change],
@@ -181,9 +191,7 @@ impl Overlay {
                     begun.insert(*run, text);
                 }
                 Change::DropRun { run } => {
-                    let before = known.runs.memory_bytes();
                     known.recall(*run)?;
-                    bytes += known.runs.memory_bytes().saturating_sub(before);
                     let here = begun.get(run).or_else(|| self.texts.get(run)).copied();
                     bytes += here.or_else(|| known.runs.record_text_bytes(run)).unwrap_or(0);
                 }

@@ -29,6 +29,7 @@ impl Pipeline {
             self.store.collect_garbage(self.options.group_commits_max);
             self.store.collect_records(self.options.group_commits_max);
             *budget = self.budget();
+            overlay.note_new_budget();
             return overlay.admit(request, known, *budget);
         }
         verdict

@@ -4,7 +4,8 @@
 //! first that is not intact is where they end: its write, or the sync behind it, did not return Ok.
 //! No edit is written before the sync of the one before has returned Ok, into zeros that were
 //! synced with the snapshot. So an intact edit anywhere behind, or one that does not follow, proves
-//! that what stands before it was durable: then it is damage. The beginning of another file of a
+//! that what stands before it was durable: then it is damage. So it is where an edit stands in the
+//! place of another: no write cut short leaves that. The beginning of another file of a
 //! store may be what a power cut leaves of a sector, or what a disk brought that exchanged two: it
 //! is told, and judged beside the other files ([`crate::recovery::listing`]).
 //!
@@ -17,6 +18,7 @@ use super::frame::{self, EDIT_ALIGN, Position};
 use super::{Manifest, Snapshot};
 use crate::codec::Malformed;
 use crate::error::{Error, Result};
+use crate::names::StoreId;
 
 /// How many times the length of a file the search for later edits may checksum.
 const SEARCH_WORK_FACTOR: usize = 16;
@@ -42,7 +44,7 @@ pub(crate) fn read(bytes: &[u8], file: &Path) -> Result<(Manifest, Option<Positi
         let record = match frame::decode(&manifest.store_id, bytes, at) {
             Ok(record) => record,
             Err(_) if planted!(DamagedEditEndsManifest) => return Ok((manifest, None)),
-            Err(stop) => match later(&manifest, bytes, at) {
+            Err(stop) => match later(&manifest.store_id, &next.salt, bytes, at) {
                 Later::None => {
                     sometimes!("manifest/torn-edit", holds_more_than_zeros(bytes, at));
                     let is_file = frame::begins_a_file(bytes, at);
@@ -54,6 +56,12 @@ pub(crate) fn read(bytes: &[u8], file: &Path) -> Result<(Manifest, Option<Positi
                     let expected =
                         format!("an intact edit, since a later one was written at {later}");
                     return bad(&expected, stop.found);
+                }
+                Later::Exchanged(found, place) => {
+                    return bad(
+                        "each edit where it was written",
+                        format!("that of {place} at {found}"),
+                    );
                 }
                 Later::TooMany => {
                     sometimes!("manifest/search-given-up");
@@ -94,19 +102,34 @@ enum Later {
     None,
     /// An intact edit, at this offset.
     Edit(usize),
+    /// At the first offset, an edit that was written at the second.
+    Exchanged(usize, usize),
     /// More that looks like edits than can be judged in reasonable time.
     TooMany,
 }
 
-fn later(manifest: &Manifest, bytes: &[u8], torn_at: usize) -> Later {
+fn later(store_id: &StoreId, salt: &[u8; 16], bytes: &[u8], torn_at: usize) -> Later {
     let step = offset(EDIT_ALIGN);
     let mut work = SEARCH_WORK_FACTOR * (bytes.len().saturating_sub(torn_at)) + (1 << 20);
-    for at in (torn_at + step..bytes.len()).step_by(step) {
-        let Some(told) = frame::told_bytes(bytes, at) else { continue };
+    let told = |at: usize| frame::told_bytes(bytes, at);
+    let places = (torn_at..bytes.len()).step_by(step);
+    for at in places.clone().skip(1) {
+        let Some(told) = told(at) else { continue };
         let Some(left) = work.checked_sub(told) else { return Later::TooMany };
         work = left;
-        if frame::decode(&manifest.store_id, bytes, at).is_ok() {
+        if frame::decode(store_id, bytes, at).is_ok() {
             return Later::Edit(at);
+        }
+    }
+    let begun: Vec<_> = places.clone().filter_map(|at| Some((at, told(at)?))).collect();
+    let last = begun.last().map_or(torn_at, |(at, _)| *at);
+    for (at, told) in &begun {
+        for place in places.clone().take_while(|place| *place <= last) {
+            let Some(left) = work.checked_sub(*told) else { return Later::None };
+            work = left;
+            if place != *at && frame::was_written_at(store_id, salt, bytes, *at, place) {
+                return Later::Exchanged(*at, place);
+            }
         }
     }
     Later::None

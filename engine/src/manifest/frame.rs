@@ -110,6 +110,23 @@ pub(super) fn is_due(bytes: &[u8], at: &Position) -> bool {
     bytes.get(8..HEAD_BYTES).is_some_and(|found| due.get(8..HEAD_BYTES) == Some(found))
 }
 
+/// Whether the record at an offset is one of this salt that was written at another.
+pub(super) fn was_written_at(
+    store_id: &StoreId,
+    salt: &[u8; 16],
+    bytes: &[u8],
+    at: usize,
+    place: usize,
+) -> bool {
+    let record = told_bytes(bytes, at).and_then(|total| bytes.get(at..at + total));
+    let Some((stored, covered)) = record.and_then(|record| record.split_first_chunk()) else {
+        return false;
+    };
+    let is_of_this = covered.get(4..20) == Some(salt);
+    is_of_this
+        && u32::from_le_bytes(*stored) == Seal::new(store_id, salt).checksum(place as u64, covered)
+}
+
 /// Judges the record at an offset of a whole file.
 ///
 /// Error: what stands there instead.

@@ -273,6 +273,15 @@ fn an_edit_elsewhere_twice_or_of_another_life_is_an_error() {
         moved.copy_within(begins[0]..begins[0] + 512, *at);
         assert_eq!(read(&moved).is_ok(), nth == 0 || nth == begins.len() - 1);
     }
+    // Two exchanged, the last among them, or one exchanged with zeros behind it.
+    for (nth, at) in begins.iter().enumerate() {
+        for other in begins[nth + 1..].iter().copied().chain([bytes.len() - 512]) {
+            let mut exchanged = bytes.clone();
+            exchanged[*at..at + 512].copy_from_slice(&bytes[other..other + 512]);
+            exchanged[other..other + 512].copy_from_slice(&bytes[*at..at + 512]);
+            assert!(is_corrupt_at(&exchanged, *at), "{at} and {other}");
+        }
+    }
     // One that is sealed for the place, and follows something else.
     let again = edit::Edit::between(&all[0], &all[1]).encode();
     let mut next = Snapshot::followed_by(&bytes).unwrap();
