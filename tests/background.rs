@@ -7,6 +7,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::refusing::refusing;
 use common::spy::{Spy, SpyVfs};
 use common::{DIR, NO_TAGS, run};
 use runstone::vfs::MemVfs;
@@ -62,6 +63,32 @@ fn what_is_due_is_done_by_any_number_of_threads_and_they_end_with_the_database()
         }
         wait_for("the last flush", || db.memory().memtable < 32 << 10);
         assert_eq!(db.count(run(1)).unwrap(), 200);
+        db.close().unwrap();
+    }
+}
+
+#[test]
+fn what_a_flush_meets_in_the_background_is_told_until_it_goes_well() {
+    for threads in [1, 2, 3] {
+        let (world, rules) = refusing(MemVfs::new());
+        let options = Options {
+            background_threads: threads,
+            flush_bytes: 16 << 10,
+            maintenance_interval_ms: 1,
+            ..Options::default()
+        };
+        let db = Database::builder().options(options).vfs(world.vfs).open(DIR).unwrap();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        assert!(db.background_error().is_none());
+        rules.refuse("create", ".table", std::io::ErrorKind::PermissionDenied);
+        db.put(run(1), "large", vec![7; 20 << 10]).unwrap();
+        wait_for("the error", || db.background_error().is_some());
+        let error = db.background_error().unwrap().to_string();
+        assert!(error.contains(".table"), "{threads} threads: {error}");
+        // It is an error of the background only: writes go on.
+        db.put(run(1), "small", 1).unwrap();
+        assert!(rules.relent() > 0);
+        wait_for("the flush", || db.background_error().is_none());
         db.close().unwrap();
     }
 }

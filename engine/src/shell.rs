@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::clock::{Clock, Entropy};
 use crate::commit::bell::Bell;
 use crate::commit::pipeline::Pipeline;
+use crate::commit::troubles::Part;
 use crate::commit::upkeep::MaintainReport;
 use crate::error::Result;
 use crate::sync::{Arc, AtomicU64, JoinHandle, Ordering, spawn};
@@ -164,7 +165,9 @@ fn attend(pipeline: &Pipeline) {
     let mut turn = Turn::new(pipeline);
     loop {
         // A full disk is tried again after the period; a poisoned database needs no upkeep.
-        let due = pipeline.tick().unwrap_or(None);
+        let ticked = pipeline.tick();
+        pipeline.troubles.note(Part::Log, &ticked);
+        let due = ticked.unwrap_or(None);
         if pipeline.health.is_poisoned() {
             return;
         }
@@ -181,6 +184,7 @@ fn attend_log(pipeline: &Pipeline) {
     let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
     loop {
         let ticked = pipeline.tick();
+        pipeline.troubles.note(Part::Log, &ticked);
         if pipeline.health.is_poisoned() {
             return;
         }
@@ -220,7 +224,9 @@ fn attend_maintenance(pipeline: &Pipeline, step: Step) {
 fn attend_merges(pipeline: &Pipeline) {
     let period = Duration::from_millis(pipeline.options.maintenance_interval_ms);
     while !pipeline.health.is_poisoned() {
-        let more = pipeline.merge().unwrap_or(false);
+        let merged = pipeline.merge();
+        pipeline.troubles.note(Part::Merges, &merged);
+        let more = merged.unwrap_or(false);
         let wait = match more {
             true => Some(Duration::ZERO),
             false => pipeline.wants_compaction().then_some(period),
@@ -250,7 +256,9 @@ impl Turn {
     fn take(&mut self, pipeline: &Pipeline, step: Step) -> Option<Duration> {
         let clock = pipeline.store.clock();
         if clock.monotonic() >= self.at || pipeline.take_flush_asked() {
-            let report = step(pipeline).unwrap_or_default();
+            let stepped = step(pipeline);
+            pipeline.troubles.note(Part::Tables, &stepped);
+            let report = stepped.unwrap_or_default();
             let more = report.more || report.freed > 0 && report.left > 0;
             let rest = if more { Duration::ZERO } else { self.period };
             self.at = clock.monotonic().saturating_add(rest);

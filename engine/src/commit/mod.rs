@@ -18,7 +18,8 @@
 //!   writers
 //!   wait for both.
 //! - [`writer`]: what those steps change, under one lock.
-//! - [`upkeep`]: what is due without a commit; [`bell`]: what wakes the thread for it.
+//! - [`upkeep`]: what is due without a commit; [`bell`]: what wakes the thread for it;
+//!   [`troubles`]: what that has met.
 
 pub(crate) mod admission;
 pub(crate) mod bell;
@@ -42,5 +43,6 @@ mod planted;
 pub(crate) mod queue;
 mod retain;
 pub(crate) mod schedule;
+pub(crate) mod troubles;
 pub(crate) mod upkeep;
 pub(crate) mod writer;

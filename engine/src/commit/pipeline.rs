@@ -25,6 +25,7 @@ use super::schedule::Schedule;
 use super::writer::{Writer, WriterLock};
 use crate::codec::change::{self, Change, NEVER};
 use crate::commit::bell::Bell;
+use crate::commit::troubles::Troubles;
 use crate::effect::{Effect, effect};
 use crate::error::{Error, Result};
 use crate::failure::WriteFailure;
@@ -55,6 +56,7 @@ pub(crate) struct Pipeline {
     /// Of who flushes, where another thread ticks; and of who merges, where another one flushes.
     pub(crate) flush_bell: Bell,
     pub(crate) merge_bell: Bell,
+    pub(crate) troubles: Troubles,
     /// There is something that only maintenance can clear away.
     pub(crate) leftovers: AtomicBool,
     pub(crate) schedule: Schedule,

@@ -19,6 +19,7 @@ use crate::commit::pace::Pace;
 use crate::commit::pipeline::Pipeline;
 use crate::commit::queue::Queue;
 use crate::commit::schedule::Schedule;
+use crate::commit::troubles::Troubles;
 use crate::commit::writer::{Writer, WriterLock};
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -285,6 +286,7 @@ impl Builder {
             bell: Bell::default(),
             flush_bell: Bell::default(),
             merge_bell: Bell::default(),
+            troubles: Troubles::default(),
             seen_version: AtomicU64::new(0),
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),

@@ -301,6 +301,29 @@ impl Database {
         self.writing()?.maintain()
     }
 
+    /// What the background threads have met: the error of the last step of one of them, if it
+    /// failed; `None` again when that step has been tried again and went well.
+    ///
+    /// What met a full disk, or a file that cannot be made or read, is tried again after
+    /// [`Options::maintenance_interval_ms`]; meanwhile nothing is lost, and memory and log grow up
+    /// to their limits, where writes begin to wait and to be refused. What poisons
+    /// ([`Error::Poisoned`]) stays. Without threads each call of [`Database::tick`] and
+    /// [`Database::maintain`] returns its own errors, and here is none; nor is there in a forked
+    /// child.
+    ///
+    /// ```
+    /// let db = runstone::Database::in_memory()?;
+    /// if let Some(error) = db.background_error() {
+    ///     eprintln!("the store falls behind: {error}");
+    /// }
+    /// # Ok::<(), runstone::Error>(())
+    /// ```
+    #[must_use]
+    pub fn background_error(&self) -> Option<Error> {
+        self.core.place.check_process().ok()?;
+        self.core.pipeline.as_ref()?.troubles.first()
+    }
+
     /// What is in memory, by what it is for; all 0 in a forked child. Without iterators, and while
     /// nothing is merged or flushed, nothing is pinned.
     ///
