@@ -337,10 +337,10 @@ fn what_an_opening_has_written_again_stays_where_it_was_until_the_next_flush() {
     case_passes(include_str!("cases/seed-401370713.json"));
 }
 
-/// The harness was wrong: a step of maintenance that drops runs commits what was in the queue, and
-/// has counted before what is left.
+/// A step of maintenance that drops runs commits what was in the queue, and had counted before what
+/// is left.
 #[test]
-fn what_a_drop_commits_beside_itself_is_left_to_the_next_step() {
+fn what_a_drop_commits_beside_itself_counts_as_left() {
     case_passes(include_str!("cases/seed-401487312.json"));
 }
 

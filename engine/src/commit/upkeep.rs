@@ -357,6 +357,7 @@ impl Pipeline {
         report.freed += freed;
         planted!(LeftReplaced => report.left = 0);
         report.left += left + self.store.collect_records(keys_max);
+        let superseded = left;
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;
         let Progress { more, retired } = compacted?;
@@ -368,6 +369,11 @@ impl Pipeline {
         // Behind what may make room for it.
         let (dropped, more_runs) = self.retain()?;
         report.runs_dropped = dropped;
+        if dropped > 0 {
+            // Their drop has committed what was in the queue beside it.
+            let now = self.store.superseded_key_count();
+            report.left += now.saturating_sub(superseded);
+        }
         report.more = more || more_runs || self.wants_flush();
         report.left += left + retired + usize::from(report.more || self.wants_compaction());
         Ok(report)

@@ -122,13 +122,16 @@ impl Runner<'_> {
 
     /// The histories that may be shown, up to where they are cut.
     fn candidates(&self) -> impl Iterator<Item = Model> {
-        // Any of the unknown ones may have been refused for want of memory, or of room in a file:
-        // whoever is refused is told what becomes of the group.
-        let unknown = u32::try_from(self.unknown.len()).unwrap_or(0).min(14);
-        let is_short = self.unknown.iter().any(|(changes, _)| self.fits_no_file(changes));
-        let refused = if self.options().may_be_full() || is_short { unknown } else { 0 };
+        // Any of the unknown ones may have been refused for want of memory, and those that fit into
+        // no file for that: whoever is refused is told what becomes of the group.
+        let (unknown, may_be_full) = (self.unknown.iter().take(14), self.options().may_be_full());
+        let refused = unknown.enumerate().filter_map(|(nth, (changes, _))| {
+            (may_be_full || self.fits_no_file(changes)).then_some(1u32 << nth)
+        });
+        let refused = refused.sum::<u32>();
         let timelines = if self.is_strict() { &[][..] } else { &self.timelines };
-        (0..1 << refused).map(|skip| self.extended(skip)).chain(timelines.iter().cloned())
+        let skips = (0..=refused).filter(move |skip| skip & !refused == 0);
+        skips.map(|skip| self.extended(skip)).chain(timelines.iter().cloned())
     }
 
     /// C1, C13, C14: no shorter than was promised.

@@ -206,17 +206,18 @@ impl Model {
         if bytes > limits.batch_bytes { Err(Refusal::Limit) } else { Ok(()) }
     }
 
-    /// The most bytes that the commit of an operation of a case takes in the log, or more.
+    /// The most bytes that the changes of an operation take in the log, or more.
     pub(crate) fn record_bytes_max(&self, op: &Op, limits: LimitSpec) -> u64 {
-        let value = |change: &ChangeSpec| match *change {
-            ChangeSpec::Put { value, .. } | ChangeSpec::Tagged { value: Some(value), .. } => {
-                encoded_bytes(&self.value(value))
+        let bytes = |change: &ChangeSpec| match *change {
+            ChangeSpec::Put { key, value, .. }
+            | ChangeSpec::Tagged { key, value: Some(value), .. } => {
+                64 + key_bytes(key).len() + encoded_bytes(&self.value(value))
             }
-            _ => 0,
+            // Names and tags have 24 bytes each, and there are few of them.
+            ChangeSpec::Begin { .. } => 512,
+            _ => 64 + 2 * limits.key_bytes,
         };
-        // Names and tags have 24 bytes each, and there are few of them.
-        let each = 512 + 2 * limits.key_bytes;
-        op.changes().iter().map(|change| (each + value(change)) as u64).sum()
+        op.changes().iter().map(|change| bytes(change) as u64).sum()
     }
 
     /// Judges the changes of a commit, in order.
