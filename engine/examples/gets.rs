@@ -14,18 +14,14 @@
     reason = "an example that measures"
 )]
 
+mod places;
+
 use std::time::Instant;
 
-use runstone::{Database, DurabilityMode, NO_TAGS, Options, RunId, WriteBatch};
+use places::{RUNS, measure_in_each_place, run};
+use runstone::{Database, RunId};
 
-const RUNS: u64 = 10;
 const GETS: u64 = 500_000;
-
-fn run(nth: u64) -> RunId {
-    let mut bytes = [7; 16];
-    bytes[15] = u8::try_from(nth).unwrap();
-    RunId::from_bytes(bytes)
-}
 
 /// The key of a number, and its run: as programs name them, a word and a number; or noise.
 fn key(nth: u64, is_noise: bool) -> (RunId, [u8; 16]) {
@@ -35,35 +31,6 @@ fn key(nth: u64, is_noise: bool) -> (RunId, [u8; 16]) {
         key[..8].copy_from_slice(&(nth | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     }
     (run(nth % RUNS), key)
-}
-
-/// A permutation of `0..count`, step by step.
-fn shuffled(count: u64) -> impl Iterator<Item = u64> {
-    let step = (0..).map(|n| 982_451_653 + 2 * n).find(|step| gcd(*step, count) == 1).unwrap();
-    (0..count).map(move |nth| (nth.wrapping_mul(step) + 12345) % count)
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-fn put(db: &Database, count: u64, is_noise: bool) {
-    for nth in 0..RUNS {
-        db.begin_run(run(nth), NO_TAGS).unwrap();
-    }
-    let mut batch = WriteBatch::new();
-    for nth in shuffled(count) {
-        let mut value = [0xab; 100];
-        value[..8].copy_from_slice(&nth.to_le_bytes());
-        let (run, key) = key(nth, is_noise);
-        batch.put(run, key, value.as_slice());
-        if batch.len() == 1000 {
-            db.write(std::mem::take(&mut batch)).unwrap();
-        }
-    }
-    if !batch.is_empty() {
-        db.write(batch).unwrap();
-    }
 }
 
 /// Nanoseconds a get, of the best of five turns.
@@ -118,36 +85,13 @@ fn main() {
     let count: u64 = args.next().and_then(|arg| arg.parse().ok()).unwrap_or(1_000_000);
     let dir = args.next().expect("a directory for the store");
     let dir = std::path::Path::new(&dir).join(format!("gets-{}", std::process::id()));
-    let open = |flush_bytes| {
-        let options = Options {
-            durability: DurabilityMode::Async { interval_ms: u64::MAX },
-            memory_bytes_max: 3 << 30,
-            flush_bytes,
-            flush_log_bytes: u64::MAX,
-            ..Options::default()
-        };
-        Database::builder().options(options).open(&dir).unwrap()
-    };
-    let heads = ["", "get", "get_with", "exists", "missing"];
     println!(
         "{:>24} {:>8} {:>8} {:>8} {:>8}   ns a key",
-        heads[0], heads[1], heads[2], heads[3], heads[4]
+        "", "get", "get_with", "exists", "missing"
     );
     for (is_noise, of) in [(false, "a word and a number"), (true, "noise")] {
         println!("{of}:");
-        let db = open(1 << 30);
-        put(&db, count, is_noise);
-        measure(&db, "in memory", count, is_noise);
-        db.close().unwrap();
-        let db = open(1);
-        while db.maintain().unwrap().left > 0 {}
-        measure(&db, "in one level of tables", count, is_noise);
-        db.close().unwrap();
-        std::fs::remove_dir_all(&dir).unwrap();
-        let db = open(32 << 20);
-        put(&db, count, is_noise);
-        measure(&db, "in several levels", count, is_noise);
-        db.close().unwrap();
-        std::fs::remove_dir_all(&dir).unwrap();
+        let key = |nth| key(nth, is_noise);
+        measure_in_each_place(&dir, count, key, |db, what| measure(db, what, count, is_noise));
     }
 }

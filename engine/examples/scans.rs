@@ -14,47 +14,17 @@
     reason = "an example that measures"
 )]
 
+mod places;
+
 use std::time::Instant;
 
-use runstone::{Database, DurabilityMode, NO_TAGS, Options, RunId, WriteBatch};
-
-const RUNS: u64 = 10;
-
-fn run(nth: u64) -> RunId {
-    let mut bytes = [7; 16];
-    bytes[15] = u8::try_from(nth).unwrap();
-    RunId::from_bytes(bytes)
-}
+use places::{RUNS, measure_in_each_place, run};
+use runstone::Database;
 
 fn key(nth: u64) -> [u8; 16] {
     let mut key = *b"key-0000........";
     key[8..].copy_from_slice(&nth.to_be_bytes());
     key
-}
-
-/// A permutation of `0..count`, step by step.
-fn shuffled(count: u64) -> impl Iterator<Item = u64> {
-    let step = (0..).map(|n| 982_451_653 + 2 * n).find(|step| gcd(*step, count) == 1).unwrap();
-    (0..count).map(move |nth| (nth.wrapping_mul(step) + 12345) % count)
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-fn put(db: &Database, keys: impl Iterator<Item = u64>) {
-    let mut batch = WriteBatch::new();
-    for nth in keys {
-        let mut value = [0xab; 100];
-        value[..8].copy_from_slice(&nth.to_le_bytes());
-        batch.put(run(nth % RUNS), key(nth / RUNS), value.as_slice());
-        if batch.len() == 1000 {
-            db.write(std::mem::take(&mut batch)).unwrap();
-        }
-    }
-    if !batch.is_empty() {
-        db.write(batch).unwrap();
-    }
 }
 
 /// Nanoseconds a key, of the best of three turns.
@@ -100,40 +70,7 @@ fn main() {
     let count: u64 = args.next().and_then(|arg| arg.parse().ok()).unwrap_or(1_000_000);
     let dir = args.next().expect("a directory for the store");
     let dir = std::path::Path::new(&dir).join(format!("scans-{}", std::process::id()));
-    let open = |flush_bytes| {
-        let options = Options {
-            durability: DurabilityMode::Async { interval_ms: u64::MAX },
-            memory_bytes_max: 3 << 30,
-            flush_bytes,
-            flush_log_bytes: u64::MAX,
-            ..Options::default()
-        };
-        Database::builder().options(options).open(&dir).unwrap()
-    };
-    let flush = |db: Database| {
-        db.close().unwrap();
-        let db = open(1);
-        while db.maintain().unwrap().left > 0 {}
-        db.close().unwrap();
-        open(1 << 30)
-    };
-    let db = open(1 << 30);
-    for nth in 0..RUNS {
-        db.begin_run(run(nth), NO_TAGS).unwrap();
-    }
     println!("{:>24} {:>8} {:>8} {:>8}   ns a key", "", "forward", "backward", "of 1000");
-    put(&db, shuffled(count));
-    measure(&db, "in memory", count);
-    let db = flush(db);
-    measure(&db, "in tables", count);
-    db.close().unwrap();
-    std::fs::remove_dir_all(&dir).unwrap();
-    let db = open(32 << 20);
-    for nth in 0..RUNS {
-        db.begin_run(run(nth), NO_TAGS).unwrap();
-    }
-    put(&db, shuffled(count));
-    measure(&db, "in several levels", count);
-    db.close().unwrap();
-    std::fs::remove_dir_all(&dir).unwrap();
+    let key = |nth| (run(nth % RUNS), key(nth / RUNS));
+    measure_in_each_place(&dir, count, key, |db, what| measure(db, what, count));
 }

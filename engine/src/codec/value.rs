@@ -14,7 +14,7 @@
 //! 10 run record   a body
 //! ```
 //!
-//! Invariant: a stored value that came from disk has been checked by [`Stored::from_disk`], so
+//! Invariant: a stored value that came from disk has been checked by [`Stored::checked`], so
 //! reading it later cannot fail.
 
 use std::borrow::Cow;
@@ -96,33 +96,29 @@ pub(crate) fn kind(byte: u8) -> Result<ValueKind, Malformed> {
 
 /// The value of this kind and these bytes, which it takes if it can.
 pub(crate) fn decode(kind: ValueKind, bytes: Cow<'_, [u8]>) -> Result<Value, Malformed> {
-    if kind == ValueKind::Bytes {
-        return Ok(Value::Bytes(bytes.into_owned()));
-    }
-    let bytes = &*bytes;
     Ok(match kind {
-        ValueKind::Bytes => Value::Bytes(bytes.to_vec()),
+        ValueKind::Bytes => Value::Bytes(bytes.into_owned()),
         ValueKind::String => {
-            let text = std::str::from_utf8(bytes).map_err(|e| Malformed::new("UTF-8 text", e))?;
+            let text = std::str::from_utf8(&bytes).map_err(|e| Malformed::new("UTF-8 text", e))?;
             Value::String(text.to_owned())
         }
         ValueKind::Null => {
-            fixed::<0>(bytes, "no bytes behind a null")?;
+            fixed::<0>(&bytes, "no bytes behind a null")?;
             Value::Null
         }
-        ValueKind::Bool => match fixed::<1>(bytes, "a bool of 1 byte")? {
+        ValueKind::Bool => match fixed::<1>(&bytes, "a bool of 1 byte")? {
             [0] => Value::Bool(false),
             [1] => Value::Bool(true),
             [other] => return Err(Malformed::new("a truth value, which is 0 or 1", other)),
         },
-        ValueKind::Int => Value::Int(i64::from_le_bytes(fixed(bytes, "an int of 8 bytes")?)),
+        ValueKind::Int => Value::Int(i64::from_le_bytes(fixed(&bytes, "an int of 8 bytes")?)),
         ValueKind::Float => {
-            Value::Float(f64::from_bits(u64::from_le_bytes(fixed(bytes, "a float of 8 bytes")?)))
+            Value::Float(f64::from_bits(u64::from_le_bytes(fixed(&bytes, "a float of 8 bytes")?)))
         }
-        ValueKind::EventEntry => Value::from(body::decode_event(bytes)?),
-        ValueKind::StateMachineEntry => Value::from(body::decode_state_machine(bytes)?),
-        ValueKind::TraceEntry => Value::from(body::decode_trace(bytes)?),
-        ValueKind::RunMetadata => Value::from(body::decode_run_metadata(bytes)?),
+        ValueKind::EventEntry => Value::from(body::decode_event(&bytes)?),
+        ValueKind::StateMachineEntry => Value::from(body::decode_state_machine(&bytes)?),
+        ValueKind::TraceEntry => Value::from(body::decode_trace(&bytes)?),
+        ValueKind::RunMetadata => Value::from(body::decode_run_metadata(&bytes)?),
     })
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::codec::change::NEVER;
 use crate::codec::value;
 use crate::error::{Error, Result};
-use crate::store::Seen;
+use crate::store::{Held, Seen};
 use crate::types::{Timestamp, Value, ValueKind, VersionedValue};
 
 /// A value that is borrowed: its kind, and its bytes as they are stored.
@@ -61,6 +61,17 @@ pub struct EntryRef<'a> {
     version: u64,
     time_ms: u64,
     expiry_ms: u64,
+}
+
+impl EntryRef<'_> {
+    /// Shows what a lookup by this key holds.
+    pub(super) fn show<T>(
+        held: Option<Held>,
+        key: &[u8],
+        read: impl FnOnce(EntryRef<'_>) -> T,
+    ) -> Option<T> {
+        held.and_then(|held| EntryRef::of(held.seen(key)).map(read))
+    }
 }
 
 impl<'a> EntryRef<'a> {

@@ -214,7 +214,7 @@ impl Database {
         let user = key.as_ref();
         let held = self.core.store.hold(&self.readable(run, user)?, None);
         let held = self.unless_dropped(run, held)?;
-        Ok(held.and_then(|held| EntryRef::of(held.seen(user)).map(read)))
+        Ok(EntryRef::show(held, user, read))
     }
 
     /// The value of a key with the version, time and expiry of its commit.

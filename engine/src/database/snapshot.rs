@@ -80,7 +80,7 @@ impl Snapshot {
     ) -> Result<Option<T>> {
         let user = key.as_ref();
         let held = self.pin.store().hold(&self.readable(run, user)?, Some(self.point()))?;
-        Ok(held.and_then(|held| EntryRef::of(held.seen(user)).map(read)))
+        Ok(EntryRef::show(held, user, read))
     }
 
     /// As [`Database::get_versioned`](crate::Database::get_versioned), at this moment.

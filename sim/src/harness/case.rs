@@ -371,9 +371,7 @@ impl Op {
             _ => &[],
         }
     }
-}
 
-impl Op {
     /// By how many operations it moves on what is looked at besides.
     pub fn turns(&self) -> i32 {
         match self {
