@@ -1,11 +1,19 @@
 //! What a read lends: values where they stand, in memtables, blocks and extents.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that fails says so
 
+use std::sync::Arc;
+
+use runstone::vfs::{MemVfs, Vfs};
 use runstone::{Database, EntryRef, Error, KVStore, Options, RunId, Value};
+use runstone_sim::disk::{DiskConfig, SimVfs};
 
 /// A store whose memtables are flushed when maintenance is asked, with blocks of a few entries and
 /// a cache of two.
 fn store() -> (Database, RunId) {
+    store_on(Arc::new(MemVfs::new()))
+}
+
+fn store_on(vfs: Arc<dyn Vfs>) -> (Database, RunId) {
     let options = Options {
         flush_bytes: 1,
         background_threads: 0,
@@ -14,14 +22,10 @@ fn store() -> (Database, RunId) {
         extent_bytes_min: 1 << 10,
         ..Options::default()
     };
-    let db = Database::builder().options(options).vfs(memory()).open("/store").unwrap();
+    let db = Database::builder().options(options).vfs(vfs).open("/store").unwrap();
     let run = RunId::from_bytes([1; 16]);
     db.begin_run(run, runstone::NO_TAGS).unwrap();
     (db, run)
-}
-
-fn memory() -> std::sync::Arc<runstone_vfs::MemVfs> {
-    std::sync::Arc::new(runstone_vfs::MemVfs::new())
 }
 
 fn drain(db: &Database) {
@@ -119,4 +123,19 @@ fn nothing_is_lent_of_what_get_does_not_show() {
     assert!(matches!(db.get_with(run, "b", own), Err(Error::RunDropped { .. })));
     db.close().unwrap();
     assert!(matches!(db.get_with(run, "b", own), Err(Error::Closed)));
+}
+
+#[test]
+fn who_asks_only_whether_a_key_is_there_reads_no_extent() {
+    let disk = SimVfs::with_config(5, DiskConfig::plain());
+    let (db, run) = store_on(Arc::new(disk.clone()));
+    db.put(run, "k", vec![7; 5000]).unwrap();
+    drain(&db);
+    // Its index and its block are kept from now on; an extent never is.
+    assert!(db.exists(run, "k").unwrap());
+    let before = disk.calls();
+    assert!(db.exists(run, "k").unwrap());
+    assert_eq!(disk.calls(), before);
+    assert_eq!(db.get(run, "k").unwrap(), Some(Value::from(vec![7; 5000])));
+    assert!(disk.calls() > before);
 }

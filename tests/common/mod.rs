@@ -6,6 +6,7 @@
 #[cfg(unix)]
 pub mod child;
 pub mod full;
+pub mod real_disk;
 pub mod refusing;
 pub mod spy;
 pub mod stores;
