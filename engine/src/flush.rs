@@ -26,7 +26,7 @@ use crate::series::{Numbers, Series, TablePlan};
 use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
 use crate::store::pins::Pins;
-use crate::store::version::Version;
+use crate::store::version::{Chain, Version};
 use crate::sync::Arc;
 use crate::table::block::Stamp;
 use crate::table::properties::TableHeader;
@@ -157,12 +157,9 @@ impl Flusher<'_> {
         let from = behind.take().map_or(from, Bound::Excluded);
         let mut cover: Option<(RunId, Option<&Cover>)> = None;
         let mut outcome = Ok(true);
-        memtable.versions((from.as_ref(), to.as_ref()), |key, version| {
+        memtable.chains((from.as_ref(), to.as_ref()), |key, chain| {
             planted!(RunsNotFlushed => if key.is_reserved() { return true });
-            // All versions of a key go into one table.
-            planted!(FlushStepSplitsAKey => if behind.is_some() { outcome = Ok(false) });
-            planted!(FlushStepSplitsAKey => if behind.is_some() { return false });
-            if behind.as_ref().is_some_and(|last| last != key) {
+            if behind.is_some() {
                 outcome = Ok(false);
                 planted!(FlushStepLosesAKey => *behind = Some(key.clone()));
                 return false;
@@ -172,26 +169,41 @@ impl Flusher<'_> {
                 cover = Some((key.run(), of_run.map(|cover| &**cover)));
             }
             let of_run = cover.and_then(|(_, cover)| cover);
-            let Version { version, time_ms, expiry_ms, ref value } = *version;
-            self.spend(key, value.as_ref().map_or(0, |value| value.bytes().len()));
-            if self.bytes_left <= 0 && behind.is_none() {
+            outcome = self.add_key(key, chain, of_run, pins).map(|()| true);
+            if self.bytes_left <= 0 {
                 *behind = Some(key.clone());
             }
-            let removal = of_run.and_then(|cover| cover.oldest_behind(key, version));
-            if removal.is_some_and(|removal| !pins.see(version, removal)) {
-                sometimes!("flush/removed-left-out");
-                return true;
-            }
+            outcome.is_ok()
+        });
+        outcome
+    }
+
+    /// What of a key's versions somebody may see: all go into one table.
+    fn add_key(
+        &mut self,
+        key: &PhysicalKey,
+        chain: &Chain,
+        cover: Option<&Cover>,
+        pins: &Pins,
+    ) -> std::result::Result<(), WriteFailure> {
+        let needed = needed(key, chain, cover, pins);
+        if chain.is_several() {
+            let lengths = needed.clone().map(|(version, _)| version.value_len());
+            self.series.begin_key(self.place, key, lengths)?;
+        }
+        self.spend(key, 0);
+        for (version, removal) in needed {
+            let Version { version, time_ms, expiry_ms, ref value } = *version;
             let time_ms = if planted!(TimeLostAtFlush) { version } else { time_ms };
             let expiry_ms = if planted!(ExpiryLostAtFlush) { NEVER } else { expiry_ms };
             let stamp = Stamp { version, time_ms, expiry_ms };
             let value = value.as_ref().map(|value| (value.kind().to_byte(), value.bytes()));
-            let added = self.series.add(self.place, self.numbers, key, stamp, value);
+            self.series.add(self.place, self.numbers, key, stamp, value)?;
             removal.into_iter().for_each(|removal| self.series.note_kept(removal));
-            outcome = added.map(|()| true);
-            outcome.is_ok()
-        });
-        outcome
+            self.spend(key, value.map_or(0, |(_, bytes)| bytes.len()));
+            planted!(FlushStepSplitsAKey => if self.bytes_left <= 0 { break });
+        }
+        Ok(())
     }
 
     /// The engine's own records behind those that are written. Returns whether all are.
@@ -218,6 +230,27 @@ impl Flusher<'_> {
         let value = stored.as_ref().map(|stored| (stored.kind().to_byte(), stored.bytes()));
         self.series.add(self.place, self.numbers, key, *stamp, value)
     }
+}
+
+/// The versions of a key that are newest for somebody, each with the removal that hides it from
+/// others. A frozen memtable holds what was seen when it was frozen, and pins may be gone since.
+fn needed<'a>(
+    key: &'a PhysicalKey,
+    chain: &'a Chain,
+    cover: Option<&'a Cover>,
+    pins: &'a Pins,
+) -> impl Iterator<Item = (&'a Version, Option<u64>)> + Clone {
+    let newer = chain.versions().map(|version| Some(version.version));
+    let with_newer = chain.versions().zip(std::iter::once(None).chain(newer));
+    with_newer.filter_map(move |(version, newer)| {
+        let removal = cover.and_then(|cover| cover.oldest_behind(key, version.version));
+        let hider = newer.into_iter().chain(removal).min();
+        let is_seen = hider.is_none_or(|hider| pins.see(version.version, hider));
+        planted!(OnlyNewestFlushed => if newer.is_some() { return None });
+        sometimes!("flush/removed-left-out", removal.is_some() && !is_seen);
+        sometimes!("flush/superseded-left-out", newer.is_some() && !is_seen);
+        is_seen.then_some((version, removal))
+    })
 }
 
 /// The removals and the census, in the order of their keys.

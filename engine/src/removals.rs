@@ -118,10 +118,14 @@ impl Cover {
             to: to.clone(),
             versions: vec![*version],
         };
-        let mut next = Vec::with_capacity(self.pieces.len() + 3);
+        // Those that overlap it, with one on either side.
+        let begin = self.pieces.partition_point(|piece| piece.to <= *from).saturating_sub(1);
+        let end = self.pieces.partition_point(|piece| piece.from < *to) + 1;
+        let end = end.min(self.pieces.len()).max(begin);
+        let mut next = Vec::with_capacity(end - begin + 3);
         // What of the removal is not in a piece yet begins here.
         let mut at = from.clone();
-        for piece in self.pieces.drain(..) {
+        for piece in self.pieces.drain(begin..end) {
             if piece.to <= *from || piece.from >= *to {
                 if piece.from >= *to && at < *to {
                     next.push(fresh(&at, to));
@@ -162,7 +166,7 @@ impl Cover {
             }
             joins
         });
-        self.pieces = next;
+        self.pieces.splice(begin..begin, next);
     }
 }
 
@@ -205,6 +209,8 @@ pub(crate) struct Removals {
     covers: BTreeMap<RunId, Arc<Cover>>,
     /// Those that were forgotten, and that a table may still tell of.
     forgotten: BTreeSet<RemovalId>,
+    /// How often some were forgotten.
+    forgets: u64,
     bytes: u64,
 }
 
@@ -236,6 +242,28 @@ impl Removals {
     /// Those behind a version, likewise.
     pub(crate) fn since(&self, version: u64) -> impl Iterator<Item = &Removal> {
         self.all.range(RemovalId { version: version.saturating_add(1), nth: 0 }..).map(|(_, r)| r)
+    }
+
+    /// How often some were forgotten.
+    pub(crate) fn forgets(&self) -> u64 {
+        self.forgets
+    }
+
+    /// Those up to a version, as if no newer one had been made. A cover of all of them does not
+    /// tell: where two overlap it keeps the newer one alone, unless a pin sees between them.
+    pub(crate) fn upto(
+        self: &Arc<Self>,
+        version: u64,
+        sees: impl Fn(u64, u64) -> bool,
+    ) -> Arc<Self> {
+        if self.all.last_key_value().is_none_or(|(last, _)| last.version <= version) {
+            return Arc::clone(self);
+        }
+        let mut kept = Removals { forgets: self.forgets, ..Removals::default() };
+        for removal in self.all.values().take_while(|removal| removal.id.version <= version) {
+            kept.insert(removal.clone(), &sees);
+        }
+        Arc::new(kept)
     }
 
     /// Those that a table may still tell of, though they hide nothing.
@@ -281,6 +309,7 @@ impl Removals {
     /// Forgets removals that hide nothing any more.
     pub(crate) fn forget(&mut self, ids: &[RemovalId], sees: impl Fn(u64, u64) -> bool) {
         let mut runs = BTreeSet::new();
+        self.forgets += 1;
         for id in ids {
             if let Some(removal) = self.all.remove(id) {
                 self.bytes -= removal.bytes();

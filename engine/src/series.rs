@@ -127,6 +127,24 @@ impl Series {
         })
     }
 
+    /// Entries of one key follow, with values of these lengths. Another table begins if the one
+    /// that is written is too full for all of them.
+    ///
+    /// Errors: as [`Series::add`].
+    pub(crate) fn begin_key(
+        &mut self,
+        place: &Place,
+        key: &PhysicalKey,
+        value_lens: impl Iterator<Item = usize>,
+    ) -> Outcome<()> {
+        let is_full = self.current.as_ref().is_some_and(|current| {
+            let bytes = current.writer.file_bytes_max_of(key, value_lens);
+            bytes > self.plan.table_bytes_max && !planted!(KeyBeginsWhereItStands)
+        });
+        sometimes!("series/key-begins-a-table", is_full);
+        if is_full { self.end_table(place) } else { Ok(()) }
+    }
+
     /// Adds an entry behind all others.
     ///
     /// Errors: [`WriteFailure::Refused`] if the disk is full or a file cannot be made, and

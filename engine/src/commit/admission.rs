@@ -142,6 +142,19 @@ impl Overlay {
         known: Known<'_>,
         budget: Budget,
     ) -> Result<()> {
+        let before = known.runs.memory_bytes();
+        let recalled = self.recalled_bytes;
+        let judged = self.judge(request, known, budget);
+        if judged.is_err() && known.runs.memory_bytes() > before {
+            sometimes!("admission/recalled-for-nothing");
+            planted!(RefusedStaysRecalled => return judged);
+            known.runs.forget_newest(before);
+            self.recalled_bytes = recalled;
+        }
+        judged
+    }
+
+    fn judge(&mut self, request: &Request, known: Known<'_>, budget: Budget) -> Result<()> {
         let changes = request.changes.as_slice();
         let mut begun = BTreeMap::new();
         let tombstones = known.store.is_over_tables() && !planted!(TombstonesNotCharged);

@@ -24,6 +24,7 @@ use crate::failure::WriteFailure;
 use crate::levels::{Levels, LiveTable};
 use crate::manifest::Flushed;
 use crate::names::OwnName;
+use crate::removals::Removals;
 use crate::sync::{Arc, MutexGuard, Ordering};
 
 /// The outcome of a step.
@@ -48,6 +49,7 @@ impl Pipeline {
             false => self.writer.lock_for_upkeep().journal.flushed().version,
         };
         // What the time would do is left to when the time comes.
+        let removals = self.durable_removals(removals, durable);
         let floor = Floor { version: durable, time_ms: 0, removals };
         let levels = &self.store.below().levels;
         let rules = self.rules(levels, &floor, true);
@@ -60,7 +62,30 @@ impl Pipeline {
         let Flushed { version, time_ms } = writer.journal.flushed();
         let time_ms =
             if planted!(MergeExpiresByNow) { self.store.clock().now_ms() } else { time_ms };
-        Floor { version, time_ms, removals: self.store.removals() }
+        let removals = self.durable_removals(self.store.removals(), version);
+        Floor { version, time_ms, removals }
+    }
+
+    /// Those that no crash takes back, as if there were no others. Of two that overlap a cover
+    /// keeps the newer one, and a crash may undo that: a merge that asked it would keep what the
+    /// older one hides, and its tables would say that the older one was applied.
+    pub(super) fn durable_removals(&self, removals: Arc<Removals>, durable: u64) -> Arc<Removals> {
+        planted!(MergeAsksAllRemovals => return removals);
+        let mut last = self.removed.lock();
+        let forgets = removals.forgets();
+        let is_known = last
+            .as_ref()
+            .filter(|(version, known)| *version == durable && known.forgets() == forgets);
+        if let Some((_, known)) = is_known {
+            return Arc::clone(known);
+        }
+        let pins = self.store.pins();
+        let known = removals.upto(durable, |old, new| pins.see(old, new));
+        let is_all = Arc::ptr_eq(&known, &removals);
+        sometimes!("compact/removals-that-a-crash-takes-back", !is_all);
+        // All of them are not held here: they would be copied at the next change.
+        *last = (!is_all).then(|| (durable, Arc::clone(&known)));
+        known
     }
 
     /// Errors: those of a read of an index.

@@ -25,6 +25,7 @@ use crate::flush::{Content, Flushing};
 use crate::levels::{Levels, LiveTable};
 use crate::manifest::Flushed;
 use crate::names::OwnName;
+use crate::removals::Removals;
 use crate::series::TablePlan;
 use crate::store::layers::Frozen;
 use crate::store::memtable::Memtable;
@@ -63,11 +64,15 @@ impl Pipeline {
         }
         let durable = self.writer.lock_for_upkeep().journal.flushed().version;
         let levels = &self.store.below().levels;
-        let look = |upto| {
-            let removed = Removed::look(levels, &removals, upto, self.store.pins());
+        if removals.since(durable).next().is_none() {
+            return Ok(false);
+        }
+        let look = |removals: &Removals, upto| {
+            let removed = Removed::look(levels, removals, upto, self.store.pins());
             removed.map(|removed| removed.asks(levels))
         };
-        Ok(removals.since(durable).next().is_some() && !look(durable)? && look(u64::MAX)?)
+        let settled = self.durable_removals(Arc::clone(&removals), durable);
+        Ok(!look(&settled, durable)? && look(&removals, u64::MAX)?)
     }
 
     /// Flushes a step of the memtable, if that is wanted. For removals alone it is flushed when

@@ -33,6 +33,7 @@ use crate::log::record::{RecordKind, record_bytes};
 use crate::memory::Shares;
 use crate::options::{Level, Options, SyncPolicy};
 use crate::place::Place;
+use crate::removals::Removals;
 use crate::runs::{HotRun, RunChange, RunTracker, Touch};
 use crate::store::{Applying, UnifiedStore};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, yield_now};
@@ -67,6 +68,8 @@ pub(crate) struct Pipeline {
     /// Held by whoever merges.
     pub(crate) compactor: Mutex<Compactor>,
     pub(crate) pace: Pace,
+    /// The removals that are in tables up to a version, while there are newer ones.
+    pub(crate) removed: Mutex<Option<(u64, Arc<Removals>)>>,
     /// Runs that ended before this were dropped by the retention; held by whoever is at it.
     pub(crate) retained: Mutex<Option<Timestamp>>,
     /// The version at the last step of compaction: if there is no later one, the store is idle.

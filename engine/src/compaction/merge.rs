@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use runstone_vfs::FILE_BYTES_MAX;
+
 use super::choice::Job;
 use super::sieve::{Sieve, Verdict};
 use super::unit::is_worth_its_file;
@@ -180,8 +182,21 @@ impl Merge {
         self.from < *key && live.first() == key && is_large && !joining.iter().any(overlaps)
     }
 
+    /// Where no file may be longer than a limit, a key begins where all its versions fit.
+    fn begin_key(&mut self, key: &PhysicalKey, place: &Place) -> Outcome<()> {
+        if place.file_bytes_max >= FILE_BYTES_MAX {
+            return Ok(());
+        }
+        let mut lens = Vec::new();
+        for source in self.sources.iter().filter(|source| source.head.as_ref() == Some(key)) {
+            lens.extend(source.cursor.value_lens(key).map_err(WriteFailure::Refused)?);
+        }
+        if lens.len() > 1 { self.series.begin_key(place, key, lens.into_iter()) } else { Ok(()) }
+    }
+
     /// All versions of a key, the newest first.
     fn merge_key(&mut self, key: &PhysicalKey, around: Around<'_>) -> Outcome<()> {
+        self.begin_key(key, around.place)?;
         let Merge { sources, sieve, series, read, room, removals, durable, .. } = self;
         let upto = *durable;
         let cover = removals.cover(key.run()).filter(|_| key.tag_byte() < 128);

@@ -249,9 +249,11 @@ proptest! {
             Rules { levels_per_tier, is_idle, floor_ms, oldest_pins, removed, table_bytes_max };
         // What is removed behind the floor a crash may take back.
         let floor_version = version.saturating_sub(floor);
-        let removals = Arc::new(removals);
-        let floor =
-            Floor { version: floor_version, time_ms: floor_ms, removals: Arc::clone(&removals) };
+        let sees = |old: u64, new: u64| pins.see(old, new);
+        let mut known = Removals::default();
+        removals.iter().for_each(|removal| known.insert(removal.clone(), sees));
+        let durable = Arc::new(known).upto(floor_version, sees);
+        let floor = Floor { version: floor_version, time_ms: floor_ms, removals: durable };
         let later = |n: u64| ReadPoint { version, now_ms: floor_ms.max(last_ms) + n * 30 };
         let now = (0..4).map(later);
         let points: Vec<_> = points.into_iter().chain(now).collect();
@@ -260,17 +262,29 @@ proptest! {
             keys.map(|(n, point)| read(levels, &removals, n, point)).collect()
         };
         let before = answers(&levels);
+        // What a crash leaves of removals, and what is read behind it.
+        let mut crashed = Removals::default();
+        let durable = removals.iter().filter(|r| r.id.version <= floor_version);
+        durable.for_each(|removal| crashed.insert(removal.clone(), |_, _| true));
+        let behind = |levels: &Levels, removals: &Removals| -> Vec<_> {
+            let keys = (0..24).flat_map(|n| (0..4).map(move |nth| (n, later(nth))));
+            keys.map(|(n, point)| read(levels, removals, n, point)).collect()
+        };
+        let behind_a_crash = behind(&levels, &crashed);
         let rules = (rules, &floor, &pins);
         let settled = settle(&place, levels, rules, &number, step_bytes, |levels| {
             assert_eq!(answers(levels), before);
             // What is spent may be forgotten, and changes no answer either.
-            let mut left = (*removals).clone();
-            let durable = removals.iter().filter(|r| r.id.version <= floor_version);
-            let spent: Vec<_> = durable.filter(|r| is_spent(r, levels)).map(|r| r.id).collect();
+            let mut left = removals.clone();
+            let spent = crashed.iter().filter(|r| is_spent(r, levels)).map(|r| r.id);
+            let spent: Vec<_> = spent.collect();
             left.forget(&spent, |_, _| true);
             let keys = (0..24).flat_map(|n| points.iter().map(move |point| (n, *point)));
             let after: Vec<_> = keys.map(|(n, point)| read(levels, &left, n, point)).collect();
             assert_eq!(after, before, "without {spent:?}");
+            let mut left = crashed.clone();
+            left.forget(&spent, |_, _| true);
+            assert_eq!(behind(levels, &left), behind_a_crash, "a crash, without {spent:?}");
         });
         for live in settled.tables() {
             live.table.verify(|violation| panic!("{violation}")).unwrap();

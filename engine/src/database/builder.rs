@@ -293,6 +293,7 @@ impl Builder {
             memory_at_opening: store.memory_bytes_max() + runs.memory_bytes(),
             frozen: Mutex::default(),
             compactor: Mutex::default(),
+            removed: Mutex::default(),
             retained: Mutex::default(),
             pace,
             compacting: AtomicBool::new(false),

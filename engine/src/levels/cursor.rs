@@ -213,6 +213,26 @@ impl LevelCursor {
         Ok(cursor.behind()?.map(|entry| (entry, cursor.table())))
     }
 
+    /// How long the values of a key are, of which [`LevelCursor::advance`] has passed the newest.
+    ///
+    /// Errors: those of [`Cursor::seek`].
+    pub(crate) fn value_lens(&self, key: &PhysicalKey) -> Result<Vec<usize>> {
+        let is_one = self.at.as_ref().is_some_and(|(_, cursor)| cursor.is_before_another(key));
+        if let Some((entry, _)) = self.before()?.filter(|_| is_one) {
+            return Ok(vec![entry.content.value_len()]);
+        }
+        let mut lens = Vec::new();
+        let mut scout = LevelCursor::aside(&self.level);
+        scout.seek(key)?;
+        while scout.advance()? {
+            let Some((entry, _)) = scout.before()?.filter(|(entry, _)| entry.key() == *key) else {
+                break;
+            };
+            lens.push(entry.content.value_len());
+        }
+        Ok(lens)
+    }
+
     /// An entry of where it stands, with its value.
     ///
     /// Errors: those of [`Table::row`].

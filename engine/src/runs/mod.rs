@@ -272,6 +272,17 @@ impl RunTracker {
         }
     }
 
+    /// Forgets what was recalled last, until all takes so many bytes again.
+    pub(crate) fn forget_newest(&self, bytes: u64) {
+        let mut runs = self.inner.runs.write();
+        while self.memory_bytes() > bytes
+            && let Some(run) = runs.order.pop_back()
+            && let Some(forgotten) = runs.remembered.remove(&run)
+        {
+            self.inner.bytes.fetch_sub(remembered_bytes(&forgotten), Ordering::AcqRel);
+        }
+    }
+
     /// Applies a change that the commit path has found legal. Returns what it changes in storage.
     ///
     /// A run that is dropped must be remembered.

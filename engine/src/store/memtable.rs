@@ -325,20 +325,16 @@ impl Memtable {
         self.order.settle(&mut self.entries, |key| *bytes -= key_bytes(key));
     }
 
-    /// Every version of every key between two bounds, in order, the newest of a key first, until
-    /// `visit` says `false`.
+    /// Every key between two bounds, in order, with its versions, until `visit` says `false`.
     /// What is not in order yet is left out.
-    pub(crate) fn versions(
+    pub(crate) fn chains(
         &self,
         bounds: (Bound<&PhysicalKey>, Bound<&PhysicalKey>),
-        mut visit: impl FnMut(&PhysicalKey, &Version) -> bool,
+        mut visit: impl FnMut(&PhysicalKey, &Chain) -> bool,
     ) {
         debug_assert!(self.is_settled() && self.unordered_len() == 0);
         self.order.walk(&self.entries, bounds, false, |slot| {
-            let Some(Entry { key, chain }) = self.entries.get(slot) else { return true };
-            let older = chain.older.iter().flat_map(|older| older.iter());
-            let older = older.filter(|_| !planted!(OnlyNewestFlushed));
-            std::iter::once(&chain.newest).chain(older).all(|version| visit(key, version))
+            self.entries.get(slot).is_none_or(|Entry { key, chain }| visit(key, chain))
         });
     }
 

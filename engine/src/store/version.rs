@@ -28,6 +28,11 @@ impl Version {
         Stamp { version, time_ms, expiry_ms }
     }
 
+    /// How long its value is, in bytes.
+    pub(crate) fn value_len(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.bytes().len())
+    }
+
     /// It, where it stands.
     pub(super) fn lend(&self) -> Lent<'_> {
         let value = self.value.as_ref();
@@ -38,7 +43,7 @@ impl Version {
 
 /// The versions of one key.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(crate) struct Chain {
     pub(super) newest: Version,
     /// Superseded versions that a pin sees, newest first.
     #[allow(clippy::box_collection)] // most chains have none: 8 bytes, not 24
@@ -52,6 +57,17 @@ impl Chain {
             return Some(&self.newest);
         }
         self.older.as_deref()?.iter().find(|older| older.version <= version)
+    }
+
+    /// All of them, the newest first.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &Version> + Clone {
+        let older = self.older.iter().flat_map(|older| older.iter());
+        std::iter::once(&self.newest).chain(older)
+    }
+
+    /// Whether there is more than one.
+    pub(crate) fn is_several(&self) -> bool {
+        self.older.is_some()
     }
 
     /// Whether nobody can see anything of it any more.

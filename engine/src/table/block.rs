@@ -72,6 +72,17 @@ pub(crate) enum Content<'a> {
     Extent { kind: u8, offset: u64, length: u64 },
 }
 
+impl Content<'_> {
+    /// How long its value is, in bytes.
+    pub(crate) fn value_len(&self) -> usize {
+        match *self {
+            Content::Tombstone => 0,
+            Content::Value { bytes, .. } => bytes.len(),
+            Content::Extent { length, .. } => usize::try_from(length).unwrap_or(usize::MAX),
+        }
+    }
+}
+
 /// One version of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {

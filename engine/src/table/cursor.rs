@@ -239,6 +239,12 @@ impl Cursor {
         self.entry(self.at)
     }
 
+    /// Whether the entry behind the place is of another key, as far as its block tells.
+    pub(crate) fn is_before_another(&self, key: &PhysicalKey) -> bool {
+        let is_in_block = self.at < self.len();
+        is_in_block && self.behind().is_ok_and(|next| next.is_some_and(|next| next.key() != *key))
+    }
+
     /// The entry behind the place, which is passed.
     ///
     /// Errors: as [`Cursor::seek`].

@@ -162,6 +162,18 @@ impl TableWriter {
         self.offset() + more as u64
     }
 
+    /// The same, behind several entries of this key, with values of these lengths.
+    pub(crate) fn file_bytes_max_of(
+        &self,
+        key: &PhysicalKey,
+        value_lens: impl Iterator<Item = usize>,
+    ) -> u64 {
+        // Each may begin a block, and stands in the index then.
+        let around = 2 * (key.user_key().len() + ENTRY_MAX);
+        let bytes = value_lens.fold(0, |bytes: usize, len| bytes.saturating_add(len + around));
+        self.file_bytes_max(key, bytes)
+    }
+
     /// Whether the last entry is of this key.
     pub(crate) fn ends_with(&self, key: &PhysicalKey) -> bool {
         self.properties.as_ref().is_some_and(|properties| properties.last == *key)

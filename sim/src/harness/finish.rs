@@ -88,8 +88,18 @@ impl Runner<'_> {
 
     /// What comes next may make as many calls as any operation, unless the whole run is bounded.
     pub(super) fn allow_calls(&self) {
+        self.allow_calls_of(1);
+    }
+
+    /// The same, as one operation for each run: everything is read in every way, perhaps without a
+    /// cache and in small steps.
+    pub(super) fn allow_calls_to_read_all(&self) {
+        self.allow_calls_of(1 + self.model.runs().count());
+    }
+
+    fn allow_calls_of(&self, operations: usize) {
         if self.is_late.is_none() {
-            self.disk.allow_calls(CALLS_MAX);
+            self.disk.allow_calls(CALLS_MAX.saturating_mul(operations as u64));
         }
     }
 
@@ -119,12 +129,14 @@ impl Runner<'_> {
             self.leave_poisoned()?;
             self.disk.heal();
         }
+        self.allow_calls_to_read_all();
         let undisturbed = self.disk.undisturbed();
         let outcome = oracle::compare(self.db()?, &self.model, self.now_ms()).and_then(|()| {
             oracle::compare_all_gets(self.db.as_ref().ok_or("")?, &self.model, self.now_ms())
         });
         drop(undisturbed);
         self.require("read", outcome)?;
+        self.allow_calls();
         self.snapshots.clear();
         self.scans.clear();
         self.drain()?;

@@ -9,6 +9,7 @@ mod ends;
 mod lives;
 mod removals;
 mod tables;
+mod versions;
 
 use runstone_vfs::FileSystem;
 
@@ -122,6 +123,10 @@ pub fn generate_in(seed: u64, world: Option<World>) -> Case {
     }
     if !has_lives {
         tables::add(&mut case, &mut streams.named("tables"));
+    }
+    if !has_lives && world != World::Rot {
+        removals::over(&mut case, &mut streams.named("removals over others"));
+        versions::add(&mut case, &mut streams.named("versions"));
     }
     tables::with_few_files(&mut case, &mut streams.named("open files"));
     tables::with_compression(&mut case, &mut streams.named("compression"));

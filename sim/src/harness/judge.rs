@@ -10,8 +10,8 @@ use super::verdict::Checked;
 
 /// What of a file that holds one record is not counted for its batch: at most this much.
 const AROUND_A_RECORD: usize = 2048;
-/// As long as values are, but for few.
-const LONG_VALUE: u64 = 100_000;
+/// What a table takes beside the values of one key: at most this much, in what is generated.
+const AROUND_A_KEY: u64 = 8192;
 
 impl Runner<'_> {
     /// Judges the tickets that have their outcome, in the order of submission.
@@ -218,8 +218,9 @@ impl Runner<'_> {
     /// Whether a table may be longer than a file that the process may write: all versions of a key
     /// are in one table, and pins keep long ones.
     fn versions_fit_no_file(&self, error: &Error) -> bool {
-        let is_short = self.disk.file_bytes_max() < 4 * LONG_VALUE;
-        self.pins() > 0 && is_short && error.to_string().contains("met the largest size of a file")
+        let bytes = self.model.longest_key_bytes().saturating_add(AROUND_A_KEY);
+        let is_long = bytes > self.disk.file_bytes_max();
+        self.pins() > 0 && is_long && error.to_string().contains("met the largest size of a file")
     }
 
     /// Judges a step that is no commit.

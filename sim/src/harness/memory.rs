@@ -1,6 +1,8 @@
 //! What is in memory: counted by the store, counted again here, and within its shares; and how many
 //! files are open.
 
+use runstone::{Database, Error};
+
 use super::runner::Runner;
 use super::verdict::Checked;
 
@@ -35,6 +37,50 @@ impl Runner<'_> {
             return self.fail("memory", format!("{memory:?}, more than {limit} in all"));
         }
         Ok(())
+    }
+
+    /// Memory is within its budget after a put, or no more than what a recovery needed, which
+    /// knows less of what has expired; after deletes and ends with their reserve beyond that.
+    pub(super) fn is_within_its_memory(&mut self) -> Checked {
+        let (put, freed) = std::mem::take(&mut self.acknowledged_in_op);
+        let limit = match put && !freed {
+            true => self.options().memtable_bytes_max.max(self.memory_at_first),
+            false => self.memory_with_reserve(),
+        };
+        if !self.options().may_be_full() {
+            return Ok(());
+        }
+        match self.memory_bytes() {
+            used if used <= limit => Ok(()),
+            used => self.fail("memory", format!("{used} bytes are in use, not {limit}")),
+        }
+    }
+
+    /// A commit that was refused for what it names, alone, leaves nothing behind in memory.
+    pub(super) fn a_refusal_takes_no_memory(
+        &self,
+        (is_alone, before): (bool, u64),
+        error: &Error,
+    ) -> Checked {
+        let is_refusal = matches!(
+            error,
+            Error::RunNotFound { .. }
+                | Error::RunExists { .. }
+                | Error::RunEnded { .. }
+                | Error::RunActive { .. }
+                | Error::RunDropped { .. }
+        );
+        let after = self.memory_bytes();
+        if !is_alone || !is_refusal || after <= before {
+            return Ok(());
+        }
+        self.fail("memory", format!("{after} bytes are in use behind a refusal, {before} before"))
+    }
+
+    /// What the store says that memtables and the records of runs take, in bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let memory = self.db.as_ref().map(Database::memory).unwrap_or_default();
+        memory.memtable + memory.frozen + memory.runs
     }
 
     /// Behind an operation: no more files of tables were open at once than the options say, and

@@ -332,6 +332,15 @@ impl Model {
         held
     }
 
+    /// The bytes of all values that a key ever had, of the key that had most.
+    pub(crate) fn longest_key_bytes(&self) -> u64 {
+        let bytes = |revisions: &Vec<Revision>| {
+            let values = revisions.iter().filter_map(|revision| revision.value.as_ref());
+            values.map(|value| encoded_bytes(value) as u64).sum()
+        };
+        self.keys.values().map(bytes).max().unwrap_or(0)
+    }
+
     /// Of how many keys a reader at a version and a time sees what was superseded since, by a write
     /// of that key.
     pub(crate) fn superseded_at(&self, version: u64, now_ms: u64) -> usize {

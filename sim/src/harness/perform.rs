@@ -334,6 +334,7 @@ impl Runner<'_> {
     }
 
     pub(super) fn write(&mut self, change: ChangeSpec, level: LevelSpec) -> Checked {
+        let before = (self.pending.is_empty(), self.memory_bytes());
         let db = self.db()?;
         let outcome = match change {
             ChangeSpec::Put { run, key, value, ttl_ms } => {
@@ -365,6 +366,9 @@ impl Runner<'_> {
         };
         let takes_level = matches!(change, ChangeSpec::Put { .. } | ChangeSpec::Tagged { .. });
         let level = if takes_level { self.level(level) } else { self.default_level() };
+        if let Err(error) = &outcome {
+            self.a_refusal_takes_no_memory(before, error)?;
+        }
         self.settle()?;
         self.none_was_overtaken(outcome.is_ok())?;
         self.judge(&[change], level, matches!(change, ChangeSpec::Delete { .. }), outcome)

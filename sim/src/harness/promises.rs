@@ -460,29 +460,6 @@ impl Runner<'_> {
         self.fail("space", message)
     }
 
-    /// Memory is within its budget after a put, or no more than what a recovery needed, which
-    /// knows less of what has expired; after deletes and ends with their reserve beyond that.
-    pub(super) fn is_within_its_memory(&mut self) -> Checked {
-        let (put, freed) = std::mem::take(&mut self.acknowledged_in_op);
-        let limit = match put && !freed {
-            true => self.options().memtable_bytes_max.max(self.memory_at_first),
-            false => self.memory_with_reserve(),
-        };
-        if !self.options().may_be_full() {
-            return Ok(());
-        }
-        match self.memory_bytes() {
-            used if used <= limit => Ok(()),
-            used => self.fail("memory", format!("{used} bytes are in use, not {limit}")),
-        }
-    }
-
-    /// What the store says that memtables and the records of runs take, in bytes.
-    pub(super) fn memory_bytes(&self) -> u64 {
-        let memory = self.db.as_ref().map(Database::memory).unwrap_or_default();
-        memory.memtable + memory.frozen + memory.runs
-    }
-
     /// Whether a read-only opening may find nothing: no store as yet, a sector that cannot be
     /// read, or names that a failed sync has lost.
     pub(super) fn may_be_unreadable(&self) -> bool {

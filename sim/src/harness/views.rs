@@ -203,6 +203,7 @@ impl Runner<'_> {
             return Ok(());
         }
         let at = usize::from(slot) % self.snapshots.len();
+        self.allow_calls_to_read_all();
         let Some((snapshot, version, now, _)) = self.snapshots.get(at) else { return Ok(()) };
         // A scan puts in order what is fresh, so half of the gets come before it; and some come
         // alone, so that nothing else shows what has expired.

@@ -8,14 +8,18 @@
 //! Invariant: it draws from the stream that it is given.
 
 use super::super::case::RUNS;
-use super::super::case::{ChangeSpec, LevelSpec, Op, RARE_CALLS, ValueSpec};
+use super::super::case::{Case, ChangeSpec, LevelSpec, Op, RARE_CALLS, ValueSpec};
 use super::super::options::CaseOptions;
 use super::super::workload::{byte, pick};
-use crate::disk::{CrashKind, When};
+use crate::disk::{CrashKind, CrashModel, When};
 use crate::rng::Rng;
 
 /// The bytes of a value of which few make a memtable.
 const LARGE: u32 = 400;
+/// What makes a memtable be flushed here, in bytes.
+const FLUSHED: u32 = 1000;
+/// A run that no other operation names.
+const OWN_RUN: u8 = 180;
 /// Keys of which a few are removed.
 const KEYS: u64 = 12;
 
@@ -68,6 +72,55 @@ fn event(rng: &mut Rng, run: u8) -> Vec<Op> {
             vec![Op::Crash { after_calls, when, kind, model: None, nested: vec![], rot: 0 }]
         }
     }
+}
+
+/// A removal over another one, which a crash takes back when that one is in tables and is being
+/// applied; perhaps.
+pub(super) fn over(case: &mut Case, rng: &mut Rng) {
+    // With less, all that is written is soon in tables.
+    if case.options.flush_bytes == 1 || !case.options.flushes() || !rng.chance(1, 3) {
+        return;
+    }
+    // What is written late stays in the segment that is written, and in memory.
+    for options in case.later.iter_mut().chain([&mut case.options]) {
+        options.segment_bytes = options.segment_bytes.max(65_536);
+        options.interval_ms = 1000;
+        options.other_intervals_ms = (1000, 1000);
+    }
+    // A flush and a merge take some steps.
+    case.options.flush_bytes = FLUSHED.into();
+    case.options.levels_per_tier = 2;
+    case.options.steps.merge_bytes = pick(rng, &[400, 1000]);
+    case.options.table_bytes_max = pick(rng, &[1500, 1 << 20]);
+    let (run, busy) = (OWN_RUN, OWN_RUN + 1);
+    let begin = |run| write(ChangeSpec::Begin { run, parent: None, tags: 1 });
+    let mut ops = vec![Op::FreeDisk, begin(run), begin(busy)];
+    let options = case.options.clone();
+    let filled = |ops: &mut Vec<Op>, rng: &mut Rng| {
+        ops.extend((0..FLUSHED / LARGE + 1).map(|_| write(put(rng, run, &options))));
+    };
+    filled(&mut ops, rng);
+    ops.extend(vec![Op::Maintain; 5]);
+    let all = ChangeSpec::RemoveRange { run, from: 0, to: 0, bounds: 0 };
+    ops.push(write(if rng.coin() { all } else { range(rng, run) }));
+    filled(&mut ops, rng);
+    // It is on its way to tables, and what it hides is not yet left out of all.
+    ops.extend(vec![Op::Maintain; pick(rng, &[1, 2, 3])]);
+    let late = |change| Op::Batch { changes: vec![change], level: LevelSpec::Async };
+    let drops = [ChangeSpec::End { run, status: 0 }, ChangeSpec::Drop { run }];
+    ops.extend(if rng.chance(1, 4) { drops.map(late).to_vec() } else { vec![late(all)] });
+    // The store is not idle: it merges, and flushes nothing.
+    for salt in 0..pick(rng, &[12, 20]) {
+        let value = ValueSpec { kind: 8, size: 1, salt };
+        ops.push(late(ChangeSpec::Put { run: busy, key: 0, value, ttl_ms: None }));
+        ops.push(Op::Maintain);
+    }
+    let (kind, when, model) = (CrashKind::Power, When::Before, Some(CrashModel::DropAll));
+    ops.push(Op::Crash { after_calls: 0, when, kind, model, nested: vec![], rot: 0 });
+    ops.extend(steps(rng));
+    ops.push(Op::List { run, key: 0, len: 0, ends: 0 });
+    let at = rng.index(case.ops.len() + 1);
+    case.ops.splice(at..at, ops);
 }
 
 /// A run that is filled, of which something is removed, or all; and what comes of it.
