@@ -54,6 +54,8 @@ macro_rules! with_bugs_of_others {
                 "A tombstone is dropped while the value that it hides is still held."
             M31 NewSegmentReclaimed
                 "A new segment counts as unreferenced although the manifest names it by now."
+            M33 MergeSkipsAtABorder
+                "A merge goes on behind the key at which its last stretch ended."
             M35 TimeGoesBackwards
                 "The engine's time follows a wall clock that is set back."
             M36 ChecksumNotChecked

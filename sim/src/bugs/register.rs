@@ -209,7 +209,7 @@ pub const ROWS: &[Row] = &[
         "M33",
         "a compaction that resumes skips entries at a boundary",
         "SlateDB #1769",
-        Standing::Waiting("sorted tables and compaction", Bug::ResumedScanSkips),
+        Standing::Planted(Bug::MergeSkipsAtABorder),
     ),
     row(
         "M35",
