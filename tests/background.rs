@@ -4,14 +4,15 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::refusing::refusing;
 use common::spy::{Spy, SpyVfs};
 use common::{DIR, NO_TAGS, run};
-use runstone::vfs::MemVfs;
-use runstone::{Database, DurabilityMode, Options};
+use runstone::vfs::{Access, MemVfs, Vfs};
+use runstone::{Database, DurabilityMode, Error, Limits, Options};
 
 fn open(background_threads: usize, interval_ms: u64) -> (Database, Arc<Spy>) {
     let (vfs, spy) = SpyVfs::new(MemVfs::new());
@@ -89,6 +90,73 @@ fn what_a_flush_meets_in_the_background_is_told_until_it_goes_well() {
         db.put(run(1), "small", 1).unwrap();
         assert!(rules.relent() > 0);
         wait_for("the flush", || db.background_error().is_none());
+        db.close().unwrap();
+    }
+}
+
+#[test]
+fn who_removes_under_a_snapshot_is_refused_at_last_and_waits_for_no_flush_that_frees_nothing()
+ {
+    for threads in [1, 2, 3] {
+        let limits = Limits {
+            value_bytes_max: 1 << 10,
+            key_bytes_max: 64,
+            batch_bytes_max: 8 << 10,
+            tags_max: 1,
+            name_bytes_max: 16,
+            ..Limits::default()
+        };
+        let options = Options {
+            memory_bytes_max: 1 << 20,
+            flush_bytes: 64 << 10,
+            limits,
+            background_threads: threads,
+            maintenance_interval_ms: 1,
+            ..Options::default()
+        };
+        let db =
+            Database::builder().options(options).vfs(Arc::new(MemVfs::new())).open(DIR).unwrap();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        for n in 0..2000_u32 {
+            db.put(run(1), n.to_be_bytes(), 1).unwrap();
+        }
+        let snapshot = db.snapshot().unwrap();
+        let remove = |n: u32| db.remove_range(run(1), n.to_be_bytes()..(n + 1).to_be_bytes());
+        let error = (0..2000).find_map(|n| remove(n).err()).expect("memory ends");
+        assert!(matches!(error, Error::MemtableFull { .. }), "{error}");
+        drop(snapshot);
+        wait_for("room", || remove(1999).is_ok());
+        db.close().unwrap();
+    }
+}
+
+#[test]
+fn a_store_at_rest_gives_the_room_of_a_dropped_run_back_with_any_number_of_threads() {
+    for threads in [1, 2, 3] {
+        let vfs = MemVfs::new();
+        let options = Options {
+            background_threads: threads,
+            flush_bytes: 64 << 10,
+            maintenance_interval_ms: 1,
+            ..Options::default()
+        };
+        let db = Database::builder().options(options).vfs(Arc::new(vfs.clone())).open(DIR).unwrap();
+        db.begin_run(run(1), NO_TAGS).unwrap();
+        for n in 0..5000_u32 {
+            db.put(run(1), n.to_be_bytes(), vec![7; 100]).unwrap();
+        }
+        db.end_run(run(1)).unwrap();
+        db.drop_run(run(1)).unwrap();
+        let table_bytes = || {
+            let names = vfs.list(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name);
+            let tables = names.filter(|name| name.to_string_lossy().ends_with(".table"));
+            let length = |name| {
+                let path = Path::new(DIR).join(name);
+                vfs.open(&path, Access::Read).map_or(0, |file| file.len().unwrap())
+            };
+            tables.map(length).sum::<u64>()
+        };
+        wait_for("the room", || table_bytes() < 64 << 10);
         db.close().unwrap();
     }
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use super::compactor::Compactor;
 use super::pipeline::Pipeline;
 use super::writer::Writer;
+use crate::codec::Malformed;
 use crate::compaction::choice::{Job, Rules, choose};
 use crate::compaction::edit;
 use crate::compaction::merge::{Around, Floor, Merge};
@@ -25,6 +26,7 @@ use crate::levels::{Levels, LiveTable};
 use crate::manifest::Flushed;
 use crate::names::OwnName;
 use crate::removals::Removals;
+use crate::store::layers::Below;
 use crate::sync::{Arc, MutexGuard, Ordering};
 
 /// The outcome of a step.
@@ -172,18 +174,19 @@ impl Pipeline {
         planted!(FlushLostByMerge => return self.forget(writer, compactor, next, [begun, job]));
         sometimes!("compact/flushed-meanwhile", highest > begun.highest);
         sometimes!("compact/merged");
-        self.put_in_force(writer, compactor, levels, next)?;
+        self.put_in_force(writer, compactor, &before, next)?;
         Ok(true)
     }
 
     fn begin_merge(&self, compactor: &mut Compactor, is_idle: bool) -> Result<Begun> {
-        let before = self.store.below();
-        let levels = &before.levels;
-        if levels.is_empty() {
+        if self.store.below().levels.is_empty() {
             return Ok(Begun::Nothing);
         }
         let mut lock = self.writer.lock_for_upkeep();
         let writer = &mut *lock;
+        // A flush on another thread may have put a level on top while this waited for the lock.
+        let before = self.store.below();
+        let levels = &before.levels;
         let floor = self.floor(writer);
         let rules = self.rules(levels, &floor, is_idle)?;
         let Some(job) = choose(levels, &rules) else { return Ok(Begun::Nothing) };
@@ -194,12 +197,12 @@ impl Pipeline {
             Unit::Nothing => Ok(Begun::Nothing),
             Unit::Move { level, tables } => {
                 let next = edit::moved(levels, &job, level, tables);
-                self.put_in_force(writer, compactor, levels, next)?;
+                self.put_in_force(writer, compactor, &before, next)?;
                 Ok(Begun::Moved)
             }
             Unit::Drop { numbers } => {
                 let next = edit::dropped(levels, &job, &numbers);
-                self.put_in_force(writer, compactor, levels, next)?;
+                self.put_in_force(writer, compactor, &before, next)?;
                 Ok(Begun::Moved)
             }
             Unit::Merge { from, is_one } => {
@@ -211,15 +214,21 @@ impl Pipeline {
         }
     }
 
+    /// `before`: what is in force, and `next` was made of. What is missing in it, and was put there
+    /// by another thread, would be lost.
     pub(super) fn put_in_force(
         &self,
         writer: &mut Writer,
         compactor: &mut Compactor,
-        before: &Levels,
+        before: &Arc<Below>,
         next: Levels,
     ) -> Result<()> {
+        if !Arc::ptr_eq(before, &self.store.below()) {
+            let found = "others, of before the lock";
+            return Err(self.wrong_levels(&Malformed::new("levels made of those in force", found)));
+        }
         let kept: BTreeSet<_> = next.tables().map(LiveTable::number).collect();
-        let gone = before.tables().filter(|live| !kept.contains(&live.number()));
+        let gone = before.levels.tables().filter(|live| !kept.contains(&live.number()));
         let gone: Vec<_> = gone.map(|live| Arc::clone(&live.table)).collect();
         planted!(InputsRemovedFirst => self.remove_tables(&gone));
         self.install(writer, next, None, |levels| self.store.merged(levels))?;
@@ -240,6 +249,7 @@ impl Pipeline {
         let id = writer.journal.store_id();
         let names = free.iter().map(|table| OwnName::Table(id, table.header().number)).collect();
         writer.journal.put_orphans(names);
+        self.note_leftovers(&writer);
     }
 
     /// What a merge has made is of no use.

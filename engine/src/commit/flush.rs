@@ -45,6 +45,13 @@ impl Pipeline {
         is_frozen || self.is_full() || self.removals_want_flush().unwrap_or(true)
     }
 
+    /// Whether the next step flushes, if nothing is written until then.
+    pub(super) fn flushes_next(&self) -> bool {
+        let is_idle = self.flush_seen_version.load(Ordering::Relaxed) == self.store.version();
+        let is_frozen = self.frozen.lock().is_some();
+        is_frozen || self.is_full() || is_idle && self.removals_want_flush().unwrap_or(true)
+    }
+
     /// Whether the memtable or its log is so large that it is flushed.
     fn is_full(&self) -> bool {
         let is_long = self.log_is_long();
@@ -82,7 +89,8 @@ impl Pipeline {
     /// again; or that which poisoned.
     pub(crate) fn flush_memtable(&self) -> Result<()> {
         phase!(Maintenance);
-        let is_idle = self.is_idle();
+        let version = self.store.version();
+        let is_idle = self.flush_seen_version.swap(version, Ordering::Relaxed) == version;
         let mut slot = self.frozen.lock();
         let mut frozen = match slot.take() {
             Some(frozen) => frozen,
@@ -112,11 +120,6 @@ impl Pipeline {
             }
         }
         Ok(())
-    }
-
-    /// Whether nothing was written since the last step of compaction.
-    fn is_idle(&self) -> bool {
-        self.seen_version.load(Ordering::Relaxed) == self.store.version()
     }
 
     /// Begins a new memtable and a new segment.
@@ -275,7 +278,7 @@ impl Pipeline {
     }
 
     /// Levels that are not as they must be: a bug, behind which nothing more is written.
-    fn wrong_levels(&self, malformed: &Malformed) -> Error {
+    pub(super) fn wrong_levels(&self, malformed: &Malformed) -> Error {
         let Malformed { expected, found } = malformed;
         let path = self.place.path(OwnName::Manifest);
         let error = Error::corruption(path, 0, expected, found);

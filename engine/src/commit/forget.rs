@@ -19,16 +19,17 @@ impl Pipeline {
     ///
     /// Errors: that which poisoned.
     pub(super) fn apply_removals(&self) -> Result<(usize, usize)> {
-        let (freed, left) = self.store.purge_removed(self.options.steps.maintain_keys_max);
+        // Of what is removed from now on, what is left tells nothing.
         let removals = self.store.removals();
+        let (freed, left) = self.store.purge_removed(self.options.steps.maintain_keys_max);
         if removals.is_empty() {
             return Ok((freed, left));
         }
+        // Nothing is flushed meanwhile.
+        let writer = self.writer.lock_for_upkeep();
+        self.health.check()?;
+        let durable = writer.journal.flushed().version;
         let spent: Vec<RemovalId> = {
-            // Nothing is flushed meanwhile.
-            let writer = self.writer.lock_for_upkeep();
-            self.health.check()?;
-            let durable = writer.journal.flushed().version;
             let below = self.store.below();
             let is_alone = below.is_empty() && left == 0;
             let is_spent = |removal: &&Removal| match removal.id.version <= durable {
@@ -40,7 +41,6 @@ impl Pipeline {
         if !spent.is_empty() {
             sometimes!("forget/removal-forgotten");
             self.store.forget_removals(&spent);
-            let durable = self.writer.lock_for_upkeep().journal.flushed().version;
             let unsaved: Vec<_> = spent.into_iter().filter(|id| id.version > durable).collect();
             self.store.note_erased(&unsaved);
         }

@@ -25,7 +25,7 @@ impl Pipeline {
 
     /// Asks for a flush, if the memtable is full and none is under way.
     pub(super) fn ask_for_flush(&self) {
-        if self.store.memory_bytes_max() < self.shares.flush && !self.log_is_long() {
+        if self.store.flushable_bytes_max() < self.shares.flush && !self.log_is_long() {
             return;
         }
         let is_under_way = self.pace.frozen_bytes.load(Ordering::Acquire) > 0;
@@ -56,14 +56,15 @@ impl Pipeline {
     fn lacks_room(&self, wanted: u64) -> bool {
         let (held, max) = (self.store.memory_bytes_max(), self.shares.memtables);
         let used = held + self.runs.memory_bytes() + max / SPARE_SHARE;
-        wanted > 0 && held >= self.shares.flush && used.saturating_add(wanted) > max
+        let is_flushed = self.store.flushable_bytes_max() >= self.shares.flush;
+        wanted > 0 && is_flushed && used.saturating_add(wanted) > max
     }
 
     fn wait_for_tables(&self, bytes: u64, wanted: u64) {
         let full = self.shares.flush.max(1);
         loop {
             let frozen = self.pace.frozen_bytes.load(Ordering::Acquire);
-            let active = self.store.memory_bytes_max().saturating_sub(frozen);
+            let active = self.store.flushable_bytes_max().saturating_sub(frozen);
             let filled = active.saturating_mul(WHOLE) / full;
             let is_under_way = frozen > 0 && !self.pace.failed.load(Ordering::Acquire);
             let has_failed = self.pace.failed.load(Ordering::Acquire);

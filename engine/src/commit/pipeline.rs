@@ -74,6 +74,8 @@ pub(crate) struct Pipeline {
     pub(crate) retained: Mutex<Option<Timestamp>>,
     /// The version at the last step of compaction: if there is no later one, the store is idle.
     pub(crate) seen_version: AtomicU64,
+    /// The same at the last step of flushes, which may be on another thread.
+    pub(crate) flush_seen_version: AtomicU64,
     /// A merge goes on, or what it replaced is still read.
     pub(crate) compacting: AtomicBool,
 }

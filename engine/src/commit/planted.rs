@@ -51,7 +51,7 @@ impl Pipeline {
         let flushed = now.highest.saturating_sub(begun.highest);
         let kept = Levels(next.0.into_iter().skip(flushed).collect());
         let before = self.store.below();
-        self.put_in_force(writer, compactor, &before.levels, kept).map(|()| true)
+        self.put_in_force(writer, compactor, &before, kept).map(|()| true)
     }
 
     /// Files go before the manifest that no longer names them.

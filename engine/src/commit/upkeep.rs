@@ -325,8 +325,13 @@ impl Pipeline {
         phase!(Maintenance);
         let mut report = MaintainReport::default();
         let began = self.store.clock().monotonic();
-        self.flush_memtable()?;
-        // What is freed below may be the room that this wants.
+        let flushed = self.flush_memtable();
+        // What is freed below may be the room that these want.
+        if let Err(error) = &flushed
+            && !error.is_retryable()
+        {
+            return flushed.map(|()| report);
+        }
         let compacted = compact();
         self.pace.note_busy(self.store.clock().monotonic().saturating_sub(began));
         let keys_max = self.options.steps.maintain_keys_max;
@@ -360,6 +365,7 @@ impl Pipeline {
         let superseded = left;
         let (removed, left) = self.remove_orphans()?;
         report.files_removed = removed;
+        flushed?;
         let Progress { more, retired } = compacted?;
         {
             // No group is under way that needs them.
@@ -374,8 +380,9 @@ impl Pipeline {
             let now = self.store.superseded_key_count();
             report.left += now.saturating_sub(superseded);
         }
-        report.more = more || more_runs || self.wants_flush();
-        report.left += left + retired + usize::from(report.more || self.wants_compaction());
+        report.more = more || more_runs || self.flushes_next();
+        let wants_more = report.more || self.wants_flush() || self.wants_compaction();
+        report.left += left + retired + usize::from(wants_more);
         Ok(report)
     }
 

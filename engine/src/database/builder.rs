@@ -288,6 +288,7 @@ impl Builder {
             merge_bell: Bell::default(),
             troubles: Troubles::default(),
             seen_version: AtomicU64::new(0),
+            flush_seen_version: AtomicU64::new(0),
             leftovers: AtomicBool::new(has_orphans),
             schedule: Schedule::default(),
             memory_at_opening: store.memory_bytes_max() + runs.memory_bytes(),

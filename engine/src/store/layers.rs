@@ -37,8 +37,12 @@ impl Layers {
 
     /// The memory that all of them take, but for tables.
     pub(super) fn bytes(&self) -> u64 {
-        let Layers { memtable, records, below, removals } = self;
-        memtable.bytes() + records.bytes() + below.frozen_bytes() + removals.bytes()
+        self.flushable_bytes() + self.removals.bytes()
+    }
+
+    /// The memory that memtables take, which flushes free.
+    pub(super) fn flushable_bytes(&self) -> u64 {
+        self.memtable.bytes() + self.records.bytes() + self.below.frozen_bytes()
     }
 }
 

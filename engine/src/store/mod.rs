@@ -97,6 +97,8 @@ struct Inner {
     /// These are set under the memtable's lock, and may be read without it.
     published: AtomicU64,
     bytes: AtomicU64,
+    /// Those of them that a flush frees.
+    flushable: AtomicU64,
     over_tables: AtomicBool,
     pins: Pins,
     pins_max: usize,
@@ -122,6 +124,7 @@ impl UnifiedStore {
             inner: Arc::new(Inner {
                 published: AtomicU64::new(published),
                 bytes: AtomicU64::new(layers.bytes()),
+                flushable: AtomicU64::new(layers.flushable_bytes()),
                 over_tables: AtomicBool::new(!layers.below.is_empty()),
                 layers: RwLock::new(layers),
                 pins: Pins::of(home),
@@ -154,6 +157,11 @@ impl UnifiedStore {
     /// The same, or a little more, at the cost of one load.
     pub(crate) fn memory_bytes_max(&self) -> u64 {
         self.inner.bytes.load(Ordering::Acquire)
+    }
+
+    /// What of that a flush frees: not what removals take, which stay while they hide anything.
+    pub(crate) fn flushable_bytes_max(&self) -> u64 {
+        self.inner.flushable.load(Ordering::Acquire)
     }
 
     /// A figure of the memtable; that of an empty one in a forked child.
@@ -322,6 +330,7 @@ impl UnifiedStore {
 
     fn note_bytes(&self, layers: &Layers) {
         self.inner.bytes.store(layers.bytes(), Ordering::Release);
+        self.inner.flushable.store(layers.flushable_bytes(), Ordering::Release);
     }
 }
 

@@ -104,3 +104,77 @@ fn a_tick_that_is_due_syncs_although_a_full_batch_asks_for_that_meanwhile() {
     });
     assert_eq!(explored.failure, None);
 }
+
+/// A store in memory of which each commit makes a memtable that is flushed.
+fn store_of_tables() -> Result<Database, String> {
+    let options = Options {
+        durability: DurabilityMode::Async { interval_ms: 1000 },
+        background_threads: 0,
+        flush_bytes: 1,
+        levels_per_tier: 2,
+        // The reserved space has tables of its own, so that those of keys can move.
+        table_bytes_max: 400,
+        ..Options::default()
+    };
+    let db = Database::builder().options(options).vfs(Arc::new(MemVfs::new())).open("/store");
+    let db = db.map_err(|error| error.to_string())?;
+    db.begin_run(run(), NO_TAGS).map_err(|error| error.to_string())?;
+    Ok(db)
+}
+
+/// Maintenance asked whether anything was left to be removed from the memtable, and then which
+/// removals there are: one that was published between the two counted as applied, and was
+/// forgotten.
+#[test]
+fn a_removal_that_is_published_beside_maintenance_is_not_forgotten() {
+    let explored = explore(0..2_000, |_| {
+        let db = store()?;
+        let other = db.clone();
+        let other = shuttle::thread::spawn(move || {
+            for _ in 0..2 {
+                other.maintain().unwrap();
+            }
+        });
+        let snapshot = db.snapshot().map_err(|error| error.to_string())?;
+        db.put(run(), "k", 1).map_err(|error| error.to_string())?;
+        db.remove_range(run(), "k"..="k").map_err(|error| error.to_string())?;
+        let found = db.get(run(), "k").map_err(|error| error.to_string())?;
+        drop(snapshot);
+        other.join().map_err(|_| "a panic")?;
+        let later = db.get(run(), "k").map_err(|error| error.to_string())?;
+        if (&found, &later) == (&None, &None) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}, {later:?}"))
+        }
+    });
+    assert_eq!(explored.failure, None);
+}
+
+/// Tables were moved, or dropped, by levels that were looked at before the lock: what a flush had
+/// put on top meanwhile was gone, and its log with it.
+#[test]
+fn what_is_flushed_beside_a_move_of_tables_stays() {
+    let explored = explore(0..3_000, |_| {
+        let db = store_of_tables()?;
+        // A tier is full, and the next step moves what overlaps nothing.
+        for key in ["a", "b", "c"] {
+            db.put(run(), key, vec![7; 500]).map_err(|error| error.to_string())?;
+            db.maintain().map_err(|error| error.to_string())?;
+        }
+        let other = db.clone();
+        let other = shuttle::thread::spawn(move || {
+            for _ in 0..3 {
+                other.maintain().unwrap();
+            }
+        });
+        db.put(run(), "d", vec![7; 500]).map_err(|error| error.to_string())?;
+        for _ in 0..3 {
+            db.maintain().map_err(|error| error.to_string())?;
+        }
+        other.join().map_err(|_| "a panic")?;
+        let found = db.count(run()).map_err(|error| error.to_string())?;
+        if found == 4 { Ok(()) } else { Err(format!("{found} keys, not 4")) }
+    });
+    assert_eq!(explored.failure, None);
+}

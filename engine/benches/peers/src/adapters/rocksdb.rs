@@ -23,7 +23,7 @@ struct RocksDb {
 pub fn open(setup: &Setup) -> Result<Box<dyn Engine>> {
     // The advice of RocksDB's wiki, "Setup Options and Basic Tuning".
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&Cache::new_lru_cache(usize::try_from(setup.cache_bytes)?));
+    table.set_block_cache(&Cache::new_lru_cache(usize::try_from(setup.cache_bytes)?)?);
     table.set_bloom_filter(10.0, false);
     table.set_block_size(16 << 10);
     table.set_cache_index_and_filter_blocks(true);
