@@ -95,8 +95,7 @@ fn what_a_flush_meets_in_the_background_is_told_until_it_goes_well() {
 }
 
 #[test]
-fn who_removes_under_a_snapshot_is_refused_at_last_and_waits_for_no_flush_that_frees_nothing()
- {
+fn who_removes_under_a_snapshot_is_refused_at_last_and_waits_for_no_flush_that_frees_nothing() {
     for threads in [1, 2, 3] {
         let limits = Limits {
             value_bytes_max: 1 << 10,
