@@ -103,7 +103,6 @@ fn who_removes_under_a_snapshot_is_refused_at_last_and_waits_for_no_flush_that_f
             batch_bytes_max: 8 << 10,
             tags_max: 1,
             name_bytes_max: 16,
-            ..Limits::default()
         };
         let options = Options {
             memory_bytes_max: 1 << 20,
