@@ -154,6 +154,7 @@ impl Overlay {
         judged
     }
 
+    /// The same; what was looked up for a request that is refused stays.
     fn judge(&mut self, request: &Request, known: Known<'_>, budget: Budget) -> Result<()> {
         let changes = request.changes.as_slice();
         let mut begun = BTreeMap::new();

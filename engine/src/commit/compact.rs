@@ -73,7 +73,7 @@ impl Pipeline {
     /// older one hides, and its tables would say that the older one was applied.
     pub(super) fn durable_removals(&self, removals: Arc<Removals>, durable: u64) -> Arc<Removals> {
         planted!(MergeAsksAllRemovals => return removals);
-        let mut last = self.removed.lock();
+        let mut last = self.removals_in_tables.lock();
         let forgets = removals.forgets();
         let is_known = last
             .as_ref()

@@ -40,15 +40,19 @@ impl Pipeline {
     /// Whether the memtable is to be flushed: it or its log is large, it has been frozen, or holds
     /// removals that free tables once they are in one.
     pub(crate) fn wants_flush(&self) -> bool {
-        let is_frozen = self.frozen.lock().is_some();
-        // What cannot be read now may want it.
-        is_frozen || self.is_full() || self.removals_want_flush().unwrap_or(true)
+        self.is_to_flush(true)
     }
 
     /// Whether the next step flushes, if nothing is written until then.
     pub(super) fn flushes_next(&self) -> bool {
         let is_idle = self.flush_seen_version.load(Ordering::Relaxed) == self.store.version();
+        self.is_to_flush(is_idle)
+    }
+
+    /// For removals alone only where nothing is written.
+    fn is_to_flush(&self, is_idle: bool) -> bool {
         let is_frozen = self.frozen.lock().is_some();
+        // What cannot be read now may want it.
         is_frozen || self.is_full() || is_idle && self.removals_want_flush().unwrap_or(true)
     }
 

@@ -69,7 +69,7 @@ pub(crate) struct Pipeline {
     pub(crate) compactor: Mutex<Compactor>,
     pub(crate) pace: Pace,
     /// The removals that are in tables up to a version, while there are newer ones.
-    pub(crate) removed: Mutex<Option<(u64, Arc<Removals>)>>,
+    pub(crate) removals_in_tables: Mutex<Option<(u64, Arc<Removals>)>>,
     /// Runs that ended before this were dropped by the retention; held by whoever is at it.
     pub(crate) retained: Mutex<Option<Timestamp>>,
     /// The version at the last step of compaction: if there is no later one, the store is idle.

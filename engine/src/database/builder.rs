@@ -294,7 +294,7 @@ impl Builder {
             memory_at_opening: store.memory_bytes_max() + runs.memory_bytes(),
             frozen: Mutex::default(),
             compactor: Mutex::default(),
-            removed: Mutex::default(),
+            removals_in_tables: Mutex::default(),
             retained: Mutex::default(),
             pace,
             compacting: AtomicBool::new(false),
